@@ -1,0 +1,190 @@
+"""What someone wants of a task, or what an effect brought back. Imperative mood."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from .budget import Reservation
+from .ids import CallId, TaskId
+from .message import Change, Entry, Outcome, Reply
+from .task import Request, Wait
+
+
+class Submit(Struct, frozen=True, kw_only=True):
+    """Someone wants something done."""
+
+    id: TaskId
+    request: Request
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A worker takes the task."""
+
+    owner: str
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """The worker begins a try. `history` is what was said in the session before."""
+
+    history: tuple[Entry, ...] = ()
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """The worker lets go: nothing is due until something outside happens."""
+
+
+class Recover(Struct, frozen=True, kw_only=True):
+    """Whoever worked on this is gone; what was in flight no longer is."""
+
+    reason: str
+
+
+class BeginAsk(Struct, frozen=True, kw_only=True):
+    """Set aside what the coming model call can use at most."""
+
+    reserve: Reservation
+
+
+class HearReply(Struct, frozen=True, kw_only=True):
+    """The model answered; `saw` is how many transcript entries it was shown."""
+
+    reply: Reply
+    saw: int
+
+
+class FailAttempt(Struct, frozen=True, kw_only=True):
+    """The try failed: no model answered, or its time is up. `retry_after` in milliseconds."""
+
+    code: str
+    message: str
+    retryable: bool = True
+    retry_after: int = 0
+
+
+class StartCall(Struct, frozen=True, kw_only=True):
+    """The tool is about to run; `before` is what it may change."""
+
+    call_id: CallId
+    before: tuple[Change, ...] = ()
+
+
+class SettleCall(Struct, frozen=True, kw_only=True):
+    """The call has its answer."""
+
+    call_id: CallId
+    outcome: Outcome
+
+
+class SuspendCall(Struct, frozen=True, kw_only=True):
+    """The call waits for something outside."""
+
+    call_id: CallId
+    wait: Wait
+
+
+class ClearCall(Struct, frozen=True, kw_only=True):
+    """A doubted call was checked: it did not happen, so it may run."""
+
+    call_id: CallId
+
+
+class Approve(Struct, frozen=True, kw_only=True):
+    """A person says yes to exactly these arguments; `whole_task` grants the tool from now on."""
+
+    call_id: CallId
+    digest: str
+    by: str
+    whole_task: bool = False
+
+
+class Refuse(Struct, frozen=True, kw_only=True):
+    """A person says no."""
+
+    call_id: CallId
+    by: str
+    reason: str = ""
+
+
+class Say(Struct, frozen=True, kw_only=True):
+    """A person adds a message to a task at work."""
+
+    text: str
+    by: str
+
+
+class Tick(Struct, frozen=True, kw_only=True):
+    """Time has passed: settle what was waiting for it."""
+
+
+class Cancel(Struct, frozen=True, kw_only=True):
+    """Stop, for good."""
+
+    by: str
+    reason: str = ""
+
+
+class Retry(Struct, frozen=True, kw_only=True):
+    """A person wants a failed task tried again."""
+
+    by: str
+
+
+class StopChild(Struct, frozen=True, kw_only=True):
+    """A child of a cancelled task has been told to stop."""
+
+    child: TaskId
+
+
+class ConfirmDelivery(Struct, frozen=True, kw_only=True):
+    """The channel has the result; or not, and `error` says why."""
+
+    channel: str
+    error: str = ""
+
+
+Command = (
+    Submit
+    | Claim
+    | Start
+    | Release
+    | Recover
+    | BeginAsk
+    | HearReply
+    | FailAttempt
+    | StartCall
+    | SettleCall
+    | SuspendCall
+    | ClearCall
+    | Approve
+    | Refuse
+    | Say
+    | Tick
+    | Cancel
+    | Retry
+    | StopChild
+    | ConfirmDelivery
+)
+
+__all__ = [
+    "Approve",
+    "BeginAsk",
+    "Cancel",
+    "Claim",
+    "ClearCall",
+    "Command",
+    "ConfirmDelivery",
+    "FailAttempt",
+    "HearReply",
+    "Recover",
+    "Refuse",
+    "Release",
+    "Retry",
+    "Say",
+    "SettleCall",
+    "Start",
+    "StartCall",
+    "StopChild",
+    "Submit",
+    "SuspendCall",
+    "Tick",
+]

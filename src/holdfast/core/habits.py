@@ -1,0 +1,88 @@
+"""Noticing that a task goes in circles: what was tried, what came of it, how often."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from .ids import digest
+from .message import EffectClass, Failed, Outcome, Refused, Returned, ToolCall, Unknown, words
+from .task import Habits
+
+WINDOW = 15
+WARN_AT = 2
+BLOCK_AT = 4
+GIVE_UP_AT = 9
+STREAK_TO_RECOVERY = 2
+FAILURES_TO_STOP = 3
+SUCCESSES_TO_LEAVE = 3
+IDLE_TO_FINAL = 6
+IDLE_TO_STOP = 9
+MAX_NUDGES = 5
+CRASHES_TO_STOP = 20
+
+
+def same_results(habits: Habits, call: ToolCall) -> int:
+    """How often this very call gave its latest result in the last `WINDOW` results."""
+    mine = [result for key, result in habits.recent if key == call.key]
+    return mine.count(mine[-1]) if mine else 0
+
+
+def same_calls(habits: Habits, call: ToolCall) -> int:
+    return sum(key == call.key for key, _ in habits.recent)
+
+
+def final_only(habits: Habits) -> bool:
+    """True when the model has made no progress for so long that only an answer is still wanted."""
+    return habits.idle_steps >= IDLE_TO_FINAL
+
+
+def exhausted(habits: Habits) -> str:
+    """Why the task should stop and ask a human, or empty."""
+    if habits.recovering and habits.recovery_failures >= FAILURES_TO_STOP:
+        return "needs_guidance"
+    return "no_progress" if habits.idle_steps >= IDLE_TO_STOP else ""
+
+
+def learned(habits: Habits, call: ToolCall, outcome: Outcome) -> Habits:
+    """The habits after one more answer."""
+    key, result = call.key, digest([type(outcome).__name__, words(outcome)])
+    recent = (*habits.recent, (key, result))[-WINDOW:]
+    habits = replace(habits, recent=recent)
+    match outcome:
+        case Returned():
+            fresh = f"{key}{result}" not in habits.seen
+            good = {**habits.good, key: call.id} if call.stable else habits.good
+            success = habits.success_streak + 1
+            still = habits.recovering and success < SUCCESSES_TO_LEAVE
+            return replace(
+                habits,
+                good=good,
+                seen=habits.seen | {f"{key}{result}"},
+                idle_steps=0 if fresh and not outcome.reused else habits.idle_steps,
+                failure_streak=0,
+                success_streak=success,
+                recovering=still,
+                recovery_failures=habits.recovery_failures if still else 0,
+            )
+        case Failed() | Unknown():
+            streak = habits.failure_streak + 1
+            return replace(
+                habits,
+                failure_streak=streak,
+                success_streak=0,
+                recovery_failures=habits.recovery_failures + habits.recovering,
+                recovering=habits.recovering or streak >= STREAK_TO_RECOVERY,
+                failures=(*habits.failures, _failure(call, outcome))[-6:],
+            )
+        case Refused():
+            return habits
+
+
+def disturbed(habits: Habits, effect: EffectClass) -> Habits:
+    """The habits once something that may change the world has begun: old results are stale."""
+    return habits if effect is EffectClass.READS or not habits.good else replace(habits, good={})
+
+
+def _failure(call: ToolCall, outcome: Outcome) -> str:
+    arguments = str(call.arguments)[:220]
+    return f"{call.tool} {arguments}: {words(outcome)[-420:]}"

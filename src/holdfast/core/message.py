@@ -1,0 +1,154 @@
+"""What is said in a task: by people, by the model, by tools, by the house."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from .ids import CallId, digest
+
+
+class EffectClass(StrEnum):
+    """A tool's word about itself: what a second run would do to the world."""
+
+    READS = "reads"
+    REPEATABLE = "repeatable"
+    WRITES = "writes"
+
+
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one model call used. Tokens; `cost` in micro-dollars, None when no price is known."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cost: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.input + self.output
+
+
+class Thought(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A piece of the model's thinking; the signature lets its provider check it later."""
+
+    text: str
+    signature: str = ""
+    provider: str = ""
+
+
+class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool call that a model (or the house) proposes.
+
+    `target` is what policy looks at: a path below the workspace, or a command line. `problem`
+    says why the call cannot run at all (no such tool, bad arguments). `signature` is the
+    provider's own and goes back to it unread.
+    """
+
+    id: CallId
+    tool: str
+    arguments: dict[str, Any]
+    effect: EffectClass = EffectClass.WRITES
+    target: str = ""
+    problem: str = ""
+    checkable: bool = False
+    stable: bool = False
+    signature: str = ""
+
+    @property
+    def key(self) -> str:
+        """Equal for calls that ask for the same thing: tool and canonical arguments."""
+        return digest([self.tool, self.arguments])
+
+
+class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file as it was before a tool touched it: SHA-256 of its content, None if absent."""
+
+    path: str
+    before: str | None = None
+    mode: int = 0o644
+
+
+class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="returned"):
+    """The tool did its work. `artifact` names the file with the whole output if it was cut."""
+
+    text: str
+    artifact: str = ""
+    reused: bool = False
+
+
+class Failed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="failed"):
+    """The tool ran, or tried to, and failed."""
+
+    text: str
+    code: str = "error"
+    artifact: str = ""
+
+
+class Refused(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="refused"):
+    """The call was not run: policy, a human, a limit or a cancellation said no."""
+
+    reason: str
+    rule: str = ""
+
+
+class Unknown(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="unknown"):
+    """The call was cut off and may or may not have happened. It is not repeated."""
+
+    reason: str
+
+
+Outcome = Returned | Failed | Refused | Unknown
+
+
+class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One whole answer of a model. `finish` is stop, calls or length."""
+
+    text: str = ""
+    thoughts: tuple[Thought, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage = Usage()
+    model: str = ""
+    finish: str = "stop"
+
+
+class PersonSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="person"):
+    """A human's (or a calling program's) words. `by` is the authenticated principal."""
+
+    text: str
+    by: str = ""
+
+
+class ModelSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="model"):
+    """A model's turn: words, thinking and the calls it proposed."""
+
+    text: str = ""
+    thoughts: tuple[Thought, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+
+
+class ToolAnswered(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool"):
+    """The one answer to a proposed call. `note` is the house's remark beside it."""
+
+    call_id: CallId
+    tool: str
+    outcome: Outcome
+    note: str = ""
+
+
+class HouseSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="house"):
+    """A remark of the runtime to the model: a failed check, a reminder, a limit."""
+
+    text: str
+
+
+Entry = PersonSaid | ModelSaid | ToolAnswered | HouseSaid
+
+
+def words(outcome: Outcome) -> str:
+    """What an outcome says, whichever kind it is."""
+    return outcome.text if isinstance(outcome, Returned | Failed) else outcome.reason

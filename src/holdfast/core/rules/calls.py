@@ -1,0 +1,127 @@
+"""Decisions about single calls: start, suspend, settle, approve, refuse."""
+
+from __future__ import annotations
+
+from holdfast.core import event as e
+from holdfast.core import habits as h
+from holdfast.core.command import Approve, ClearCall, Refuse, SettleCall, StartCall, SuspendCall
+from holdfast.core.effect import due
+from holdfast.core.error import NotFound
+from holdfast.core.error import Refused as NotNow
+from holdfast.core.evolve import fold
+from holdfast.core.ids import CallId, Instant, digest
+from holdfast.core.message import Outcome, Refused, Returned, words
+from holdfast.core.policy import Rule, Say
+from holdfast.core.task import CallState, Fault, Human, OpenCall, Status, Task
+
+_SETTLEABLE = frozenset({CallState.STARTED, CallState.WAITING, CallState.DOUBTED})
+
+
+def started(task: Task, command: StartCall) -> tuple[e.Event, ...]:
+    _open(task, command.call_id, CallState.ALLOWED)
+    return (e.CallStarted(call_id=command.call_id, before=command.before),)
+
+
+def suspended(task: Task, command: SuspendCall) -> tuple[e.Event, ...]:
+    _open(task, command.call_id, CallState.STARTED)
+    return (e.CallWaiting(call_id=command.call_id, wait=command.wait),)
+
+
+def cleared(task: Task, command: ClearCall) -> tuple[e.Event, ...]:
+    _open(task, command.call_id, CallState.DOUBTED)
+    return (e.CallCleared(call_id=command.call_id, reason="checked: it did not happen"),)
+
+
+def settled(task: Task, command: SettleCall, now: Instant) -> tuple[e.Event, ...]:
+    opened = _open(task, command.call_id, *_SETTLEABLE)
+    return followed(task, settle(task, opened, command.outcome), now)
+
+
+def settle(task: Task, opened: OpenCall, outcome: Outcome) -> tuple[e.Event, ...]:
+    """The event that gives a call its one answer, with the house's remark if it repeats itself."""
+    note = ""
+    if not task.checking:
+        after = h.learned(task.habits, opened.call, outcome)
+        times = h.same_results(after, opened.call)
+        if times >= h.WARN_AT:
+            note = (
+                f"this same call has now given this same result {times} times; try something else"
+            )
+    return (e.CallSettled(call_id=opened.call.id, outcome=outcome, note=note),)
+
+
+def approved(task: Task, command: Approve, now: Instant) -> tuple[e.Event, ...]:
+    opened = _open(task, command.call_id, CallState.ASKED, CallState.WAITING)
+    if isinstance(opened.wait, Human):
+        outcome = Returned(text=f"approved by {command.by}")
+        return followed(task, settle(task, opened, outcome), now)
+    _open(task, command.call_id, CallState.ASKED)
+    if command.digest != opened.call.key:
+        raise NotNow(
+            f"call {command.call_id} has other arguments than the ones approved",
+            code="approval_mismatch",
+            hint="look at the call again, then approve what it says now",
+        )
+    grant = None
+    events = [_approval(opened, command, None)]
+    if command.whole_task:
+        grant = Rule(
+            say=Say.ALLOW, tool=opened.call.tool, name=f"granted for this task by {command.by}"
+        )
+        events = [_approval(opened, command, grant)]
+        events += [
+            _approval(other, command, None)
+            for other in task.calls.values()
+            if other.state is CallState.ASKED
+            and other.call.tool == opened.call.tool
+            and other.call.id != opened.call.id
+        ]
+    return followed(task, tuple(events), now)
+
+
+def _approval(opened: OpenCall, command: Approve, grant: Rule | None) -> e.Event:
+    return e.CallApproved(
+        call_id=opened.call.id, by=command.by, digest=opened.call.key, grant=grant
+    )
+
+
+def refused(task: Task, command: Refuse, now: Instant) -> tuple[e.Event, ...]:
+    opened = _open(task, command.call_id, CallState.ASKED, CallState.WAITING)
+    if opened.state is CallState.WAITING and not isinstance(opened.wait, Human):
+        raise NotNow(f"call {command.call_id} is not waiting for a person", code="call_not_asked")
+    why = f": {command.reason}" if command.reason else ""
+    outcome = Refused(reason=f"{command.by} said no{why}", rule="human")
+    return followed(task, settle(task, opened, outcome), now)
+
+
+def followed(task: Task, events: tuple[e.Event, ...], now: Instant) -> tuple[e.Event, ...]:
+    """`events` and what they lead to: checks concluded, or a waiting task woken."""
+    after = fold(events, task)
+    if after.checking and not after.calls:
+        return events + _concluded(after, now)
+    if after.status is Status.WAITING and due(after):
+        return (*events, e.Woken(at=now))
+    return events
+
+
+def _concluded(task: Task, now: Instant) -> tuple[e.Event, ...]:
+    """All checks of this round have answered: the task is done, goes on, or has failed."""
+    bad = [(c, o) for c, o in task.check_results if not isinstance(o, Returned)]
+    if not bad:
+        count = len(task.check_results)
+        return (e.Finished(answer=task.proposed or "", at=now, checks=count),)
+    report = "\n\n".join(f"$ {call.target}\n{words(outcome)}" for call, outcome in bad)
+    failed = e.ChecksFailed(report=f"The work is not done. These checks failed:\n\n{report}")
+    if task.check_rounds < task.request.agent.limits.check_rounds:
+        return (failed,)
+    fault = Fault(code="checks_failed", message=report[:2000], fingerprint=digest(report)[:16])
+    return (failed, e.Failed(fault=fault, at=now))
+
+
+def _open(task: Task, call_id: CallId, *states: CallState) -> OpenCall:
+    opened = task.calls.get(call_id)
+    if opened is None:
+        raise NotFound(f"task {task.id} has no open call {call_id}", code="call_not_open")
+    if opened.state not in states:
+        raise NotNow(f"call {call_id} is {opened.state}", code=f"call_{opened.state}")
+    return opened

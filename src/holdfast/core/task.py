@@ -1,0 +1,185 @@
+"""What a task is: its state, and the words used to talk about it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from .agent import Agent
+from .budget import Reservation, Spent
+from .ids import CallId, Instant, SessionId, TaskId
+from .message import Change, Entry, Outcome, ToolCall
+from .policy import Allow, Ask, Deny, Leave, Rule, Verdict
+
+
+class Status(StrEnum):
+    """What everybody may know about a task."""
+
+    NEW = "NEW"
+    QUEUED = "QUEUED"
+    CLAIMED = "CLAIMED"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    RETRY_WAIT = "RETRY_WAIT"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    DEAD_LETTER = "DEAD_LETTER"
+
+
+ENDED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.DEAD_LETTER})
+
+
+class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who waits for this task's answer: a call of another task."""
+
+    task: TaskId
+    call: CallId
+
+
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What someone wants done, complete: nothing else decides how the task begins.
+
+    `workspace` is an absolute path. `checks` are command lines that must exit 0 before the task
+    may succeed. `until` is a word that the final answer must contain. `deliver` names channels.
+    `by` is the authenticated principal.
+    """
+
+    prompt: str
+    agent: Agent = Agent()
+    by: str = ""
+    session: SessionId = SessionId("")
+    parent: Parent | None = None
+    workspace: str = ""
+    priority: int = 0
+    leave: Leave = Leave()
+    checks: tuple[str, ...] = ()
+    until: str = ""
+    deliver: tuple[str, ...] = ()
+    key: str = ""
+
+
+class Human(Struct, frozen=True, kw_only=True, tag="human"):
+    """Waiting for a person's answer."""
+
+    question: str
+
+
+class Child(Struct, frozen=True, kw_only=True, tag="child"):
+    """Waiting for another task to end."""
+
+    task: TaskId
+
+
+class Timer(Struct, frozen=True, kw_only=True, tag="timer"):
+    """Waiting for a moment."""
+
+    until: Instant
+
+
+Wait = Human | Child | Timer
+
+
+class CallState(StrEnum):
+    """Where an open call is."""
+
+    ASKED = "asked"
+    ALLOWED = "allowed"
+    STARTED = "started"
+    DOUBTED = "doubted"
+    WAITING = "waiting"
+
+
+class OpenCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call without its answer yet."""
+
+    call: ToolCall
+    state: CallState
+    verdict: Allow | Ask | Deny
+    wait: Wait | None = None
+    before: tuple[Change, ...] = ()
+
+
+class JudgedCall(Struct, frozen=True, kw_only=True):
+    """A call together with its verdict: they are never stored apart."""
+
+    call: ToolCall
+    verdict: Verdict
+
+
+class Habits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the task has been doing lately, for noticing that it goes in circles.
+
+    `recent` holds the last 15 (call key, result hash); `good` the successful stable results by
+    call key, forgotten at every write; `failures` the last six failed calls in words.
+    """
+
+    recent: tuple[tuple[str, str], ...] = ()
+    good: dict[str, CallId] = {}
+    failure_streak: int = 0
+    success_streak: int = 0
+    recovering: bool = False
+    recovery_failures: int = 0
+    idle_steps: int = 0
+    seen: frozenset[str] = frozenset()
+    nudges: int = 0
+    failures: tuple[str, ...] = ()
+
+
+class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a try, or the task, failed. `code` is stable and documented."""
+
+    code: str
+    message: str
+    fingerprint: str = ""
+
+
+class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where one result must still go; `tries` failed so far, next not before `due`."""
+
+    tries: int = 0
+    due: Instant = 0
+    error: str = ""
+
+
+class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of one task: the fold of its events."""
+
+    id: TaskId = TaskId("")
+    status: Status = Status.NEW
+    request: Request = Request(prompt="")
+    submitted_at: Instant = 0
+    updated_at: Instant = 0
+    transcript: tuple[Entry, ...] = ()
+    heard: int = 0
+    calls: dict[CallId, OpenCall] = {}
+    attempt: int = 0
+    fence: int = 0
+    owner: str = ""
+    policy: str = ""
+    queued_at: Instant = 0
+    started_at: Instant = 0
+    retry_at: Instant = 0
+    spent: Spent = Spent()
+    reserved: Reservation | None = None
+    faults: tuple[Fault, ...] = ()
+    grants: tuple[Rule, ...] = ()
+    habits: Habits = Habits()
+    answer: str | None = None
+    proposed: str | None = None
+    checking: bool = False
+    check_rounds: int = 0
+    check_results: tuple[tuple[ToolCall, Outcome], ...] = ()
+    crashes: int = 0
+    changes: tuple[Change, ...] = ()
+    children: tuple[TaskId, ...] = ()
+    deliveries: dict[str, Delivery] = {}
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def fault(self) -> Fault | None:
+        return self.faults[-1] if self.faults else None

@@ -1,0 +1,1 @@
+"""The sockets: one Protocol for each kind of outside thing, with its contract in words."""
