@@ -1,0 +1,1 @@
+"""Shipped fakes and one contract suite per port."""
