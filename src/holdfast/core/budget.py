@@ -39,6 +39,15 @@ class Spent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def plus_time(self, milliseconds: int) -> Spent:
         return replace(self, milliseconds=self.milliseconds + milliseconds)
 
+    def plus_child(self, child: Spent) -> Spent:
+        """What a child spent counts against its parent too: tokens and money, not its steps."""
+        return replace(
+            self,
+            tokens=self.tokens + child.tokens,
+            cost=self.cost + child.cost,
+            unpriced=self.unpriced + child.unpriced,
+        )
+
     def plus(self, usage: Usage) -> Spent:
         return Spent(
             steps=self.steps + 1,

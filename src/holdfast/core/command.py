@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from .budget import Reservation
+from .budget import Reservation, Spent
 from .ids import CallId, TaskId
 from .message import Change, Entry, Outcome, Reply
 from .task import Request, Wait
@@ -69,10 +69,11 @@ class StartCall(Struct, frozen=True, kw_only=True):
 
 
 class SettleCall(Struct, frozen=True, kw_only=True):
-    """The call has its answer."""
+    """The call has its answer; `spent` is what a child task used for it."""
 
     call_id: CallId
     outcome: Outcome
+    spent: Spent | None = None
 
 
 class SuspendCall(Struct, frozen=True, kw_only=True):

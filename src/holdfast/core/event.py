@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 from msgspec import Struct
 
-from .budget import Reservation
+from .budget import Reservation, Spent
 from .error import Broken
 from .ids import CallId, Instant, TaskId
 from .message import Change, Entry, ModelSaid, Outcome, Usage
@@ -92,11 +92,12 @@ class CallDoubted(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CallSettled(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The call has its one answer."""
+    """The call has its one answer; `spent` is what a child task used for it."""
 
     call_id: CallId
     outcome: Outcome
     note: str = ""
+    spent: Spent | None = None
 
 
 class Nudged(Struct, frozen=True, kw_only=True, omit_defaults=True):

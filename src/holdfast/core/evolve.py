@@ -154,6 +154,8 @@ def _call_settled(task: Task, event: e.CallSettled) -> Task:
     if isinstance(opened.wait, Child):
         children = tuple(c for c in children if c != opened.wait.task)
     task = replace(task, calls=left, children=children, crashes=0)
+    if event.spent is not None:
+        task = replace(task, spent=task.spent.plus_child(event.spent))
     if task.checking:
         results = (*task.check_results, (opened.call, event.outcome))
         return replace(task, check_results=results)

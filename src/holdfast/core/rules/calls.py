@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.core import event as e
 from holdfast.core import habits as h
+from holdfast.core.budget import Spent
 from holdfast.core.command import Approve, ClearCall, Refuse, SettleCall, StartCall, SuspendCall
 from holdfast.core.effect import due
 from holdfast.core.error import NotFound
@@ -34,10 +35,12 @@ def cleared(task: Task, command: ClearCall) -> tuple[e.Event, ...]:
 
 def settled(task: Task, command: SettleCall, now: Instant) -> tuple[e.Event, ...]:
     opened = _open(task, command.call_id, *_SETTLEABLE)
-    return followed(task, settle(task, opened, command.outcome), now)
+    return followed(task, settle(task, opened, command.outcome, command.spent), now)
 
 
-def settle(task: Task, opened: OpenCall, outcome: Outcome) -> tuple[e.Event, ...]:
+def settle(
+    task: Task, opened: OpenCall, outcome: Outcome, spent: Spent | None = None
+) -> tuple[e.Event, ...]:
     """The event that gives a call its one answer, with the house's remark if it repeats itself."""
     note = ""
     if not task.checking:
@@ -47,7 +50,7 @@ def settle(task: Task, opened: OpenCall, outcome: Outcome) -> tuple[e.Event, ...
             note = (
                 f"this same call has now given this same result {times} times; try something else"
             )
-    return (e.CallSettled(call_id=opened.call.id, outcome=outcome, note=note),)
+    return (e.CallSettled(call_id=opened.call.id, outcome=outcome, note=note, spent=spent),)
 
 
 def approved(task: Task, command: Approve, now: Instant) -> tuple[e.Event, ...]:

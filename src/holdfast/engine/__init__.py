@@ -1,0 +1,1 @@
+"""Moves tasks: records, performs, waits, recovers. All the concurrency."""

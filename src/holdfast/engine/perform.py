@@ -1,0 +1,311 @@
+"""Carries out effects: asks models, runs tools, delivers results, and tells what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import assert_never
+
+import anyio
+from msgspec import Struct
+from msgspec.structs import replace
+
+from holdfast.core.command import (
+    BeginAsk,
+    Cancel,
+    ClearCall,
+    Command,
+    ConfirmDelivery,
+    FailAttempt,
+    HearReply,
+    SettleCall,
+    StartCall,
+    StopChild,
+    SuspendCall,
+)
+from holdfast.core.context import prompt
+from holdfast.core.effect import AskModel, CheckCall, Deliver, Effect, RunTool, TellChild
+from holdfast.core.error import Conflict, HoldfastError, Refused, Unavailable
+from holdfast.core.ids import CallId, TaskId
+from holdfast.core.message import (
+    Change,
+    EffectClass,
+    Failed,
+    Outcome,
+    Reply,
+    Returned,
+    ToolCall,
+    Unknown,
+)
+from holdfast.core.task import Child, Human, OpenCall, Parent, Status, Task, Timer
+from holdfast.core.view import summary
+from holdfast.ports.channel import Channel
+from holdfast.ports.model import Delta, Model, ModelFailure, Models
+from holdfast.ports.tools import Job, Tool, Tools
+
+from .live import Live
+from .record import Recorder, Stream
+
+_log = logging.getLogger("holdfast.engine")
+_PAUSE = 1.0
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much at once: tasks, and model calls per provider; `tool_seconds` caps one tool call."""
+
+    lanes: int = 16
+    per_provider: int = 16
+    tool_seconds: float = 900.0
+
+
+class Performer:
+    """Does what a task is owed. Tells the recorder only with the fencing number it was given."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        live: Live,
+        models: Models,
+        tools: Tools,
+        channels: Mapping[str, Channel],
+        limits: Limits,
+    ) -> None:
+        self._recorder, self._live = recorder, live
+        self._models, self._tools, self._channels = models, tools, channels
+        self._limits = limits
+        self._providers: dict[str, anyio.CapacityLimiter] = {}
+
+    async def perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
+        """Carry out one effect. Raises `Conflict` when the task has gone to another worker."""
+        try:
+            await self._perform(stream, effect, fence)
+        except Conflict:
+            raise
+        except Refused as refused:
+            # The task moved on while this was under way (cancelled, settled by someone else).
+            _log.debug("outcome not wanted: %s", refused, extra={"task": stream.id})
+        except Unavailable as failure:
+            _log.warning("cannot go on: %s", failure, extra={"task": stream.id})
+            await anyio.sleep(_PAUSE)
+
+    async def _perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
+        match effect:
+            case AskModel():
+                await self._ask(stream, effect, fence)
+            case RunTool():
+                await self._run(stream, effect.open, fence)
+            case CheckCall():
+                await self._check(stream, effect.open, fence)
+            case TellChild():
+                await self._stop(stream, effect.child)
+            case Deliver():
+                await self._deliver(stream, effect)
+            case _:
+                assert_never(effect)
+
+    async def _ask(self, stream: Stream, effect: AskModel, fence: int | None) -> None:
+        task = stream.task
+        try:
+            model = self._models.find(task.request.agent.model)
+            await self._asked(stream, model, effect, fence)
+        except ModelFailure as failure:
+            await self._surely(stream, _failed_try(failure), fence)
+        except Refused as refused:
+            if isinstance(refused, Conflict):
+                raise
+            if stream.task.status is not Status.RUNNING:
+                return
+            failure = FailAttempt(code=refused.code, message=str(refused), retryable=False)
+            await self._surely(stream, failure, fence)
+        except HoldfastError:
+            raise
+        except Exception as error:  # noqa: BLE001 - around a performer: a model adapter may fail in any way
+            _log.exception("the model adapter failed", extra={"task": stream.id})
+            failure = FailAttempt(code="internal", message=f"{type(error).__name__}: {error}")
+            await self._surely(stream, failure, fence)
+
+    async def _asked(
+        self, stream: Stream, model: Model, effect: AskModel, fence: int | None
+    ) -> None:
+        shown = prompt(stream.task)
+        wanted = stream.task.request.agent.tools
+        tools = [t for t in self._tools.all() if not wanted or t.spec.name in wanted]
+        specs = tuple(t.spec for t in tools) if effect.tools and shown.tools else ()
+        begin = BeginAsk(reserve=model.reserve(shown, specs))
+        task = await self._recorder.tell(stream.id, begin, fence=fence)
+        if task.status is not Status.RUNNING:
+            return
+
+        def hear(delta: Delta) -> None:
+            self._live.tell(stream.id, delta)
+
+        async with self._lane(model.name):
+            reply = await model.ask(shown, specs, hear)
+        reply = self._resolved(reply, task, {t.spec.name: t for t in tools})
+        await self._surely(stream, HearReply(reply=reply, saw=shown.saw), fence)
+
+    def _resolved(self, reply: Reply, task: Task, tools: Mapping[str, Tool]) -> Reply:
+        """The reply with calls that carry our ids and what their tools say of themselves."""
+        step = task.spent.steps + 1
+        calls = tuple(
+            _described(call, CallId(f"c{step}_{index}"), tools)
+            for index, call in enumerate(reply.calls, start=1)
+        )
+        return replace(reply, calls=calls)
+
+    async def _run(self, stream: Stream, opened: OpenCall, fence: int | None) -> None:
+        call, job = opened.call, _job(stream.task, opened.call)
+        tool = self._tools.get(call.tool)
+        if tool is None:
+            await self._recorder.tell(stream.id, StartCall(call_id=call.id), fence=fence)
+            gone = Failed(text=f"the tool {call.tool} is no longer there", code="no_such_tool")
+            await self._surely(stream, SettleCall(call_id=call.id, outcome=gone), fence)
+            return
+        before, broken = await _kept(tool, call, job)
+        start = StartCall(call_id=call.id, before=before)
+        await self._recorder.tell(stream.id, start, fence=fence)
+        result = broken or await self._tried(tool, call, job)
+        match result:
+            case Human() | Timer():
+                settle: Command = SuspendCall(call_id=call.id, wait=result)
+            case Child():
+                await self._suspended_on(stream, call, result, fence)
+                return
+            case _:
+                settle = SettleCall(call_id=call.id, outcome=result)
+        await self._surely(stream, settle, fence)
+
+    async def _tried(self, tool: Tool, call: ToolCall, job: Job) -> Outcome | Human | Child | Timer:
+        try:
+            with anyio.fail_after(self._limits.tool_seconds):
+                return await tool.run(call.arguments, job)
+        except TimeoutError:
+            text = f"stopped after {self._limits.tool_seconds:.0f} s"
+            if call.effect is EffectClass.WRITES:
+                return Unknown(reason=f"{text}; it may or may not have happened")
+            return Failed(text=text, code="timeout")
+        except Exception as error:  # noqa: BLE001 - around a tool body: the model decides what to do
+            _log.exception("tool %s failed", call.tool, extra={"task": job.task})
+            return Failed(text=f"{type(error).__name__}: {error}", code="tool_error")
+
+    async def _suspended_on(
+        self, stream: Stream, call: ToolCall, child: Child, fence: int | None
+    ) -> None:
+        try:
+            await self._surely(stream, SuspendCall(call_id=call.id, wait=child), fence)
+        except Refused:
+            # The child has already answered, or this task ended: then the child must not go on.
+            if stream.task.ended:
+                await self._recorder.tell(child.task, Cancel(by="house", reason="parent ended"))
+
+    async def _check(self, stream: Stream, opened: OpenCall, fence: int | None) -> None:
+        call, job = opened.call, _job(stream.task, opened.call)
+        tool = self._tools.get(call.tool)
+        found: Outcome | None
+        try:
+            gone = Unknown(reason=f"the tool {call.tool} is no longer there to check")
+            found = await tool.check(call.arguments, opened.before, job) if tool else gone
+        except (OSError, HoldfastError) as error:
+            found = Unknown(reason=f"it was interrupted and could not be checked: {error}")
+        if found is None:
+            await self._surely(stream, ClearCall(call_id=call.id), fence)
+        else:
+            await self._surely(stream, SettleCall(call_id=call.id, outcome=found), fence)
+
+    async def _stop(self, stream: Stream, child: TaskId) -> None:
+        try:
+            await self._recorder.tell(child, Cancel(by="house", reason="its parent ended"))
+        except Refused as refused:
+            _log.debug("child already ended: %s", refused)
+        await self._recorder.tell(stream.id, StopChild(child=child))
+
+    async def _deliver(self, stream: Stream, effect: Deliver) -> None:
+        error = ""
+        parent = stream.task.request.parent
+        if effect.channel == "parent" and parent is not None:
+            await self._answer(parent, stream.task)
+        elif channel := self._channels.get(effect.channel):
+            try:
+                await channel.deliver(effect.id, summary(stream.task))
+            except (OSError, Unavailable) as failure:
+                error = str(failure) or type(failure).__name__
+        else:
+            error = f"there is no channel called {effect.channel}"
+        confirm = ConfirmDelivery(channel=effect.channel, error=error)
+        await self._recorder.tell(stream.id, confirm)
+
+    async def _answer(self, parent: Parent, task: Task) -> None:
+        """Give the parent's call its one answer; a parent that no longer waits is not an error."""
+        if task.status is Status.SUCCEEDED:
+            outcome: Outcome = Returned(text=task.answer or "")
+        else:
+            why = f": {task.fault.message}" if task.fault else ""
+            outcome = Failed(text=f"the task ended as {task.status}{why}", code="child_failed")
+        try:
+            settle = SettleCall(call_id=parent.call, outcome=outcome, spent=task.spent)
+            await self._recorder.tell(parent.task, settle)
+        except Refused as refused:
+            _log.debug("parent no longer waits: %s", refused, extra={"task": parent.task})
+
+    async def _surely(self, stream: Stream, command: Command, fence: int | None) -> None:
+        """Tell something that cannot be done again: keep trying while the store is away."""
+        while True:
+            try:
+                await self._recorder.tell(stream.id, command, fence=fence)
+            except Unavailable as failure:
+                _log.warning("cannot record yet: %s", failure, extra={"task": stream.id})
+                await anyio.sleep(_PAUSE)
+            else:
+                return
+
+    def _lane(self, model: str) -> anyio.CapacityLimiter:
+        provider = model.partition("/")[0]
+        if provider not in self._providers:
+            self._providers[provider] = anyio.CapacityLimiter(self._limits.per_provider)
+        return self._providers[provider]
+
+
+def _described(call: ToolCall, call_id: CallId, tools: Mapping[str, Tool]) -> ToolCall:
+    tool = tools.get(call.tool)
+    if tool is None:
+        known = ", ".join(sorted(tools))
+        problem = call.problem or f"there is no tool {call.tool!r}; there are: {known}"
+        return replace(call, id=call_id, problem=problem)
+    traits = tool.traits
+    return replace(
+        call,
+        id=call_id,
+        effect=traits.effect,
+        checkable=traits.checkable,
+        stable=traits.stable,
+        target=str(call.arguments.get(traits.target, "")) if traits.target else "",
+        problem=call.problem or tool.problem(call.arguments),
+    )
+
+
+async def _kept(tool: Tool, call: ToolCall, job: Job) -> tuple[tuple[Change, ...], Failed | None]:
+    """What the call may change, kept for undoing; or why that could not be kept."""
+    try:
+        return tuple(await tool.before(call.arguments, job)), None
+    except (OSError, HoldfastError) as error:
+        return (), Failed(text=str(error), code="not_kept")
+
+
+def _job(task: Task, call: ToolCall) -> Job:
+    return Job(
+        task=task.id,
+        call=call.id,
+        workspace=Path(task.request.workspace),
+        by=task.request.by,
+        unattended=task.request.leave.unattended,
+    )
+
+
+def _failed_try(failure: ModelFailure) -> FailAttempt:
+    return FailAttempt(
+        code=failure.code,
+        message=str(failure),
+        retryable=failure.retryable,
+        retry_after=round(failure.retry_after * 1000),
+    )

@@ -1,0 +1,315 @@
+"""Takes tasks off the queue, gives each a driver, keeps time, recovers what was lost."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+from msgspec import Struct
+
+from holdfast.core.command import Cancel, Claim, Recover, Start, Submit, Tick
+from holdfast.core.effect import pending
+from holdfast.core.error import (
+    Broken,
+    Conflict,
+    HoldfastError,
+    NotFound,
+    Refused,
+    Saturated,
+    Unavailable,
+)
+from holdfast.core.ids import Instant, TaskId
+from holdfast.core.message import Entry, ModelSaid, PersonSaid
+from holdfast.core.task import ENDED, Request, Status, Task
+from holdfast.core.view import Summary, wake_at
+from holdfast.ports.clock import Clock
+from holdfast.ports.journal import Journal, Query
+
+from .drive import Driver
+from .perform import Limits, Performer
+from .record import Recorder, Stream
+
+_log = logging.getLogger("holdfast.engine")
+LEASE = 30_000
+HEARTBEAT = 10_000
+_BATCH = 64
+_ALL = 1_000_000
+_HISTORY = 50
+_WHOLE = 5
+_OLDER_CHARS = 6_000
+_BRIEF = 200
+
+
+class Intake(Struct, frozen=True, kw_only=True):
+    """How much may wait: `depth` queued tasks, 0 for no limit; `drain` seconds at a stop."""
+
+    depth: int = 1000
+    drain: float = 5.0
+
+
+class Supervisor:
+    """The engine's root: everything that moves a task is a child of `run`."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        recorder: Recorder,
+        performer: Performer,
+        clock: Clock,
+        limits: Limits,
+        intake: Intake,
+    ) -> None:
+        self._journal, self._recorder, self._performer = journal, recorder, performer
+        self._clock, self._limits, self._intake = clock, limits, intake
+        self.owner = clock.new_id("worker")
+        self._drivers: dict[TaskId, Driver] = {}
+        self._agents: Counter[str] = Counter()
+        self._lanes: dict[str, int] = {}
+        self._claiming: set[TaskId] = set()
+        self._finishing: set[TaskId] = set()
+        self._to_finish: list[TaskId] = []
+        self._counts: Counter[Status] = Counter()
+        self._backlog = True
+        self._work = anyio.Event()
+        self._next_due: Instant | None = None
+        self._time = anyio.Event()
+        self._stopping = False
+        self._idle = anyio.Event()
+        recorder.changed = self._changed
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Recover, report ready, then work until `stop`."""
+        await self._recover()
+        self._counts = Counter(await self._journal.count())
+        self._next_due = await self._journal.next_due()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._keep_time, group)
+            group.start_soon(self._heartbeat)
+            task_status.started()
+            while not self._stopping:
+                self._work = anyio.Event()
+                await self._take(group)
+                await self._work.wait()
+            await self._drained()
+            group.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Take nothing more, let what is in flight end (bounded), then return from `run`."""
+        self._stopping = True
+        self._work.set()
+
+    async def submit(self, task_id: TaskId, request: Request) -> Task:
+        """Put a task on the queue. Raises `Saturated` when too many wait, `Conflict` on its key."""
+        if self._stopping:
+            raise Unavailable("the daemon is stopping", code="stopping", hint="try again shortly")
+        depth, queued = self._intake.depth, self._counts[Status.QUEUED]
+        if depth and queued >= depth and request.parent is None:
+            raise Saturated(f"{queued} tasks are waiting, the limit is {depth}", retry_after=1)
+        return await self._recorder.tell(task_id, Submit(id=task_id, request=request))
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        return {status: count for status, count in self._counts.items() if count}
+
+    @property
+    def running(self) -> int:
+        return len(self._drivers)
+
+    def _changed(self, before: Task, after: Task) -> None:
+        if before.status is not after.status:
+            if before.status is not Status.NEW:
+                self._counts[before.status] -= 1
+            self._counts[after.status] += 1
+            if after.status is Status.QUEUED or after.ended:
+                self._backlog = True
+                self._work.set()
+            if after.ended and pending(after, self._clock.now()):
+                self._to_finish.append(after.id)
+        due = wake_at(after)
+        if due and (self._next_due is None or due < self._next_due):
+            self._next_due = due
+            self._time.set()
+
+    async def _take(self, group: TaskGroup) -> None:
+        for task_id in self._to_finish:
+            self._finish_soon(group, task_id)
+        self._to_finish.clear()
+        while self._backlog and not self._stopping:
+            free = self._limits.lanes - len(self._drivers)
+            if free <= 0:
+                return
+            self._backlog = False
+            limit = free + len(self._claiming)
+            try:
+                found = await self._journal.ready(limit, skip_agents=self._full())
+            except Unavailable as failure:
+                _log.warning("the queue cannot be read: %s", failure)
+                self._backlog = True
+                await anyio.sleep(1)
+                continue
+            for row in found:
+                if row.id not in self._drivers:
+                    await self._begin(group, row)
+            if len(found) >= limit:
+                self._backlog = True
+
+    def _full(self) -> list[str]:
+        return [name for name, n in self._agents.items() if n >= self._lanes.get(name, 1 << 30)]
+
+    async def _begin(self, group: TaskGroup, row: Summary) -> None:
+        if self._agents[row.agent] >= self._lanes.get(row.agent, 1 << 30):
+            return
+        task = await self._recorder.load(row.id)
+        agent = task.request.agent
+        self._lanes[agent.name] = agent.lanes
+        self._agents[agent.name] += 1
+        stream = self._recorder.stream(row.id)
+        stream.users += 1
+        self._claiming.add(row.id)
+        self._drivers[row.id] = Driver(stream, self._recorder, self._performer)
+        group.start_soon(self._work_on, row.id, agent.name)
+
+    async def _work_on(self, task_id: TaskId, agent: str) -> None:
+        stream = self._recorder.stream(task_id)
+        try:
+            if driver := await self._claimed(stream):
+                await driver.run()
+        except* (Refused, Unavailable) as failures:
+            _log.info("not taken: %s", failures.exceptions[0], extra={"task": task_id})
+        except* HoldfastError:
+            _log.exception("the task cannot be driven", extra={"task": task_id})
+        finally:
+            stream.users -= 1
+            self._claiming.discard(task_id)
+            del self._drivers[task_id]
+            self._agents[agent] -= 1
+            self._backlog = True
+            self._work.set()
+
+    async def _claimed(self, stream: Stream) -> Driver | None:
+        task = stream.task
+        parent = task.request.parent
+        if parent and not await self._waits(parent.task):
+            await self._recorder.tell(task.id, Cancel(by="house", reason="its parent ended"))
+            return None
+        start = Start(history=await self._history(task))
+        await self._recorder.tell(task.id, Claim(owner=self.owner), start)
+        self._claiming.discard(task.id)
+        driver = self._drivers[task.id] = Driver(stream, self._recorder, self._performer)
+        if self._stopping:
+            driver.drain()
+        return driver
+
+    async def _waits(self, parent: TaskId) -> bool:
+        row = await self._journal.summary(parent)
+        return row is not None and row.status not in ENDED
+
+    async def _history(self, task: Task) -> tuple[Entry, ...]:
+        """What was said in the session before: the last turns whole, older ones shortened."""
+        if not task.request.session or task.attempt:
+            return ()
+        query = Query(session=task.request.session, limit=_HISTORY, before=task.id)
+        entries: list[Entry] = []
+        room = _OLDER_CHARS
+        for index, row in enumerate(await self._journal.query(query)):
+            if row.answer is None:
+                continue
+            asked = (await self._recorder.load(row.id)).request
+            prompt, answer = asked.prompt, row.answer
+            if index >= _WHOLE:
+                prompt, answer = _brief(prompt), _brief(answer)
+                room -= len(prompt) + len(answer)
+                if room < 0:
+                    break
+            entries = [PersonSaid(text=prompt, by=asked.by), ModelSaid(text=answer), *entries]
+        return tuple(entries)
+
+    def _finish_soon(self, group: TaskGroup, task_id: TaskId) -> None:
+        if task_id not in self._finishing:
+            self._finishing.add(task_id)
+            group.start_soon(self._finish, task_id)
+
+    async def _finish(self, task_id: TaskId) -> None:
+        """What an ended task still owes: results to deliver, children to stop."""
+        try:
+            task = await self._recorder.load(task_id)
+            stream = self._recorder.stream(task_id)
+            for effect in pending(task, self._clock.now()):
+                await self._performer.perform(stream, effect, None)
+        except (Conflict, NotFound) as failure:
+            _log.info("not finished: %s", failure, extra={"task": task_id})
+        finally:
+            self._finishing.discard(task_id)
+
+    async def _keep_time(self, group: TaskGroup) -> None:
+        while True:
+            self._time = anyio.Event()
+            now = self._clock.now()
+            if self._next_due is not None and self._next_due <= now:
+                await self._tick(group, now)
+            else:
+                await self._clock.wait(self._time, self._next_due)
+
+    async def _tick(self, group: TaskGroup, now: Instant) -> None:
+        try:
+            found = await self._journal.due(now, _BATCH)
+            for task_id in found:
+                await self._tick_one(group, task_id)
+            self._next_due = await self._journal.next_due()
+            if self._next_due is not None and found and self._next_due <= now:
+                self._next_due = now + 1000  # what is still due is being finished
+        except Unavailable as failure:
+            _log.warning("timers are late: %s", failure)
+            self._next_due = now + 1000
+
+    async def _tick_one(self, group: TaskGroup, task_id: TaskId) -> None:
+        try:
+            task = await self._recorder.load(task_id)
+            if task.ended:
+                self._finish_soon(group, task_id)
+            else:
+                await self._recorder.tell(task_id, Tick())
+        except Refused as refused:
+            _log.debug("nothing to do at this time: %s", refused, extra={"task": task_id})
+
+    async def _heartbeat(self) -> None:
+        """Renew our leases while we have any; silent when idle."""
+        while True:
+            if self._drivers:
+                try:
+                    await self._journal.renew(self.owner, self._clock.now() + LEASE)
+                except Unavailable as failure:
+                    _log.warning("leases not renewed: %s", failure)
+            until = self._clock.now() + HEARTBEAT
+            await self._clock.wait(anyio.Event(), until)
+
+    async def _recover(self) -> None:
+        """Give back to the queue what a worker before us was doing."""
+        await self._journal.release()
+        lost = await self._journal.lost(self._clock.now() + 1, _ALL)
+        limiter = anyio.CapacityLimiter(_BATCH)
+
+        async def give_back(task_id: TaskId) -> None:
+            async with limiter:
+                try:
+                    await self._recorder.tell(task_id, Recover(reason="the daemon died"))
+                except Broken as damage:
+                    _log.error("not recovered: %s", damage, extra={"task": task_id})
+
+        async with anyio.create_task_group() as group:
+            for task_id in lost:
+                group.start_soon(give_back, task_id)
+
+    async def _drained(self) -> None:
+        for driver in self._drivers.values():
+            driver.drain()
+        with anyio.move_on_after(self._intake.drain):
+            while self._drivers:
+                self._work = anyio.Event()
+                await self._work.wait()
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]} …"

@@ -1,0 +1,1 @@
+"""What can be asked of the system: one plain function per use case."""

@@ -1,0 +1,38 @@
+"""Everything a use case may reach, in one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.core.agent import Agent
+from holdfast.core.ids import Instant
+from holdfast.engine.live import Live
+from holdfast.engine.record import Recorder
+from holdfast.engine.supervise import Supervisor
+from holdfast.ports.blobs import Blobs
+from holdfast.ports.box import Box
+from holdfast.ports.clock import Clock
+from holdfast.ports.journal import Journal
+from holdfast.ports.model import Models
+from holdfast.ports.tools import Tools
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """The parts, built by `assembly`. `home` is the folder that holds this installation."""
+
+    home: Path
+    journal: Journal
+    recorder: Recorder
+    supervisor: Supervisor
+    live: Live
+    models: Models
+    tools: Tools
+    box: Box
+    blobs: Blobs
+    clock: Clock
+    agent: Agent
+    channels: tuple[str, ...]
+    started_at: Instant
+    version: str

@@ -1,0 +1,210 @@
+"""Submit, look at, watch and steer tasks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
+from holdfast.core.error import Conflict, Invalid, NotFound, Refused
+from holdfast.core.ids import CallId, TaskId
+from holdfast.core.policy import PRESETS
+from holdfast.core.task import ENDED, Request, Status, Task
+from holdfast.core.view import Question, Summary, questions, summary
+from holdfast.engine.live import Happened
+from holdfast.ports.journal import Query, Recorded
+from holdfast.ports.model import Delta
+
+from .house import House
+
+MAX_PROMPT = 1_000_000
+MAX_PRIORITY = 100
+_CALL_LIMIT = re.compile(
+    r"\brun (?:exactly |at most |up to )?(\d{1,3}) tool calls?\b", re.IGNORECASE
+)
+_MAX_CALLS = 200
+_PAGE = 500
+
+
+async def submit(house: House, request: Request) -> Summary:
+    """Put something on the queue; durable when this returns.
+
+    The same `by` and `key` again gives the task that is already there. Raises `Invalid` for a
+    request that cannot be run, `Saturated` when too much is waiting, `Refused` when the key was
+    used for another request.
+    """
+    request = _checked(house, request)
+    task_id = TaskId(house.clock.new_id("task"))
+    try:
+        return summary(await house.supervisor.submit(task_id, request))
+    except Conflict as conflict:
+        if conflict.code != "duplicate_key":
+            raise
+    return await _already(house, request)
+
+
+async def resolve(house: House, text: str) -> TaskId:
+    """The one task whose id is, begins with or ends with `text`. Raises `NotFound`, `Invalid`."""
+    if len(text) < 4:
+        raise Invalid(f"{text!r} is too short to name a task: give 4 characters or more")
+    found = await house.journal.find(text)
+    if not found:
+        raise NotFound(f"there is no task {text}", code="task_not_found", hint="holdfast task list")
+    if len(found) > 1:
+        raise Invalid(f"{text} could be any of: {', '.join(found[:5])}", code="ambiguous_id")
+    return found[0]
+
+
+async def show(house: House, task_id: TaskId) -> Summary:
+    row = await house.journal.summary(task_id)
+    if row is None:
+        raise NotFound(f"there is no task {task_id}", code="task_not_found")
+    return row
+
+
+async def query(house: House, wanted: Query) -> Sequence[Summary]:
+    return await house.journal.query(wanted)
+
+
+async def events(
+    house: House, task_id: TaskId, *, after: int = 0, limit: int = _PAGE
+) -> Sequence[Recorded]:
+    return await house.journal.read(task_id, after, limit)
+
+
+async def watch(
+    house: House, task_id: TaskId, *, after: int = 0
+) -> AsyncGenerator[Happened | Delta, None]:
+    """Every event with seq > `after`, then what happens, until the task has ended.
+
+    Events are complete and in order; deltas are lost to a reader that is too slow.
+    """
+    seen = after
+    with house.live.watching(task_id) as watcher:
+        for recorded in await house.journal.read(task_id, after):
+            seen = recorded.seq
+            yield Happened(seq=recorded.seq, at=recorded.at, event=recorded.event)
+        while not await _over(house, task_id, seen):
+            for item in await watcher.take():
+                if isinstance(item, Delta):
+                    yield item
+                elif item.seq > seen + 1 or watcher.gap:
+                    watcher.gap = False
+                    for recorded in await house.journal.read(task_id, seen):
+                        seen = recorded.seq
+                        yield Happened(seq=recorded.seq, at=recorded.at, event=recorded.event)
+                elif item.seq == seen + 1:
+                    seen = item.seq
+                    yield item
+
+
+async def cancel(house: House, task_id: TaskId, *, by: str, reason: str = "") -> Summary:
+    """Stop a task for good. Cancelling twice is one cancel; a task that ended otherwise refuses."""
+    task = await house.recorder.load(task_id)
+    if task.status is Status.CANCELED:
+        return summary(task)
+    return summary(await house.recorder.tell(task_id, Cancel(by=by, reason=reason)))
+
+
+async def say(house: House, task_id: TaskId, text: str, *, by: str) -> Summary:
+    if not text.strip():
+        raise Invalid("the message is empty", code="empty_message")
+    return summary(await house.recorder.tell(task_id, Say(text=text, by=by)))
+
+
+async def approve(
+    house: House,
+    task_id: TaskId,
+    call_id: str,
+    *,
+    digest: str,
+    by: str,
+    whole_task: bool = False,
+) -> Summary:
+    """Say yes to one call with exactly the arguments that `digest` names."""
+    call = CallId(call_id)
+    command = Approve(call_id=call, digest=digest, by=by, whole_task=whole_task)
+    return summary(await house.recorder.tell(task_id, command))
+
+
+async def refuse(
+    house: House, task_id: TaskId, call_id: str, *, by: str, reason: str = ""
+) -> Summary:
+    command = Refuse(call_id=CallId(call_id), by=by, reason=reason)
+    return summary(await house.recorder.tell(task_id, command))
+
+
+async def asked(house: House, task_id: TaskId) -> tuple[Question, ...]:
+    return questions(await house.recorder.load(task_id))
+
+
+async def retry(house: House, task_id: TaskId, *, by: str) -> Summary:
+    """Try a failed task again where it stands; one that is over for good is submitted anew."""
+    task: Task = await house.recorder.load(task_id)
+    if task.status is Status.FAILED:
+        return summary(await house.recorder.tell(task_id, Retry(by=by)))
+    if task.status not in ENDED:
+        raise Refused(f"the task is {task.status}: there is nothing to retry", code="not_ended")
+    return await submit(house, replace(task.request, by=by, key="", parent=None))
+
+
+async def _over(house: House, task_id: TaskId, seen: int) -> bool:
+    """True when the task has ended and everything up to its end has been read."""
+    stream = house.recorder.stream(task_id)
+    if not stream.cursor.version:
+        await house.recorder.load(task_id)
+    return stream.task.ended and stream.cursor.version <= seen
+
+
+async def _already(house: House, request: Request) -> Summary:
+    rows = await house.journal.query(Query(by=request.by, key=request.key, limit=1))
+    if not rows:
+        raise Refused("the key is being used by a request under way", code="key_in_use")
+    task = await house.recorder.load(rows[0].id)
+    if task.request.prompt != request.prompt:
+        hint = "use a new key for a new request"
+        raise Refused(
+            f"key {request.key!r} belongs to another request", code="key_reused", hint=hint
+        )
+    return rows[0]
+
+
+def _checked(house: House, request: Request) -> Request:
+    """The request, complete and possible. Raises `Invalid`."""
+    if len(request.prompt) > MAX_PROMPT:
+        size = f"{len(request.prompt)} characters, the limit is {MAX_PROMPT}"
+        raise Invalid(f"the task is too long: {size}", hint="put the text into a file and name it")
+    if not request.prompt.strip():
+        raise Invalid("the task is empty: say what should be done", code="empty_prompt")
+    if not -MAX_PRIORITY <= request.priority <= MAX_PRIORITY:
+        raise Invalid(
+            f"priority {request.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}"
+        )
+    if request.leave.preset and request.leave.preset not in PRESETS:
+        raise Invalid(f"there is no preset {request.leave.preset!r}: use {', '.join(PRESETS)}")
+    for name in request.deliver:
+        if name not in house.channels:
+            known = ", ".join(house.channels) or "none"
+            raise Invalid(
+                f"there is no channel {name!r}; there are: {known}", code="no_such_channel"
+            )
+    _check_workspace(request.workspace)
+    house.models.find(request.agent.model)
+    if match := _CALL_LIMIT.search(request.prompt):
+        calls = min(_MAX_CALLS, int(match[1]))
+        limits = replace(request.agent.limits, calls=calls)
+        request = replace(request, agent=replace(request.agent, limits=limits))
+    return request
+
+
+def _check_workspace(path: str) -> None:
+    folder = Path(path)
+    if not folder.is_absolute():
+        raise Invalid(f"the workspace {path!r} is not an absolute path", code="bad_workspace")
+    if not folder.is_dir():
+        raise Invalid(f"the workspace {path} is not a folder", code="bad_workspace")
+    if folder == Path("/"):
+        raise Invalid("the whole file system cannot be a workspace", code="bad_workspace")
