@@ -7,6 +7,7 @@ from pathlib import Path
 
 from holdfast.core.agent import Agent
 from holdfast.core.ids import Instant
+from holdfast.core.policy import Rules
 from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor
@@ -33,6 +34,7 @@ class House:
     blobs: Blobs
     clock: Clock
     agent: Agent
+    rules: Rules
     channels: tuple[str, ...]
     started_at: Instant
     version: str

@@ -1,0 +1,94 @@
+"""Keep the installation in order: back up, check, purge, forget, undo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from holdfast.core.error import Invalid, Refused
+from holdfast.core.ids import SessionId, TaskId
+from holdfast.core.task import ENDED
+from holdfast.ports.journal import Query
+
+from .house import House
+
+DAY = 86_400_000
+_PAGE = 500
+
+
+async def backup(house: House, to: Path) -> dict[str, Any]:
+    """A consistent copy of the journal in the new file `to`, while everything goes on."""
+    if not to.is_absolute():
+        raise Invalid(f"the backup path {to} is not absolute", code="bad_path")
+    if await anyio.Path(to).exists():
+        raise Refused(f"{to} exists: a backup never overwrites", code="exists")
+    if not await anyio.Path(to.parent).is_dir():
+        raise Invalid(f"the folder {to.parent} does not exist", code="bad_path")
+    await house.journal.backup(to)
+    size = (await anyio.Path(to).stat()).st_size
+    return {"path": str(to), "bytes": size}
+
+
+async def purge(
+    house: House, *, tasks: Sequence[TaskId] = (), session: str = "", by: str, reason: str
+) -> int:
+    """Overwrite what tasks, or all tasks of a session, said. Only ended tasks; irrevocable."""
+    wanted = list(tasks)
+    if session:
+        wanted += await _of_session(house, SessionId(session))
+    for task_id in wanted:
+        row = await house.journal.summary(task_id)
+        if row is not None and row.status not in ENDED:
+            raise Refused(f"{task_id} is {row.status}: cancel it first", code="not_ended")
+    return await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
+
+
+async def forget(house: House, days: int) -> int:
+    """Delete tasks that ended more than `days` days ago; 0 keeps everything."""
+    return await house.journal.forget(house.clock.now() - days * DAY) if days else 0
+
+
+async def sessions(house: House) -> list[dict[str, Any]]:
+    """All sessions of the last tasks, newest first: how many tasks, what they spent."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in await house.journal.query(Query(limit=_PAGE)):
+        if not row.session:
+            continue
+        fresh = {"id": row.session, "tasks": 0, "tokens": 0, "cost_usd": 0.0, "title": row.title}
+        one = found.setdefault(row.session, {**fresh, "last_at": row.updated_at})
+        one["tasks"] += 1
+        one["tokens"] += row.spent.tokens
+        one["cost_usd"] += row.spent.cost / 1e6
+        one["title"] = row.title
+        one["started_at"] = row.submitted_at
+    return list(found.values())
+
+
+async def exchanges(house: House, session: str) -> list[dict[str, Any]]:
+    """What was said in one session, oldest first."""
+    rows = await house.journal.query(Query(session=SessionId(session), limit=_PAGE))
+    said: list[dict[str, Any]] = []
+    for row in reversed(rows):
+        task = await house.recorder.load(row.id)
+        said.append(
+            {
+                "task": row.id,
+                "status": row.status,
+                "at": row.submitted_at,
+                "prompt": task.request.prompt,
+                "answer": row.answer,
+            }
+        )
+    return said
+
+
+async def _of_session(house: House, session: SessionId) -> list[TaskId]:
+    found: list[TaskId] = []
+    before: TaskId | None = None
+    while rows := await house.journal.query(Query(session=session, limit=_PAGE, before=before)):
+        found += [row.id for row in rows]
+        before = rows[-1].id
+    return found
