@@ -1,0 +1,1 @@
+"""The plugs, one folder per socket; kinds know nothing of each other."""

@@ -1,0 +1,1 @@
+"""Where commands run: a disposable place that sees one folder and a minimal system."""

@@ -1,0 +1,48 @@
+"""Bytes into and out of a box: never blocked by a reader that is slow or a flood that is not."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import IO
+
+import anyio
+
+_PIECE = 1 << 16
+
+
+class Kept:
+    """The first bytes of two streams together, up to a limit; the rest is read and dropped."""
+
+    def __init__(self, limit: int) -> None:
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self.cut = False
+        self._room = limit
+
+    def add(self, stream: bytearray, piece: bytes) -> None:
+        stream += piece[: self._room]
+        self.cut = self.cut or len(piece) > self._room
+        self._room -= min(len(piece), self._room)
+
+    def words(self) -> str:
+        return self.stderr.decode(errors="replace").strip()
+
+
+async def drain(source: IO[bytes] | None, kept: Kept, stream: bytearray) -> None:
+    """Read `source` to its end."""
+    while source is not None:
+        await anyio.wait_readable(source)
+        piece = source.read(_PIECE)
+        if piece == b"":
+            return
+        kept.add(stream, piece or b"")
+
+
+async def feed(sink: IO[bytes] | None, data: bytes) -> None:
+    """Write `data` and close; a reader that has had enough is no error."""
+    if sink is None:
+        return
+    rest = memoryview(data)
+    with sink, suppress(BrokenPipeError):
+        while rest:
+            await anyio.wait_writable(sink)
+            rest = rest[sink.write(rest[:_PIECE]) or 0 :]
