@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Count the parity rows, or with --sync write into parity.toml what the tests' docstrings prove.
 
 A test proves rows by naming them in its docstring: `Row GC-01` or `Rows GC-01, GC-02 and OK-80`.

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Hold the sizes and habits that keep the code readable.
 
 Limits per function, class and module; who may catch everything or import inside a function; no
