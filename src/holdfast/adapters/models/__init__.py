@@ -1,0 +1,1 @@
+"""Language models: providers, offline rules and scripts. To add a kind: see catalog.py."""

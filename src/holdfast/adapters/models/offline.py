@@ -1,0 +1,230 @@
+"""The model that is always there: fixed rules over real tools, and honest that they are rules.
+
+What it does next depends on the prompt alone: the latest words of a person are understood again at
+every turn and carried out over the outcomes that are already in the transcript.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import anyio.lowlevel
+from msgspec import Struct
+
+from holdfast.core.budget import Reservation
+from holdfast.core.context import Prompt
+from holdfast.core.ids import CallId, canonical
+from holdfast.core.message import (
+    Entry,
+    HouseSaid,
+    ModelSaid,
+    Outcome,
+    PersonSaid,
+    Reply,
+    ToolAnswered,
+    ToolCall,
+)
+from holdfast.ports.model import Delta, Model, ToolSpec
+
+from .offline_requests import ABILITIES, Begin, Unclear, directives, understand
+from .offline_steps import Call, CannotGoOn, Step
+from .scripted import tell
+
+OFFLINE = "offline/rules"
+NO_MODEL = "[Answered by Holdfast's offline rules, not by a language model.]"
+CONNECT = (
+    "To connect a language model, set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, start a "
+    "local server such as Ollama, or name one in the configuration under `providers`."
+)
+_SHOWN = ("list", "read", "count", "search", "summarise")
+_HELP = re.compile(
+    r"\s*(?:(?:hello|hi|hey)(?:\s+(?:there|you|holdfast))?|/?help|\?|abilities|commands|what\s+can\s+(?:you|i)\s+(?:do|ask)(?:\s+here)?)"
+    r"(?:\s+me)?(?:,?\s*please)?[\s?!.]*",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"say (\S+) when the task is done")
+
+
+class OfflineModel:
+    """Carries out `/tool name {json}` and a documented set of plain requests. Costs nothing."""
+
+    name = OFFLINE
+
+    def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
+        return Reservation()
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply:
+        await anyio.lowlevel.checkpoint()
+        reply = answer(prompt, can_call=bool(tools) and prompt.tools)
+        tell(reply, hear)
+        return reply
+
+
+class Direct:
+    """Any model, save that a message of `/tool name {json}` lines goes straight to the tools."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
+        if directives(_latest(prompt)[0]):
+            return Reservation()
+        return self._model.reserve(prompt, tools)
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply:
+        text, after = _latest(prompt)
+        if not (begins := directives(text)):
+            return await self._model.ask(prompt, tools, hear)
+        await anyio.lowlevel.checkpoint()
+        work = _carry_out(begins, _outcomes(after))
+        reply = _proposed(work, prompt) if work.calls else Reply(text=work.text, model=self.name)
+        tell(reply, hear)
+        return reply
+
+
+def answer(prompt: Prompt, *, can_call: bool = True) -> Reply:
+    """What the offline model says to `prompt`: the next calls, or its answer. Pure."""
+    text, after = _latest(prompt)
+    if _HELP.fullmatch(text):
+        return _said(abilities(), after)
+    begins = understand(text)
+    if isinstance(begins, Unclear):
+        return _said(_not_understood(begins), after)
+    work = _carry_out(begins, _outcomes(after))
+    if not work.calls:
+        return _said(work.text, after)
+    if not can_call:
+        return _said("\n\n".join(filter(None, [work.text, "Tools are off now."])), after)
+    return _proposed(work, prompt)
+
+
+def abilities() -> str:
+    """All that the offline model can do, with examples."""
+    lines = [
+        f"- {ability.name}: " + ", ".join(f"`{example}`" for example in ability.examples)
+        for ability in ABILITIES
+        if ability.examples
+    ]
+    return "\n".join(
+        [
+            "I work by fixed rules. I can:",
+            *lines,
+            '- several in a row: `count the words in a.txt and then write the result to "b.txt"`',
+            '- call a tool exactly as you write it: `/tool read {"path": "README.md"}`',
+            "",
+            CONNECT,
+        ]
+    )
+
+
+class _Work(Struct, frozen=True, kw_only=True):
+    """Where the work stands: what has been said so far, and the calls that it needs next."""
+
+    text: str
+    calls: tuple[Call, ...] = ()
+
+
+def _latest(prompt: Prompt) -> tuple[str, tuple[Entry, ...]]:
+    """The latest words of a person, and what came after. Older words ask for nothing any more."""
+    for index in range(len(prompt.entries) - 1, -1, -1):
+        entry = prompt.entries[index]
+        if isinstance(entry, PersonSaid):
+            return entry.text, prompt.entries[index + 1 :]
+    return "", prompt.entries
+
+
+def _outcomes(after: Sequence[Entry]) -> dict[str, deque[Outcome]]:
+    """The outcomes of the calls made since, by what was called, in order."""
+    calls = {
+        call.id: call for entry in after if isinstance(entry, ModelSaid) for call in entry.calls
+    }
+    found: dict[str, deque[Outcome]] = {}
+    for entry in after:
+        if isinstance(entry, ToolAnswered) and (call := calls.get(entry.call_id)):
+            found.setdefault(_key(call.tool, call.arguments), deque()).append(entry.outcome)
+    return found
+
+
+def _carry_out(begins: Sequence[Begin], known: dict[str, deque[Outcome]]) -> _Work:
+    """Replay every step over the known outcomes; stop at the first that needs calls or fails."""
+    said: list[str] = []
+    for number, begin in enumerate(begins, start=1):
+        try:
+            if calls := _replayed(begin(said[-1] if said else ""), known, said):
+                return _Work(text="\n\n".join(said), calls=calls)
+        except CannotGoOn as problem:
+            said.append(_sentence(str(problem)))
+            if left := len(begins) - number:
+                said.append(
+                    f"I did not go on: {left} more {'part' if left == 1 else 'parts'} left."
+                )
+            break
+    return _Work(text="\n\n".join(said))
+
+
+def _replayed(step: Step, known: dict[str, deque[Outcome]], said: list[str]) -> tuple[Call, ...]:
+    """The calls that the step lacks; none if it came to its end and added what there is to say."""
+    try:
+        wanted = next(step)
+        while True:
+            queues = [known.get(_key(call.tool, call.arguments)) for call in wanted]
+            if not all(queues):
+                return wanted
+            wanted = step.send([queue.popleft() for queue in queues if queue])
+    except StopIteration as end:
+        said.append(str(end.value))
+        return ()
+
+
+def _proposed(work: _Work, prompt: Prompt) -> Reply:
+    turn = len(prompt.entries)
+    calls = tuple(
+        ToolCall(id=CallId(f"offline{turn}_{index}"), tool=call.tool, arguments=call.arguments)
+        for index, call in enumerate(work.calls, start=1)
+    )
+    return Reply(calls=calls, model=OFFLINE, finish="calls")
+
+
+def _said(text: str, after: Sequence[Entry]) -> Reply:
+    """The answer, with the one honest line, and the closing word if the house wants one."""
+    notes = [entry.text for entry in after if isinstance(entry, HouseSaid)]
+    word = next((found[1] for note in reversed(notes) if (found := _WORD.search(note))), "")
+    lines = [text, "", NO_MODEL]
+    return Reply(text="\n".join([*lines, word] if word else lines), model=OFFLINE)
+
+
+def _not_understood(unclear: Unclear) -> str:
+    asked = [f'"{_short(part)}"' for part in unclear.parts]
+    shown = {ability.name: ability.examples[0] for ability in ABILITIES if ability.examples}
+    head = f"I did not understand {' and '.join(asked)}" if asked else "You asked for nothing"
+    return "\n".join(
+        [
+            f"{head}, so I did nothing: it may need a language model. What I can do, for example:",
+            *(f"- {shown[name]}" for name in _SHOWN),
+            "`help` lists everything.",
+            CONNECT,
+        ]
+    )
+
+
+def _short(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= 80 else f"{plain[:77]}…"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] if text[:1].islower() and " did not work" in text else text
+
+
+def _key(tool: str, arguments: object) -> str:
+    return f"{tool} {canonical(arguments)}"

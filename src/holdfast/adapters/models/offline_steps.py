@@ -1,0 +1,229 @@
+"""What the offline model does for each request it understands, as steps that can be replayed.
+
+A step is a generator: it yields the calls it needs, is sent their outcomes, and returns what there
+is to say. Nothing is kept between turns: each turn replays the step over the transcript and
+proposes the first calls that have no outcome yet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from holdfast.core.message import Outcome, Returned, words
+
+from . import arithmetic, extract
+from .offline_results import Content, content_of, entries_of, is_cut
+
+_SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
+_MOST_FILES = 40
+_PAGE = 2_000
+_PAGES = 25
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A tool call that a step needs."""
+
+    tool: str
+    arguments: dict[str, Any] = {}
+
+
+Step = Generator[tuple[Call, ...], Sequence[Outcome], str]
+
+
+class CannotGoOn(Exception):
+    """A call did not bring what the step needs; the message says so, for a person."""
+
+
+def list_folder(path: str, *, deep: bool) -> Step:
+    text = yield from _call("list", path=path, recursive=deep)
+    entries = entries_of(text)
+    where = "here" if path == "." else f"in {path}"
+    if not entries:
+        return f"There is nothing {where}."
+    return f"{_many(len(entries), 'entry', 'entries')} {where}{_at_least(text)}:\n" + "\n".join(
+        entries
+    )
+
+
+def find_files(pattern: str) -> Step:
+    found = yield from _glob(pattern)
+    if not found.names:
+        return f"No file matches {pattern}."
+    count = _many(len(found.names), "file matches", "files match")
+    return f"{count} {pattern}{found.note}:\n" + "\n".join(found.names)
+
+
+def read_file(path: str, *, first: int = 0, last: int = 0) -> Step:
+    content = yield from _content(path, lines=first)
+    lines = content.text.splitlines()
+    if last:
+        lines = lines[-last:]
+    elif first:
+        lines = lines[:first]
+    return "\n".join(lines) if lines else f"{path} is empty."
+
+
+def count_files(pattern: str, *, what: str) -> Step:
+    """`what` is files or folders."""
+    if what == "folders":
+        text = yield from _call("list", path=pattern, recursive=True)
+        folders = [name for name in entries_of(text) if name.endswith("/")]
+        return f"{_many(len(folders), 'folder')}{_at_least(text)}."
+    found = yield from _glob(pattern)
+    suffix = "" if pattern == "**/*" else f" matching {pattern}"
+    return f"{_many(len(found.names), 'file')}{suffix}{found.note}."
+
+
+def count_in_file(path: str, *, what: str) -> Step:
+    """A name without an ending may be a folder after all."""
+    try:
+        content = yield from _content(path)
+    except CannotGoOn:
+        if "." in path.rpartition("/")[2]:
+            raise
+        return (yield from count_in_files(f"{path}/**/*", what=what))
+    return f"{path} has {_many(_count(content, what), what.removesuffix('s'))}."
+
+
+def count_in_files(pattern: str, *, what: str) -> Step:
+    found = yield from _glob(pattern)
+    if not found.names:
+        return f"No file matches {pattern}."
+    if len(found.names) > _MOST_FILES:
+        raise CannotGoOn(
+            f"{len(found.names)} files match {pattern}; I count in at most {_MOST_FILES} at a time."
+        )
+    counts: list[tuple[str, int]] = []
+    skipped: list[str] = []
+    for name in found.names:
+        try:
+            content = yield from _content(name)
+            counts.append((name, _count(content, what)))
+        except CannotGoOn as problem:
+            skipped.append(str(problem))
+    total = sum(count for _, count in counts)
+    one = what.removesuffix("s")
+    head = f"{_many(total, one)} in {_many(len(counts), 'file')} matching {pattern}:"
+    body = [f"{name}: {count:,}" for name, count in counts]
+    return "\n".join([head, *body, *(f"Not counted: {problem}" for problem in skipped)])
+
+
+def count_text(text: str, path: str) -> Step:
+    content = yield from _content(path)
+    times = content.text.count(text)
+    return f'"{text}" occurs {_many(times, "time")} in {path}.'
+
+
+def search(text: str, path: str) -> Step:
+    found = yield from _call("search", pattern=_SPECIAL.sub(r"\\\g<0>", text), path=path)
+    matches = entries_of(found)
+    where = "" if path == "." else f" in {path}"
+    if not matches:
+        return f'"{text}" was not found{where}.'
+    count = _many(len(matches), "line contains", "lines contain")
+    return f'{count} "{text}"{where}{_at_least(found)}:\n' + "\n".join(matches)
+
+
+def summarise(path: str) -> Step:
+    content = yield from _content(path)
+    return extract.summary(path, content.text)
+
+
+def compute(expression: str) -> Step:
+    """Needs no tool."""
+    yield from ()
+    try:
+        return f"{expression.strip().rstrip('=? ')} = {arithmetic.evaluate(expression)}"
+    except arithmetic.NoSum as problem:
+        raise CannotGoOn(f"I cannot compute {expression.strip()}: {problem}.") from None
+
+
+def tell_time() -> Step:
+    text = yield from _call("time")
+    return f"It is {text.strip()}."
+
+
+def write_file(path: str, text: str) -> Step:
+    yield from _call("write", path=path, content=_ended(text))
+    return f"Wrote {_many(len(_ended(text).encode()), 'byte')} to {path}."
+
+
+def append_file(path: str, text: str) -> Step:
+    yield from _call("append", path=path, content=_ended(text))
+    return f"Added {_many(len(_ended(text).encode()), 'byte')} to {path}."
+
+
+def run_command(command: str) -> Step:
+    text = yield from _call("exec", command=command)
+    return text.strip() or f"`{command}` ran and printed nothing."
+
+
+def direct(tool: str, arguments: dict[str, Any]) -> Step:
+    """Exactly the call that a person wrote out."""
+    (outcome,) = yield (Call(tool=tool, arguments=arguments),)
+    if isinstance(outcome, Returned):
+        return outcome.text
+    raise CannotGoOn(f"{tool} did not work: {words(outcome)}")
+
+
+class _Found(Struct, frozen=True, kw_only=True):
+    names: tuple[str, ...]
+    note: str
+
+
+def _glob(pattern: str) -> Generator[tuple[Call, ...], Sequence[Outcome], _Found]:
+    text = yield from _call("glob", pattern=pattern)
+    names = tuple(name for name in entries_of(text) if not name.endswith("/"))
+    return _Found(names=names, note=_at_least(text))
+
+
+def _content(
+    path: str, *, lines: int = 0
+) -> Generator[tuple[Call, ...], Sequence[Outcome], Content]:
+    """The whole file, page by page; or its first `lines`."""
+    texts: list[str] = []
+    offset = 1
+    for _ in range(_PAGES):
+        limit = lines or _PAGE
+        page = content_of((yield from _call("read", path=path, offset=offset, limit=limit)))
+        texts.append(page.text)
+        if lines or not page.more:
+            return Content(text="\n".join(texts), more=page.more)
+        offset = page.next or offset + len(page.text.splitlines())
+    raise CannotGoOn(f"{path} has more than {_PAGES * _PAGE:,} lines; that is too long for me.")
+
+
+def _call(tool: str, **arguments: Any) -> Generator[tuple[Call, ...], Sequence[Outcome], str]:
+    (outcome,) = yield (Call(tool=tool, arguments=arguments),)
+    if isinstance(outcome, Returned):
+        return outcome.text
+    subject = arguments.get("path") or arguments.get("pattern") or arguments.get("command") or ""
+    raise CannotGoOn(f"{tool} {subject}".rstrip() + f" did not work: {words(outcome)}")
+
+
+def _count(content: Content, what: str) -> int:
+    match what:
+        case "lines":
+            return len(content.text.splitlines())
+        case "words":
+            return len(content.text.split())
+        case "bytes":
+            return len(content.text.encode())
+        case _:
+            return len(content.text)
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _at_least(text: str) -> str:
+    return " (the list was cut; there are more)" if is_cut(text) else ""
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {more or one + 's'}"
