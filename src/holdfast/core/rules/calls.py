@@ -11,8 +11,8 @@ from holdfast.core.error import NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
 from holdfast.core.ids import CallId, Instant, digest
-from holdfast.core.message import Outcome, Refused, Returned, words
-from holdfast.core.policy import Rule, Say
+from holdfast.core.message import EffectClass, Outcome, Refused, Returned, Unknown, words
+from holdfast.core.policy import Ask, Rule, Say
 from holdfast.core.task import CallState, Fault, Human, OpenCall, Status, Task
 
 _SETTLEABLE = frozenset({CallState.STARTED, CallState.WAITING, CallState.DOUBTED})
@@ -25,6 +25,8 @@ def started(task: Task, command: StartCall) -> tuple[e.Event, ...]:
 
 def suspended(task: Task, command: SuspendCall) -> tuple[e.Event, ...]:
     _open(task, command.call_id, CallState.STARTED)
+    if task.checking:
+        raise NotNow("a check cannot wait for anything", code="check_cannot_wait")
     return (e.CallWaiting(call_id=command.call_id, wait=command.wait),)
 
 
@@ -34,7 +36,9 @@ def cleared(task: Task, command: ClearCall) -> tuple[e.Event, ...]:
 
 
 def settled(task: Task, command: SettleCall, now: Instant) -> tuple[e.Event, ...]:
-    opened = _open(task, command.call_id, *_SETTLEABLE)
+    # After a crash a child may answer before its call has been suspended on it again.
+    early = {CallState.ALLOWED} if command.spent is not None else set[CallState]()
+    opened = _open(task, command.call_id, *_SETTLEABLE, *early)
     return followed(task, settle(task, opened, command.outcome, command.spent), now)
 
 
@@ -65,24 +69,21 @@ def approved(task: Task, command: Approve, now: Instant) -> tuple[e.Event, ...]:
             code="approval_mismatch",
             hint="look at the call again, then approve what it says now",
         )
-    grant = None
-    events = [_approval(opened, command, None)]
-    if command.whole_task:
-        grant = Rule(
-            say=Say.ALLOW, tool=opened.call.tool, name=f"granted for this task by {command.by}"
-        )
-        events = [_approval(opened, command, grant)]
-        events += [
-            _approval(other, command, None)
-            for other in task.calls.values()
-            if other.state is CallState.ASKED
-            and other.call.tool == opened.call.tool
-            and other.call.id != opened.call.id
-        ]
-    return followed(task, tuple(events), now)
+    if isinstance(opened.verdict, Ask) and opened.verdict.until <= now:
+        raise NotNow(f"it is too late to approve call {command.call_id}", code="approval_expired")
+    if not command.whole_task:
+        return followed(task, (_approval(opened, command),), now)
+    tool = opened.call.tool
+    grant = Rule(say=Say.ALLOW, tool=tool, name=f"granted for this task by {command.by}")
+    others = tuple(
+        _approval(other, command)
+        for other in task.calls.values()
+        if other.state is CallState.ASKED and other.call.tool == tool and other is not opened
+    )
+    return followed(task, (_approval(opened, command, grant), *others), now)
 
 
-def _approval(opened: OpenCall, command: Approve, grant: Rule | None) -> e.Event:
+def _approval(opened: OpenCall, command: Approve, grant: Rule | None = None) -> e.Event:
     return e.CallApproved(
         call_id=opened.call.id, by=command.by, digest=opened.call.key, grant=grant
     )
@@ -95,6 +96,39 @@ def refused(task: Task, command: Refuse, now: Instant) -> tuple[e.Event, ...]:
     why = f": {command.reason}" if command.reason else ""
     outcome = Refused(reason=f"{command.by} said no{why}", rule="human")
     return followed(task, settle(task, opened, outcome), now)
+
+
+def cut_off(task: Task, reason: str) -> tuple[e.Event, ...]:
+    """What becomes of calls whose worker is gone: repeat, find out, or say that nobody knows."""
+    events: tuple[e.Event, ...] = ()
+    for opened in task.calls.values():
+        if opened.state is not CallState.STARTED:
+            continue
+        call = opened.call
+        if call.effect is not EffectClass.WRITES:
+            events += (e.CallCleared(call_id=call.id, reason="safe to repeat"),)
+        elif call.checkable:
+            events += (e.CallDoubted(call_id=call.id),)
+        else:
+            events += settle(fold(events, task), opened, _unknown(reason))
+    return events
+
+
+def stopped(task: Task, reason: str) -> tuple[e.Event, ...]:
+    """Every open call gets its one answer, because the task ends here."""
+    events: tuple[e.Event, ...] = ()
+    for opened in task.calls.values():
+        begun = opened.state in {CallState.STARTED, CallState.DOUBTED}
+        unsure = begun and opened.call.effect is EffectClass.WRITES
+        outcome = _unknown(reason) if unsure else Refused(reason=reason, rule="task ended")
+        events += settle(fold(events, task), opened, outcome)
+    return events
+
+
+def _unknown(reason: str) -> Unknown:
+    return Unknown(
+        reason=f"{reason} while this ran; it may or may not have happened, and is not repeated"
+    )
 
 
 def followed(task: Task, events: tuple[e.Event, ...], now: Instant) -> tuple[e.Event, ...]:
@@ -110,6 +144,8 @@ def followed(task: Task, events: tuple[e.Event, ...], now: Instant) -> tuple[e.E
 def _concluded(task: Task, now: Instant) -> tuple[e.Event, ...]:
     """All checks of this round have answered: the task is done, goes on, or has failed."""
     bad = [(c, o) for c, o in task.check_results if not isinstance(o, Returned)]
+    if not bad and task.unheard:
+        return (e.Nudged(text="The checks passed. A message has come since: answer that too."),)
     if not bad:
         count = len(task.check_results)
         return (e.Finished(answer=task.proposed or "", at=now, checks=count),)
