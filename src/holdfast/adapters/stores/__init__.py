@@ -1,0 +1,1 @@
+"""Where tasks are remembered: one SQLite file, or nothing but memory."""

@@ -1,0 +1,103 @@
+"""Connections to the one database file, each with the same settings and a count of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import apsw
+
+APPLICATION_ID = 0x486F6C64
+"""Marks an SQLite file as ours: `Hold`."""
+
+_SETTINGS = """
+    PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON;
+    PRAGMA secure_delete = ON;
+    PRAGMA cache_size = -8192;
+    PRAGMA trusted_schema = OFF;"""
+_BUSY_MS = 5_000
+
+
+Value = str | int | bytes | None
+Bindings = Sequence[Value] | Mapping[str, Value]
+
+
+class Connection(apsw.Connection):
+    """A connection that knows how many statements it was asked to run."""
+
+    statements = 0
+    stopped = False
+
+    def count(self, _cursor: object, _sql: str, _bindings: object) -> bool:
+        self.statements += 1
+        return not self.stopped
+
+    def run(self, sql: str, values: Bindings = ()) -> None:
+        self.execute(sql, values)  # pyright: ignore[reportUnknownMemberType]
+
+    def rows(self, sql: str, values: Bindings = ()) -> list[tuple[Any, ...]]:
+        return self.execute(sql, values).fetchall()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    def value(self, sql: str, values: Bindings = ()) -> Any:
+        """The first column of the first row, or None."""
+        return self.execute(sql, values).get  # pyright: ignore[reportUnknownMemberType]
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """All or nothing; durable at the end."""
+        self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.run("COMMIT")
+        finally:
+            if self.in_transaction:
+                self.run("ROLLBACK")
+
+    def stop(self) -> None:
+        """End what it is doing and refuse anything more. May be called from another thread."""
+        self.stopped = True
+        self.interrupt()
+
+
+def connect(path: Path, *, vfs: str | None = None) -> Connection:
+    """A connection that may write. Creates the file, for its owner's eyes only."""
+    if not path.exists():
+        path.touch(mode=0o600)
+    connection = _opened(str(path), apsw.SQLITE_OPEN_READWRITE, vfs)
+    try:
+        connection.run("PRAGMA journal_mode = WAL")
+        connection.run(_SETTINGS)
+    except apsw.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: Path, *, vfs: str | None = None) -> Connection:
+    """A connection that only reads, beside the writer."""
+    connection = _opened(str(path), apsw.SQLITE_OPEN_READWRITE, vfs)
+    connection.run("PRAGMA query_only = ON; PRAGMA cache_size = -8192;")
+    return connection
+
+
+def connect_untouched(path: Path, *, vfs: str | None = None) -> Connection:
+    """A look at a database that nobody has open, leaving every byte of it as it is."""
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    mode = "mode=ro" if wal(path).exists() else "mode=ro&immutable=1"
+    return _opened(f"file:{quote(str(path.absolute()))}?{mode}", flags, vfs)
+
+
+def wal(path: Path) -> Path:
+    """The write-ahead log beside the database. SQLite removes it at a clean end."""
+    return path.with_name(path.name + "-wal")
+
+
+def _opened(name: str, flags: int, vfs: str | None) -> Connection:
+    connection = Connection(name, flags=flags, vfs=vfs)
+    connection.set_busy_timeout(_BUSY_MS)
+    connection.exec_trace = connection.count
+    return connection

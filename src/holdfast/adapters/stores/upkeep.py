@@ -1,0 +1,231 @@
+"""Care of the database: proof, copies, retention and forgetting for good."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from holdfast.core import view
+from holdfast.core.error import Broken, Refused, Unavailable
+from holdfast.core.ids import Instant, TaskId
+from holdfast.ports.journal import Cursor, Health
+
+from . import audit, entry, reading
+from .connection import Connection, connect_untouched, wal
+from .migrate import MIGRATIONS, copy_to, refuse_strange, remove, version_of
+from .trouble import trouble
+
+FORGET_AT_ONCE = 200
+_MANY = 20
+
+
+def verify(connection: Connection) -> Health:
+    """Look at everything. Each stream is read at one moment; appends go on meanwhile."""
+    found: list[str] = []
+    streams = events = 0
+    try:
+        found += _structure(connection)
+        for stream in _streams(connection):
+            streams, events = streams + 1, events + stream.version
+            found += audit.problems(stream) or _other_row(connection, stream)
+    except apsw.CorruptError as error:
+        found.append(f"the database file is damaged: {error}")
+    return Health(streams=streams, events=events, problems=tuple(found))
+
+
+def _structure(connection: Connection) -> list[str]:
+    found = [str(row[0]) for row in connection.rows(f"PRAGMA quick_check({_MANY})")]
+    orphans = "SELECT DISTINCT task FROM event WHERE task NOT IN (SELECT id FROM task) LIMIT 5"
+    lone = [f"{row[0]}: it has events and no row" for row in connection.rows(orphans)]
+    return [text for text in found if text != "ok"] + lone
+
+
+def _streams(connection: Connection) -> Iterator[audit.Stream]:
+    ids = [row[0] for row in connection.rows("SELECT id FROM task ORDER BY id")]
+    for task in ids:
+        connection.run("BEGIN")
+        try:
+            # Still in the transaction while the stream is looked at: its row cannot move.
+            yield from _stream(connection, task)
+        finally:
+            connection.run("COMMIT")
+
+
+def _stream(connection: Connection, task: str) -> Iterator[audit.Stream]:
+    heads = connection.rows(
+        "SELECT id, version, head, purged, summary FROM task WHERE id = ?", (task,)
+    )
+    rows = connection.rows(
+        "SELECT seq, kind, at, body, link FROM event WHERE task = ? ORDER BY seq", (task,)
+    )
+    for name, version, head, purged, text in heads:
+        yield audit.Stream(name, version, head, bool(purged), text, cast("list[audit.Row]", rows))
+
+
+def _other_row(connection: Connection, stream: audit.Stream) -> tuple[str, ...]:
+    """The columns beside the summary must say the same as the summary."""
+    summary = reading.summary(connection, stream.task)
+    if summary is None or stream.purged:
+        return ()
+    end = Cursor(version=stream.version, head=stream.head)
+    names = [name for name in entry.COLUMNS if name != "lease_until"]
+    columns = ", ".join(f'"{name}"' for name in names)
+    sql = f"SELECT {columns} FROM task WHERE id = ?"  # noqa: S608 - our own column names
+    (stored,) = connection.rows(sql, (stream.task,))
+    told = dict(zip(entry.COLUMNS, entry.task_row(end, summary, stream.summary, 0), strict=True))
+    if stored == tuple(told[name] for name in names):
+        return ()
+    return (f"{stream.task}: the columns of its row are not what its summary says",)
+
+
+def release(connection: Connection) -> None:
+    connection.run("UPDATE task SET lease_until = 0 WHERE status IN ('CLAIMED', 'RUNNING')")
+
+
+def renew(connection: Connection, owner: str, until: Instant) -> None:
+    sql = "UPDATE task SET lease_until = ? WHERE status IN ('CLAIMED', 'RUNNING') AND owner = ?"
+    connection.run(sql, (until, owner))
+
+
+def forget(connection: Connection, before: Instant) -> int:
+    """Delete some tasks that are over; 0 when there are none left."""
+    with connection.transaction():
+        tasks = reading.over(connection, before, FORGET_AT_ONCE)
+        listed = (json.dumps(tasks),)
+        connection.run("DELETE FROM event WHERE task IN (SELECT value FROM json_each(?))", listed)
+        connection.run("DELETE FROM task WHERE id IN (SELECT value FROM json_each(?))", listed)
+    return len(tasks)
+
+
+def purge(
+    connection: Connection, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant
+) -> int:
+    """Overwrite them in the database and in its log, and write down who wanted it."""
+    with connection.transaction():
+        chosen = [task for task in dict.fromkeys(tasks) if _purgeable(connection, task)]
+        for task in chosen:
+            row = reading.summary(connection, task)
+            if row is None:
+                continue
+            connection.run("UPDATE event SET body = x'' WHERE task = ?", (task,))
+            connection.run(
+                "UPDATE task SET purged = 1, asked = 0, summary = ? WHERE id = ?",
+                (view.encode(audit.overwritten(row)), task),
+            )
+            connection.run("INSERT INTO purge VALUES (?, ?, ?, ?)", (task, at, by, reason))
+    if connection.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+        raise Unavailable(
+            "purged, but a long read keeps the old pages in the log",
+            code="store_busy",
+            hint="purge the same tasks again when the backup or check that is running has ended",
+        )
+    return len(chosen)
+
+
+def _purgeable(connection: Connection, task: TaskId) -> bool:
+    row = reading.summary(connection, task)
+    if row is None or connection.value("SELECT purged FROM task WHERE id = ?", (task,)):
+        return False
+    if refusal := entry.still_needed(row):
+        raise refusal
+    return True
+
+
+def backup(path: Path, to: Path) -> None:
+    """A consistent copy of the database at `path`, in use or not, in the new file `to`."""
+    if to.exists():
+        raise Refused(f"{to} is already there", code="backup_exists", hint="choose another name")
+    if not path.exists():
+        raise Unavailable(f"there is no database {path}", code="store_missing")
+    try:
+        source = Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            source.set_busy_timeout(5_000)
+            copy_to(source, to)
+        finally:
+            source.close()
+        _sync(to.parent)
+    except apsw.Error as error:
+        raise trouble(error, to) from error
+    except OSError as error:
+        raise Unavailable(f"{to} cannot be written: {error}", code="store_io") from error
+
+
+def restore(source: Path, to: Path) -> Path | None:
+    """Put the backup `source` in the place of the database `to`, which nobody may have open.
+
+    The backup is proved sound first. Returns where the replaced database is kept, if there was
+    one. Raises `Broken` for an unsound backup; then nothing was changed.
+    """
+    if not source.is_file():
+        raise Unavailable(f"there is no backup {source}", code="store_missing")
+    place = to.with_name(f"{to.name}.restoring")
+    try:
+        try:
+            _copy_sound(source, place)
+            kept = _keep(to)
+            for beside in (wal(to), to.with_name(f"{to.name}-shm")):
+                beside.unlink(missing_ok=True)
+            place.replace(to)
+            _sync(to.parent)
+        finally:
+            remove(place)
+    except apsw.Error as error:
+        raise trouble(error, source) from error
+    except OSError as error:
+        raise Unavailable(f"{to} cannot be restored: {error}", code="store_io") from error
+    return kept
+
+
+def _copy_sound(source: Path, place: Path) -> None:
+    backed_up = connect_untouched(source)
+    try:
+        refuse_strange(backed_up, source, MIGRATIONS)
+        if not version_of(backed_up):
+            raise Broken(f"{source} is empty: not a backup", code="store_damaged")
+        copy_to(backed_up, place)
+    finally:
+        backed_up.close()
+    copy = connect_untouched(place)
+    try:
+        found = verify(copy).problems
+    finally:
+        copy.close()
+    if found:
+        raise Broken(
+            f"{source} is damaged: {'; '.join(found[:5])}",
+            code="store_damaged",
+            hint="restore an older backup",
+        )
+
+
+def _keep(database: Path) -> Path | None:
+    """Keep the old database under a new name, beside its log; the old name stays until replaced."""
+    if not database.exists():
+        return None
+    names = (database.with_name(f"{database.name}.replaced-{n}") for n in itertools.count(1))
+    kept = next(name for name in names if not name.exists())
+    for old, new in ((wal(database), wal(kept)), (database, kept)):
+        if not old.exists():
+            continue
+        try:
+            os.link(old, new)
+        except OSError:  # A file system without links.
+            shutil.copy2(old, new)
+    _sync(database.parent)
+    return kept
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

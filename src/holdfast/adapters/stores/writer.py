@@ -1,0 +1,167 @@
+"""The one writer: a thread that commits whatever waits, all at once, with one sync.
+
+Everything here but `_run` and what it calls lives on the event loop. An append joins the waiting
+ones; at the end of the loop's present round they go to the thread together, and while it writes
+and syncs, the next batch gathers. One call back into the loop answers a whole batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+import anyio
+import anyio.to_thread
+import apsw
+
+from holdfast.core.error import HoldfastError, Unavailable
+from holdfast.ports.journal import Cursor
+
+from . import batch
+from .connection import Connection
+from .entry import Entry
+from .trouble import trouble
+
+_MOST = 1024
+
+T = TypeVar("T")
+_Waiting = tuple[Entry, asyncio.Future[Cursor]]
+
+
+class _Batch(NamedTuple):
+    appends: Sequence[_Waiting]
+
+
+class _Job(NamedTuple):
+    work: Callable[[Connection], Any]
+    done: asyncio.Future[Any]
+
+
+class Writer:
+    """Owns the only connection that writes. Made on the event loop; must be closed."""
+
+    def __init__(self, connection: Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
+        self._loop = asyncio.get_running_loop()
+        self._orders: SimpleQueue[_Batch | _Job | None] = SimpleQueue()
+        self._waiting: list[_Waiting] = []
+        self._jobs: set[asyncio.Future[Any]] = set()
+        self._writing: Sequence[_Waiting] = ()
+        self._scheduled = self._closing = self._gone = False
+        self._ledger = batch.Ledger(connection)
+        self._thread = threading.Thread(target=self._run, name="holdfast-journal")
+        self._thread.start()
+
+    async def append(self, made: Entry) -> Cursor:
+        self._refuse_if_closed()
+        done = self._loop.create_future()
+        self._waiting.append((made, done))
+        if not self._scheduled and not self._writing:
+            self._scheduled = True
+            self._loop.call_soon(self._send)
+        return await done
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Do something else with the writing connection, between two batches."""
+        self._refuse_if_closed()
+        done: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.add(done)
+        self._orders.put(_Job(work, done))
+        return await done
+
+    async def close(self) -> None:
+        """Let everything that waits finish, end the thread, close the connection."""
+        self._closing = True
+        if not self._writing:
+            self._send()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._thread.join)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closing or self._gone:
+            raise Unavailable(f"{self._path} is closed", code="store_closed")
+
+    def _send(self) -> None:
+        self._scheduled = False
+        if self._writing:
+            return
+        if not self._waiting:
+            if self._closing:
+                self._orders.put(None)
+            return
+        self._writing, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        self._orders.put(_Batch(self._writing))
+
+    def _answer(self, results: Sequence[batch.Result]) -> None:
+        answered, self._writing = self._writing, ()
+        for (_, done), result in zip(answered, results, strict=True):
+            _settle(done, result)
+        # After the tasks that were just woken have had their turn, so that what they append
+        # next goes into the same batch.
+        self._scheduled = True
+        self._loop.call_soon(self._send)
+
+    def _answer_job(self, done: asyncio.Future[Any], result: Any) -> None:
+        self._jobs.discard(done)
+        _settle(done, result)
+
+    def _end(self) -> None:
+        """The thread has stopped. If that was not asked for, nobody may wait for it any longer."""
+        self._gone = True
+        for done in (*(d for _, d in (*self._writing, *self._waiting)), *self._jobs):
+            _settle(done, Unavailable(f"{self._path}: the writer has stopped", code="store_gone"))
+        self._writing, self._waiting = (), []
+
+    def _run(self) -> None:
+        try:
+            while (order := self._orders.get()) is not None:
+                match order:
+                    case _Batch(appends):
+                        results = self._commit([made for made, _ in appends])
+                        self._loop.call_soon_threadsafe(self._answer, results)
+                    case _Job(work, done):
+                        result = self._perform(work)
+                        self._loop.call_soon_threadsafe(self._answer_job, done, result)
+        finally:
+            self._connection.close()
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _commit(self, entries: Sequence[Entry]) -> Sequence[batch.Result]:
+        try:
+            results, accepted = self._ledger.judge(entries)
+            if accepted:
+                batch.write(self._connection, accepted)
+        except apsw.ConstraintError as error:
+            self._ledger.forget()
+            if len(entries) > 1:  # One of them is wrong: the others need not suffer.
+                return [self._commit([made])[0] for made in entries]
+            return [trouble(error, self._path)]
+        except apsw.Error as error:
+            self._ledger.forget()
+            batch.cover(self._connection)
+            return [trouble(error, self._path) for _ in entries]
+        self._ledger.learn(accepted)
+        return results
+
+    def _perform(self, work: Callable[[Connection], Any]) -> Any:
+        self._ledger.forget()
+        try:
+            return work(self._connection)
+        except apsw.Error as error:
+            return trouble(error, self._path)
+        except HoldfastError as error:
+            return error
+
+
+def _settle(done: asyncio.Future[Any], result: Any) -> None:
+    """Answer, unless the one who asked was cancelled meanwhile."""
+    if done.done():
+        return
+    if isinstance(result, HoldfastError):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
