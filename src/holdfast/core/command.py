@@ -53,12 +53,16 @@ class HearReply(Struct, frozen=True, kw_only=True):
 
 
 class FailAttempt(Struct, frozen=True, kw_only=True):
-    """The try failed: no model answered, or its time is up. `retry_after` in milliseconds."""
+    """The try failed: no model answered, or its time is up. `retry_after` in milliseconds.
+
+    `paid` False: it is certain that the model call cost nothing (the provider would not take it).
+    """
 
     code: str
     message: str
     retryable: bool = True
     retry_after: int = 0
+    paid: bool = True
 
 
 class StartCall(Struct, frozen=True, kw_only=True):

@@ -48,16 +48,21 @@ def prompt(task: Task) -> Prompt:
 
 def _in_order(transcript: Sequence[Entry]) -> tuple[Entry, ...]:
     """Each turn's answers directly after it, in the order of its calls, as providers require."""
-    answers: dict[CallId, ToolAnswered] = {
-        entry.call_id: entry for entry in transcript if isinstance(entry, ToolAnswered)
-    }
-    ordered: list[Entry] = []
+    turns: list[tuple[Entry, dict[CallId, ToolAnswered]]] = []
+    answers_to: dict[CallId, dict[CallId, ToolAnswered]] = {}
     for entry in transcript:
         if isinstance(entry, ToolAnswered):
+            answers_to.get(entry.call_id, {})[entry.call_id] = entry
             continue
-        ordered.append(entry)
+        turns.append((entry, {}))
         if isinstance(entry, ModelSaid):
-            ordered += [answers[call.id] for call in entry.calls if call.id in answers]
+            answers_to |= {call.id: turns[-1][1] for call in entry.calls}
+    ordered: list[Entry] = []
+    for entry, answers in turns:
+        if not isinstance(entry, ModelSaid):
+            ordered.append(entry)
+        elif entry.text or entry.calls:  # providers refuse a turn in which nothing was said
+            ordered += [entry, *(answers[call.id] for call in entry.calls if call.id in answers)]
     return tuple(ordered)
 
 
@@ -99,7 +104,8 @@ def _note(task: Task) -> str:
     notes: list[str] = []
     limits, habits = task.request.agent.limits, task.habits
     if word := task.request.until:
-        used = f"~{task.spent.tokens} of {limits.tokens or 'unlimited'} tokens"
+        most = "unlimited" if limits.tokens is None else limits.tokens
+        used = f"~{task.spent.tokens} of {most} tokens"
         step = f"step {task.spent.steps + 1} of {limits.steps}"
         notes.append(f"[{step}; {used}; say {word} when the task is done]")
     if final_only(habits):

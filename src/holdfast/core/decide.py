@@ -35,14 +35,15 @@ from .policy import Rules
 from .rules import calls, life, turns
 from .task import Status, Task
 
-_OPEN = frozenset({Say, Cancel, Tick, Approve, Refuse, SettleCall, SuspendCall, Recover})
+_OPEN = frozenset({Say, Cancel, Tick, Approve, Refuse, SettleCall, Recover})
 _OVER = frozenset({ConfirmDelivery, StopChild})
 
 ACCEPTS: Mapping[Status, frozenset[type[Command]]] = {
     Status.NEW: frozenset({Submit}),
     Status.QUEUED: _OPEN | {Claim},
     Status.CLAIMED: _OPEN | {Start},
-    Status.RUNNING: _OPEN | {Release, BeginAsk, HearReply, FailAttempt, StartCall, ClearCall},
+    Status.RUNNING: _OPEN
+    | {Release, BeginAsk, HearReply, FailAttempt, StartCall, SuspendCall, ClearCall},
     Status.WAITING: _OPEN,
     Status.RETRY_WAIT: _OPEN,
     Status.SUCCEEDED: _OVER,
@@ -92,7 +93,7 @@ def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[
         case HearReply():
             return turns.heard(task, command, rules, now)
         case Say():
-            return turns.said(task, command)
+            return turns.said(task, command, now)
         case StartCall():
             return calls.started(task, command)
         case SettleCall():

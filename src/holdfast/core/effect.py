@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from .habits import final_only
-from .ids import CallId, Instant, TaskId
+from .ids import Instant, TaskId
 from .task import CallState, OpenCall, Status, Task
 
 
@@ -68,7 +68,7 @@ def pending(task: Task, now: Instant) -> tuple[Effect, ...]:
     if task.ended:
         stops = tuple(TellChild(child=child) for child in task.children)
         sends = tuple(
-            Deliver(channel=name, id=f"{task.id}/{task.attempt}/{name}")
+            Deliver(channel=name, id=f"{task.id}/{task.ends}/{name}")
             for name, delivery in task.deliveries.items()
             if delivery.due <= now
         )
@@ -89,8 +89,3 @@ def due(task: Task) -> tuple[Effect, ...]:
         elif opened.state is CallState.DOUBTED:
             effects.append(CheckCall(open=opened))
     return tuple(effects)
-
-
-def in_flight(task: Task) -> tuple[CallId, ...]:
-    """The calls that have begun and not ended."""
-    return tuple(c for c, opened in task.calls.items() if opened.state is CallState.STARTED)

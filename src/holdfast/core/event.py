@@ -45,8 +45,15 @@ class AskBegun(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reserve: Reservation
 
 
+class AskReleased(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The model call took nothing: what was set aside is free again."""
+
+
 class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The model answered; every call it proposed is here together with its verdict."""
+    """The model answered; every call it proposed is here together with its verdict.
+
+    `saw` is how many entries of the transcript it was shown: the reply belongs behind them.
+    """
 
     said: ModelSaid
     judged: tuple[JudgedCall, ...] = ()
@@ -220,6 +227,7 @@ Event = (
     | Claimed
     | Started
     | AskBegun
+    | AskReleased
     | Replied
     | CallStarted
     | CallWaiting

@@ -10,20 +10,23 @@ from msgspec.structs import replace
 
 from . import event as e
 from . import habits as h
-from .budget import Spent
 from .error import Broken
 from .ids import CallId, Instant
 from .machine import moved
 from .message import (
+    EffectClass,
     Entry,
     HouseSaid,
+    ModelSaid,
     PersonSaid,
+    Refused,
     ToolAnswered,
 )
 from .policy import Allow, Ask, Deny
-from .task import CallState, Child, Delivery, JudgedCall, OpenCall, Task
+from .task import CallState, Child, Delivery, Fault, JudgedCall, OpenCall, Task
 
-_STATE = {Allow: CallState.ALLOWED, Ask: CallState.ASKED, Deny: CallState.ALLOWED}
+_STATE = {Allow: CallState.ALLOWED, Ask: CallState.ASKED, Deny: CallState.WAITING}
+"""A denied call is settled in the same commit; were it not, it would still not run."""
 
 
 def fold(events: Iterable[e.Event], task: Task | None = None) -> Task:
@@ -52,9 +55,12 @@ def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR091
         case e.Started():
             transcript = (*event.history, *task.transcript) if event.history else task.transcript
             task = replace(task, attempt=event.attempt, policy=event.policy, transcript=transcript)
-            return replace(task, started_at=event.at, updated_at=event.at)
+            habits = replace(task.habits, good={})
+            return replace(task, started_at=event.at, updated_at=event.at, habits=habits)
         case e.AskBegun():
-            return replace(task, reserved=event.reserve)
+            return replace(charged(task), reserved=event.reserve)
+        case e.AskReleased():
+            return replace(task, reserved=None)
         case e.Replied():
             return _replied(task, event)
         case e.CallStarted():
@@ -64,7 +70,7 @@ def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR091
             if isinstance(event.wait, Child):
                 children = (*children, event.wait.task)
             task = _call_moved(task, event.call_id, CallState.WAITING)
-            waiting = replace(task.calls[event.call_id], wait=event.wait)
+            waiting = replace(_open(task, event.call_id), wait=event.wait)
             return replace(task, children=children, calls={**task.calls, event.call_id: waiting})
         case e.CallApproved():
             grants = task.grants if event.grant is None else (*task.grants, event.grant)
@@ -77,25 +83,26 @@ def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR091
             return _call_settled(task, event)
         case e.Nudged():
             habits = replace(task.habits, nudges=task.habits.nudges + 1)
-            return _said(replace(task, habits=habits), HouseSaid(text=event.text))
+            task = replace(task, habits=habits, checking=False)
+            return _said(task, HouseSaid(text=event.text))
         case e.ChecksDue():
             task = replace(task, proposed=event.answer, checking=True, check_results=())
             return replace(task, check_rounds=task.check_rounds + 1, calls=_opened(event.judged))
         case e.ChecksFailed():
             return _said(replace(task, checking=False), HouseSaid(text=event.report))
         case e.Said():
-            habits = replace(task.habits, good={}, nudges=0)
-            return _said(replace(task, habits=habits), PersonSaid(text=event.text, by=event.by))
+            said = PersonSaid(text=event.text, by=event.by)
+            return _said(replace(task, habits=h.Habits()), said)
         case e.Released():
             return replace(_paused(task, event.at), owner="")
         case e.Woken() | e.Requeued():
             return replace(task, queued_at=event.at, updated_at=event.at, retry_at=0)
         case e.Recovered():
-            task = _charged(replace(task, owner="", queued_at=event.at, updated_at=event.at))
+            task = charged(replace(task, owner="", queued_at=event.at, updated_at=event.at))
             return replace(task, crashes=task.crashes + 1, started_at=0)
         case e.AttemptFailed():
             faults = (*task.faults, event.fault)
-            task = replace(_paused(task, event.at), faults=faults, owner="", reserved=None)
+            task = replace(charged(_paused(task, event.at)), faults=faults, owner="")
             return replace(task, retry_at=event.retry_at)
         case e.Retried():
             task = replace(task, faults=(), retry_at=event.at, deliveries={}, updated_at=event.at)
@@ -105,16 +112,20 @@ def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR091
             return replace(task, checking=False, proposed=None)
         case e.Failed():
             task = replace(_ended(task, event.at), faults=(*task.faults, event.fault))
-            return replace(task, checking=False, calls={})
+            return replace(task, checking=False)
         case e.DeadLettered():
             return task
         case e.Canceled():
-            return replace(_ended(task, event.at), retry_at=0, calls={}, checking=False)
+            why = f": {event.reason}" if event.reason else ""
+            fault = Fault(code="aborted", message=f"canceled by {event.by}{why}")
+            task = replace(_ended(task, event.at), faults=(*task.faults, fault))
+            return replace(task, retry_at=0, checking=False)
         case e.ChildStopped():
             return replace(task, children=tuple(c for c in task.children if c != event.child))
         case e.Delivered():
             left = {k: v for k, v in task.deliveries.items() if k != event.channel}
-            return replace(task, deliveries=left)
+            told = task.parent_told or event.channel == "parent"
+            return replace(task, deliveries=left, parent_told=told)
         case e.DeliveryFailed():
             return _delivery_failed(task, event)
         case _:
@@ -125,9 +136,12 @@ def _replied(task: Task, event: e.Replied) -> Task:
     opened = _opened(event.judged)
     habits = replace(task.habits, idle_steps=task.habits.idle_steps + bool(opened))
     spent = task.spent.plus(event.usage)
+    if event.usage.cost is None and task.reserved is not None:
+        spent = replace(spent, cost=spent.cost + (task.reserved.cost or 0))
     spent = replace(spent, calls=spent.calls + len(opened))
     task = replace(task, spent=spent, reserved=None, calls=opened, habits=habits, crashes=0)
-    return _said(replace(task, heard=event.saw), event.said)
+    shown, since = task.transcript[: event.saw], task.transcript[event.saw :]
+    return replace(task, transcript=(*shown, event.said, *since), heard=event.saw + 1)
 
 
 def _opened(judged: Iterable[JudgedCall]) -> dict[CallId, OpenCall]:
@@ -139,7 +153,7 @@ def _opened(judged: Iterable[JudgedCall]) -> dict[CallId, OpenCall]:
 
 def _call_started(task: Task, event: e.CallStarted) -> Task:
     task = _call_moved(task, event.call_id, CallState.STARTED)
-    started = replace(task.calls[event.call_id], before=event.before)
+    started = replace(_open(task, event.call_id), before=event.before)
     known = {change.path for change in task.changes}
     changes = task.changes + tuple(c for c in event.before if c.path not in known)
     habits = h.disturbed(task.habits, started.call.effect)
@@ -148,10 +162,11 @@ def _call_started(task: Task, event: e.CallStarted) -> Task:
 
 
 def _call_settled(task: Task, event: e.CallSettled) -> Task:
-    opened = task.calls[event.call_id]
+    opened = _open(task, event.call_id)
     left = {k: v for k, v in task.calls.items() if k != event.call_id}
     children = task.children
-    if isinstance(opened.wait, Child):
+    # Refused, it was the parent that ended and not the child: the child must still be stopped.
+    if isinstance(opened.wait, Child) and not isinstance(event.outcome, Refused):
         children = tuple(c for c in children if c != opened.wait.task)
     task = replace(task, calls=left, children=children, crashes=0)
     if event.spent is not None:
@@ -159,14 +174,30 @@ def _call_settled(task: Task, event: e.CallSettled) -> Task:
     if task.checking:
         results = (*task.check_results, (opened.call, event.outcome))
         return replace(task, check_results=results)
-    task = replace(task, habits=h.learned(task.habits, opened.call, event.outcome))
+    habits, effect = task.habits, opened.call.effect if opened.wait is None else EffectClass.WRITES
+    habits = h.disturbed(habits, effect)
+    steady = _steady(task)
+    task = replace(task, habits=h.learned(habits, opened.call, event.outcome, steady=steady))
     tool = opened.call.tool
     answer = ToolAnswered(call_id=event.call_id, tool=tool, outcome=event.outcome, note=event.note)
     return _said(task, answer)
 
 
+def _steady(task: Task) -> bool:
+    """True if nothing in this turn can change what its other calls see."""
+    turn = next(entry for entry in reversed(task.transcript) if isinstance(entry, ModelSaid))
+    return all(call.effect is EffectClass.READS for call in turn.calls)
+
+
 def _call_moved(task: Task, call_id: CallId, state: CallState) -> Task:
-    return replace(task, calls={**task.calls, call_id: replace(task.calls[call_id], state=state)})
+    return replace(task, calls={**task.calls, call_id: replace(_open(task, call_id), state=state)})
+
+
+def _open(task: Task, call_id: CallId) -> OpenCall:
+    opened = task.calls.get(call_id)
+    if opened is None:
+        raise Broken(f"{task.id}: call {call_id} is not open", code="damaged_stream")
+    return opened
 
 
 def _said(task: Task, entry: Entry) -> Task:
@@ -180,18 +211,19 @@ def _paused(task: Task, at: Instant) -> Task:
     return replace(task, spent=spent, started_at=0, updated_at=at)
 
 
-def _charged(task: Task) -> Task:
+def charged(task: Task) -> Task:
     """A model call that was cut off may have been paid: count its whole reservation."""
     if task.reserved is None:
         return task
-    spent: Spent = task.spent
-    cost, tokens = spent.cost + (task.reserved.cost or 0), spent.tokens + task.reserved.tokens
-    return replace(task, spent=replace(spent, cost=cost, tokens=tokens), reserved=None)
+    tokens = task.spent.tokens + task.reserved.tokens
+    cost = task.spent.cost + (task.reserved.cost or 0)
+    return replace(task, spent=replace(task.spent, cost=cost, tokens=tokens), reserved=None)
 
 
 def _ended(task: Task, at: Instant) -> Task:
-    names = task.request.deliver + (("parent",) if task.request.parent else ())
-    task = replace(_charged(_paused(task, at)), owner="")
+    parent = task.request.parent is not None and not task.parent_told
+    names = task.request.deliver + (("parent",) if parent else ())
+    task = replace(charged(_paused(task, at)), owner="", ends=task.ends + 1)
     return replace(task, deliveries={name: Delivery() for name in names})
 
 
@@ -199,6 +231,6 @@ def _delivery_failed(task: Task, event: e.DeliveryFailed) -> Task:
     if not event.retry_at:
         left = {k: v for k, v in task.deliveries.items() if k != event.channel}
         return replace(task, deliveries=left)
-    old = task.deliveries[event.channel]
+    old = task.deliveries.get(event.channel, Delivery())
     new = Delivery(tries=old.tries + 1, due=event.retry_at, error=event.error)
     return replace(task, deliveries={**task.deliveries, event.channel: new})

@@ -18,12 +18,13 @@ SUCCESSES_TO_LEAVE = 3
 IDLE_TO_FINAL = 6
 IDLE_TO_STOP = 9
 MAX_NUDGES = 5
+LOOP = "loop"
 CRASHES_TO_STOP = 20
 
 
 def same_results(habits: Habits, call: ToolCall) -> int:
     """How often this very call gave its latest result in the last `WINDOW` results."""
-    mine = [result for key, result in habits.recent if key == call.key]
+    mine = [result for key, result in habits.recent if key == call.key and result]
     return mine.count(mine[-1]) if mine else 0
 
 
@@ -43,15 +44,15 @@ def exhausted(habits: Habits) -> str:
     return "no_progress" if habits.idle_steps >= IDLE_TO_STOP else ""
 
 
-def learned(habits: Habits, call: ToolCall, outcome: Outcome) -> Habits:
-    """The habits after one more answer."""
-    key, result = call.key, digest([type(outcome).__name__, words(outcome)])
+def learned(habits: Habits, call: ToolCall, outcome: Outcome, *, steady: bool = True) -> Habits:
+    """The habits after one more answer; `steady` if nothing else was at work meanwhile."""
+    key, result = call.key, _mark(outcome)
     recent = (*habits.recent, (key, result))[-WINDOW:]
     habits = replace(habits, recent=recent)
     match outcome:
         case Returned():
             fresh = f"{key}{result}" not in habits.seen
-            good = {**habits.good, key: call.id} if call.stable else habits.good
+            good = {**habits.good, key: call.id} if call.stable and steady else habits.good
             success = habits.success_streak + 1
             still = habits.recovering and success < SUCCESSES_TO_LEAVE
             return replace(
@@ -76,6 +77,13 @@ def learned(habits: Habits, call: ToolCall, outcome: Outcome) -> Habits:
             )
         case Refused():
             return habits
+
+
+def _mark(outcome: Outcome) -> str:
+    """Equal for equal results; empty for a call blocked as a loop, which says nothing new."""
+    if isinstance(outcome, Refused) and outcome.rule == LOOP:
+        return ""
+    return digest([type(outcome).__name__, words(outcome)])
 
 
 def disturbed(habits: Habits, effect: EffectClass) -> Habits:

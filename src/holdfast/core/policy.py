@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
+from .error import Invalid
 from .ids import Instant
 from .message import ToolCall
 
@@ -29,8 +30,9 @@ class Say(StrEnum):
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of policy. `tool`, `effect` and `target` are shell patterns; all must match.
 
-    For command lines (`command=True` tools) a pattern other than `*` never allows a line with
-    shell chaining in it: `git *` does not let `git status; rm -rf .` through.
+    For command lines (the tool `exec`) a pattern other than `*` never allows a line with shell
+    chaining in it: `git *` does not let `git status; rm -rf .` through. To ask or to deny, it is
+    enough that any command in the line matches.
     """
 
     say: Say
@@ -45,11 +47,10 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return False
         if self.target == "*":
             return True
-        if call.tool == "exec" and self.say is not Say.DENY and _CHAINING & set(call.target):
-            return False
-        if self.say is Say.DENY:
+        if self.say is not Say.ALLOW:
             return any(fnmatchcase(part, self.target) for part in (call.target, *_pieces(call)))
-        return fnmatchcase(call.target, self.target)
+        chained = call.tool == "exec" and _CHAINING & set(call.target)
+        return not chained and fnmatchcase(call.target, self.target)
 
     @property
     def label(self) -> str:
@@ -122,8 +123,10 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     "workspace": (
         _READS,
         Rule(say=Say.ASK, tool="exec", name="preset workspace: executing asks"),
-        Rule(say=Say.ALLOW, tool="[!e]*", name="preset workspace: files may be changed"),
-        Rule(say=Say.ALLOW, tool="edit", name="preset workspace: files may be changed"),
+        *(
+            Rule(say=Say.ALLOW, tool=tool, name="preset workspace: files may be changed")
+            for tool in ("write", "edit", "append", "move", "delete")
+        ),
     ),
     "open": (Rule(say=Say.ALLOW, name="preset open: everything in the box is allowed"),),
 }
@@ -131,17 +134,27 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
 
 
 def parse_rule(text: str, say: Say, *, name: str) -> Rule:
-    """`tool` or `tool:pattern` as one rule, as `--allow` and `--deny` take it."""
-    tool, _, target = text.partition(":")
-    return Rule(say=say, tool=tool or "*", target=target or "*", name=name)
+    """`tool` or `tool:pattern` as one rule, as `--allow` and `--deny` take it.
+
+    Raises `Invalid` on an empty half: a variable that was not set must not allow everything.
+    """
+    tool, colon, target = (part.strip() for part in text.partition(":"))
+    if not tool or (colon and not target):
+        hint = "write `tool` or `tool:pattern`; `*` stands for everything"
+        raise Invalid(f"the {say} rule {text!r} is incomplete", code="bad_rule", hint=hint)
+    return Rule(say=say, tool=tool, target=target or "*", name=name)
 
 
 def layers_for(leave: Leave, grants: Iterable[Rule], rules: Rules) -> tuple[tuple[Rule, ...], ...]:
-    """Every layer that applies to one task, strongest first."""
+    """Every layer that applies to one task, strongest first. Raises `Invalid` on a bad leave."""
     mine = tuple(parse_rule(t, Say.DENY, name=f"--deny {t}") for t in leave.deny)
     mine += tuple(parse_rule(t, Say.ALLOW, name=f"--allow {t}") for t in leave.allow)
-    below = (*rules.layers[:-1], PRESETS[leave.preset]) if leave.preset else rules.layers
-    return (mine, tuple(grants), *below)
+    if not leave.preset:
+        return (mine, tuple(grants), *rules.layers)
+    if leave.preset not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise Invalid(f"there is no preset {leave.preset!r}: use {known}", code="no_such_preset")
+    return (mine, tuple(grants), *rules.layers[:-1], PRESETS[leave.preset])
 
 
 def judge(

@@ -9,7 +9,7 @@ from msgspec import Struct
 from .agent import Agent
 from .budget import Reservation, Spent
 from .ids import CallId, Instant, SessionId, TaskId
-from .message import Change, Entry, Outcome, ToolCall
+from .message import Change, Entry, Outcome, PersonSaid, ToolCall
 from .policy import Allow, Ask, Deny, Leave, Rule, Verdict
 
 
@@ -144,7 +144,10 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The state of one task: the fold of its events."""
+    """The state of one task: the fold of its events.
+
+    `heard` is how much of the transcript the model has seen; `ends` how often the task ended.
+    """
 
     id: TaskId = TaskId("")
     status: Status = Status.NEW
@@ -175,10 +178,17 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changes: tuple[Change, ...] = ()
     children: tuple[TaskId, ...] = ()
     deliveries: dict[str, Delivery] = {}
+    ends: int = 0
+    parent_told: bool = False
 
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def unheard(self) -> bool:
+        """True while a person's words wait for the model to see them."""
+        return any(isinstance(entry, PersonSaid) for entry in self.transcript[self.heard :])
 
     @property
     def fault(self) -> Fault | None:

@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Struct
 
 from .budget import Spent
-from .effect import pending
 from .ids import CallId, Instant, SessionId, TaskId
 from .message import Change
 from .policy import Ask
@@ -153,8 +152,3 @@ def questions(task: Task) -> tuple[Question, ...]:
             )
         )
     return tuple(found)
-
-
-def busy(task: Task, now: Instant) -> bool:
-    """True while somebody has to do something for this task."""
-    return bool(pending(task, now)) or task.status in {Status.CLAIMED, Status.RUNNING}

@@ -21,11 +21,11 @@ from holdfast.core.error import Invalid, NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
 from holdfast.core.ids import Instant, digest, jitter
-from holdfast.core.message import EffectClass, Refused, Returned, Unknown
-from holdfast.core.policy import Ask, Rules
+from holdfast.core.message import Refused, Returned
+from holdfast.core.policy import Ask, Rules, layers_for
 from holdfast.core.task import CallState, Fault, OpenCall, Status, Task, Timer
 
-from .calls import followed, settle
+from .calls import cut_off, followed, settle, stopped
 
 BACKOFF_FIRST = 1_000
 BACKOFF_CAP = 30_000
@@ -36,6 +36,9 @@ DELIVERY_TRIES = 8
 def submitted(command: Submit, now: Instant) -> tuple[e.Event, ...]:
     if not command.request.prompt.strip():
         raise Invalid("the task is empty: say what should be done", code="empty_prompt")
+    if not all(check.strip() for check in command.request.checks):
+        raise Invalid("a check is empty: it would prove nothing", code="empty_check")
+    layers_for(command.request.leave, (), Rules())
     return (e.Submitted(id=command.id, request=command.request, at=now),)
 
 
@@ -61,9 +64,9 @@ def recovered(task: Task, command: Recover, now: Instant) -> tuple[e.Event, ...]
         return ()
     if task.crashes + 1 >= h.CRASHES_TO_STOP and task.status is Status.RUNNING:
         fault = Fault(code="crash_loop", message=f"the worker died {task.crashes + 1} times here")
-        cut = _stopped(task, "the worker died")
+        cut = stopped(task, "the worker died")
         return (*cut, e.Failed(fault=fault, at=now), e.DeadLettered(reason="crash_loop"))
-    return (*_cut_off(task, command.reason), e.Recovered(reason=command.reason, at=now))
+    return (*cut_off(task, command.reason), e.Recovered(reason=command.reason, at=now))
 
 
 def attempt_failed(task: Task, command: FailAttempt, now: Instant) -> tuple[e.Event, ...]:
@@ -71,15 +74,16 @@ def attempt_failed(task: Task, command: FailAttempt, now: Instant) -> tuple[e.Ev
     fault = Fault(code=command.code, message=command.message, fingerprint=mark)
     tries = len(task.faults) + 1
     same = 1 + sum(past.fingerprint == mark for past in task.faults)
-    cut = _cut_off(task, "the try was ended")
+    free = (e.AskReleased(),) if task.reserved is not None and not command.paid else ()
     if not command.retryable:
-        return (*_stopped(task, command.message), e.Failed(fault=fault, at=now))
-    if same >= POISON_AT and tries < task.request.agent.limits.attempts:
-        return _dead(task, fault, "poison_pill", now)
+        return (*free, *stopped(task, command.message), e.Failed(fault=fault, at=now))
     if tries >= task.request.agent.limits.attempts:
-        return _dead(task, fault, "max_attempts", now)
+        return (*free, *_dead(task, fault, "max_attempts", now))
+    if same >= POISON_AT:
+        return (*free, *_dead(task, fault, "poison_pill", now))
     pause = max(command.retry_after, backoff(task.id, tries))
-    return (*cut, e.AttemptFailed(fault=fault, at=now, retry_at=now + pause))
+    failed = e.AttemptFailed(fault=fault, at=now, retry_at=now + pause)
+    return (*free, *cut_off(task, "the try was ended"), failed)
 
 
 def backoff(task_id: str, attempt: int) -> int:
@@ -87,7 +91,7 @@ def backoff(task_id: str, attempt: int) -> int:
 
     Jitter of up to half the pause is added, the same for the same task and try.
     """
-    pause = min(BACKOFF_CAP, BACKOFF_FIRST * 2 ** (attempt - 1))
+    pause = min(BACKOFF_CAP, BACKOFF_FIRST * 2 ** min(attempt - 1, 16))
     return min(BACKOFF_CAP, pause + jitter(f"{task_id}:{attempt}", pause // 2))
 
 
@@ -111,13 +115,14 @@ def _pause_over(task: Task, now: Instant) -> tuple[e.Event, ...]:
     if task.retry_at > now:
         return ()
     if broken := exceeded(task.request.agent.limits, task.spent, Reservation()):
-        return (e.Failed(fault=Fault(code="budget_exceeded", message=broken), at=now),)
+        fault = Fault(code="budget_exceeded", message=broken)
+        return (*stopped(task, broken), e.Failed(fault=fault, at=now))
     return (e.Requeued(at=now),)
 
 
 def canceled(task: Task, command: Cancel, now: Instant) -> tuple[e.Event, ...]:
     why = command.reason or "canceled"
-    return (*_stopped(task, why), e.Canceled(by=command.by, at=now, reason=command.reason))
+    return (*stopped(task, why), e.Canceled(by=command.by, at=now, reason=command.reason))
 
 
 def retried(command: Retry, now: Instant) -> tuple[e.Event, ...]:
@@ -144,37 +149,4 @@ def delivery_confirmed(task: Task, command: ConfirmDelivery, now: Instant) -> tu
 
 def _dead(task: Task, fault: Fault, reason: str, now: Instant) -> tuple[e.Event, ...]:
     failed = e.Failed(fault=fault, at=now)
-    return (*_stopped(task, fault.message), failed, e.DeadLettered(reason=reason))
-
-
-def _cut_off(task: Task, reason: str) -> tuple[e.Event, ...]:
-    """What becomes of calls whose worker is gone: repeat, find out, or say that nobody knows."""
-    events: tuple[e.Event, ...] = ()
-    for opened in task.calls.values():
-        if opened.state is not CallState.STARTED:
-            continue
-        call = opened.call
-        if call.effect is not EffectClass.WRITES:
-            events += (e.CallCleared(call_id=call.id, reason="safe to repeat"),)
-        elif call.checkable:
-            events += (e.CallDoubted(call_id=call.id),)
-        else:
-            events += settle(fold(events, task), opened, _unknown(reason))
-    return events
-
-
-def _stopped(task: Task, reason: str) -> tuple[e.Event, ...]:
-    """Every open call gets its one answer, because the task ends here."""
-    events: tuple[e.Event, ...] = ()
-    for opened in task.calls.values():
-        begun = opened.state in {CallState.STARTED, CallState.DOUBTED}
-        unsure = begun and opened.call.effect is EffectClass.WRITES
-        outcome = _unknown(reason) if unsure else Refused(reason=reason, rule="task ended")
-        events += settle(fold(events, task), opened, outcome)
-    return events
-
-
-def _unknown(reason: str) -> Unknown:
-    return Unknown(
-        reason=f"{reason} while this ran; it may or may not have happened, and is not repeated"
-    )
+    return (*stopped(task, fault.message), failed, e.DeadLettered(reason=reason))

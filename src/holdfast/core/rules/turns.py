@@ -8,15 +8,15 @@ from holdfast.core import event as e
 from holdfast.core import habits as h
 from holdfast.core.budget import exceeded
 from holdfast.core.command import BeginAsk, HearReply, Say
-from holdfast.core.evolve import fold
+from holdfast.core.error import Invalid
+from holdfast.core.error import Refused as NotNow
+from holdfast.core.evolve import charged, fold
 from holdfast.core.ids import CallId, Instant, digest
 from holdfast.core.message import (
     EffectClass,
     Failed,
-    HouseSaid,
     ModelSaid,
     Outcome,
-    PersonSaid,
     Refused,
     Reply,
     Returned,
@@ -26,22 +26,26 @@ from holdfast.core.message import (
 from holdfast.core.policy import Allow, Deny, Rules, Verdict, judge, layers_for
 from holdfast.core.task import CallState, Fault, Human, JudgedCall, Task
 
-from .calls import settle
+from .calls import followed, settle, stopped
 
 _PROMISE = re.compile(
-    r"\b(let me|i'll|i will|i am going to|i'm going to|allow me to|next,? i)\b", re.IGNORECASE
+    r"(?:(?:ok(?:ay)?|sure|right|great|good|so|now|first|then|next)\b[\s,.!:]*)*"
+    r"(?:let me(?! know)|allow me to|(?:i['\u2019]ll|i will|i['\u2019]m going to|i am going to)"
+    r"(?! (?:be|not|never|stop|wait|leave|need)\b)|next,? i)\b",
+    re.IGNORECASE,
 )
+_SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _PROMISE_MAX = 480
 
 
 def ask_begun(task: Task, command: BeginAsk, now: Instant) -> tuple[e.Event, ...]:
     """Fail the task if the turn is not affordable, else set the money aside. No money: no event."""
     if task.calls:
-        return ()
+        raise NotNow("calls are open: the model is asked once they are settled", code="calls_open")
     if code := h.exhausted(task.habits):
         return (e.Failed(fault=_stuck(task, code), at=now),)
     ran = max(0, now - task.started_at) if task.started_at else 0
-    spent = task.spent.plus_time(ran)
+    spent = charged(task).spent.plus_time(ran)
     if broken := exceeded(task.request.agent.limits, spent, command.reserve):
         return (e.Failed(fault=Fault(code="budget_exceeded", message=broken), at=now),)
     if not command.reserve.tokens and not command.reserve.cost:
@@ -50,30 +54,57 @@ def ask_begun(task: Task, command: BeginAsk, now: Instant) -> tuple[e.Event, ...
 
 
 def heard(task: Task, command: HearReply, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
+    _check_expected(task, command)
     reply = command.reply
     judged = _judged(task, reply.calls, rules, now)
     said = ModelSaid(text=reply.text, thoughts=reply.thoughts, calls=reply.calls)
     events: tuple[e.Event, ...] = (
         e.Replied(said=said, judged=judged, usage=reply.usage, model=reply.model, saw=command.saw),
     )
+    after = fold(events, task)
     if not judged:
-        return events + _answered(task, reply, command.saw, now)
+        return events + _answered(after, reply, now)
+    disturbed = False
     for one in judged:
-        if outcome := _at_once(task, one):
-            after = fold(events, task)
-            events += settle(after, after.calls[one.call.id], outcome)
-    worst = max((h.same_calls(fold(events, task).habits, j.call) for j in judged), default=0)
-    if worst >= h.GIVE_UP_AT and not fold(events, task).calls:
-        message = f"the same call was proposed {worst} times: {judged[0].call.tool}"
-        events += (e.Failed(fault=Fault(code="loop", message=message), at=now),)
-    return events
+        if outcome := _at_once(after, one, reuse=not disturbed):
+            answer = settle(after, after.calls[one.call.id], outcome)
+            events, after = events + answer, fold(answer, after)
+        else:
+            disturbed = disturbed or one.call.effect is not EffectClass.READS
+    return events + _given_up(after, judged, now)
 
 
-def said(task: Task, command: Say) -> tuple[e.Event, ...]:
+def _check_expected(task: Task, command: HearReply) -> None:
+    """Raises `Refused` for a reply that nobody waits for, or with calls that have no own id."""
+    if task.calls:
+        raise NotNow("calls are open: no reply is expected now", code="calls_open")
+    if not 0 <= command.saw <= len(task.transcript):
+        raise Invalid(f"the transcript has {len(task.transcript)} entries, not {command.saw}")
+    turns = [entry for entry in task.transcript if isinstance(entry, ModelSaid)]
+    taken = {call.id for turn in turns for call in turn.calls}
+    fresh = {call.id for call in command.reply.calls} - taken
+    if len(fresh) < len(command.reply.calls):
+        raise Invalid("every call of a task needs an id of its own", code="call_id_taken")
+
+
+def _given_up(task: Task, judged: tuple[JudgedCall, ...], now: Instant) -> tuple[e.Event, ...]:
+    """The end of a task that proposes, over and over, a call that is not even run any more."""
+    for one in judged:
+        times = h.same_calls(task.habits, one.call)
+        if times >= h.GIVE_UP_AT and one.call.id not in task.calls:
+            message = f"the same call was proposed {times} times: {one.call.tool}"
+            fault = Fault(code="loop", message=message)
+            return (*stopped(task, message), e.Failed(fault=fault, at=now))
+    return ()
+
+
+def said(task: Task, command: Say, now: Instant) -> tuple[e.Event, ...]:
     """A message settles a question that waits for a person; otherwise the model sees it next."""
+    if not command.text.strip():
+        raise Invalid("the message is empty", code="empty_message")
     for opened in task.calls.values():
         if opened.state is CallState.WAITING and isinstance(opened.wait, Human):
-            return settle(task, opened, Returned(text=command.text))
+            return followed(task, settle(task, opened, Returned(text=command.text)), now)
     return (e.Said(text=command.text, by=command.by),)
 
 
@@ -99,18 +130,18 @@ def _guarded(task: Task, call: ToolCall, verdict: Verdict) -> Verdict:
         return Deny(rule="no progress", reason="tools are off now: give your answer in words")
     times = h.same_results(task.habits, call)
     if times >= h.BLOCK_AT:
-        return Deny(rule="loop", reason=f"this same call gave this same result {times} times")
+        return Deny(rule=h.LOOP, reason=f"this same call gave this same result {times} times")
     return verdict
 
 
-def _at_once(task: Task, judged: JudgedCall) -> Outcome | None:
-    """The answer to a call that need not run: impossible, denied, or already known."""
+def _at_once(task: Task, judged: JudgedCall, *, reuse: bool) -> Outcome | None:
+    """The answer to a call that need not run: impossible, denied, or (`reuse`) already known."""
     match judged:
         case JudgedCall(call=call) if call.problem:
             return Failed(text=call.problem, code="invalid_call")
         case JudgedCall(verdict=Deny(rule=rule, reason=reason)):
             return Refused(reason=reason, rule=rule)
-        case JudgedCall(call=call, verdict=Allow()):
+        case JudgedCall(call=call, verdict=Allow()) if reuse:
             return _known(task, call)
         case _:
             return None
@@ -128,16 +159,16 @@ def _known(task: Task, call: ToolCall) -> Returned | None:
     return None
 
 
-def _answered(task: Task, reply: Reply, saw: int, now: Instant) -> tuple[e.Event, ...]:
+def _answered(task: Task, reply: Reply, now: Instant) -> tuple[e.Event, ...]:
     """A reply without calls: done, checked first, or sent back."""
-    if any(isinstance(entry, PersonSaid) for entry in task.transcript[saw:]):
+    if task.unheard:
         return ()
-    if nudge := _nudge(task, reply):
-        if task.habits.nudges < h.MAX_NUDGES or _lacks_word(task, reply):
-            return (e.Nudged(text=nudge),)
-        if not reply.text.strip():
-            fault = Fault(code="empty_answer", message="the model gave no answer")
-            return (e.Failed(fault=fault, at=now),)
+    nudge = _nudge(task, reply)
+    if nudge and (task.habits.nudges < h.MAX_NUDGES or _lacks_word(task, reply)):
+        return (e.Nudged(text=nudge),)
+    if reply.finish == "length" or not reply.text.strip():
+        fault = Fault(code="no_answer", message="the model gave no whole answer")
+        return (e.Failed(fault=fault, at=now),)
     if task.request.checks:
         return (e.ChecksDue(answer=reply.text, judged=_checks(task)),)
     return (e.Finished(answer=reply.text, at=now),)
@@ -151,15 +182,18 @@ def _nudge(task: Task, reply: Reply) -> str:
         return "Your reply was empty. Go on with the task, or give your answer."
     if _lacks_word(task, reply):
         return f"Go on. When the task is really done, say so with the word {task.request.until}."
-    used_tools = any(isinstance(entry, ToolAnswered | HouseSaid) for entry in task.transcript)
-    if (
-        len(text) <= _PROMISE_MAX
-        and _PROMISE.search(text)
-        and not text.endswith("?")
-        and not used_tools
-    ):
+    if _only_promises(task, text):
         return "You announced something but did nothing. Do it now, with a tool call."
     return ""
+
+
+def _only_promises(task: Task, text: str) -> bool:
+    """True for a short reply that ends with an intention, or begins with one before any work."""
+    if len(text) > _PROMISE_MAX or text.endswith("?"):
+        return False
+    sentences = [sentence for sentence in _SENTENCE.split(text) if sentence]
+    worked = any(isinstance(entry, ToolAnswered) for entry in task.transcript)
+    return any(_PROMISE.match(s) for s in (sentences[-1:] if worked else sentences))
 
 
 def _lacks_word(task: Task, reply: Reply) -> bool:
@@ -171,7 +205,7 @@ def _checks(task: Task) -> tuple[JudgedCall, ...]:
     return tuple(
         JudgedCall(
             call=ToolCall(
-                id=CallId(f"check{task.check_rounds + 1}_{index}"),
+                id=CallId(f"check{task.spent.steps}_{index}"),
                 tool="exec",
                 arguments={"command": command},
                 effect=EffectClass.REPEATABLE,
