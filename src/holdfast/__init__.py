@@ -1,0 +1,1 @@
+"""Holdfast: a self-hosted runtime for AI agents."""

@@ -1,4 +1,4 @@
-"""Carries out effects: asks models, runs tools, delivers results, and tells what came of it."""
+"""Carries out effects: asks models, runs tools, and tells what came of it."""
 
 from __future__ import annotations
 
@@ -16,31 +16,26 @@ from holdfast.core.command import (
     Cancel,
     ClearCall,
     Command,
-    ConfirmDelivery,
     FailAttempt,
     HearReply,
     SettleCall,
     StartCall,
-    StopChild,
     SuspendCall,
 )
 from holdfast.core.context import prompt
 from holdfast.core.effect import AskModel, CheckCall, Deliver, Effect, RunTool, TellChild
 from holdfast.core.error import Conflict, HoldfastError, Refused, Unavailable
-from holdfast.core.ids import CallId, TaskId
+from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,
     EffectClass,
     Failed,
     Outcome,
     Reply,
-    Returned,
     ToolCall,
     Unknown,
 )
-from holdfast.core.task import Child, Human, OpenCall, Parent, Status, Task, Timer
-from holdfast.core.view import summary
-from holdfast.ports.channel import Channel
+from holdfast.core.task import Child, Human, OpenCall, Status, Task, Timer
 from holdfast.ports.model import Delta, Model, ModelFailure, Models
 from holdfast.ports.tools import Job, Tool, Tools
 
@@ -52,9 +47,8 @@ _PAUSE = 1.0
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How much at once: tasks, and model calls per provider; `tool_seconds` caps one tool call."""
+    """How many model calls per provider at once; `tool_seconds` caps one tool call."""
 
-    lanes: int = 16
     per_provider: int = 16
     tool_seconds: float = 900.0
 
@@ -68,12 +62,10 @@ class Performer:
         live: Live,
         models: Models,
         tools: Tools,
-        channels: Mapping[str, Channel],
         limits: Limits,
     ) -> None:
         self._recorder, self._live = recorder, live
-        self._models, self._tools, self._channels = models, tools, channels
-        self._limits = limits
+        self._models, self._tools, self._limits = models, tools, limits
         self._providers: dict[str, anyio.CapacityLimiter] = {}
 
     async def perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
@@ -97,10 +89,8 @@ class Performer:
                 await self._run(stream, effect.open, fence)
             case CheckCall():
                 await self._check(stream, effect.open, fence)
-            case TellChild():
-                await self._stop(stream, effect.child)
-            case Deliver():
-                await self._deliver(stream, effect)
+            case TellChild() | Deliver():
+                return  # an ended task has no driver: `finish` pays what it owes
             case _:
                 assert_never(effect)
 
@@ -212,41 +202,6 @@ class Performer:
             await self._surely(stream, ClearCall(call_id=call.id), fence)
         else:
             await self._surely(stream, SettleCall(call_id=call.id, outcome=found), fence)
-
-    async def _stop(self, stream: Stream, child: TaskId) -> None:
-        try:
-            await self._recorder.tell(child, Cancel(by="house", reason="its parent ended"))
-        except Refused as refused:
-            _log.debug("child already ended: %s", refused)
-        await self._recorder.tell(stream.id, StopChild(child=child))
-
-    async def _deliver(self, stream: Stream, effect: Deliver) -> None:
-        error = ""
-        parent = stream.task.request.parent
-        if effect.channel == "parent" and parent is not None:
-            await self._answer(parent, stream.task)
-        elif channel := self._channels.get(effect.channel):
-            try:
-                await channel.deliver(effect.id, summary(stream.task))
-            except (OSError, Unavailable) as failure:
-                error = str(failure) or type(failure).__name__
-        else:
-            error = f"there is no channel called {effect.channel}"
-        confirm = ConfirmDelivery(channel=effect.channel, error=error)
-        await self._recorder.tell(stream.id, confirm)
-
-    async def _answer(self, parent: Parent, task: Task) -> None:
-        """Give the parent's call its one answer; a parent that no longer waits is not an error."""
-        if task.status is Status.SUCCEEDED:
-            outcome: Outcome = Returned(text=task.answer or "")
-        else:
-            why = f": {task.fault.message}" if task.fault else ""
-            outcome = Failed(text=f"the task ended as {task.status}{why}", code="child_failed")
-        try:
-            settle = SettleCall(call_id=parent.call, outcome=outcome, spent=task.spent)
-            await self._recorder.tell(parent.task, settle)
-        except Refused as refused:
-            _log.debug("parent no longer waits: %s", refused, extra={"task": parent.task})
 
     async def _surely(self, stream: Stream, command: Command, fence: int | None) -> None:
         """Tell something that cannot be done again: keep trying while the store is away."""

@@ -1,4 +1,4 @@
-"""Takes tasks off the queue, gives each a driver, keeps time, recovers what was lost."""
+"""Takes tasks off the queue, gives each a driver, recovers what was lost."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 from msgspec import Struct
 
-from holdfast.core.command import Cancel, Claim, Recover, Start, Submit, Tick
-from holdfast.core.effect import pending
+from holdfast.core.command import Cancel, Claim, Recover, Start, Submit
 from holdfast.core.error import (
     Broken,
-    Conflict,
     HoldfastError,
-    NotFound,
     Refused,
     Saturated,
     Unavailable,
 )
-from holdfast.core.ids import Instant, TaskId
+from holdfast.core.ids import TaskId
 from holdfast.core.message import Entry, ModelSaid, PersonSaid
 from holdfast.core.task import ENDED, Request, Status, Task
-from holdfast.core.view import Summary, wake_at
+from holdfast.core.view import Summary
 from holdfast.ports.clock import Clock
 from holdfast.ports.journal import Journal, Query
 
 from .drive import Driver
-from .perform import Limits, Performer
+from .perform import Performer
 from .record import Recorder, Stream
+from .timekeep import Timekeeper
 
 _log = logging.getLogger("holdfast.engine")
 LEASE = 30_000
@@ -43,8 +41,12 @@ _BRIEF = 200
 
 
 class Intake(Struct, frozen=True, kw_only=True):
-    """How much may wait: `depth` queued tasks, 0 for no limit; `drain` seconds at a stop."""
+    """How much at once: `lanes` tasks at work, `depth` queued (0 for no limit).
 
+    `drain` is how many seconds a stop waits for what is in flight.
+    """
+
+    lanes: int = 16
     depth: int = 1000
     drain: float = 5.0
 
@@ -57,35 +59,29 @@ class Supervisor:
         journal: Journal,
         recorder: Recorder,
         performer: Performer,
+        timekeeper: Timekeeper,
         clock: Clock,
-        limits: Limits,
         intake: Intake,
     ) -> None:
         self._journal, self._recorder, self._performer = journal, recorder, performer
-        self._clock, self._limits, self._intake = clock, limits, intake
+        self._timekeeper, self._clock, self._intake = timekeeper, clock, intake
         self.owner = clock.new_id("worker")
         self._drivers: dict[TaskId, Driver] = {}
         self._agents: Counter[str] = Counter()
         self._lanes: dict[str, int] = {}
         self._claiming: set[TaskId] = set()
-        self._finishing: set[TaskId] = set()
-        self._to_finish: list[TaskId] = []
         self._counts: Counter[Status] = Counter()
         self._backlog = True
         self._work = anyio.Event()
-        self._next_due: Instant | None = None
-        self._time = anyio.Event()
         self._stopping = False
-        self._idle = anyio.Event()
         recorder.changed = self._changed
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Recover, report ready, then work until `stop`."""
         await self._recover()
         self._counts = Counter(await self._journal.count())
-        self._next_due = await self._journal.next_due()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._keep_time, group)
+            group.start_soon(self._timekeeper.run)
             group.start_soon(self._heartbeat)
             task_status.started()
             while not self._stopping:
@@ -125,19 +121,11 @@ class Supervisor:
             if after.status is Status.QUEUED or after.ended:
                 self._backlog = True
                 self._work.set()
-            if after.ended and pending(after, self._clock.now()):
-                self._to_finish.append(after.id)
-        due = wake_at(after)
-        if due and (self._next_due is None or due < self._next_due):
-            self._next_due = due
-            self._time.set()
+        self._timekeeper.noticed(after)
 
     async def _take(self, group: TaskGroup) -> None:
-        for task_id in self._to_finish:
-            self._finish_soon(group, task_id)
-        self._to_finish.clear()
         while self._backlog and not self._stopping:
-            free = self._limits.lanes - len(self._drivers)
+            free = self._intake.lanes - len(self._drivers)
             if free <= 0:
                 return
             self._backlog = False
@@ -225,54 +213,6 @@ class Supervisor:
                     break
             entries = [PersonSaid(text=prompt, by=asked.by), ModelSaid(text=answer), *entries]
         return tuple(entries)
-
-    def _finish_soon(self, group: TaskGroup, task_id: TaskId) -> None:
-        if task_id not in self._finishing:
-            self._finishing.add(task_id)
-            group.start_soon(self._finish, task_id)
-
-    async def _finish(self, task_id: TaskId) -> None:
-        """What an ended task still owes: results to deliver, children to stop."""
-        try:
-            task = await self._recorder.load(task_id)
-            stream = self._recorder.stream(task_id)
-            for effect in pending(task, self._clock.now()):
-                await self._performer.perform(stream, effect, None)
-        except (Conflict, NotFound) as failure:
-            _log.info("not finished: %s", failure, extra={"task": task_id})
-        finally:
-            self._finishing.discard(task_id)
-
-    async def _keep_time(self, group: TaskGroup) -> None:
-        while True:
-            self._time = anyio.Event()
-            now = self._clock.now()
-            if self._next_due is not None and self._next_due <= now:
-                await self._tick(group, now)
-            else:
-                await self._clock.wait(self._time, self._next_due)
-
-    async def _tick(self, group: TaskGroup, now: Instant) -> None:
-        try:
-            found = await self._journal.due(now, _BATCH)
-            for task_id in found:
-                await self._tick_one(group, task_id)
-            self._next_due = await self._journal.next_due()
-            if self._next_due is not None and found and self._next_due <= now:
-                self._next_due = now + 1000  # what is still due is being finished
-        except Unavailable as failure:
-            _log.warning("timers are late: %s", failure)
-            self._next_due = now + 1000
-
-    async def _tick_one(self, group: TaskGroup, task_id: TaskId) -> None:
-        try:
-            task = await self._recorder.load(task_id)
-            if task.ended:
-                self._finish_soon(group, task_id)
-            else:
-                await self._recorder.tell(task_id, Tick())
-        except Refused as refused:
-            _log.debug("nothing to do at this time: %s", refused, extra={"task": task_id})
 
     async def _heartbeat(self) -> None:
         """Renew our leases while we have any; silent when idle."""

@@ -1,4 +1,4 @@
-"""Dying on purpose, anywhere: every boundary of the engine can be the last; what must hold after."""
+"""Dying on purpose, anywhere: each boundary of the engine can be the last; what must hold."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.core.task import ENDED, Request, Status
 from holdfast.core.view import Summary
 from holdfast.engine.clock import SystemClock
+from holdfast.engine.finish import Finisher
 from holdfast.engine.live import Live
 from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
+from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.journal import Cursor, Journal, Query
 from holdfast.ports.model import Delta, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
@@ -282,10 +284,12 @@ async def _engine(
     journal: Any = FragileJournal(inner, fuse)
     clock, live = SystemClock(), Live()
     recorder = Recorder(journal, clock, live, lambda: RULES)
-    tools, limits = WorldTools(fuse, world), Limits(lanes=8)
+    tools = WorldTools(fuse, world)
     models: Any = ScriptedTurns(story.script, fuse, world)
-    performer = Performer(recorder, live, models, tools, {}, limits)
-    supervisor = Supervisor(journal, recorder, performer, clock, limits, Intake(drain=0.0))
+    performer = Performer(recorder, live, models, tools, Limits())
+    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
+    intake = Intake(lanes=8, drain=0.0)
+    supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)
     tools.add(Delegate(recorder, supervisor, journal))
     async with anyio.create_task_group() as group:
         await group.start(supervisor.run)
@@ -382,7 +386,7 @@ async def _wrong_answers(journal: Journal, task_id: TaskId) -> list[str]:
 
 
 def random_story(dice: random.Random) -> Story:
-    """A story that `dice` decides: 1–3 tasks, 0–4 turns of 1–3 calls."""
+    """A story that `dice` decides: 1-3 tasks, 0-4 turns of 1-3 calls."""
     kinds = ("read", "put", "pay", "book", "ask", "fail", "forbidden", "delegate")
     turns = tuple(
         tuple(dice.choice(kinds) for _ in range(dice.randint(1, 3)))

@@ -1,0 +1,83 @@
+"""What an ended task still owes: its result to whoever waits for it, a stop to its children."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from holdfast.core.command import Cancel, ConfirmDelivery, SettleCall, StopChild
+from holdfast.core.effect import Deliver, TellChild, pending
+from holdfast.core.error import HoldfastError, NotFound, Refused, Unavailable
+from holdfast.core.ids import TaskId
+from holdfast.core.message import Failed, Outcome, Returned
+from holdfast.core.task import Parent, Status, Task
+from holdfast.core.view import summary
+from holdfast.ports.channel import Channel
+from holdfast.ports.clock import Clock
+
+from .record import Recorder
+
+_log = logging.getLogger("holdfast.engine")
+
+
+class Finisher:
+    """Pays what ended tasks owe, each debt once."""
+
+    def __init__(self, recorder: Recorder, channels: Mapping[str, Channel], clock: Clock) -> None:
+        self._recorder, self._channels, self._clock = recorder, channels, clock
+        self._at_work: set[TaskId] = set()
+
+    async def finish(self, task_id: TaskId) -> None:
+        """Pay what is due now; what fails is noted and becomes due again later."""
+        if task_id in self._at_work:
+            return
+        self._at_work.add(task_id)
+        try:
+            task = await self._recorder.load(task_id)
+            for effect in pending(task, self._clock.now()):
+                match effect:
+                    case TellChild():
+                        await self._stop(task, effect.child)
+                    case Deliver():
+                        await self._deliver(task, effect)
+                    case _:
+                        pass
+        except (Refused, Unavailable) as failure:
+            _log.info("not finished yet: %s", failure, extra={"task": task_id})
+        finally:
+            self._at_work.discard(task_id)
+
+    async def _stop(self, task: Task, child: TaskId) -> None:
+        try:
+            await self._recorder.tell(child, Cancel(by="house", reason="its parent ended"))
+        except Refused as refused:
+            _log.debug("child already ended: %s", refused)
+        await self._recorder.tell(task.id, StopChild(child=child))
+
+    async def _deliver(self, task: Task, effect: Deliver) -> None:
+        error = ""
+        parent = task.request.parent
+        if effect.channel == "parent" and parent is not None:
+            await self._answer(parent, task)
+        elif channel := self._channels.get(effect.channel):
+            try:
+                await channel.deliver(effect.id, summary(task))
+            except (OSError, HoldfastError) as failure:
+                error = str(failure) or type(failure).__name__
+        else:
+            error = f"there is no channel called {effect.channel}"
+        confirm = ConfirmDelivery(channel=effect.channel, error=error)
+        await self._recorder.tell(task.id, confirm)
+
+    async def _answer(self, parent: Parent, task: Task) -> None:
+        """Give the parent's call its one answer; a parent that no longer waits is not an error."""
+        if task.status is Status.SUCCEEDED:
+            outcome: Outcome = Returned(text=task.answer or "")
+        else:
+            why = f": {task.fault.message}" if task.fault else ""
+            outcome = Failed(text=f"the task ended as {task.status}{why}", code="child_failed")
+        try:
+            settle = SettleCall(call_id=parent.call, outcome=outcome, spent=task.spent)
+            await self._recorder.tell(parent.task, settle)
+        except (Refused, NotFound) as refused:
+            _log.debug("parent no longer waits: %s", refused, extra={"task": parent.task})
