@@ -1,0 +1,20 @@
+"""The configuration, parsed once into frozen values; the only place that reads the environment."""
+
+from .parts import to_agent, to_box_limits, to_limits, to_rules
+from .read import Config, Setting, home_folder, load
+from .reference import reference
+from .sections import Provider, Settings
+
+__all__ = [
+    "Config",
+    "Provider",
+    "Setting",
+    "Settings",
+    "home_folder",
+    "load",
+    "reference",
+    "to_agent",
+    "to_box_limits",
+    "to_limits",
+    "to_rules",
+]

@@ -1,0 +1,221 @@
+"""Reads file, environment and command line into one `Config`, or tells every problem."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from pydantic import ValidationError
+
+from holdfast.core.error import Invalid, NotAllowed
+from holdfast.core.ids import digest
+
+from .sections import Settings
+from .shape import Loc, at, sections
+from .words import example, expected, in_toml, line, masked, meant, problem
+
+MAX_BYTES = 1 << 20
+PREFIX = "HOLDFAST"
+_SHORT: Mapping[str, tuple[str, str]] = {"HOLDFAST_MODEL": ("models", "default")}
+_POSITION = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
+_HINT = "every key is in docs/reference/config.md"
+
+
+class Setting(NamedTuple):
+    """One effective value; `source` is default, file, command line or the name of a variable."""
+
+    key: str
+    value: str
+    source: str
+
+
+class Config(Settings):
+    """The configuration in force. `sources` says where each key that is not a default was set."""
+
+    home: Path
+    path: Path
+    sources: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def describe(self) -> list[Setting]:
+        """Every key with its value, secrets masked, and its source."""
+        found: list[Setting] = []
+        for section, keys in sections():
+            values = getattr(self, section).model_dump(by_alias=True, mode="json")
+            for name in keys:
+                key = f"{section}.{name}"
+                value = in_toml(masked(key, values[name]))
+                found.append(Setting(key, value, self.sources.get(key, "default")))
+        return found
+
+    def fingerprint(self) -> str:
+        """Equal for configurations that say the same, whatever their secrets are."""
+        return "cfg-" + digest([[row.key, row.value] for row in self.describe()])[:16]
+
+
+def load(
+    overrides: Mapping[str, Any] | None = None, *, environment: Mapping[str, str] | None = None
+) -> Config:
+    """The command line beats the environment, which beats the file, which beats the defaults.
+
+    `overrides` come from the command line: `section.key` -> value. An empty variable counts as
+    not set. Raises `Invalid` (bad_config) naming every problem on its own line, and `NotAllowed`
+    (exposed) for a host that others can reach.
+    """
+    env = os.environ if environment is None else environment  # noqa: TID251 - the one place
+    home, named = home_folder(env), env.get(f"{PREFIX}_CONFIG")
+    path = Path(named).expanduser().absolute() if named else home / "config.toml"
+    text = _text(path, required=bool(named))
+    told = _parsed(path, text)
+    sources = dict.fromkeys(_keys(told), "file")
+    problems = _overlay(told, sources, env)
+    for key, value in (overrides or {}).items():
+        _put(told, sources, key, value, "command line")
+    try:
+        settings = Settings.model_validate(told)
+    except ValidationError as failure:
+        for found in failure.errors(include_url=False):
+            problems.append(
+                f"{_place(path, text, sources, found['loc'])}: {problem(found['loc'], found)}"
+            )
+        raise Invalid("\n".join(problems), code="bad_config", hint=_HINT) from None
+    if problems:
+        raise Invalid("\n".join(problems), code="bad_config", hint=_HINT)
+    return _checked(settings, home, path, sources)
+
+
+def home_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """The folder of this installation: HOLDFAST_HOME, or ~/.holdfast."""
+    env = os.environ if environment is None else environment  # noqa: TID251 - the one place
+    return Path(env.get(f"{PREFIX}_HOME") or "~/.holdfast").expanduser().absolute()
+
+
+def _text(path: Path, *, required: bool) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _bad(path, f"the file has {size} bytes; a configuration has at most {MAX_BYTES}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        if required:
+            raise _bad(path, "there is no such file, but HOLDFAST_CONFIG names it") from None
+        return ""
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}") from error
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise _bad(f"{path}:{row}", f"not UTF-8: byte 0x{data[error.start]:02x}") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise _bad(path, "nested too deeply") from None
+    except ValueError as error:
+        found = _POSITION.search(str(error))
+        where = f"{path}:{found[1]}:{found[2]}" if found else path
+        raise _bad(where, f"not valid TOML: {_POSITION.sub('', str(error))}") from error
+
+
+def _bad(where: Path | str, what: str) -> Invalid:
+    return Invalid(f"{where}: {what}", code="bad_config", hint=_HINT)
+
+
+def _keys(told: Mapping[str, Any]) -> Iterator[str]:
+    for section, table in told.items():
+        if isinstance(table, dict):
+            yield from (f"{section}.{name}" for name in cast("dict[str, Any]", table))
+
+
+def _overlay(told: dict[str, Any], sources: dict[str, str], env: Mapping[str, str]) -> list[str]:
+    """Lay the environment over the file; returns what is wrong in it."""
+    known = {
+        f"{PREFIX}_{section}_{name}".upper(): (section, name)
+        for section, keys in sections()
+        for name in keys
+    }
+    starts = tuple(f"{PREFIX}_{section}_".upper() for section, _ in sections())
+    problems: list[str] = []
+    # A short name is laid down first, so that the exact one wins.
+    for name in sorted(env, key=lambda name: (name not in _SHORT, name)):
+        place = _SHORT.get(name) or known.get(name)
+        if place is None:
+            if name.startswith(starts):
+                problems.append(f"{name}: unknown variable{meant(name, list(known))}")
+        elif env[name]:
+            try:
+                value = _value(place, env[name])
+            except ValueError:
+                wanted = f"expected {expected(at(place))}, found {env[name]!r}"
+                problems.append(f"{name}: {wanted}; for example {name}={example(at(place))}")
+            else:
+                _put(told, sources, ".".join(place), value, name)
+    return problems
+
+
+def _value(place: Loc, text: str) -> Any:
+    """A variable's text as the key's value: a text as it is, everything else as TOML."""
+    if at(place).get("type") == "string":
+        return text
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if set(found) != {"value"}:
+        raise ValueError("more than one value")
+    return found["value"]
+
+
+def _put(told: dict[str, Any], sources: dict[str, str], key: str, value: Any, source: str) -> None:
+    section, _, name = key.partition(".")
+    table = told.setdefault(section, {})
+    if isinstance(table, dict):
+        table[name] = value
+        sources[key] = source
+
+
+def _place(path: Path, text: str, sources: Mapping[str, str], loc: Loc) -> str:
+    source = sources.get(".".join(map(str, loc[:2])), "file")
+    return f"{path}:{line(text, loc)}" if source == "file" else source
+
+
+def _checked(settings: Settings, home: Path, path: Path, sources: Mapping[str, str]) -> Config:
+    host = settings.server.host
+    if not _loopback(host):
+        hint = "use 127.0.0.1, ::1 or localhost: listening to others needs TLS, which comes later"
+        raise NotAllowed(
+            f"server.host {host!r} is not this machine's own", code="exposed", hint=hint
+        )
+    return Config.model_construct(
+        **{section: getattr(settings, section) for section, _ in sections()},
+        home=home,
+        path=path,
+        sources=sources,
+        warnings=tuple(_doubts(settings, path, sources)),
+    )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _doubts(settings: Settings, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
+    keys = [n for n, p in settings.models.providers.items() if p.api_key.get_secret_value()]
+    for name in keys:
+        yield f"models.providers.{name}.api_key is a key in plain text: prefer api_key_env"
+    if keys and sources.get("models.providers") == "file":
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            yield f"{path} holds a key and others may read it (mode {mode:o}): chmod 600 it"

@@ -1,0 +1,216 @@
+"""The tables of the file and their keys: what each is for, its unit, default and range."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from holdfast.core.message import EffectClass
+
+_DAY = 86_400
+
+
+def _number(default: float, low: float, high: float, unit: str, text: str) -> Any:
+    extra: dict[str, Any] = {"unit": unit}
+    return Field(default=default, ge=low, le=high, description=text, json_schema_extra=extra)
+
+
+def _word(default: Any, text: str, example: Any = None) -> Any:
+    examples = [default if example is None else example]
+    return Field(default=default, description=text, examples=examples)
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class Server(Section):
+    """Where programs reach the daemon. The command line uses a Unix socket in the home instead."""
+
+    http: bool = _word(True, "Listen for HTTP on a local TCP port.")
+    host: str = _word("127.0.0.1", "The address to listen on; only this machine's own are allowed.")
+    port: int = _number(7799, 0, 65_535, "", "The port to listen on; 0 takes any free one.")
+
+
+class Engine(Section):
+    """How much happens at once."""
+
+    lanes: int = _number(16, 1, 1024, "tasks", "Tasks that run at once.")
+    agent_lanes: int = _number(4, 1, 1024, "tasks", "Tasks of one agent that run at once.")
+    provider_calls: int = _number(16, 1, 1024, "calls", "Calls to one model provider at once.")
+    queue_depth: int = _number(
+        1000, 0, 1_000_000, "tasks", "Tasks that may wait before more are turned away; 0: no limit."
+    )
+    drain_seconds: float = _number(
+        5.0, 0, 3600, "s", "How long a stop waits for what is in flight."
+    )
+    tool_seconds: float = _number(900.0, 1, _DAY, "s", "The longest any one tool call may take.")
+
+
+class Limits(Section):
+    """What one task may use, unless it says otherwise."""
+
+    steps: int = _number(50, 1, 10_000, "turns", "Model turns.")
+    tokens: int = _number(1_000_000, 0, 10**9, "tokens", "Tokens of all turns; 0: no limit.")
+    cost_usd: float | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="Money; left out: no limit; 0: only models that cost nothing.",
+        examples=[2.5],
+        json_schema_extra={"unit": "US dollars"},
+    )
+    seconds: int = _number(7200, 0, 30 * _DAY, "s", "Running time, waiting left out; 0: no limit.")
+    attempts: int = _number(3, 1, 100, "tries", "Tries before the task is set aside.")
+    attempt_seconds: int = _number(3600, 1, 30 * _DAY, "s", "Time of one try.")
+    check_rounds: int = _number(3, 1, 100, "rounds", "Times that failed checks send it back.")
+
+
+class Provider(Section):
+    """One place that serves models."""
+
+    kind: Literal["openai", "anthropic", "google", "ollama"] = Field(
+        default="openai", description="The protocol it speaks.", examples=["openai"]
+    )
+    base_url: str = _word("", "Where it is; empty: the provider's own.", "http://127.0.0.1:8000/v1")
+    api_key_env: str = _word("", "The environment variable that holds the key.", "OPENAI_API_KEY")
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        strict=False,
+        description="The key itself; better: `api_key_env`.",
+        examples=["…"],
+    )
+    models: tuple[str, ...] = Field(
+        default=(), strict=False, description="Models it has; empty: ask it.", examples=[["m"]]
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_plain_web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError("expected an address that begins with http:// or https://")
+        if parts.username or parts.password:
+            raise ValueError("an address may not carry a password: use api_key_env")
+        return value
+
+
+class Models(Section):
+    """Which models, and how long to wait for them."""
+
+    default: str = _word("", "`provider/model` for tasks that name none.", "openai/gpt-5")
+    detect_local: bool = _word(True, "Look for model servers on this machine.")
+    connect_seconds: float = _number(10.0, 0.1, 600, "s", "To connect.")
+    first_token_seconds: float = _number(120.0, 0.1, 3600, "s", "To the first piece of a reply.")
+    idle_seconds: float = _number(60.0, 0.1, 3600, "s", "Between two pieces.")
+    total_seconds: float = _number(900.0, 1, _DAY, "s", "For a whole reply.")
+    providers: dict[str, Provider] = Field(
+        default={}, description="One table per provider: `[models.providers.NAME]`."
+    )
+
+
+class RuleRow(Section):
+    """One rule of policy; all patterns must match."""
+
+    say: Literal["allow", "ask", "deny"] = Field(description="What it says.", examples=["ask"])
+    tool: str = _word("*", "A shell pattern for the tool's name.", "exec")
+    effect: str = _word("*", "A pattern for `reads`, `repeatable` or `writes`.", "writes")
+    target: str = _word("*", "A pattern for the path or command line.", "git *")
+    reason: str = _word("", "What the model is told when it is denied.", "ask me first")
+
+    @field_validator("effect")
+    @classmethod
+    def _can_match(cls, value: str) -> str:
+        if not any(fnmatchcase(effect, value) for effect in EffectClass):
+            raise ValueError(f"expected a pattern for {', '.join(EffectClass)}")
+        return value
+
+
+class Policy(Section):
+    """What agents may do."""
+
+    preset: Literal["read-only", "ask", "workspace", "open"] = Field(
+        default="ask", description="The rules below your own.", examples=["ask"]
+    )
+    approval_seconds: int = _number(_DAY, 1, 365 * _DAY, "s", "How long a question stays open.")
+    rule: tuple[RuleRow, ...] = Field(
+        default=(), strict=False, description="Your rules, strongest first: `[[policy.rule]]`."
+    )
+
+
+class Agent(Section):
+    """Who does the work when a task does not say."""
+
+    name: str = _word("default", "Its name.")
+    instructions: str = _word("", "What it is told at the start of every turn.", "Be brief.")
+    tools: tuple[str, ...] = Field(
+        default=(), strict=False, description="Tools it has; empty: all.", examples=[["read"]]
+    )
+    context_chars: int = _number(
+        400_000, 1_000, 10**8, "characters", "Conversation it is shown; older output is shortened."
+    )
+
+
+class Box(Section):
+    """Where commands run."""
+
+    read_only: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Absolute paths that a box shows besides the workspace.",
+        examples=[["/opt/data"]],
+    )
+    memory_mb: int = _number(2048, 16, 1 << 20, "MiB", "Memory of one command.")
+    processes: int = _number(256, 1, 100_000, "processes", "Processes of one command.")
+    seconds: float = _number(60.0, 0.1, _DAY, "s", "Time of one command, if it asks for no other.")
+    environment: dict[str, str] = Field(
+        default={}, description="Variables that every command sees.", examples=[{"TZ": "UTC"}]
+    )
+
+    @field_validator("read_only")
+    @classmethod
+    def _are_absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            if not Path(path).is_absolute() or path == "/":
+                raise ValueError(f"expected absolute paths other than /, found {path!r}")
+        return value
+
+
+class Storage(Section):
+    """How long things are kept."""
+
+    keep_days: int = _number(0, 0, 36_500, "days", "Ended tasks; 0: for ever.")
+    keep_outputs_days: int = _number(7, 0, 36_500, "days", "Whole tool outputs; 0: for ever.")
+
+
+class Log(Section):
+    """What the daemon writes down about itself."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important thing to write.", examples=["info"]
+    )
+    as_json: bool = Field(
+        default=True, alias="json", description="One JSON object per line.", examples=[True]
+    )
+
+
+class Settings(Section):
+    """The whole file."""
+
+    server: Server = Server()
+    engine: Engine = Engine()
+    limits: Limits = Limits()
+    models: Models = Models()
+    policy: Policy = Policy()
+    agent: Agent = Agent()
+    box: Box = Box()
+    storage: Storage = Storage()
+    log: Log = Log()

@@ -1,0 +1,137 @@
+"""Says in words what a value is, what is wrong with a configuration, and where."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+from .shape import Loc, Schema, at
+
+_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+_HEADER = re.compile(r"^\s*\[{1,2}\s*([^\[\]]+?)\s*\]{1,2}")
+_KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"))*)\s*=""")
+_LONG = 60
+
+
+def problem(loc: Loc, found: Any) -> str:
+    """One of pydantic's findings in words: which key, what was expected, what was there."""
+    key = ".".join(str(step + 1) if isinstance(step, int) else step for step in loc)
+    schema = at(loc)
+    if found["type"] == "extra_forbidden":
+        known = list(at(loc[:-1]).get("properties", {}))
+        return f"{key}: unknown key{meant(str(loc[-1]), known)}"
+    if found["type"] == "missing":
+        return f"{key}: is missing; it is {expected(schema)}, for example {example(schema)}"
+    wanted = f"expected {expected(schema)}"
+    if found["type"] == "value_error":
+        wanted = str(found["ctx"]["error"])
+    there = "" if _SECRET.search(key) else f", found {_short(found['input'])}"
+    last = next(step for step in reversed(loc) if isinstance(step, str))
+    return f"{key}: {wanted}{there}; for example {last} = {example(at(_named(loc)))}"
+
+
+def line(text: str, loc: Loc) -> int:
+    """The line of a key. Parsers forget positions, so look for the key below its header."""
+    wanted = [step for step in loc if isinstance(step, str)]
+    index = next((step for step in loc if isinstance(step, int)), None)
+    header: list[str] = []
+    tables: Counter[str] = Counter()
+    best, place = 0, 1
+    for number, content in enumerate(text.splitlines(), start=1):
+        if found := _HEADER.match(content):
+            header = path = _split(found[1])
+            tables[".".join(header)] += 1
+        elif found := _KEY.match(content):
+            path = [*header, *_split(found[1])]
+        else:
+            continue
+        nth = tables[".".join(header)] - 1
+        mine = index is None or len(header) < 2 or nth == index
+        if mine and path == wanted[: len(path)] and len(path) > best:
+            best, place = len(path), number
+    return place
+
+
+def meant(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
+
+
+def expected(schema: Schema) -> str:
+    bounds = ""
+    if "minimum" in schema:
+        bounds = f" from {in_toml(schema['minimum'])} to {in_toml(schema['maximum'])}"
+    match schema:
+        case {"enum": [*words]}:
+            return f"one of {', '.join(map(str, words))}"
+        case {"type": "integer"}:
+            return f"a whole number{bounds}"
+        case {"type": "number"}:
+            return f"a number{bounds}"
+        case {"type": "boolean"}:
+            return "true or false"
+        case {"type": "array", "items": {"type": "string"}}:
+            return "a list of texts"
+        case {"type": "array"}:
+            return "a list of tables"
+        case {"type": "string"}:
+            return "a text"
+        case _:
+            return "a table"
+
+
+def example(schema: Schema) -> str:
+    return in_toml(schema.get("examples", [schema.get("default", {})])[0])
+
+
+def in_toml(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case dict():
+            table = cast("dict[str, Any]", value)
+            inner = ", ".join(f"{name} = {in_toml(one)}" for name, one in table.items())
+            return f"{{ {inner} }}" if inner else "{}"
+        case list() | tuple():
+            items = cast("Sequence[Any]", value)
+            return f"[{', '.join(map(in_toml, items))}]"
+        case bool() | int() | float() | str():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def masked(key: str, value: Any) -> Any:
+    """The value without its secrets."""
+    if isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        return {name: masked(f"{key}.{name}", one) for name, one in table.items()}
+    name = key.rpartition(".")[2]
+    hide = name == "api_key" or (key.startswith("box.environment.") and _SECRET.search(name))
+    return "***" if value and hide else value
+
+
+def _named(loc: Loc) -> Loc:
+    """`loc` without the place in a list of texts: the key that a person wrote."""
+    while loc and isinstance(loc[-1], int):
+        loc = loc[:-1]
+    return loc
+
+
+def _split(dotted: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in dotted.split(".")]
+
+
+def _short(value: Any) -> str:
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case _:
+            text = in_toml(value)
+            return text if len(text) <= _LONG else f"{text[:_LONG]}…"
