@@ -28,9 +28,9 @@ _STREAMS = """
     SELECT json_group_array(json_array(id, version, head, fence, purged))
     FROM task WHERE id IN (SELECT value FROM json_each(?))"""
 _KEYS = """
-    SELECT json_group_array(json_array("by", "key")) FROM task
-    JOIN json_each(?) AS wanted ON "by" = wanted.value ->> 0 AND "key" = wanted.value ->> 1
-    WHERE "key" <> ''"""
+    SELECT json_group_array(json_array("by", task.key)) FROM task
+    JOIN json_each(?) AS wanted ON "by" = wanted.value ->> 0 AND task.key = wanted.value ->> 1
+    WHERE task.key <> ''"""
 
 Result = Cursor | HoldfastError
 

@@ -110,7 +110,7 @@ class MemoryJournal:
 
     async def query(self, query: Query) -> Sequence[Summary]:
         found = (row for row in self._summaries() if _matches(row, query))
-        return heapq.nlargest(query.limit, found, key=lambda row: row.id)
+        return tuple(heapq.nlargest(query.limit, found, key=lambda row: row.id))
 
     async def count(self) -> Mapping[Status, int]:
         counts: dict[Status, int] = {}
@@ -121,7 +121,7 @@ class MemoryJournal:
     async def ready(self, limit: int, *, skip_agents: Sequence[str] = ()) -> Sequence[Summary]:
         rows = (self._streams[task].summary for task in self._queued)
         free = (r for r in rows if r.agent not in skip_agents and not self._is_behind(r))
-        return heapq.nsmallest(limit, free, key=lambda row: (row.rank, row.id))
+        return tuple(heapq.nsmallest(limit, free, key=lambda row: (row.rank, row.id)))
 
     def _is_behind(self, row: Summary) -> bool:
         return bool(row.session) and min(self._open[row.session]) < row.id
@@ -190,7 +190,7 @@ class MemoryJournal:
         return len(old)
 
     async def purge(self, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant) -> int:
-        streams = [s for task in tasks if (s := self._streams.get(task)) and not s.purged]
+        streams = [s for t in dict.fromkeys(tasks) if (s := self._streams.get(t)) and not s.purged]
         for stream in streams:
             if refusal := entry.still_needed(stream.summary):
                 raise refusal
