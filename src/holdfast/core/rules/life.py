@@ -70,7 +70,7 @@ def recovered(task: Task, command: Recover, now: Instant) -> tuple[e.Event, ...]
 
 
 def attempt_failed(task: Task, command: FailAttempt, now: Instant) -> tuple[e.Event, ...]:
-    mark = digest(command.message[:512].strip().lower())[:16]
+    mark = digest(command.message.strip().lower()[:512])[:16]
     fault = Fault(code=command.code, message=command.message, fingerprint=mark)
     tries = len(task.faults) + 1
     same = 1 + sum(past.fingerprint == mark for past in task.faults)
