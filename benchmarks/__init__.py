@@ -1,0 +1,1 @@
+"""What Holdfast costs, measured beside named baselines in one run: `./benchmarks/run`."""
