@@ -108,7 +108,7 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
         _READS,
         Rule(
             say=Say.DENY,
-            effect="[!r]*",
+            effect="writes",
             name="preset read-only: nothing may be changed",
             reason="the preset is read-only",
         ),
@@ -119,7 +119,11 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
             reason="the preset is read-only",
         ),
     ),
-    "ask": (_READS, Rule(say=Say.ASK, name="preset ask: changing and executing asks")),
+    "ask": (
+        _READS,
+        Rule(say=Say.ASK, effect="writes", name="preset ask: changing and executing asks"),
+        Rule(say=Say.ASK, effect="repeatable", name="preset ask: changing and executing asks"),
+    ),
     "workspace": (
         _READS,
         Rule(say=Say.ASK, tool="exec", name="preset workspace: executing asks"),
