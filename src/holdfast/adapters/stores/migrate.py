@@ -13,7 +13,8 @@ from msgspec import Struct
 from holdfast.core.error import Broken
 from holdfast.core.ids import Instant
 
-from .connection import APPLICATION_ID, Connection, connect, wal
+from .connection import APPLICATION_ID, Connection, connect, connect_untouched, wal
+from .trouble import trouble
 
 _TABLE = """
     CREATE TABLE IF NOT EXISTS migration (
@@ -46,6 +47,33 @@ def _shipped() -> tuple[Migration, ...]:
 
 
 MIGRATIONS = _shipped()
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """Where one migration stands: `applied_at` is None while it is pending."""
+
+    version: int
+    name: str
+    applied_at: Instant | None
+
+
+def steps(path: Path, known: Sequence[Migration] = MIGRATIONS) -> tuple[Step, ...]:
+    """The migrations of a database that nobody has open. Changes nothing; raises `Broken`."""
+    try:
+        connection = connect_untouched(path)
+        try:
+            refuse_strange(connection, path, known)
+            applied = dict[int, int]()
+            if version_of(connection):
+                applied.update(connection.rows("SELECT version, applied_at FROM migration"))
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise trouble(error, path) from error
+    return tuple(
+        Step(version=step.version, name=step.name, applied_at=applied.get(step.version))
+        for step in known
+    )
 
 
 def version_of(connection: Connection) -> int:

@@ -17,31 +17,32 @@ from . import entry
 from .connection import Connection
 
 _SUMMARY = msgspec.json.Decoder(Summary)
-_READ = """
+READ = """
     SELECT purged, seq, at, kind, body, link
     FROM task LEFT JOIN event ON event.task = task.id AND seq > ?
     WHERE id = ? ORDER BY seq LIMIT ?"""
-_READY = """
-    SELECT summary FROM task AS t
+READY = """
+    SELECT summary FROM task AS t INDEXED BY task_ready
     WHERE status = 'QUEUED' AND agent NOT IN (SELECT value FROM json_each(?))
     AND (session = '' OR NOT EXISTS (
-      SELECT 1 FROM task AS earlier
+      SELECT 1 FROM task AS earlier INDEXED BY task_open
       WHERE earlier.session = t.session AND earlier.id < t.id
       AND earlier.status IN ('QUEUED', 'CLAIMED', 'RUNNING', 'WAITING', 'RETRY_WAIT')
       AND earlier.session <> ''))
     ORDER BY rank, id LIMIT ?"""
-_DUE = """
-    SELECT id FROM task WHERE wake_at IS NOT NULL AND wake_at <= ? ORDER BY wake_at, id LIMIT ?"""
-_NEXT_DUE = "SELECT min(wake_at) FROM task WHERE wake_at IS NOT NULL"
-_LOST = """
-    SELECT id FROM task
+DUE = """
+    SELECT id FROM task INDEXED BY task_due
+    WHERE wake_at IS NOT NULL AND wake_at <= ? ORDER BY wake_at, id LIMIT ?"""
+NEXT_DUE = "SELECT min(wake_at) FROM task WHERE wake_at IS NOT NULL"
+LOST = """
+    SELECT id FROM task INDEXED BY task_held
     WHERE status IN ('CLAIMED', 'RUNNING') AND (lease_until < ? OR owner = nullif(?, ''))
     ORDER BY id LIMIT ?"""
-_FIND = """
+FIND = """
     SELECT id FROM task WHERE id >= :text AND id < :text || char(0x10FFFF)
     UNION SELECT id FROM task WHERE substr(id, -length(:text)) = :text
     ORDER BY id LIMIT 10"""
-_OVER = f"""
+OVER = f"""
     SELECT id FROM task
     WHERE status IN ({", ".join(f"'{status}'" for status in sorted(ENDED))})
     AND updated_at < ? AND wake_at IS NULL LIMIT ?"""  # noqa: S608 - the names of the statuses
@@ -49,7 +50,7 @@ _OVER = f"""
 
 def read(connection: Connection, task: TaskId, after: int, limit: int) -> tuple[Recorded, ...]:
     """Raises `NotFound`, or `Refused` for a purged stream. `limit` -1 is none."""
-    rows = connection.rows(_READ, (after, task, limit))
+    rows = connection.rows(READ, (after, task, limit))
     if not rows:
         raise NotFound(f"there is no task {task}", code="task_not_found")
     if rows[0][0]:
@@ -65,7 +66,7 @@ def summary(connection: Connection, task: TaskId) -> Summary | None:
 
 
 def find(connection: Connection, text: str) -> tuple[TaskId, ...]:
-    found = tuple(row[0] for row in connection.rows(_FIND, {"text": text})) if text else ()
+    found = tuple(row[0] for row in connection.rows(FIND, {"text": text})) if text else ()
     return (TaskId(text),) if text in found else found
 
 
@@ -107,25 +108,25 @@ def count(connection: Connection) -> Mapping[Status, int]:
 
 
 def ready(connection: Connection, limit: int, skip_agents: Sequence[str]) -> tuple[Summary, ...]:
-    rows = connection.rows(_READY, (json.dumps(list(skip_agents)), limit))
+    rows = connection.rows(READY, (json.dumps(list(skip_agents)), limit))
     return tuple(_decoded(row[0]) for row in rows)
 
 
 def due(connection: Connection, now: Instant, limit: int) -> tuple[TaskId, ...]:
-    return tuple(row[0] for row in connection.rows(_DUE, (now, limit)))
+    return tuple(row[0] for row in connection.rows(DUE, (now, limit)))
 
 
 def next_due(connection: Connection) -> Instant | None:
-    return connection.value(_NEXT_DUE)
+    return connection.value(NEXT_DUE)
 
 
 def lost(connection: Connection, now: Instant, limit: int, owner: str) -> tuple[TaskId, ...]:
-    return tuple(row[0] for row in connection.rows(_LOST, (now, owner, limit)))
+    return tuple(row[0] for row in connection.rows(LOST, (now, owner, limit)))
 
 
 def over(connection: Connection, before: Instant, limit: int) -> tuple[TaskId, ...]:
     """Tasks that ended before, with nothing left to do for them."""
-    return tuple(row[0] for row in connection.rows(_OVER, (before, limit)))
+    return tuple(row[0] for row in connection.rows(OVER, (before, limit)))
 
 
 def _decoded(text: bytes) -> Summary:
