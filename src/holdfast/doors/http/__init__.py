@@ -1,0 +1,1 @@
+"""HTTP: JSON over a local port and a Unix socket, with the document that describes it."""

@@ -1,0 +1,206 @@
+"""What answers look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw, Struct
+from msgspec.structs import asdict
+
+from holdfast.core.event import encode
+from holdfast.core.ids import Instant, SessionId, TaskId
+from holdfast.core.task import Status
+from holdfast.core.view import Question, Summary
+from holdfast.engine.live import Happened
+from holdfast.ports.journal import Recorded
+
+_SHORT = 8
+
+
+class TaskRow(Summary, frozen=True, kw_only=True, omit_defaults=True):
+    """A task's summary; `short` is the end of its id and names it as well."""
+
+    cost_usd: float
+    short: str
+
+
+class TaskPage(Struct, frozen=True, kw_only=True):
+    """Tasks, newest first; `next` is the `before` of the next page. `counts` are over all tasks."""
+
+    tasks: tuple[TaskRow, ...]
+    next: TaskId | None
+    counts: dict[Status, int]
+
+
+class EventRow(Struct, frozen=True, kw_only=True):
+    """One event; `kind` says what `data` holds."""
+
+    seq: int
+    at: Instant
+    kind: str
+    data: Raw
+
+
+class EventPage(Struct, frozen=True, kw_only=True):
+    """Events in order; `last` is the `after` of the next page."""
+
+    events: tuple[EventRow, ...]
+    last: int
+
+
+class OpenQuestion(Question, frozen=True, kw_only=True):
+    """A question with its task."""
+
+    task: TaskId
+    title: str
+    session: SessionId
+    workspace: str
+    by: str
+
+
+class Approvals(Struct, frozen=True, kw_only=True):
+    """Everything that waits for a person."""
+
+    approvals: tuple[OpenQuestion, ...]
+
+
+class Verified(Struct, frozen=True, kw_only=True):
+    """Whether the chain of a task is whole and its summary is what the events say."""
+
+    task: TaskId
+    ok: bool
+    events: int
+    problems: tuple[str, ...]
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """Whether deciding again from what was recorded gives the same events."""
+
+    task: TaskId
+    same: bool
+    events: int
+    status: Status
+    answer: str | None
+    differences: tuple[dict[str, Any], ...]
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """A conversation."""
+
+    id: SessionId
+    tasks: int
+    tokens: int
+    cost_usd: float
+    title: str
+    started_at: Instant
+    last_at: Instant
+
+
+class Sessions(Struct, frozen=True, kw_only=True):
+    """Conversations, newest first."""
+
+    sessions: tuple[Session, ...]
+
+
+class Exchange(Struct, frozen=True, kw_only=True):
+    """One question and its answer."""
+
+    task: TaskId
+    status: Status
+    at: Instant
+    prompt: str
+    answer: str | None
+
+
+class Exchanges(Struct, frozen=True, kw_only=True):
+    """What was said in one session, oldest first."""
+
+    session: str
+    exchanges: tuple[Exchange, ...]
+
+
+class StatusPage(Struct, frozen=True, kw_only=True):
+    """How the daemon is. Sizes in bytes; `statements` the database has run, None if not counted."""
+
+    version: str
+    home: str
+    pid: int
+    listening: tuple[str, ...]
+    started_at: Instant
+    uptime_seconds: float
+    counts: dict[Status, int]
+    running: int
+    lanes: int
+    model: str
+    policy: str
+    config: str
+    statements: int | None
+    database_bytes: int
+    rss_bytes: int
+
+
+class ModelList(Struct, frozen=True, kw_only=True):
+    """The models there are, and the one that tasks get that name none."""
+
+    default: str
+    models: tuple[str, ...]
+
+
+class BackupDone(Struct, frozen=True, kw_only=True):
+    """Where the copy is."""
+
+    path: str
+    bytes: int
+
+
+class Purged(Struct, frozen=True, kw_only=True):
+    """How many tasks were made unreadable."""
+
+    purged: int
+
+
+class Stopping(Struct, frozen=True, kw_only=True):
+    """The daemon stops once this is sent."""
+
+    stopping: bool
+
+
+class Healthy(Struct, frozen=True, kw_only=True):
+    """It answers."""
+
+    ok: bool
+    version: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What went wrong; `code` is stable, `hint` says what to do."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """Every answer with a status of 400 or more."""
+
+    error: Problem
+
+
+def task_row(row: Summary) -> TaskRow:
+    return TaskRow(**asdict(row), cost_usd=row.spent.cost / 1e6, short=row.id[-_SHORT:])
+
+
+def event_row(item: Recorded | Happened) -> EventRow:
+    event = item.event
+    return EventRow(seq=item.seq, at=item.at, kind=type(event).__name__, data=Raw(encode(event)))
+
+
+def open_question(row: Summary, question: Question) -> OpenQuestion:
+    return OpenQuestion(
+        **asdict(question),
+        task=row.id,
+        title=row.title,
+        session=row.session,
+        workspace=row.workspace,
+        by=row.by,
+    )

@@ -1,0 +1,141 @@
+"""What a request may carry: bodies and queries, parsed once. Unknown keys are refused by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from holdfast.core.task import Status
+
+Name = Annotated[str, Field(max_length=200)]
+Text = Annotated[str, Field(max_length=1_000_000)]
+Patterns = Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=100)]
+
+
+class Body(BaseModel):
+    """A JSON object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Question(BaseModel):
+    """A query string: everything arrives as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Nothing(Body):
+    """An empty object; no body is as good."""
+
+
+class NoQuery(Question):
+    """No query."""
+
+
+class NewLimits(Body):
+    """What the task may use; what is left out is as configured."""
+
+    steps: int | None = Field(default=None, ge=1, le=10_000, description="Model turns.")
+    tokens: int | None = Field(default=None, ge=0, le=10**9, description="0: no limit.")
+    cost_usd: float | None = Field(default=None, ge=0, le=1_000_000, description="US dollars.")
+    seconds: int | None = Field(
+        default=None, ge=0, le=2_592_000, description="Running time; 0: no limit."
+    )
+    calls: int | None = Field(default=None, ge=0, le=100_000, description="Tool calls.")
+    attempts: int | None = Field(default=None, ge=1, le=100, description="Tries.")
+    attempt_seconds: int | None = Field(default=None, ge=1, le=2_592_000)
+    check_rounds: int | None = Field(default=None, ge=1, le=100)
+
+
+class NewTask(Body):
+    """Something to be done."""
+
+    prompt: str = Field(description="What should be done.")
+    model: Name = Field(default="", description="`provider/model`; empty: the default.")
+    session: Name = Field(default="", description="The conversation it belongs to.")
+    workspace: str = Field(
+        default="", description="An absolute path; over TCP `workspace` in the home by default."
+    )
+    priority: int = Field(default=0, ge=-100, le=100)
+    allow: Patterns = Field(default=(), description="Rules `tool` or `tool:pattern` that allow.")
+    deny: Patterns = Field(default=(), description="Rules that deny.")
+    preset: Name = Field(default="", description="The policy's preset for this task.")
+    unattended: bool = Field(default=False, description="Nobody is there: what asks is denied.")
+    checks: Patterns = Field(
+        default=(), description="Command lines that must exit 0 before it may succeed."
+    )
+    until: Name = Field(default="", description="A word that the answer must contain.")
+    deliver: Patterns = Field(default=(), description="Channels that get the result.")
+    limits: NewLimits | None = None
+    key: Name = Field(default="", description="The same key again is the same task.")
+
+
+class Reason(Body):
+    """Why."""
+
+    reason: Text = ""
+
+
+class Message(Body):
+    """Something more to say to a task at work."""
+
+    text: Text
+
+
+class Approval(Body):
+    """A yes to exactly these arguments."""
+
+    digest: str = Field(max_length=64, description="The question's `digest`.")
+    whole_task: bool = Field(default=False, description="Allow the tool for the whole task.")
+
+
+class Backup(Body):
+    """Where to."""
+
+    to: str = Field(description="The absolute path of a file that does not exist yet.")
+
+
+class Purge(Body):
+    """Which ended tasks shall be made unreadable for good."""
+
+    session: Name = ""
+    task: Name = Field(default="", description="A task's id, or the beginning or end of it.")
+    reason: str = Field(min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Purge:
+        if bool(self.session) == bool(self.task):
+            raise ValueError("name a session or a task")
+        return self
+
+
+class TaskQuery(Question):
+    """Which tasks to list."""
+
+    status: tuple[Status, ...] = Field(
+        default=(), description="Statuses, repeated or separated by commas."
+    )
+    session: Name = ""
+    parent: Name = ""
+    asked: bool = Field(default=False, description="Only tasks that wait for a person.")
+    limit: int = Field(default=50, ge=1, le=500)
+    before: Name = Field(default="", description="The `next` of the page before.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if "status" not in given:
+            return given
+        words = ",".join(given["status"]).split(",")
+        return {**given, "status": [word.strip().upper() for word in words if word.strip()]}
+
+
+class EventQuery(Question):
+    """Which events of a task."""
+
+    after: int = Field(default=0, ge=0, description="Only events with a larger `seq`.")
+    limit: int = Field(default=500, ge=1, le=5000)
+    follow: bool = Field(
+        default=False, description="Stay and stream; so does `Accept: text/event-stream`."
+    )

@@ -1,0 +1,255 @@
+"""Holdfast's own interface: what each path does, and the one table of them all."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from msgspec.structs import replace
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from holdfast.core.agent import Agent
+from holdfast.core.error import Invalid, NotAllowed, NotFound
+from holdfast.core.ids import SessionId, TaskId
+from holdfast.core.policy import Leave
+from holdfast.core.task import Request
+from holdfast.ports.journal import Query
+from holdfast.runtime import inspect, tasks, upkeep
+
+from . import answers as a
+from . import bodies as b
+from .route import Ask, json_answer
+from .sse import EventStream
+
+_ALL = 500
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
+    new, house = ask.body, ask.house
+    key = ask.request.headers.get("idempotency-key", "")
+    if key and new.key and key != new.key:
+        raise Invalid("the Idempotency-Key header and `key` differ", code="two_keys")
+    if not new.workspace and ask.local:
+        raise Invalid("workspace: say in which folder to work", code="no_workspace")
+    request = Request(
+        prompt=new.prompt,
+        agent=_agent(house.agent, new),
+        by=ask.by,
+        session=SessionId(new.session),
+        workspace=new.workspace or str(house.home / "workspace"),
+        priority=new.priority,
+        leave=Leave(preset=new.preset, allow=new.allow, deny=new.deny, unattended=new.unattended),
+        checks=new.checks,
+        until=new.until,
+        deliver=new.deliver,
+        key=new.key or key,
+    )
+    row = a.task_row(await tasks.submit(house, request))
+    return json_answer(row, 202, {"Location": f"/v1/tasks/{row.id}"})
+
+
+def _agent(agent: Agent, new: b.NewTask) -> Agent:
+    limits = agent.limits
+    if new.limits is not None:
+        told = new.limits.model_dump(exclude_none=True)
+        if "cost_usd" in told:
+            told["cost"] = round(told.pop("cost_usd") * 1e6)
+        for name in {"tokens", "seconds"} & told.keys():
+            told[name] = told[name] or None
+        limits = replace(limits, **told)
+    return replace(agent, model=new.model or agent.model, limits=limits)
+
+
+async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
+    wanted, house = ask.query, ask.house
+    query = Query(
+        status=wanted.status,
+        session=SessionId(wanted.session) if wanted.session else None,
+        parent=await tasks.resolve(house, wanted.parent) if wanted.parent else None,
+        asked=wanted.asked,
+        limit=wanted.limit + 1,
+        before=TaskId(wanted.before) if wanted.before else None,
+    )
+    rows = await tasks.query(house, query)
+    page = rows[: wanted.limit]
+    return a.TaskPage(
+        tasks=tuple(map(a.task_row, page)),
+        next=page[-1].id if len(rows) > len(page) else None,
+        counts=house.supervisor.counts,
+    )
+
+
+async def show(ask: Ask[b.NoQuery, b.Nothing]) -> a.TaskRow:
+    return a.task_row(await tasks.show(ask.house, await ask.task()))
+
+
+async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:
+    task, wanted, headers = await ask.task(), ask.query, ask.request.headers
+    if wanted.follow or "text/event-stream" in headers.get("accept", ""):
+        door = ask.door
+        return EventStream(
+            ask.house,
+            task,
+            after=max(wanted.after, _last_seen(headers.get("last-event-id", ""))),
+            closing=door.closing,
+            keep_alive=door.keep_alive,
+        )
+    found = await tasks.events(ask.house, task, after=wanted.after, limit=wanted.limit)
+    last = found[-1].seq if found else wanted.after
+    return a.EventPage(events=tuple(map(a.event_row, found)), last=last)
+
+
+def _last_seen(text: str) -> int:
+    if text and not (text.isdecimal() and len(text) < 16):
+        raise Invalid(f"Last-Event-ID {text!r} is not the id of an event")
+    return int(text or 0)
+
+
+async def cancel(ask: Ask[b.NoQuery, b.Reason]) -> a.TaskRow:
+    task = await ask.task()
+    return a.task_row(await tasks.cancel(ask.house, task, by=ask.by, reason=ask.body.reason))
+
+
+async def say(ask: Ask[b.NoQuery, b.Message]) -> a.TaskRow:
+    return a.task_row(await tasks.say(ask.house, await ask.task(), ask.body.text, by=ask.by))
+
+
+async def retry(ask: Ask[b.NoQuery, b.Nothing]) -> a.TaskRow:
+    return a.task_row(await tasks.retry(ask.house, await ask.task(), by=ask.by))
+
+
+async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:
+    task, call, said = await ask.task(), ask.path("call"), ask.body
+    row = await tasks.approve(
+        ask.house, task, call, digest=said.digest, by=ask.by, whole_task=said.whole_task
+    )
+    return a.task_row(row)
+
+
+async def refuse(ask: Ask[b.NoQuery, b.Reason]) -> a.TaskRow:
+    task, call = await ask.task(), ask.path("call")
+    row = await tasks.refuse(ask.house, task, call, by=ask.by, reason=ask.body.reason)
+    return a.task_row(row)
+
+
+async def approvals(ask: Ask[b.NoQuery, b.Nothing]) -> a.Approvals:
+    rows = await tasks.query(ask.house, Query(asked=True, limit=_ALL))
+    open_ones = (a.open_question(row, question) for row in rows for question in row.questions)
+    return a.Approvals(approvals=tuple(open_ones))
+
+
+async def bundle(ask: Ask[b.NoQuery, b.Nothing]) -> Response:
+    task = await ask.task()
+    files = await inspect.bundle(ask.house, task)
+    data = await anyio.to_thread.run_sync(_zipped, files)
+    headers = {"Content-Disposition": f'attachment; filename="{task}.zip"'}
+    return Response(data, 200, headers, "application/zip")
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    """The same files give the same bytes."""
+    to = io.BytesIO()
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
+    return to.getvalue()
+
+
+async def verify(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
+    return await inspect.verify(ask.house, await ask.task())
+
+
+async def replay(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
+    return await inspect.replay(ask.house, await ask.task())
+
+
+async def sessions(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
+    return {"sessions": await upkeep.sessions(ask.house)}
+
+
+async def exchanges(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
+    session = ask.path("id")
+    said = await upkeep.exchanges(ask.house, session)
+    if not said:
+        raise NotFound(f"there is no session {session}", code="session_not_found")
+    return {"session": session, "exchanges": said}
+
+
+async def status(ask: Ask[b.NoQuery, b.Nothing]) -> a.StatusPage:
+    house, facts = ask.house, ask.door.facts
+    return a.StatusPage(
+        version=house.version,
+        home=str(house.home),
+        pid=os.getpid(),
+        listening=tuple(ask.door.listening),
+        started_at=house.started_at,
+        uptime_seconds=max(0, house.clock.now() - house.started_at) / 1000,
+        counts=house.supervisor.counts,
+        running=house.supervisor.running,
+        lanes=facts.lanes,
+        model=facts.model(),
+        policy=house.rules.version,
+        config=facts.config,
+        statements=getattr(house.journal, "statements", None),
+        database_bytes=_size(facts.database) if facts.database else 0,
+        rss_bytes=_resident(),
+    )
+
+
+def _size(database: Path) -> int:
+    """The database with its write-ahead log."""
+    found = (Path(f"{database}{end}") for end in ("", "-wal"))
+    return sum(path.stat().st_size for path in found if path.exists())
+
+
+def _resident() -> int:
+    """Memory in use now; where the system does not tell, the most there has been."""
+    if sys.platform == "linux":
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+async def models(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelList:
+    facts = ask.door.facts
+    return a.ModelList(default=facts.model(), models=tuple(facts.models()))
+
+
+async def backup(ask: Ask[b.NoQuery, b.Backup]) -> Mapping[str, Any]:
+    return await upkeep.backup(ask.house, Path(ask.body.to))
+
+
+async def purge(ask: Ask[b.NoQuery, b.Purge]) -> a.Purged:
+    said, house = ask.body, ask.house
+    wanted = (await tasks.resolve(house, said.task),) if said.task else ()
+    count = await upkeep.purge(
+        house, tasks=wanted, session=said.session, by=ask.by, reason=said.reason
+    )
+    return a.Purged(purged=count)
+
+
+async def stop(ask: Ask[b.NoQuery, b.Nothing]) -> Response:
+    if not ask.local:
+        hint = "holdfast stop"
+        raise NotAllowed("only this machine's own user may stop it", code="socket_only", hint=hint)
+
+    async def stop_now() -> None:
+        ask.door.stop()
+
+    answer = json_answer(a.Stopping(stopping=True), 202)
+    answer.background = BackgroundTask(stop_now)
+    return answer
+
+
+async def healthz(ask: Ask[b.NoQuery, b.Nothing]) -> a.Healthy:
+    return a.Healthy(ok=True, version=ask.house.version)

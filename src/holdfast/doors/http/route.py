@@ -1,0 +1,173 @@
+"""What one way in is made of: its place in the table, and what its function is given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import anyio
+import msgspec
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from holdfast.core.error import Invalid
+from holdfast.core.ids import TaskId
+from holdfast.runtime import tasks
+from holdfast.runtime.house import House
+
+from .auth import BY, peer
+from .bodies import Body, NoQuery, Nothing, Question
+from .errors import TooLarge
+
+MAX_BODY = 10_000_000
+_SEVERAL = "status"
+
+Q = TypeVar("Q", bound=Question)
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What only the assembly knows and `/v1/status` and `/v1/models` tell."""
+
+    lanes: int = 0
+    config: str = ""
+    model: Callable[[], str] = str
+    models: Callable[[], Sequence[str]] = tuple
+    database: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """What every request may reach. `closing` ends the open streams."""
+
+    house: House
+    stop: Callable[[], None]
+    facts: Facts
+    keep_alive: float
+    closing: anyio.Event = field(default_factory=anyio.Event)
+    listening: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask(Generic[Q, B]):
+    """One request, parsed. `by` is the authenticated principal."""
+
+    door: Door
+    request: Request
+    query: Q
+    body: B
+
+    @property
+    def house(self) -> House:
+        return self.door.house
+
+    @property
+    def by(self) -> str:
+        return self.request.scope[BY]
+
+    @property
+    def local(self) -> bool:
+        """True when it came through the Unix socket."""
+        return peer(self.request.scope) is not None
+
+    def path(self, name: str) -> str:
+        return self.request.path_params[name]
+
+    async def task(self) -> TaskId:
+        return await tasks.resolve(self.house, self.path("ref"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table. `errors` are the statuses besides those that every row has.
+
+    `answer` is a Struct, or the media type of what is none; `public` needs no token.
+    """
+
+    method: str
+    path: str
+    run: Callable[[Ask[Any, Any]], Awaitable[msgspec.Struct | Mapping[str, Any] | ASGIApp]]
+    summary: str
+    answer: type[msgspec.Struct] | str
+    query: type[Question] = NoQuery
+    body: type[Body] = Nothing
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    streams: bool = False
+    public: bool = False
+
+
+class Endpoint:
+    """An entry as an ASGI app: parses, runs, renders."""
+
+    def __init__(self, door: Door, entry: Entry) -> None:
+        self._door, self._entry = door, entry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, entry = Request(scope, receive, send), self._entry
+        query = _query(request, entry.query)
+        body = _parsed(entry.body, await _body(request)) if entry.method == "POST" else Nothing()
+        ask = Ask[Any, Any](door=self._door, request=request, query=query, body=body)
+        said = await entry.run(ask)
+        is_data = isinstance(said, msgspec.Struct | Mapping)
+        answer = json_answer(said, entry.status) if is_data else said
+        await answer(scope, receive, send)
+
+
+def json_answer(said: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(said), status, headers, "application/json")
+
+
+async def _body(request: Request) -> bytes:
+    told = request.headers.get("content-length", "")
+    if told.isdecimal() and len(told) < 20 and int(told) > MAX_BODY:
+        raise _too_large()
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY:
+            raise _too_large()
+    return bytes(data)
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {MAX_BODY} bytes")
+
+
+def _parsed(model: type[B], data: bytes) -> B:
+    try:
+        return model.model_validate_json(data.strip() or b"{}")
+    except ValidationError as failure:
+        raise _invalid(failure, "the body") from None
+
+
+def _query(request: Request, model: type[Q]) -> Q:
+    if model is NoQuery and not request.url.query:
+        return model()
+    given: dict[str, Any] = dict(request.query_params)
+    if _SEVERAL in given:
+        given[_SEVERAL] = request.query_params.getlist(_SEVERAL)
+    try:
+        return model.model_validate(given)
+    except ValidationError as failure:
+        raise _invalid(failure, "the query") from None
+
+
+def _invalid(failure: ValidationError, where: str) -> Invalid:
+    """Every finding in one sentence each, the unknown keys by name."""
+    told: list[str] = []
+    for found in failure.errors(include_url=False, include_context=False):
+        name = ".".join(map(str, found["loc"]))
+        if found["type"] == "extra_forbidden":
+            told.append(f"{where} has an unknown key {json.dumps(name)}")
+        elif found["type"] == "json_invalid":
+            return Invalid(f"{where} is not JSON: {found['msg']}", code="invalid_json")
+        else:
+            told.append(f"{name or where}: {found['msg'].removeprefix('Value error, ')}")
+    return Invalid("; ".join(told), hint="GET /openapi.json describes every request")

@@ -1,0 +1,193 @@
+"""Listens: one server on a Unix socket and a local port, inside the event loop that is there."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import TaskStatus
+from starlette.applications import Starlette
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from holdfast.core.error import HoldfastError, Refused, Unavailable
+
+from .auth import PEER
+from .route import Door
+
+_BACKLOG = 256
+_FAREWELL = 2
+_LONGEST_PATH = 107
+_CREDENTIALS = struct.Struct("3i")
+
+
+async def serve(
+    app: Starlette,
+    *,
+    unix: Path | None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    task_status: TaskStatus[tuple[str, ...]] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; `task_status` gets the addresses once somebody answers there.
+
+    `port` None is no TCP, 0 is any free port. Raises `Unavailable` (port_in_use, cannot_listen)
+    and `Refused` (already_running). At the end open streams are told, the rest has two seconds.
+    """
+    door: Door = app.state.door
+    with _sockets(unix, host, port) as sockets:
+        server = _server(app)
+        await server.startup(sockets)
+        door.listening[:] = [_address(one) for one in sockets]
+        task_status.started(tuple(door.listening))
+        try:
+            await server.main_loop()
+        finally:
+            door.closing.set()
+            with anyio.CancelScope(shield=True):
+                await server.shutdown(sockets)
+                _hang_up(server)
+
+
+class _Peered(HttpToolsProtocol):
+    """Knows who is at the other end of a Unix socket, from the kernel."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        if self.client is None:
+            self.app_state = {**self.app_state, PEER: _uid(transport)}
+
+
+def _uid(transport: asyncio.Transport) -> int:
+    """Where the kernel does not say, it is us: nobody else can open the socket's file."""
+    ask = getattr(socket, "SO_PEERCRED", None)
+    if ask is None:
+        return os.getuid()
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as one:
+        told = one.getsockopt(socket.SOL_SOCKET, ask, _CREDENTIALS.size)
+    return _CREDENTIALS.unpack(told)[1]
+
+
+def _server(app: Starlette) -> Server:
+    """A server that leaves signals, logging and the loop alone."""
+    config = Config(
+        app,
+        http=_Peered,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_FAREWELL,
+    )
+    config.load()
+    server = Server(config)
+    server.lifespan = config.lifespan_class(config)
+    return server
+
+
+def _hang_up(server: Server) -> None:
+    """Whoever has not gone by now: cut off."""
+    for connection in list(server.server_state.connections):
+        transport: Any = connection.transport
+        transport.abort()
+
+
+@contextmanager
+def _sockets(unix: Path | None, host: str, port: int | None) -> Generator[list[socket.socket]]:
+    sockets: list[socket.socket] = []
+    try:
+        if port is not None:
+            sockets.append(_tcp(host, port))
+        if unix is not None:
+            sockets.append(_unix(unix))
+        yield sockets
+    finally:
+        for one in sockets:
+            one.close()
+        if unix is not None and any(one.family == socket.AF_UNIX for one in sockets):
+            unix.unlink(missing_ok=True)
+
+
+def _tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    one = socket.socket(family)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        one.bind(("127.0.0.1" if host == "localhost" else host, port))
+        one.listen(_BACKLOG)
+    except OSError as error:
+        one.close()
+        raise _cannot_listen(host, port, error) from error
+    one.setblocking(False)
+    return one
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> HoldfastError:
+    if error.errno == errno.EADDRINUSE:
+        return Unavailable(
+            f"port {port} of {host} is taken",
+            code="port_in_use",
+            hint=f"`lsof -i :{port}` says by whom; HOLDFAST_SERVER_PORT chooses another, 0 any free",
+        )
+    text = f"cannot listen on {host}:{port}: {error.strerror}"
+    return Unavailable(text, code="cannot_listen", hint="choose another: HOLDFAST_SERVER_PORT")
+
+
+def _unix(path: Path) -> socket.socket:
+    """A socket that only its owner can open, in a folder that only its owner can enter."""
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        hint = f"a socket's path has at most {_LONGEST_PATH} bytes: choose a shorter home"
+        raise Unavailable(f"{path} is too long", code="cannot_listen", hint=hint)
+    one = socket.socket(socket.AF_UNIX)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        _remove_stale(path)
+        one.bind(str(path))
+        path.chmod(0o600)
+        one.listen(_BACKLOG)
+    except OSError as error:
+        one.close()
+        raise Unavailable(
+            f"cannot listen on {path}: {error.strerror}", code="cannot_listen"
+        ) from error
+    except HoldfastError:
+        one.close()
+        raise
+    one.setblocking(False)
+    return one
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what a dead daemon left; never a file that is no socket, or one that answers."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise Refused(f"{path} is there and is no socket", code="cannot_listen")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(1.0)
+        if one.connect_ex(str(path)) not in {errno.ECONNREFUSED, errno.ENOENT}:
+            hint = "`holdfast status` shows it, `holdfast stop` ends it"
+            raise Refused(f"a daemon answers on {path}", code="already_running", hint=hint)
+    path.unlink(missing_ok=True)
+
+
+def _address(one: socket.socket) -> str:
+    name: Any = one.getsockname()
+    if one.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if one.family == socket.AF_INET6 else name[0]
+    return f"http://{host}:{name[1]}"

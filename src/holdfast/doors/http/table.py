@@ -1,0 +1,121 @@
+"""The table of all ways in: the routes and the document that describes them are made from it."""
+
+from __future__ import annotations
+
+import functools
+
+from starlette.responses import Response
+
+from . import answers as a
+from . import bodies as b
+from . import native as n
+from .openapi import document
+from .route import Ask, Entry
+
+_TASK = "/v1/tasks/{ref}"
+_CALL = "/v1/tasks/{ref}/calls/{call}"
+_JSON = "application/json"
+
+
+async def openapi(ask: Ask[b.NoQuery, b.Nothing]) -> Response:
+    return Response(_document(ask.house.version), media_type=_JSON)
+
+
+@functools.cache
+def _document(version: str) -> bytes:
+    return document(ROUTES, version)
+
+
+ROUTES: tuple[Entry, ...] = (
+    Entry(
+        "POST",
+        "/v1/tasks",
+        n.submit,
+        "Submit a task. The same Idempotency-Key, or `key`, again is the same task.",
+        answer=a.TaskRow,
+        body=b.NewTask,
+        status=202,
+        errors=(409, 429, 503),
+    ),
+    Entry("GET", "/v1/tasks", n.list_tasks, "List tasks.", a.TaskPage, query=b.TaskQuery),
+    Entry("GET", _TASK, n.show, "One task.", a.TaskRow),
+    Entry(
+        "GET",
+        f"{_TASK}/events",
+        n.events,
+        "What happened; or, followed, what happens: `id` is the `seq`, `event` the kind, and at "
+        "the end comes `end` with the summary. `delta` events are pieces of a reply on its way "
+        "and are not repeated. `Last-Event-ID` goes on where a stream broke.",
+        a.EventPage,
+        query=b.EventQuery,
+        streams=True,
+    ),
+    Entry(
+        "POST",
+        f"{_TASK}/cancel",
+        n.cancel,
+        "Stop a task for good.",
+        a.TaskRow,
+        body=b.Reason,
+        errors=(409,),
+    ),
+    Entry(
+        "POST",
+        f"{_TASK}/say",
+        n.say,
+        "Say something to a task at work.",
+        a.TaskRow,
+        body=b.Message,
+        errors=(409,),
+    ),
+    Entry("POST", f"{_TASK}/retry", n.retry, "Try it again.", a.TaskRow, errors=(409, 429)),
+    Entry(
+        "POST",
+        f"{_CALL}/approve",
+        n.approve,
+        "Say yes to a call with exactly the arguments that the digest names.",
+        a.TaskRow,
+        body=b.Approval,
+        errors=(409,),
+    ),
+    Entry(
+        "POST",
+        f"{_CALL}/refuse",
+        n.refuse,
+        "Say no to a call.",
+        a.TaskRow,
+        body=b.Reason,
+        errors=(409,),
+    ),
+    Entry("GET", "/v1/approvals", n.approvals, "All that waits for a person.", a.Approvals),
+    Entry(
+        "GET", f"{_TASK}/bundle", n.bundle, "Everything about a task as files.", "application/zip"
+    ),
+    Entry("GET", f"{_TASK}/verify", n.verify, "Is its history whole?", a.Verified),
+    Entry("GET", f"{_TASK}/replay", n.replay, "Decide it again and compare.", a.Replayed),
+    Entry("GET", "/v1/sessions", n.sessions, "Conversations, newest first.", a.Sessions),
+    Entry("GET", "/v1/sessions/{id:path}", n.exchanges, "What was said in one.", a.Exchanges),
+    Entry("GET", "/v1/status", n.status, "How the daemon is.", a.StatusPage),
+    Entry("GET", "/v1/models", n.models, "The models there are.", a.ModelList),
+    Entry(
+        "POST",
+        "/v1/backup",
+        n.backup,
+        "Copy the journal while it is in use.",
+        a.BackupDone,
+        body=b.Backup,
+        errors=(409, 503),
+    ),
+    Entry(
+        "POST",
+        "/v1/purge",
+        n.purge,
+        "Make unreadable for good what ended tasks said.",
+        a.Purged,
+        body=b.Purge,
+        errors=(409,),
+    ),
+    Entry("POST", "/v1/stop", n.stop, "Stop the daemon; Unix socket only.", a.Stopping, status=202),
+    Entry("GET", "/healthz", n.healthz, "Is anybody there?", a.Healthy, public=True),
+    Entry("GET", "/openapi.json", openapi, "This document.", _JSON, public=True),
+)
