@@ -138,7 +138,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> HoldfastError:
         return Unavailable(
             f"port {port} of {host} is taken",
             code="port_in_use",
-            hint=f"`lsof -i :{port}` says by whom; HOLDFAST_SERVER_PORT chooses another, 0 any free",
+            hint=f"`lsof -i :{port}` says by whom; HOLDFAST_SERVER_PORT sets another, 0 any",
         )
     text = f"cannot listen on {host}:{port}: {error.strerror}"
     return Unavailable(text, code="cannot_listen", hint="choose another: HOLDFAST_SERVER_PORT")

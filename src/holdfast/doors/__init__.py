@@ -1,0 +1,1 @@
+"""Ways in. They parse, authenticate, call runtime, render. They never decide."""
