@@ -74,27 +74,32 @@ class Supervisor:
         self._backlog = True
         self._work = anyio.Event()
         self._stopping = False
+        self._stopped = anyio.Event()
         recorder.changed = self._changed
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Recover, report ready, then work until `stop`."""
         await self._recover()
         self._counts = Counter(await self._journal.count())
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._timekeeper.run)
-            group.start_soon(self._heartbeat)
-            task_status.started()
-            while not self._stopping:
-                self._work = anyio.Event()
-                await self._take(group)
-                await self._work.wait()
-            await self._drained()
-            group.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._timekeeper.run)
+                group.start_soon(self._heartbeat)
+                task_status.started()
+                while not self._stopping:
+                    self._work = anyio.Event()
+                    await self._take(group)
+                    await self._work.wait()
+                await self._drained()
+                group.cancel_scope.cancel()
+        finally:
+            self._stopped.set()
 
-    def stop(self) -> None:
-        """Take nothing more, let what is in flight end (bounded), then return from `run`."""
+    async def stop(self) -> None:
+        """Take nothing more, let what is in flight end (bounded); returns when `run` is over."""
         self._stopping = True
         self._work.set()
+        await self._stopped.wait()
 
     async def submit(self, task_id: TaskId, request: Request) -> Task:
         """Put a task on the queue. Raises `Saturated` when too many wait, `Conflict` on its key."""

@@ -1,0 +1,1 @@
+"""What the daemon says about itself, for people and machines that look after it."""

@@ -1,0 +1,99 @@
+"""Is this installation sound? One finding per thing looked at, worst news in plain words."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from holdfast.core.error import HoldfastError
+from holdfast.ports.box import Box
+from holdfast.ports.journal import Journal
+
+_LOW_DISK = 1 << 30
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_NEEDED = ("files", "network", "pids", "capabilities")
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What was looked at and how it is: `level` is ok, warn or fail."""
+
+    name: str
+    level: str
+    detail: str
+    hint: str = ""
+
+
+async def examine(
+    home: Path, journal: Journal | None, box: Box, models: str, warnings: Sequence[str]
+) -> list[Finding]:
+    """Every finding about this installation. `journal` None: a daemon has it, so it is in use."""
+    found = [_python(), *_private(home), _disk(home)]
+    found += [Finding(name="configuration", level="warn", detail=text) for text in warnings]
+    if not warnings:
+        found.append(Finding(name="configuration", level="ok", detail="complete and valid"))
+    found.append(await _history(journal))
+    found.append(await _walls(box))
+    offline = models.startswith("offline")
+    hint = "set a key such as ANTHROPIC_API_KEY, or start Ollama; see docs/guides/models.md"
+    level = "warn" if offline else "ok"
+    found.append(Finding(name="model", level=level, detail=models, hint=hint if offline else ""))
+    return found
+
+
+def _python() -> Finding:
+    return Finding(name="python", level="ok", detail=sys.version.split()[0])
+
+
+def _private(home: Path) -> list[Finding]:
+    found: list[Finding] = []
+    for path in (home, home / "token", home / "config.toml"):
+        if not path.exists():
+            continue
+        mode = stat.S_IMODE(path.stat().st_mode)
+        open_to = mode & _OTHERS
+        name, what = f"private: {path.name}", f"mode {mode:04o}"
+        if open_to:
+            hint = f"chmod go-rwx {path}"
+            found.append(Finding(name=name, level="fail", detail=f"{what}: others may", hint=hint))
+        else:
+            found.append(Finding(name=name, level="ok", detail=what))
+    return found
+
+
+def _disk(home: Path) -> Finding:
+    free = shutil.disk_usage(home).free
+    level = "ok" if free > _LOW_DISK else "warn"
+    return Finding(name="disk", level=level, detail=f"{free / (1 << 30):.1f} GiB free")
+
+
+async def _history(journal: Journal | None) -> Finding:
+    if journal is None:
+        return Finding(name="history", level="ok", detail="in use by the running daemon")
+    try:
+        health = await journal.verify()
+    except HoldfastError as error:
+        return Finding(name="history", level="fail", detail=str(error), hint=error.hint)
+    if health.problems:
+        hint = "holdfast restore <backup>"
+        detail = "; ".join(health.problems[:3])
+        return Finding(name="history", level="fail", detail=detail, hint=hint)
+    detail = f"{health.streams} tasks, {health.events} events, every chain verifies"
+    return Finding(name="history", level="ok", detail=detail)
+
+
+async def _walls(box: Box) -> Finding:
+    try:
+        walls = await box.probe()
+    except HoldfastError as error:
+        return Finding(name="box", level="fail", detail=str(error), hint=error.hint)
+    missing = [name for name in _NEEDED if walls.walls.get(name, "none") == "none"]
+    said = ", ".join(f"{name} {how}" for name, how in walls.walls.items())
+    detail = f"{walls.kind}: {said}"
+    if missing or walls.problems:
+        detail = "; ".join([detail, *walls.problems])
+    return Finding(name="box", level="fail" if missing else "ok", detail=detail)

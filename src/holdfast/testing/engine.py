@@ -1,0 +1,253 @@
+"""A whole engine in memory: real rules, real supervisor, and a model, tools and clock that obey."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+from msgspec.structs import replace
+
+from holdfast.core.agent import Agent
+from holdfast.core.budget import Reservation
+from holdfast.core.context import Prompt
+from holdfast.core.event import Event
+from holdfast.core.ids import CallId, TaskId
+from holdfast.core.message import Change, EffectClass, Outcome, Reply, Returned, ToolCall
+from holdfast.core.policy import PRESETS, Rules
+from holdfast.core.task import Request, Status, Task, Wait
+from holdfast.engine.finish import Finisher
+from holdfast.engine.live import Live
+from holdfast.engine.perform import Limits, Performer
+from holdfast.engine.record import Recorder
+from holdfast.engine.supervise import Intake, Supervisor
+from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.channel import Channel
+from holdfast.ports.journal import Journal
+from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
+from holdfast.ports.tools import Job, Tool, Traits
+from holdfast.runtime.delegate import Delegate
+
+from .fake_clock import FakeClock
+
+Answer = Reply | ModelFailure | str
+Turn = Callable[[Prompt], Answer]
+_PATIENCE = 10.0
+
+
+def calls(*wanted: tuple[str, Mapping[str, Any]] | str) -> Reply:
+    """A reply that proposes these calls: `"tool"` or `("tool", {arguments})`."""
+    pairs = [(one, {}) if isinstance(one, str) else one for one in wanted]
+    return Reply(
+        calls=tuple(
+            ToolCall(id=CallId(str(n)), tool=tool, arguments=dict(arguments))
+            for n, (tool, arguments) in enumerate(pairs)
+        )
+    )
+
+
+class ObedientModel:
+    """Says what `turn` says; counts how many ask at once. `hold` keeps every answer back."""
+
+    def __init__(self, turn: Turn | Sequence[Answer], name: str = "fake/model") -> None:
+        script = None if callable(turn) else list(turn)
+        self._turn = turn if callable(turn) else lambda _prompt: (script or ["done"]).pop(0)
+        self._name = name
+        self.prompts: list[Prompt] = []
+        self.tools_shown: list[tuple[str, ...]] = []
+        self.asking = self.peak = 0
+        self.hold: anyio.Event | None = None
+        self.asked = anyio.Event()
+        self.stopped = 0
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def find(self, name: str) -> Model:
+        return self
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
+        return Reservation()
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply:
+        self.prompts.append(prompt)
+        self.tools_shown.append(tuple(tool.name for tool in tools))
+        self.asking += 1
+        self.peak = max(self.peak, self.asking)
+        self.asked.set()
+        try:
+            await anyio.lowlevel.checkpoint()
+            if self.hold is not None:
+                await self.hold.wait()
+        except anyio.get_cancelled_exc_class():
+            self.stopped += 1
+            raise
+        finally:
+            self.asking -= 1
+        answer = self._turn(prompt)
+        if isinstance(answer, ModelFailure):
+            raise answer
+        reply = Reply(text=answer) if isinstance(answer, str) else answer
+        hear(Delta(text=reply.text))
+        return replace(reply, model=self._name)
+
+
+@dataclass(kw_only=True)
+class ObedientTool:
+    """Does what `act` does; `ran` is what it was asked to do."""
+
+    name: str
+    act: Callable[[Mapping[str, Any]], Outcome | Wait] = lambda _arguments: Returned(text="ok")
+    effect: EffectClass = EffectClass.WRITES
+    stable: bool = False
+    checkable: bool = False
+    hold: anyio.Event | None = None
+    found: Outcome | None = None
+    ran: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    running: anyio.Event = field(default_factory=anyio.Event)
+    stopped: int = 0
+
+    @property
+    def spec(self) -> ToolSpec:
+        return ToolSpec(name=self.name, description=self.name, schema={"type": "object"})
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(
+            effect=self.effect, stable=self.stable, checkable=self.checkable, target="path"
+        )
+
+    def problem(self, arguments: Mapping[str, Any]) -> str:
+        return "there is no argument 'bad'" if "bad" in arguments else ""
+
+    async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
+        return ()
+
+    async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
+        self.ran.append(arguments)
+        self.running.set()
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+        except anyio.get_cancelled_exc_class():
+            self.stopped += 1
+            raise
+        return self.act(arguments)
+
+    async def check(
+        self,
+        arguments: Mapping[str, Any],
+        before: Sequence[Change],
+        job: Job,
+    ) -> Outcome | None:
+        return self.found
+
+
+class Toolbox:
+    """Tools by name."""
+
+    def __init__(self, *tools: Tool) -> None:
+        self._tools = {tool.spec.name: tool for tool in tools}
+
+    def add(self, tool: Tool) -> None:
+        self._tools[tool.spec.name] = tool
+
+    def get(self, name: str) -> Tool | None:
+        return self._tools.get(name)
+
+    def all(self) -> Sequence[Tool]:
+        return tuple(self._tools.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestEngine:
+    """The parts, running, and the few verbs that a test needs."""
+
+    __test__ = False  # not a test, whatever its name says
+
+    journal: Journal
+    recorder: Recorder
+    supervisor: Supervisor
+    live: Live
+    clock: FakeClock
+    model: ObedientModel
+    tools: Toolbox
+
+    async def submit(self, prompt: str = "do it", **wishes: Any) -> TaskId:
+        request = replace(Request(prompt=prompt, workspace="/work"), **wishes)
+        task_id = TaskId(self.clock.new_id("task"))
+        await self.supervisor.submit(task_id, request)
+        return task_id
+
+    async def until(self, task_id: TaskId, *statuses: Status) -> Task:
+        """The task once it has one of `statuses`. Raises `TimeoutError` after 10 s."""
+        return await self.when(task_id, lambda task: task.status in statuses)
+
+    async def when(self, task_id: TaskId, true: Callable[[Task], bool]) -> Task:
+        """The task once `true` of it. Raises `TimeoutError` after 10 s."""
+        with anyio.fail_after(_PATIENCE):
+            task = await self.recorder.load(task_id)
+            stream = self.recorder.stream(task_id)
+            while not true(task):
+                bell = stream.bell
+                task = stream.task
+                if not true(task):
+                    await bell.wait()
+                    task = stream.task
+            return task
+
+    async def events(self, task_id: TaskId) -> list[Event]:
+        return [recorded.event for recorded in await self.journal.read(task_id)]
+
+
+@asynccontextmanager
+async def engine(  # noqa: PLR0913 - each is a part that a test may choose
+    journal: Journal,
+    model: ObedientModel | Turn | Sequence[Answer],
+    *tools: Tool,
+    rules: Rules | None = None,
+    intake: Intake | None = None,
+    limits: Limits | None = None,
+    channels: Mapping[str, Channel] | None = None,
+    clock: FakeClock | None = None,
+) -> AsyncGenerator[TestEngine, None]:
+    """An engine at work on `journal`; everything it started is stopped on leaving."""
+    clock, live = clock or FakeClock(), Live()
+    rules = rules or Rules(layers=(PRESETS["open"],), version="test")
+    obedient = model if isinstance(model, ObedientModel) else ObedientModel(model)
+    recorder = Recorder(journal, clock, live, lambda: rules)
+    box = Toolbox(*tools)
+    performer = Performer(recorder, live, obedient, box, limits or Limits())
+    finisher = Finisher(recorder, channels or {}, clock)
+    keeper = Timekeeper(journal, recorder, finisher, clock)
+    supervisor = Supervisor(
+        journal, recorder, performer, keeper, clock, intake or Intake(drain=1.0)
+    )
+    box.add(Delegate(recorder, supervisor, journal))
+    async with anyio.create_task_group() as group:
+        await group.start(supervisor.run)
+        yield TestEngine(
+            journal=journal,
+            recorder=recorder,
+            supervisor=supervisor,
+            live=live,
+            clock=clock,
+            model=obedient,
+            tools=box,
+        )
+        group.cancel_scope.cancel()
+
+
+def agent(**limits: Any) -> Agent:
+    """The default agent with these limits."""
+    plain = Agent()
+    return replace(plain, limits=replace(plain.limits, **limits))
