@@ -2,64 +2,48 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from msgspec import Struct
 
-_NOTE = re.compile(
-    r"^\s*\[.*\]\s*$|^\s*\((?:no |nothing|empty|cut|truncated|and |\d+ more).*\)\s*$"
+_NOTE = re.compile(r"\[[^\]\n]*\]")
+_CUT = re.compile(r"\b(?:cut|truncated|shortened|more|first \d)", re.IGNORECASE)
+_PAGE = re.compile(
+    r"\[lines [\d,]+ to [\d,]+(?P<total> of [^;\]]+)?"
+    r"(?:(?P<end>, the end)|; read on from (?P<next>[\d,]+))\]"
 )
-_CUT = re.compile(r"\b(?:cut|truncated|shortened|more lines|more matches|more entries|and more)\b")
-_NUMBERED = re.compile(r"^\s*(\d+)(?:\t|\s?[|│:→]\s?)")
-_NEXT = re.compile(r"\boffset[ =:]+(\d+)")
+_NOTHING = re.compile(r"\[the file (?:is empty|has (?:only|fewer than) [\d,]+ lines)\]")
+_UNREADABLE = re.compile(r"\[.* cannot be read as text\]|\[cut in line .*\]")
 
 
 class Content(Struct, frozen=True, kw_only=True):
-    """Text of a file. `more` if it goes on, from line `next` where that is known."""
+    """Text of a file. It goes on from line `next`, unless that is 0. `problem` says why not."""
 
-    text: str
-    more: bool = False
+    text: str = ""
     next: int = 0
+    problem: str = ""
+
+
+def content_of(text: str) -> Content:
+    """A page of a file as it is, without the tool's closing remark."""
+    body, newline, last = text.rstrip("\n").rpartition("\n")
+    if _NOTHING.fullmatch(last):
+        return Content(text=body)
+    if _UNREADABLE.fullmatch(last):
+        return Content(text=body, problem=last.strip("[]"))
+    if found := _PAGE.fullmatch(last):
+        following = int((found["next"] or "0").replace(",", ""))
+        return Content(text=body + newline, next=following)
+    return Content(text=text)
 
 
 def entries_of(text: str) -> list[str]:
     """The entries of a list, a glob or a search: its lines, without the tool's own remarks."""
     lines = [line.rstrip() for line in text.splitlines()]
-    kept = [line for line in lines if line and not _NOTE.match(line)]
-    if len(kept) == 1 and re.match(r"(?i)^(?:no |nothing|there (?:is|are) no)", kept[0]):
-        return []
-    return kept
-
-
-def content_of(text: str) -> Content:
-    """A page of a file as it is, without line numbers and closing remarks."""
-    body, notes = _without_notes(text)
-    numbers = [_NUMBERED.match(line) for line in body.splitlines()]
-    if numbers and all(numbers) and _counts_up([int(found[1]) for found in numbers if found]):
-        body = "\n".join(_NUMBERED.sub("", line, count=1) for line in body.splitlines())
-    following = _NEXT.search(notes)
-    return Content(text=body, more=bool(_CUT.search(notes) or following), next=_as_int(following))
+    return [line for line in lines if line and not _NOTE.fullmatch(line.strip())]
 
 
 def is_cut(text: str) -> bool:
     """True when the tool remarks that there is more than it shows."""
-    return bool(_CUT.search(_without_notes(text)[1]))
-
-
-def _without_notes(text: str) -> tuple[str, str]:
-    """The text without its last lines in brackets, and those."""
-    lines = text.split("\n")
-    end = len(lines)
-    while end and (not lines[end - 1].strip() or _NOTE.match(lines[end - 1])):
-        end -= 1
-    notes = "\n".join(lines[end:]).strip()
-    return ("\n".join(lines[:end]), notes) if notes else (text, "")
-
-
-def _counts_up(numbers: list[int]) -> bool:
-    return all(after == before + 1 for before, after in itertools.pairwise(numbers))
-
-
-def _as_int(found: re.Match[str] | None) -> int:
-    return int(found[1]) if found else 0
+    notes = [line for line in text.splitlines() if _NOTE.fullmatch(line.strip())]
+    return any(_CUT.search(note) for note in notes)

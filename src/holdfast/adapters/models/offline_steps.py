@@ -16,11 +16,11 @@ from msgspec import Struct
 from holdfast.core.message import Outcome, Returned, words
 
 from . import arithmetic, extract
-from .offline_results import Content, content_of, entries_of, is_cut
+from .offline_results import content_of, entries_of, is_cut
 
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 _MOST_FILES = 40
-_PAGE = 2_000
+_PAGE = 1_998
 _PAGES = 25
 
 
@@ -59,7 +59,7 @@ def find_files(pattern: str) -> Step:
 
 def read_file(path: str, *, first: int = 0, last: int = 0) -> Step:
     content = yield from _content(path, lines=first)
-    lines = content.text.splitlines()
+    lines = _lines(content)
     if last:
         lines = lines[-last:]
     elif first:
@@ -114,7 +114,7 @@ def count_in_files(pattern: str, *, what: str) -> Step:
 
 def count_text(text: str, path: str) -> Step:
     content = yield from _content(path)
-    times = content.text.count(text)
+    times = content.count(text)
     return f'"{text}" occurs {_many(times, "time")} in {path}.'
 
 
@@ -130,7 +130,7 @@ def search(text: str, path: str) -> Step:
 
 def summarise(path: str) -> Step:
     content = yield from _content(path)
-    return extract.summary(path, content.text)
+    return extract.summary(path, content)
 
 
 def compute(expression: str) -> Step:
@@ -181,20 +181,19 @@ def _glob(pattern: str) -> Generator[tuple[Call, ...], Sequence[Outcome], _Found
     return _Found(names=names, note=_at_least(text))
 
 
-def _content(
-    path: str, *, lines: int = 0
-) -> Generator[tuple[Call, ...], Sequence[Outcome], Content]:
-    """The whole file, page by page; or its first `lines`."""
-    texts: list[str] = []
-    offset = 1
-    for _ in range(_PAGES):
-        limit = lines or _PAGE
-        page = content_of((yield from _call("read", path=path, offset=offset, limit=limit)))
+def _content(path: str, *, lines: int = 0) -> Generator[tuple[Call, ...], Sequence[Outcome], str]:
+    """The whole text of a file, page by page; or its first `lines` (and no more than a page)."""
+    limit = {"limit": min(lines, _PAGE)} if lines else {}
+    page = content_of((yield from _call("read", path=path, **limit)))
+    texts = [page.text]
+    while page.next and not lines and not page.problem:
+        if len(texts) == _PAGES:
+            raise CannotGoOn(f"{path} is too long for me: I read at most {_PAGES} pages of it.")
+        page = content_of((yield from _call("read", path=path, offset=page.next)))
         texts.append(page.text)
-        if lines or not page.more:
-            return Content(text="\n".join(texts), more=page.more)
-        offset = page.next or offset + len(page.text.splitlines())
-    raise CannotGoOn(f"{path} has more than {_PAGES * _PAGE:,} lines; that is too long for me.")
+    if page.problem:
+        raise CannotGoOn(f"I cannot read {path} whole: {page.problem}.")
+    return "".join(texts)
 
 
 def _call(tool: str, **arguments: Any) -> Generator[tuple[Call, ...], Sequence[Outcome], str]:
@@ -205,16 +204,22 @@ def _call(tool: str, **arguments: Any) -> Generator[tuple[Call, ...], Sequence[O
     raise CannotGoOn(f"{tool} {subject}".rstrip() + f" did not work: {words(outcome)}")
 
 
-def _count(content: Content, what: str) -> int:
+def _count(content: str, what: str) -> int:
     match what:
         case "lines":
-            return len(content.text.splitlines())
+            return len(_lines(content))
         case "words":
-            return len(content.text.split())
+            return len(content.split())
         case "bytes":
-            return len(content.text.encode())
+            return len(content.encode())
         case _:
-            return len(content.text)
+            return len(content)
+
+
+def _lines(content: str) -> list[str]:
+    """Lines as `wc` and editors count them: between line feeds."""
+    lines = content.split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _ended(text: str) -> str:

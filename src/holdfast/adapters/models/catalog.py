@@ -1,0 +1,150 @@
+"""All models that can be asked here, by the name `provider/model`.
+
+To add a provider that speaks a known protocol: a table `[models.providers.<name>]` in the
+configuration. To add a protocol: a module `dialect_<kind>.py`, and its line in remote.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from holdfast.core.error import Invalid
+from holdfast.ports.model import Model
+
+from . import discover
+from .discover import KNOWN, Found
+from .loading import load, load_aside
+from .offline import OFFLINE, Direct, OfflineModel
+from .remote import Address, RemoteModel
+from .settings import ModelsConfig
+
+
+class Described(Struct, frozen=True, kw_only=True):
+    """What there is and what is used, for a person to read. Holds no secret to show."""
+
+    found: tuple[Found, ...]
+    using: str
+    line: str
+
+
+class Catalog:
+    """Implements `ports.Models`. Knows what is configured; `detect` looks for local servers too."""
+
+    def __init__(self, config: ModelsConfig, *, more: Mapping[str, Model] | None = None) -> None:
+        self._config = config
+        self._found = discover.configured(config)
+        self._models: dict[str, Model] = {OFFLINE: OfflineModel(), **(more or {})}
+        self._client: Any = None
+
+    @property
+    def default(self) -> str:
+        """The model that is used when none is named."""
+        if chosen := self._config.env.get("HOLDFAST_MODEL", "").strip() or self._config.default:
+            return chosen
+        return next((one.default for one in self._found if one.default), OFFLINE)
+
+    def find(self, name: str) -> Model:
+        wanted = self._full_name(name.strip() or self.default)
+        if wanted not in self._models:
+            self._models[wanted] = Direct(self._remote(wanted))
+        return self._models[wanted]
+
+    async def detect(self) -> Described:
+        """Look for servers on this machine, and ask those without known models for theirs."""
+        wire = await load_aside("wire")
+        found = list(self._found)
+        if self._config.probe:
+            seconds = self._config.probe_seconds
+            for one in await wire.look_around(self._config.probes, seconds):
+                found += [one] if _is_new(one, found) else []
+        client = self._shared_client()
+        for index, one in enumerate(found):
+            if not one.models:
+                named = await wire.models_of(one.provider, client, 3.0)
+                found[index] = discover.with_models(one, named or ())
+        self._found = tuple(found)
+        return self.describe()
+
+    def describe(self) -> Described:
+        using = self.default
+        line = discover.line(self._found, using)
+        return Described(found=self._found, using=using, line=line)
+
+    async def warm(self, name: str = "") -> None:
+        """Import now what the first question to this model would import. Nothing for offline."""
+        if self._full_name(name.strip() or self.default) not in {OFFLINE, *self._models}:
+            for part in ("wire", "prices", "providers"):
+                await load_aside(part)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+        for name, model in list(self._models.items()):
+            if isinstance(model, Direct):
+                del self._models[name]
+
+    def _remote(self, name: str) -> RemoteModel:
+        provider, _, model = name.partition("/")
+        found = self._by_name()[provider]
+        address = Address(
+            provider_name=provider,
+            model=model,
+            provider=found.provider,
+            timeouts=self._config.timeouts,
+        )
+        return RemoteModel(address, self._shared_client)
+
+    def _shared_client(self) -> Any:
+        if self._client is None:
+            self._client = load("wire").new_client(self._config.timeouts)
+        return self._client
+
+    def _full_name(self, name: str) -> str:
+        """`provider/model` for `name`, which may be a provider alone. Raises `Invalid`."""
+        if name in self._models:
+            return name
+        provider, slash, model = name.partition("/")
+        found = self._by_name().get(provider)
+        if found and slash and model:
+            return name
+        if found and found.default:
+            return found.default
+        if found:
+            hint = f"name one of its models: {provider}/<model>"
+            raise Invalid(f"No model of {provider} is known.", code="unknown_model", hint=hint)
+        raise Invalid(
+            f"There is no model {name!r}.", code="unknown_model", hint=self._meant(name, provider)
+        )
+
+    def _meant(self, name: str, provider: str) -> str:
+        if known := KNOWN.get(provider):
+            return f"set {known.keys[0]} to use {provider}"
+        names = self._names()
+        same = [one for one in names if one.partition("/")[2] == name]
+        close = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        providers = difflib.get_close_matches(provider, [*self._by_name(), *KNOWN], n=1)
+        if not close and providers:
+            rest = name.partition("/")[2]
+            close = [f"{providers[0]}/{rest}" if rest else providers[0]]
+        if close:
+            return f"did you mean {' or '.join(close)}?"
+        return f"there are: {', '.join(names)}"
+
+    def _names(self) -> list[str]:
+        listed = [f"{one.name}/{model}" for one in self._found for model in one.models]
+        return [*listed, *(name for name in self._models if name not in listed)]
+
+    def _by_name(self) -> dict[str, Found]:
+        return {one.name: one for one in self._found}
+
+
+def _is_new(found: Found, known: list[Found]) -> bool:
+    return all(
+        one.name != found.name and (one.host != found.host or not one.provider.local)
+        for one in known
+    )

@@ -1,0 +1,150 @@
+"""A model behind a provider's HTTP interface, light until it is first asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from holdfast.core.budget import Reservation
+from holdfast.core.context import Prompt
+from holdfast.core.message import Reply, ToolAnswered, words
+from holdfast.ports.model import Delta, ModelFailure, ToolSpec
+
+from .loading import load, load_aside
+from .settings import Kind, Provider, Timeouts
+
+NO_TOOLS = "[Note: tools were unavailable for this response]"
+_USUAL_OUTPUT = 4_096
+_MORE_OUTPUT: tuple[tuple[str, int], ...] = (
+    ("claude-3-5-haiku", 8_192),
+    ("claude-3-haiku", 4_096),
+    ("claude-3-opus", 4_096),
+    ("claude-", 16_384),
+    ("gpt-4-", 4_096),
+    ("gpt-4o", 16_384),
+    ("gpt-4.1", 16_384),
+    ("gpt-5", 16_384),
+    ("gpt-6", 16_384),
+    ("o1", 16_384),
+    ("o3", 16_384),
+    ("o4", 16_384),
+    ("gemini-1.5", 8_192),
+    ("gemini-2.0", 8_192),
+    ("gemini-", 16_384),
+)
+_DIALECTS: Mapping[Kind, str] = {
+    "openai": "dialect_openai",
+    "openai-compatible": "dialect_openai",
+    "ollama": "dialect_openai",
+    "anthropic": "dialect_anthropic",
+    "google": "dialect_google",
+}
+_PER_ENTRY = 16
+_PER_TOOL = 64
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """One model of one provider: the provider by its name here, and all that is needed to ask."""
+
+    provider_name: str
+    model: str
+    provider: Provider
+    timeouts: Timeouts
+
+    @property
+    def name(self) -> str:
+        return f"{self.provider_name}/{self.model}"
+
+    @property
+    def max_output(self) -> int:
+        """The tokens that one reply may have; sent with every request, so that it is a limit."""
+        if self.provider.max_output:
+            return self.provider.max_output
+        bare = self.model.rpartition("/")[2].lower()
+        return next((most for start, most in _MORE_OUTPUT if bare.startswith(start)), _USUAL_OUTPUT)
+
+
+class Exchange(Protocol):
+    """A model that has been opened: see providers.py."""
+
+    async def takes_tools(self) -> bool: ...
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply: ...
+
+
+class RemoteModel:
+    """Asks over HTTP. The library that speaks the protocol is imported at the first question."""
+
+    def __init__(self, address: Address, client: Callable[[], Any]) -> None:
+        self._address, self._client = address, client
+        self._exchange: Exchange | None = None
+
+    @property
+    def name(self) -> str:
+        return self._address.name
+
+    def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
+        address = self._address
+        given, taken = tokens_of(prompt, tools), address.max_output
+        if address.provider.costs_nothing:
+            return Reservation()
+        most: int | None = load("prices").most(
+            given,
+            taken,
+            address.model,
+            kind=address.provider.kind,
+            base_url=address.provider.base_url,
+        )
+        return Reservation(tokens=given + taken, cost=most)
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply:
+        exchange = await self._opened()
+        wanted = tools if prompt.tools else ()
+        if wanted and not await exchange.takes_tools():
+            return _without_tools(await exchange.ask(prompt, (), hear))
+        try:
+            return await exchange.ask(prompt, wanted, hear)
+        except ModelFailure as failure:
+            if not wanted or not _about_tools(failure):
+                raise
+        return _without_tools(await exchange.ask(prompt, (), hear))
+
+    async def _opened(self) -> Exchange:
+        if self._exchange is not None:
+            return self._exchange
+        providers = await load_aside("providers")
+        dialect = await load_aside(_DIALECTS[self._address.provider.kind])
+        opened: Exchange = providers.open_exchange(self._address, dialect, self._client())
+        self._exchange = opened
+        return opened
+
+
+def tokens_of(prompt: Prompt, tools: tuple[ToolSpec, ...]) -> int:
+    """An upper bound of the tokens of a prompt: a third of its bytes, and something per piece."""
+    size = len(prompt.system.encode())
+    for entry in prompt.entries:
+        size += len(msgspec.json.encode(entry))
+        if isinstance(entry, ToolAnswered):
+            size += len(words(entry.outcome)) // 20
+    size += sum(len(msgspec.json.encode(tool)) for tool in tools)
+    return size // 3 + _PER_ENTRY * (len(prompt.entries) + 1) + _PER_TOOL * len(tools)
+
+
+def _about_tools(failure: ModelFailure) -> bool:
+    """A refusal of the request because this model knows no tools."""
+    text = str(failure).lower()
+    return failure.code in {"invalid_request", "not_found"} and (
+        "tool" in text or "function call" in text
+    )
+
+
+def _without_tools(reply: Reply) -> Reply:
+    return replace(reply, text=f"{NO_TOOLS}\n{reply.text}")

@@ -1,0 +1,83 @@
+"""What the models are told at assembly: the environment, the configured providers, the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+Kind = Literal["openai", "anthropic", "google", "ollama", "openai-compatible"]
+KINDS: tuple[Kind, ...] = ("openai", "anthropic", "google", "ollama", "openai-compatible")
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "host.docker.internal"}  # noqa: S104 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """Where models are to be had. `base_url` "" is the provider's own.
+
+    `models` are known by name, the first is its default. `free` None means: free if the server is
+    on this machine. `max_output` caps the tokens of one reply; 0 means what is usual for the model.
+    """
+
+    kind: Kind
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    models: tuple[str, ...] = ()
+    free: bool | None = None
+    max_output: int = 0
+
+    @property
+    def host(self) -> str:
+        """Host and port of the server, without anything that could be a secret."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+
+    @property
+    def local(self) -> bool:
+        return (urlsplit(self.base_url).hostname or "") in _LOOPBACK
+
+    @property
+    def costs_nothing(self) -> bool:
+        return self.local if self.free is None else self.free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long to wait, in seconds: to connect, for the first token, between tokens, in all."""
+
+    connect: float = 10.0
+    first: float = 180.0
+    idle: float = 90.0
+    total: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A server that may be running on this machine: where to look for it, and what it speaks."""
+
+    name: str
+    kind: Kind
+    base_url: str
+
+
+LOCAL_SERVERS = (
+    Probe(name="ollama", kind="ollama", base_url="http://127.0.0.1:11434"),
+    Probe(name="lmstudio", kind="openai-compatible", base_url="http://127.0.0.1:1234/v1"),
+    Probe(name="llamacpp", kind="openai-compatible", base_url="http://127.0.0.1:8080/v1"),
+    Probe(name="vllm", kind="openai-compatible", base_url="http://127.0.0.1:8000/v1"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsConfig:
+    """All that the catalogue is told. Nothing else is read, least of all the real environment."""
+
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    providers: Mapping[str, Provider] = field(default_factory=dict[str, Provider])
+    default: str = ""
+    probe: bool = True
+    probes: tuple[Probe, ...] = LOCAL_SERVERS
+    probe_seconds: float = 0.3
+    timeouts: Timeouts = Timeouts()
