@@ -1,0 +1,7 @@
+"""`python -m holdfast.doors.cli`."""
+
+import sys
+
+from .dispatch import main
+
+sys.exit(main())

@@ -1,0 +1,150 @@
+"""From a command line, a pipe and files to one request."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from pathlib import Path
+
+from .out import Screen
+from .stop import Stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .desk import Desk, Given
+    from .wire import Json
+
+SECTION = "\n\n---\n\n"
+FILE_LIMIT = 256 * 1024
+STDIN_LIMIT = 4 * 1024 * 1024
+_LIMITS = {"budget": "cost_usd", "steps": "steps", "tokens": "tokens", "seconds": "seconds"}
+_QUIET_FOR = 2.0
+
+
+def request(desk: Desk, given: Given) -> Json:
+    """The body of `POST /v1/tasks`. Raises `Stop` where nothing sensible was asked."""
+    folder = workspace(given)
+    prompt = task_text(desk.screen, given) + "".join(
+        file_section(Path(name), folder) for name in given.many("file")
+    )
+    attended = desk.screen.attended or given.has("detach")
+    return {"prompt": prompt, **terms(given, folder), "unattended": not attended}
+
+
+def terms(given: Given, folder: Path) -> Json:
+    """Everything but the prompt: where, with what, within which limits."""
+    body: Json = {"workspace": str(folder)}
+    for name in ("model", "session", "preset", "until", "key"):
+        if given.one(name):
+            body[name] = given.one(name)
+    if given.has("priority"):
+        body["priority"] = given.count("priority")
+    allow = [*given.many("allow"), *(["*"] if given.has("yes") else [])]
+    lists = {"allow": allow, "deny": given.many("deny")}
+    lists |= {"checks": given.many("check"), "deliver": given.many("deliver")}
+    body |= {name: items for name, items in lists.items() if items}
+    limits = {
+        field: given.number(name) if name == "budget" else given.count(name)
+        for name, field in _LIMITS.items()
+        if given.has(name)
+    }
+    return body | ({"limits": limits} if limits else {})
+
+
+def workspace(given: Given) -> Path:
+    folder = Path(given.one("workspace") or ".").expanduser()
+    try:
+        folder = folder.resolve(strict=True)
+    except OSError as error:
+        raise Stop(f"the workspace {folder} cannot be used: {error.strerror}") from error
+    if not folder.is_dir():
+        raise Stop(f"the workspace {folder} is not a folder")
+    return folder
+
+
+def task_text(screen: Screen, given: Given) -> str:
+    """The words given, what is piped in, or what a person types."""
+    words = " ".join(given.words).strip()
+    piped = _has_pipe()
+    if given.has("stdin") or (piped and words) or (not words and not screen.in_is_terminal):
+        if given.has("stdin") and screen.in_is_terminal:
+            screen.note("reading the task from the terminal; Ctrl-D ends it")
+        text = _stdin(screen, patient=not words or given.has("stdin"))
+        if not text.strip() and (given.has("stdin") or not words):
+            raise Stop(
+                "No input received on stdin", hint='holdfast run "what to do"', name="no_input"
+            )
+        return f"{words}{SECTION}{text}" if words and text.strip() else words or text
+    if words:
+        return words
+    screen.ask("What should be done? ")
+    words = sys.stdin.readline().strip()
+    if not words:
+        raise Stop("there is nothing to do", hint='holdfast run "what to do"', name="no_input")
+    return words
+
+
+def file_section(path: Path, folder: Path) -> str:
+    """A text file's content under its name; the name alone of anything else in the workspace."""
+    try:
+        whole = path.resolve(strict=True)
+        size = whole.stat().st_size
+        if not whole.is_file():
+            raise Stop(f"{path} is not a file", name="bad_file")
+        data = whole.read_bytes() if size <= FILE_LIMIT else None
+    except OSError as error:
+        raise Stop(f"{path} cannot be read: {error.strerror}", name="bad_file") from error
+    name = whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
+    text = _text(data) if data is not None else None
+    if text is not None:
+        return f"\n\n--- file {name} ---\n\n{text}"
+    if not whole.is_relative_to(folder):
+        why = "is not text" if size <= FILE_LIMIT else f"is larger than {FILE_LIMIT // 1024} KiB"
+        raise Stop(
+            f"{path} {why} and lies outside the workspace, so the task could not open it",
+            hint="copy it into the workspace, or choose another with -C",
+            name="bad_file",
+        )
+    return f"\n\nSee also the file {name} ({size:,} bytes)."
+
+
+def _text(data: bytes) -> str | None:
+    if b"\x00" in data:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _has_pipe() -> bool:
+    """True when stdin is a pipe, a file or a socket: something was meant to be read."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _stdin(screen: Screen, *, patient: bool) -> str:
+    """All of stdin. Where it may be a pipe that nobody closes, says what it waits for."""
+    read = bytearray()
+    try:
+        if not patient and not select.select([0], [], [], _QUIET_FOR)[0]:
+            screen.note("waiting for the end of stdin (</dev/null says that there is none)")
+        while piece := os.read(0, 1 << 16):
+            read += piece
+            if len(read) > STDIN_LIMIT:
+                raise Stop(f"stdin holds more than {STDIN_LIMIT >> 20} MiB", name="too_long")
+    except OSError as error:
+        raise Stop("No input received on stdin", name="no_input") from error
+    try:
+        return read.decode("utf-8").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise Stop(
+            f"stdin is not UTF-8: byte 0x{read[error.start]:02x} at position {error.start}",
+            hint="convert it first, for example with iconv",
+            name="bad_encoding",
+        ) from error

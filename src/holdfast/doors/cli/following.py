@@ -1,0 +1,174 @@
+"""Following a task to its end, through every break of the connection."""
+
+from __future__ import annotations
+
+import time
+
+from .out import dollars, line
+from .reading import count_of, number_of, part_of, rows_of, text_of
+from .stop import FAILED, OK, UNAVAILABLE, Stop
+from .wire import CutOff
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .client import Happening
+    from .desk import Desk
+    from .wire import Json
+
+_BREAKS = 20
+_PAUSE = 0.1
+_ROOM = 88
+
+
+def follow(desk: Desk, task: str, hear: Callable[[Happening], None], *, after: int = 0) -> Json:
+    """The summary of the task when it has ended. `hear` gets each event once, and deltas.
+
+    A daemon that was killed is started again; one that was stopped in good order stays stopped.
+    """
+    seen, breaks = after, 0
+    while True:
+        clean = True
+        try:
+            for item in desk.daemon.follow(f"/v1/tasks/{task}/events?after={seen}"):
+                if item.kind == "end":
+                    return item.data
+                if item.kind != "delta":
+                    if item.seq <= seen:
+                        continue
+                    seen, breaks = item.seq, 0
+                hear(item)
+        except CutOff:
+            clean = False
+        if clean and not desk.daemon.awake():
+            raise Stop(
+                "the daemon was stopped; the task goes on at its next start",
+                hint=f"holdfast task watch {task[-8:]}",
+                code=UNAVAILABLE,
+            )
+        breaks += 1
+        if breaks > _BREAKS:
+            raise Stop("the connection breaks again and again", code=UNAVAILABLE)
+        if breaks > 1:
+            time.sleep(_PAUSE)
+
+
+def closing(desk: Desk, row: Json) -> int:
+    """The last line about a task, and the exit code it stands for."""
+    status = str(row.get("status"))
+    spent: Json = part_of(row, "spent")
+    steps, tokens = count_of(spent, "steps"), count_of(spent, "tokens")
+    seconds = max(0, count_of(row, "updated_at") - count_of(row, "submitted_at")) / 1000
+    used = f"{steps} step{'' if steps == 1 else 's'}, {seconds:.1f} s, {tokens:,} tokens, "
+    used += dollars(number_of(row, "cost_usd")) + ("+?" if spent.get("unpriced") else "")
+    if status == "SUCCEEDED":
+        desk.screen.note(f"done in {used}", mark="good")
+        return OK
+    fault: Json = part_of(row, "fault")
+    words = {"CANCELED": "canceled", "DEAD_LETTER": "given up"}.get(status, "failed")
+    desk.screen.note(f"{words} after {used}", mark="bad")
+    if status != "CANCELED":
+        why = line(str(fault.get("message") or "no reason was recorded"))
+        desk.screen.error(why, f"holdfast task show {str(row.get('id'))[-8:]}")
+    return FAILED
+
+
+class Progress:
+    """Tells on stderr what happens, one line per fact. Remembers the calls, for approvals."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._screen = desk.screen
+        self.calls: dict[str, Json] = {}
+        self._started: set[str] = set()
+        self._model = ""
+
+    def hear(self, item: Happening) -> None:
+        tell = _TOLD.get(item.kind)
+        if tell is not None:
+            tell(self, item.data)
+
+    def submitted(self, data: Json) -> None:
+        agent: Json = part_of(part_of(data, "request"), "agent")
+        self._model = text_of(agent, "model")
+
+    def asking(self, data: Json) -> None:
+        self._point(f"asking {self._model or 'the model'}")
+
+    def replied(self, data: Json) -> None:
+        self._model = str(data.get("model") or self._model)
+        for judged in rows_of(data, "judged"):
+            self.calls[str(judged["call"]["id"])] = judged["call"]
+            if part_of(judged, "verdict").get("type") == "ask":
+                self._point(f"may I {name(judged['call'])}?")
+
+    def checking(self, data: Json) -> None:
+        for judged in rows_of(data, "judged"):
+            self.calls[str(judged["call"]["id"])] = judged["call"]
+        count = len(rows_of(data, "judged"))
+        self._point(f"checking: {count} check{'' if count == 1 else 's'}")
+
+    def call_started(self, data: Json) -> None:
+        self._started.add(str(data.get("call_id")))
+        self._point(name(self._call(data)))
+
+    def call_settled(self, data: Json) -> None:
+        call, outcome = self._call(data), part_of(data, "outcome")
+        kind = str(outcome.get("type") or "returned")
+        if kind != "returned":
+            said = str(outcome.get("text") or outcome.get("reason") or kind)
+            word = {"refused": "not allowed: ", "unknown": "unknown: "}.get(kind, "")
+            self._bad(f"{name(call)}: {word}{_first(said)}")
+        elif str(data.get("call_id")) not in self._started:
+            self._point(f"{name(call)} (as before)")
+
+    def checks_failed(self, data: Json) -> None:
+        self._bad(f"a check failed: {_first(str(data.get('report') or ''))}")
+
+    def nudged(self, data: Json) -> None:
+        self._point(f"reminded the model: {_first(str(data.get('text') or ''))}")
+
+    def said(self, data: Json) -> None:
+        self._point(f"{data.get('by') or 'somebody'} said: {_first(str(data.get('text') or ''))}")
+
+    def attempt_failed(self, data: Json) -> None:
+        fault: Json = part_of(data, "fault")
+        pause = max(0, count_of(data, "retry_at") - count_of(data, "at")) / 1000
+        self._bad(f"{_first(str(fault.get('message') or ''))}; trying again in {pause:.0f} s")
+
+    def recovered(self, data: Json) -> None:
+        self._point(f"going on after a break: {_first(str(data.get('reason') or ''))}")
+
+    def _call(self, data: Json) -> Json:
+        key = str(data.get("call_id"))
+        return self.calls.get(key, {"tool": "call", "target": key})
+
+    def _point(self, text: str) -> None:
+        self._screen.note(self._screen.cut(text, _ROOM), mark="point", color="faint")
+
+    def _bad(self, text: str) -> None:
+        self._screen.note(self._screen.cut(text, 2 * _ROOM), mark="bad")
+
+
+def name(call: Json) -> str:
+    """A call in a few words: its tool and what it is aimed at."""
+    return line(f"{call.get('tool')} {call.get('target') or ''}")
+
+
+def _first(text: str) -> str:
+    return line(next((part for part in text.splitlines() if part.strip()), ""))
+
+
+_TOLD: dict[str, Callable[[Progress, Json], None]] = {
+    "Submitted": Progress.submitted,
+    "AskBegun": Progress.asking,
+    "Replied": Progress.replied,
+    "ChecksDue": Progress.checking,
+    "CallStarted": Progress.call_started,
+    "CallSettled": Progress.call_settled,
+    "ChecksFailed": Progress.checks_failed,
+    "Nudged": Progress.nudged,
+    "Said": Progress.said,
+    "AttemptFailed": Progress.attempt_failed,
+    "Recovered": Progress.recovered,
+}

@@ -1,0 +1,173 @@
+"""Setting up, checking, copying, restoring, deleting; and the two shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .dispatch import load
+from .reading import rows_of
+from .stop import BROKEN, FAILED, OK, UNAVAILABLE, Stop
+from .surroundings import python
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .desk import Desk, Given
+    from .wire import Json
+
+_FOLDERS = ("", "run", "logs", "workspace", "backups")
+
+
+def init(desk: Desk, given: Given) -> int:
+    """Make what is missing, touch nothing that is there."""
+    home = Path(desk.home)
+    made = [str(home / name) for name in _FOLDERS if _make_folder(home / name)]
+    if _make_file(home / "token", lambda: secrets.token_urlsafe(32) + "\n"):
+        made.append(str(home / "token"))
+    if _make_file(home / "config.toml", lambda: str(load("commented").config_text())):
+        made.append(str(home / "config.toml"))
+    if given.has("json"):
+        desk.screen.json({"home": str(home), "made": made})
+        return OK
+    for path in made:
+        desk.screen.tell(f"made {path}")
+    if not made:
+        desk.screen.tell(f"everything is there already in {home}")
+    desk.screen.note('next: holdfast doctor, then holdfast run "what is in this folder?"')
+    return OK
+
+
+def doctor(desk: Desk, given: Given) -> int:
+    found = _findings(desk)
+    failed = any(row.get("level") == "fail" for row in found)
+    if given.has("json"):
+        desk.screen.json({"ok": not failed, "findings": found})
+        return FAILED if failed else OK
+    for row in found:
+        level = str(row.get("level"))
+        desk.screen.tell(f"{level:<5} {row.get('name')}: {row.get('detail')}")
+        if row.get("hint"):
+            desk.screen.tell(f"      {row['hint']}")
+    return FAILED if failed else OK
+
+
+def backup(desk: Desk, given: Given) -> int:
+    if given.word():
+        to = Path(given.word()).expanduser().absolute()
+        if to.is_dir():
+            to /= _stamp()
+    else:
+        to = Path(desk.home, "backups", _stamp())
+        to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    done = desk.daemon.post("/v1/backup", {"to": str(to)})
+    if given.has("json"):
+        desk.screen.json(done)
+    else:
+        desk.screen.tell(f"{done.get('path')}")
+        desk.screen.note(f"{int(done.get('bytes') or 0):,} bytes", mark="good")
+    return OK
+
+
+def restore(desk: Desk, given: Given) -> int:
+    source = Path(given.word()).expanduser().absolute()
+    if not source.is_file():
+        raise Stop(f"there is no backup {source}")
+    if desk.daemon.awake():
+        raise Stop(
+            "the daemon runs, and nothing but it may touch its database",
+            hint=f"holdfast serve stop && holdfast restore {source}",
+            name="daemon_running",
+        )
+    _become(["holdfast.assembly", "--home", desk.home, "restore", str(source)])
+    return OK
+
+
+def purge(desk: Desk, given: Given) -> int:
+    task, session = given.word(), given.one("session")
+    if bool(task) == bool(session):
+        raise Stop("name one task, or one session with --session", name="usage")
+    if not given.one("reason"):
+        raise Stop("say why with --reason: it is kept for the record", name="usage")
+    what = f"task {task}" if task else f"everything of session {session}"
+    if not given.has("yes"):
+        desk.need_person("deleting without --yes")
+        desk.screen.ask(f"make {what} unreadable for good? [y/N] ")
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise Stop("nothing was deleted", code=FAILED)
+    body: Json = {"task": task} if task else {"session": session}
+    done = desk.daemon.post("/v1/purge", {**body, "reason": given.one("reason")})
+    if given.has("json"):
+        desk.screen.json(done)
+    else:
+        desk.screen.tell(f"{done.get('purged')} tasks made unreadable")
+    return OK
+
+
+def demo(desk: Desk, given: Given) -> int:
+    _become(["holdfast.testing.demo", *given.words])
+    return OK
+
+
+def crashtest(desk: Desk, given: Given) -> int:
+    _become(["holdfast.testing.crashtest", *given.words])
+    return OK
+
+
+def _findings(desk: Desk) -> list[Json]:
+    command = [*python(), "-m", "holdfast.assembly", "--home", desk.home, "doctor"]
+    told = subprocess.run(  # noqa: S603  our own interpreter, our own module
+        command, capture_output=True, text=True, check=False
+    )
+    try:
+        found: Json = json.loads(told.stdout)
+    except ValueError as error:
+        last = told.stderr.strip().splitlines()[-12:]
+        code = told.returncode if 0 < told.returncode < 126 else BROKEN
+        raise Stop("\n".join(["the doctor itself failed:", *last]), code=code) from error
+    return rows_of(found, "findings")
+
+
+def _become(module: list[str]) -> None:
+    command = [*python(), "-m", *module]
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606  our own interpreter, our own module
+
+
+def _make_folder(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return True
+
+
+def _make_file(path: Path, content: Callable[[], str]) -> bool:
+    """Write a private file that is not there yet; its content is made only then."""
+    if path.exists() or path.is_symlink():
+        return False
+    text = content()
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return True
+
+
+def _unusable(path: Path, error: OSError) -> Stop:
+    hint = "choose another home with --home or HOLDFAST_HOME"
+    return Stop(f"{path} cannot be made: {error.strerror}", hint=hint, code=UNAVAILABLE)
+
+
+def _stamp() -> str:
+    return time.strftime("holdfast-%Y%m%d-%H%M%S.db")

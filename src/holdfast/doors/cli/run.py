@@ -1,0 +1,117 @@
+"""`holdfast run`: ask, follow, answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from .approving import Approver
+from .asking import request
+from .client import Happening
+from .following import Progress, closing, follow
+from .reading import part_of, rows_of, texts_of
+from .stop import INTERRUPTED, OK, UNAVAILABLE, Stop
+from .wire import CutOff
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .desk import Desk, Given
+    from .wire import Json
+
+_GOODBYE = 5.0
+_TRIES = 3
+
+
+def run(desk: Desk, given: Given) -> int:
+    desk.screen.quiet = given.has("quiet")
+    choose_model(desk, given)
+    body = request(desk, given)
+    row = submit(desk, body)
+    if given.has("detach"):
+        desk.screen.json(row) if given.has("json") else desk.screen.tell(str(row["id"]))
+        return OK
+    if body["unattended"] and not body.get("allow"):
+        desk.screen.note(
+            "nobody is here to ask: what the policy would ask is denied (--allow and --yes grant)",
+            mark="point",
+            color="faint",
+        )
+    task = str(row["id"])
+    try:
+        row = attend(desk, task, ask=not body["unattended"])
+    except KeyboardInterrupt:
+        return interrupted(desk, task)
+    return give(desk, row, as_json=given.has("json"))
+
+
+def submit(desk: Desk, body: Json) -> Json:
+    """Put it on the queue, once: a key makes sending it again harmless."""
+    body.setdefault("key", f"cli-{os.urandom(9).hex()}")
+    for _ in range(_TRIES - 1):
+        try:
+            return desk.daemon.post("/v1/tasks", body)
+        except Stop as stop:
+            if stop.code != UNAVAILABLE or not isinstance(stop.__cause__, CutOff):
+                raise
+    return desk.daemon.post("/v1/tasks", body)
+
+
+def attend(desk: Desk, task: str, *, ask: bool) -> Json:
+    """Follow a task and put its questions to the person who sits there; its last summary."""
+    progress, approver = Progress(desk), Approver(desk, task)
+
+    def hear(item: Happening) -> None:
+        progress.hear(item)
+        if ask and asks(item):
+            approver.look(progress.calls)
+
+    return follow(desk, task, hear)
+
+
+def give(desk: Desk, row: Json, *, as_json: bool) -> int:
+    """The answer on stdout and nothing else; what it took on stderr."""
+    if as_json:
+        desk.screen.json(row)
+    elif row.get("answer") is not None:
+        desk.screen.answer(str(row["answer"]))
+    return closing(desk, row)
+
+
+def interrupted(desk: Desk, task: str) -> int:
+    """Ctrl-C: stop the task, not only the waiting for it. A second one does not wait."""
+    deadline = time.monotonic() + _GOODBYE
+    try:
+        row = desk.daemon.post(f"/v1/tasks/{task}/cancel", {"reason": "interrupted"})
+        while row.get("status") != "CANCELED" and time.monotonic() < deadline:
+            time.sleep(0.05)
+            row = desk.daemon.get(f"/v1/tasks/{task}")
+        desk.screen.note(f"stopped {task[-8:]}", mark="bad")
+    except Stop as stop:
+        desk.screen.note(f"the task may still be running: {stop.message}", mark="bad")
+    return INTERRUPTED
+
+
+def choose_model(desk: Desk, given: Given) -> None:
+    """`-m ?`: a numbered list, and the number that is typed."""
+    if given.one("model") != "?":
+        return
+    desk.need_person("choosing a model")
+    names = [str(name) for name in texts_of(desk.daemon.get("/v1/models"), "models")]
+    for number, name in enumerate(names, start=1):
+        desk.screen.ask(f"{number:>3}  {name}\n")
+    desk.screen.ask("which one? ")
+    typed = sys.stdin.readline().strip()
+    if typed.isdigit() and 0 < int(typed) <= len(names):
+        typed = names[int(typed) - 1]
+    if typed not in names:
+        raise Stop(f"{typed!r} is none of them")
+    given.options["model"] = [typed]
+
+
+def asks(item: Happening) -> bool:
+    """True when an event may have opened a question to a person."""
+    judged: list[Json] = rows_of(item.data, "judged")
+    if item.kind == "Replied":
+        return any(part_of(one, "verdict").get("type") == "ask" for one in judged)
+    return item.kind == "CallWaiting" and part_of(item.data, "wait").get("type") == "human"

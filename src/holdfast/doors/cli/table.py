@@ -1,0 +1,335 @@
+"""Every command, once: parsing, help, the reference page and completion come from here."""
+
+from __future__ import annotations
+
+from .command import CHECKING, Command, Option
+
+_MOST = Option("-n --limit", "N", "how many to show", kind="count")
+_REF = ("TASK", "the task's id, or 4 or more characters that it begins or ends with")
+
+_ASKING = (
+    Option("-m --model", "NAME", "which model works on it, `provider/model`; ? lets you choose"),
+    Option("--allow", "SPEC", "allow `tool` or `tool:pattern` without asking", repeats=True),
+    Option("--deny", "SPEC", "deny `tool` or `tool:pattern`, whatever else says", repeats=True),
+    Option("--preset", "NAME", "the policy below these: read-only, ask, workspace or open"),
+    Option("--yes", "", "allow everything in the box, the same as --allow '*'"),
+    Option("--budget", "USD", "the most money the task may spend", kind="number"),
+    Option("--steps", "N", "the most model turns", kind="count"),
+    Option("--tokens", "N", "the most tokens, in and out", kind="count"),
+    Option("--seconds", "N", "the most time at work", kind="count"),
+    Option("-C --workspace", "DIR", "the folder it works on (default: the current one)"),
+)
+
+_RUN = (
+    Option("--stdin", "", "read the task from stdin"),
+    Option("-f --file", "PATH", "add a file: its text up to 256 KiB, else its name", repeats=True),
+    *_ASKING,
+    Option("--check", "COMMAND", "must exit 0 before the task counts as done", repeats=True),
+    Option("--until", "WORD", "the answer must contain this word"),
+    Option("--session", "ID", "the conversation it belongs to"),
+    Option("--priority", "N", "higher goes first; 10 and above before all others", kind="count"),
+    Option("--key", "KEY", "the same key again gives the same task, not a second one"),
+    Option("--deliver", "CHANNEL", "where else the result goes", repeats=True),
+    Option("--detach", "", "print the task's id and return at once"),
+    Option("-q --quiet", "", "no progress on stderr"),
+)
+
+_TASKS = (
+    Command(
+        "run",
+        "Give it something to do and wait for the answer.",
+        "run:run",
+        arguments=(("[TASK...]", "what to do, in plain words"),),
+        takes=(0, None),
+        options=_RUN,
+        exits=CHECKING,
+        examples=(
+            ("holdfast run count the lines of all Python files", "work on this folder"),
+            ("git diff | holdfast run write a commit message", "a pipe is added to the task"),
+            ("holdfast run --check 'pytest -q' make the tests pass", "done means checked"),
+            ("holdfast run --detach --budget 0.50 tidy up docs", "prints the task's id"),
+        ),
+        more="The answer goes to stdout and nothing else does; progress goes to stderr. On a"
+        " terminal, changing files and executing asks first; without one the policy decides and"
+        " says so. Ctrl-C stops the task.",
+    ),
+    Command(
+        "chat",
+        "Talk with it: each message is a task, all in one session.",
+        "chat:chat",
+        options=(
+            Option("--session", "ID", "go on with this session, or begin it"),
+            Option("--resume", "ID", "go on with a session; `last` is the latest one"),
+            *_ASKING,
+        ),
+        examples=(
+            ("holdfast chat", "a new conversation about this folder"),
+            ("holdfast chat --resume last", "where you left off"),
+        ),
+        more="In the conversation, /help lists the commands. An end of input ends it.",
+    ),
+    Command(
+        "task list",
+        "List tasks, newest first.",
+        "listing:task_list",
+        options=(
+            _MOST,
+            Option("--status", "STATUS", "only these, e.g. FAILED or RUNNING,QUEUED"),
+            Option("--session", "ID", "only those of one session"),
+            Option("--before", "TASK", "only those older than this one"),
+        ),
+        examples=(("holdfast task list --status FAILED", "what went wrong lately"),),
+    ),
+    Command(
+        "task show",
+        "Show everything about one task.",
+        "tasks:show",
+        arguments=(_REF,),
+        takes=(1, 1),
+        options=(Option("--answer", "", "only the answer, exactly as it is"),),
+        examples=(("holdfast task show 3f2a91bc --answer > out.md", "the answer into a file"),),
+    ),
+    Command(
+        "task watch",
+        "Follow a task until it ends, from the beginning or from where you were.",
+        "tasks:watch",
+        arguments=(_REF,),
+        takes=(1, 1),
+        options=(Option("--after", "N", "skip events up to this number", kind="count"),),
+        exits=CHECKING,
+        examples=(("holdfast task watch 3f2a91bc", "progress on stderr, the answer on stdout"),),
+        more="Ctrl-C ends the watching, not the task.",
+    ),
+    Command(
+        "task cancel",
+        "Stop a task for good.",
+        "tasks:cancel",
+        arguments=(_REF,),
+        takes=(1, 1),
+        options=(Option("--reason", "TEXT", "why, for the record"),),
+        examples=(("holdfast task cancel 3f2a91bc", "stops the model, its tools and children"),),
+    ),
+    Command(
+        "task retry",
+        "Try a failed task again.",
+        "tasks:retry",
+        arguments=(_REF,),
+        takes=(1, 1),
+        examples=(("holdfast task retry 3f2a91bc", "prints the id of the task that goes on"),),
+    ),
+    Command(
+        "task approve",
+        "Say yes to what a task asks.",
+        "tasks:approve",
+        arguments=(_REF, ("[CALL]", "which call, when it asks more than one thing")),
+        takes=(1, 2),
+        options=(Option("--whole-task", "", "allow this tool for the rest of the task"),),
+        examples=(("holdfast task approve 3f2a91bc", "yes to exactly what `approvals` shows"),),
+    ),
+    Command(
+        "task deny",
+        "Say no to what a task asks.",
+        "tasks:deny",
+        arguments=(_REF, ("[CALL]", "which call, when it asks more than one thing")),
+        takes=(1, 2),
+        options=(Option("--reason", "TEXT", "the model reads it"),),
+        examples=(("holdfast task deny 3f2a91bc --reason 'use git mv'", "no, and what instead"),),
+    ),
+    Command(
+        "task say",
+        "Add a message to a task at work, or answer its question.",
+        "tasks:say",
+        arguments=(_REF, ("TEXT...", "what to say")),
+        takes=(2, None),
+        examples=(("holdfast task say 3f2a91bc leave the tests alone", "steers it"),),
+    ),
+    Command(
+        "task bundle",
+        "Write a task's inspectable record into a zip file.",
+        "tasks:bundle",
+        arguments=(_REF, ("[FILE]", "where to (default: TASK.zip here; - for stdout)")),
+        takes=(1, 2),
+        examples=(("holdfast task bundle 3f2a91bc", "for a report or an audit"),),
+    ),
+    Command(
+        "task replay",
+        "Decide a recorded task anew, without any model, and compare.",
+        "tasks:replay",
+        arguments=(_REF,),
+        takes=(1, 1),
+        exits=CHECKING,
+        examples=(("holdfast task replay 3f2a91bc", "exit 1 when something came out otherwise"),),
+    ),
+    Command(
+        "task verify",
+        "Check a task's chain of events and its summary.",
+        "tasks:verify",
+        arguments=(_REF,),
+        takes=(1, 1),
+        exits=CHECKING,
+        examples=(("holdfast task verify 3f2a91bc", "exit 1 when the record was tampered with"),),
+    ),
+    Command(
+        "approvals",
+        "List what waits for a yes or no.",
+        "tasks:approvals",
+        examples=(("holdfast approvals", "then `holdfast task approve TASK`"),),
+    ),
+    Command(
+        "session list",
+        "List conversations, newest first.",
+        "sessions:session_list",
+        options=(_MOST,),
+        examples=(("holdfast session list -n 5", "the latest five"),),
+    ),
+    Command(
+        "session show",
+        "Show one conversation and its tasks.",
+        "sessions:session_show",
+        arguments=(("SESSION", "the session's id"),),
+        takes=(1, 1),
+        examples=(("holdfast session show chat-4b2f", "then `holdfast chat --resume` it"),),
+    ),
+    Command(
+        "models",
+        "List the models that can be used.",
+        "sessions:models",
+        examples=(("holdfast models", "what `run -m` takes"),),
+    ),
+)
+
+_HOUSE = (
+    Command(
+        "status",
+        "Show how the daemon is and what it does.",
+        "listing:status",
+        options=(
+            Option("--live", "", "keep showing, once a second, until Ctrl-C"),
+            Option("--costs", "", "what it has used, in tokens and money"),
+        ),
+        examples=(("holdfast status --live", "watch it work"),),
+    ),
+    Command(
+        "serve",
+        "Run the daemon here, or in the background.",
+        "serving:serve",
+        options=(Option("-d --detach", "", "in the background; returns when it is ready"),),
+        examples=(("holdfast serve --detach", "as every command does by itself when needed"),),
+    ),
+    Command(
+        "serve stop",
+        "Stop the daemon; what is under way goes on at the next start.",
+        "serving:stop",
+        options=(Option("--seconds", "N", "how long to wait for it (default: 30)", kind="count"),),
+        examples=(("holdfast serve stop", "nothing is lost"),),
+    ),
+    Command(
+        "serve restart",
+        "Stop the daemon and start it again.",
+        "serving:restart",
+        options=(Option("--seconds", "N", "how long to wait for it (default: 30)", kind="count"),),
+        examples=(("holdfast serve restart", "after a change of config.toml"),),
+    ),
+    Command(
+        "serve status",
+        "Say whether the daemon runs; never starts it.",
+        "serving:serve_status",
+        exits=CHECKING,
+        examples=(("holdfast serve status", "exit 1 when it does not run"),),
+    ),
+    Command(
+        "serve logs",
+        "Show the daemon's log.",
+        "serving:logs",
+        options=(
+            Option("-n --lines", "N", "how many lines (default: 50)", kind="count"),
+            Option("-f --follow", "", "go on with what is written, until Ctrl-C"),
+        ),
+        examples=(("holdfast serve logs -f", "watch it"),),
+    ),
+    Command(
+        "init",
+        "Make the home: folders, a commented config.toml and a token. Safe to repeat.",
+        "housekeeping:init",
+        examples=(("holdfast init", "never overwrites anything"),),
+    ),
+    Command(
+        "doctor",
+        "Check that everything that is needed works, and say what to do where not.",
+        "housekeeping:doctor",
+        exits=CHECKING,
+        examples=(("holdfast doctor", "exit 1 when something fails"),),
+    ),
+    Command(
+        "backup",
+        "Copy everything that matters into one file, while the daemon works.",
+        "housekeeping:backup",
+        arguments=(("[TO]", "the file to write (default: in the home's backups folder)"),),
+        takes=(0, 1),
+        examples=(("holdfast backup /mnt/usb/holdfast.bak", "prints where it went"),),
+    ),
+    Command(
+        "restore",
+        "Put a backup in place of what is there. The daemon must not run.",
+        "housekeeping:restore",
+        arguments=(("FROM", "a file that `backup` wrote"),),
+        takes=(1, 1),
+        examples=(("holdfast serve stop && holdfast restore holdfast.bak", "back to that day"),),
+    ),
+    Command(
+        "purge",
+        "Make unreadable for good what one ended task, or a session, said.",
+        "housekeeping:purge",
+        arguments=(("[TASK]", "which task"),),
+        takes=(0, 1),
+        options=(
+            Option("--session", "ID", "everything of one session instead"),
+            Option("--reason", "TEXT", "why, for the record; needed"),
+            Option("--yes", "", "do not ask"),
+        ),
+        examples=(("holdfast purge --session chat-4b2f --reason 'asked to' --yes", "no way back"),),
+    ),
+    Command(
+        "demo",
+        "See it survive: work with side effects, a kill -9 on stage, nothing lost.",
+        "housekeeping:demo",
+        arguments=(("[...]", "options of the demonstration; see `holdfast demo --help`"),),
+        raw=True,
+        examples=(("holdfast demo", "takes a few seconds"),),
+    ),
+    Command(
+        "crashtest",
+        "Kill the daemon at every boundary and print the proof.",
+        "housekeeping:crashtest",
+        arguments=(("[...]", "options of the test; see `holdfast crashtest --help`"),),
+        raw=True,
+        exits=CHECKING,
+        examples=(("holdfast crashtest", "exit 1 when anything was lost or done twice"),),
+    ),
+    Command(
+        "completion",
+        "Print a completion script for a shell.",
+        "help:completion",
+        arguments=(("SHELL", "bash, zsh or fish"),),
+        takes=(1, 1),
+        examples=(('eval "$(holdfast completion bash)"', "in ~/.bashrc"),),
+    ),
+    Command(
+        "version",
+        "Print the version.",
+        "listing:version",
+        examples=(("holdfast version", "the same as --version"),),
+    ),
+    Command(
+        "help",
+        "Explain a command.",
+        "help:show",
+        arguments=(("[COMMAND...]", "which one"),),
+        takes=(0, 2),
+        examples=(("holdfast help task list", "the same as `holdfast task list --help`"),),
+    ),
+)
+
+GROUPS = (("Work", _TASKS), ("The house", _HOUSE))
+COMMANDS = {command.name: command for _, group in GROUPS for command in group}
+DEFAULTS = {"task": "task list", "session": "session list"}

@@ -1,0 +1,232 @@
+"""Looking at one task and acting on it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from .approving import describe
+from .client import quote
+from .following import Progress, follow
+from .listing import cost, spent, state
+from .out import ago, line
+from .reading import count_of, part_of, rows_of, text_of, texts_of
+from .run import give
+from .stop import FAILED, INTERRUPTED, OK, Stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .desk import Desk, Given
+    from .wire import Json
+
+_EVENT_PAGE = 500
+
+
+def show(desk: Desk, given: Given) -> int:
+    row = desk.daemon.get(_target(given))
+    if given.has("json"):
+        desk.screen.json(row)
+    elif given.has("answer"):
+        if row.get("answer") is None:
+            raise Stop(f"{row['id']} has no answer: it is {row['status']}", code=FAILED)
+        desk.screen.answer(str(row["answer"]))
+    else:
+        for name, value in _facts(row, time.time()):
+            desk.screen.tell(f"{name:<11}{value}")
+        if row.get("answer") is not None:
+            desk.screen.tell("")
+            desk.screen.answer(str(row["answer"]))
+    return OK
+
+
+def watch(desk: Desk, given: Given) -> int:
+    """Ctrl-C here ends the watching only: the task belongs to whoever submitted it."""
+    task = str(desk.daemon.get(_target(given))["id"])
+    progress = Progress(desk)
+    try:
+        row = follow(desk, task, progress.hear, after=given.count("after") or 0)
+    except KeyboardInterrupt:
+        desk.screen.note(f"the task goes on: holdfast task watch {task[-8:]}")
+        return INTERRUPTED
+    return give(desk, row, as_json=given.has("json"))
+
+
+def cancel(desk: Desk, given: Given) -> int:
+    row = desk.daemon.post(f"{_target(given)}/cancel", {"reason": given.one("reason")})
+    return _acted(desk, given, row, "canceled")
+
+
+def retry(desk: Desk, given: Given) -> int:
+    row = desk.daemon.post(f"{_target(given)}/retry")
+    if given.has("json"):
+        desk.screen.json(row)
+    else:
+        desk.screen.tell(str(row["id"]))
+    return OK
+
+
+def approve(desk: Desk, given: Given) -> int:
+    row, question = _question(desk, given)
+    body = {"digest": question["digest"], "whole_task": given.has("whole-task")}
+    target = f"/v1/tasks/{row['id']}/calls/{quote(question['call'])}/approve"
+    return _acted(desk, given, desk.daemon.post(target, body), "approved", question)
+
+
+def deny(desk: Desk, given: Given) -> int:
+    row, question = _question(desk, given)
+    target = f"/v1/tasks/{row['id']}/calls/{quote(question['call'])}/refuse"
+    told = desk.daemon.post(target, {"reason": given.one("reason")})
+    return _acted(desk, given, told, "refused", question)
+
+
+def say(desk: Desk, given: Given) -> int:
+    text = " ".join(given.words[1:])
+    return _acted(desk, given, desk.daemon.post(f"{_target(given)}/say", {"text": text}), "told")
+
+
+def approvals(desk: Desk, given: Given) -> int:
+    found = desk.daemon.get("/v1/approvals")
+    if given.has("json"):
+        desk.screen.json(found)
+        return OK
+    asked: list[Json] = rows_of(found, "approvals")
+    if not asked:
+        desk.screen.note("nothing waits for an answer")
+    for question in asked:
+        task = str(question["task"])
+        left = count_of(question, "until") / 1000 - time.time()
+        until = f", {_left(left)} left" if left > 0 else ""
+        title = line(text_of(question, "title"))
+        desk.screen.tell(f"{task[-8:]}  {title} (call {question['call']}{until})")
+        for text in describe(question, _call(desk, task, str(question["call"]))):
+            desk.screen.tell(f"  {text}")
+    if asked:
+        desk.screen.note("answer with: holdfast task approve TASK, or task deny TASK")
+    return OK
+
+
+def bundle(desk: Desk, given: Given) -> int:
+    row = desk.daemon.get(_target(given))
+    to = given.word(1) or f"{row['id']}.zip"
+    reply = desk.daemon.open("GET", f"/v1/tasks/{row['id']}/bundle")
+    try:
+        if to == "-":
+            for piece in reply.pieces():
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            return OK
+        path = Path(to).expanduser()
+        if path.is_dir():
+            path /= f"{row['id']}.zip"
+        with path.open("xb") as file:
+            for piece in reply.pieces():
+                file.write(piece)
+    except FileExistsError as error:
+        raise Stop(f"{to} exists already", hint="name another file") from error
+    finally:
+        reply.close()
+    desk.screen.json({"file": str(path)}) if given.has("json") else desk.screen.tell(str(path))
+    return OK
+
+
+def replay(desk: Desk, given: Given) -> int:
+    found = desk.daemon.get(f"{_target(given)}/replay")
+    same = bool(found.get("same"))
+    if given.has("json"):
+        desk.screen.json(found)
+    elif same:
+        desk.screen.tell(f"the same: {found.get('events')} events decided anew, no difference")
+    else:
+        for difference in rows_of(found, "differences"):
+            parts = (line(f"{name} {value}") for name, value in difference.items())
+            desk.screen.tell("; ".join(parts))
+    return OK if same else FAILED
+
+
+def verify(desk: Desk, given: Given) -> int:
+    found = desk.daemon.get(f"{_target(given)}/verify")
+    good = bool(found.get("ok"))
+    if given.has("json"):
+        desk.screen.json(found)
+    elif good:
+        desk.screen.tell(f"whole: {found.get('events')} events, chain and summary agree")
+    else:
+        for problem in texts_of(found, "problems") or ["the daemon does not say what is wrong"]:
+            desk.screen.tell(line(str(problem)))
+    return OK if good else FAILED
+
+
+def _target(given: Given) -> str:
+    return f"/v1/tasks/{quote(given.word())}"
+
+
+def _acted(desk: Desk, given: Given, row: Json, what: str, question: Json | None = None) -> int:
+    if given.has("json"):
+        desk.screen.json(row)
+        return OK
+    about = f"{question['tool']} {question.get('target') or ''}" if question else ""
+    desk.screen.tell(line(f"{what} {str(row['id'])[-8:]} {about}"))
+    return OK
+
+
+def _question(desk: Desk, given: Given) -> tuple[Json, Json]:
+    """The task and the question that is meant: the only one, or the one that is named."""
+    row = desk.daemon.get(_target(given))
+    asked: list[Json] = rows_of(row, "questions")
+    wanted = given.word(1)
+    found = [q for q in asked if not wanted or str(q["call"]).startswith(wanted)]
+    if not found:
+        what = f"a call {wanted}" if wanted else "anything"
+        raise Stop(f"{row['id']} does not ask about {what}", hint="holdfast approvals")
+    if len(found) > 1:
+        known = ", ".join(str(q["call"]) for q in found)
+        raise Stop(f"{row['id']} asks more than one thing: {known}", hint="name the call too")
+    return row, found[0]
+
+
+def _call(desk: Desk, task: str, call: str) -> Json:
+    """A proposed call with its arguments, from the task's own events."""
+    after = 0
+    while True:
+        page = desk.daemon.get(f"/v1/tasks/{task}/events?after={after}")
+        events: list[Json] = rows_of(page, "events")
+        for event in events:
+            for judged in rows_of(part_of(event, "data"), "judged"):
+                if judged["call"]["id"] == call:
+                    return judged["call"]
+        if len(events) < _EVENT_PAGE:
+            return {}
+        after = int(events[-1]["seq"])
+
+
+def _left(seconds: float) -> str:
+    return f"{seconds / 3600:.0f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
+
+
+def _facts(row: Json, now: float) -> list[tuple[str, str]]:
+    fault = part_of(row, "fault")
+    changed = sorted({line(str(change["path"])) for change in rows_of(row, "changes")})
+    facts = [
+        ("task", str(row["id"])),
+        ("status", state(row)),
+        ("wanted", line(text_of(row, "title"))),
+        ("by", line(text_of(row, "by"))),
+        ("session", line(text_of(row, "session"))),
+        ("workspace", line(text_of(row, "workspace"))),
+        ("submitted", ago(count_of(row, "submitted_at"), now)),
+        ("updated", ago(count_of(row, "updated_at"), now)),
+        ("attempt", text_of(row, "attempt")),
+        ("used", f"{spent(row, 'steps')} steps, {spent(row, 'tokens'):,} tokens, {cost(row)}"),
+        ("parent", text_of(row, "parent")),
+        ("children", ", ".join(str(one) for one in texts_of(row, "children"))),
+        (
+            "changed",
+            ", ".join(changed),
+        ),
+        ("fault", line(f"{fault.get('code', '')} {fault.get('message', '')}")),
+    ]
+    facts += [
+        ("asks", line(f"{q['call']}: {q.get('question')}")) for q in rows_of(row, "questions")
+    ]
+    return [(name, value) for name, value in facts if value]
