@@ -21,10 +21,14 @@ class BoxLimits(Struct, frozen=True, kw_only=True):
 
 
 class BoxSpec(Struct, frozen=True, kw_only=True):
-    """What a box shows: `workspace` read-write at the same path, `read_only` paths besides."""
+    """What a box shows: `workspace` read-write at the same path, `read_only` paths besides.
+
+    Folders of the workspace in `hidden` are empty inside, and nothing can be put into them.
+    """
 
     workspace: Path
     read_only: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
     environment: Mapping[str, str] = {}
 
 

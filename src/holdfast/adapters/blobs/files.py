@@ -23,6 +23,7 @@ class FileBlobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writing: set[Path] = set()
 
     async def put(self, data: bytes) -> str:
         return await to_thread.run_sync(self._put, data)
@@ -40,7 +41,7 @@ class FileBlobs:
             if path.exists() and path.stat().st_size == len(data):
                 return name
             self._make(path.parent)
-            _write(path, data)
+            self._write(path, data)
         except OSError as error:
             raise Unavailable(f"a file could not be kept in {self._folder}: {error}") from error
         return name
@@ -61,7 +62,8 @@ class FileBlobs:
     def _keep_only(self, names: frozenset[str]) -> int:
         unwanted = [path for path in self._all() if path.parent.name + path.name not in names]
         for path in unwanted:
-            path.unlink(missing_ok=True)
+            if path not in self._writing:
+                path.unlink(missing_ok=True)
         return sum(_NAME.fullmatch(path.parent.name + path.name) is not None for path in unwanted)
 
     def _all(self) -> Iterator[Path]:
@@ -75,24 +77,24 @@ class FileBlobs:
             shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync(self._folder)
 
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(_TEMPORARY + secrets.token_hex(8))
+        self._writing.add(temporary)
+        try:
+            with temporary.open("xb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            self._writing.discard(temporary)
+        _sync(path.parent)
+
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name[2:]
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(_TEMPORARY + secrets.token_hex(8))
-    try:
-        with os.fdopen(
-            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-        ) as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

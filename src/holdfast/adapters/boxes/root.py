@@ -7,7 +7,7 @@ user's is there to be found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -50,15 +50,13 @@ class Inside(Struct, frozen=True, kw_only=True):
 def inside(spec: BoxSpec, cwd: str) -> Inside:
     """The options for `spec`. Raises `Invalid` when it asks for something that cannot be shown."""
     workspace = _workspace(spec.workspace)
-    shown = [_shown(path) for path in spec.read_only]
-    beneath = [path for path in shown if Path(path).is_relative_to(workspace)]
-    around = [path for path in shown if path not in beneath]
+    shown = [_shown(path, workspace) for path in spec.read_only]
     options = [
         *_walls(),
         *_system(),
-        *(word for path in around for word in ("--ro-bind", path, path)),
+        *(word for path in shown for word in ("--ro-bind", path, path)),
         *("--bind", str(workspace), str(workspace)),
-        *(word for path in beneath for word in ("--ro-bind", path, path)),
+        *_masks(spec.hidden, workspace),
         *_alias(spec.workspace, workspace),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
         *_environment(spec.environment),
@@ -122,10 +120,24 @@ def _workspace(given: Path) -> Path:
     return real
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path, workspace: Path) -> str:
+    """A command could swap a folder inside its workspace for a link, and the next box would show
+    what the link names. So what is inside cannot be made read-only."""
     if not path.is_absolute() or not path.exists():
         raise Invalid(f"the read-only path {path} does not exist or is not absolute")
+    if path.resolve().is_relative_to(workspace) or path.is_relative_to(workspace):
+        raise Invalid(f"the read-only path {path} is inside the workspace {workspace}")
     return str(path)
+
+
+def _masks(hidden: Sequence[Path], workspace: Path) -> list[str]:
+    """An empty folder over each hidden one. A link is no folder: what it names is not shown."""
+    options: list[str] = []
+    for path in hidden:
+        real = path.resolve()
+        if real != workspace and real.is_relative_to(workspace) and real.is_dir():
+            options += ["--size", "4096", "--tmpfs", str(real), "--remount-ro", str(real)]
+    return options
 
 
 def _alias(given: Path, real: Path) -> tuple[str, ...]:

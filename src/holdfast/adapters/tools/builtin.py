@@ -1,0 +1,34 @@
+"""The tools that come with Holdfast, registered as a stranger's would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.ports.blobs import Blobs
+from holdfast.ports.box import Box
+from holdfast.ports.clock import Clock
+from holdfast.ports.tools import Tool
+
+from .execute import BoxOptions, exec_tool
+from .look import read_tool
+from .output import Fitted, Spool
+from .people import people_tools
+from .registry import Registry
+from .relocate import relocating_tools
+from .rewrite import rewriting_tools
+from .search import search_tools
+
+
+def builtin_tools(
+    *, box: Box, blobs: Blobs, clock: Clock, spool: Path, options: BoxOptions | None = None
+) -> Registry:
+    """Every built-in tool; results that are too long are cut and kept whole below `spool`."""
+    tools: list[Tool] = [
+        read_tool((spool,)),
+        *rewriting_tools(blobs),
+        *relocating_tools(blobs),
+        *search_tools((spool,)),
+        exec_tool(box, options or BoxOptions()),
+        *people_tools(clock),
+    ]
+    return Registry(Fitted(tool, Spool(spool)) for tool in tools)
