@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -56,6 +56,11 @@ class Connection(apsw.Connection):
         finally:
             if self.in_transaction:
                 self.run("ROLLBACK")
+
+    def close(self, force: bool = False) -> None:
+        """What the disk refuses now stays in the log, and is there at the next opening."""
+        with suppress(apsw.Error):
+            super().close(force)
 
     def stop(self) -> None:
         """End what it is doing and refuse anything more. May be called from another thread."""
