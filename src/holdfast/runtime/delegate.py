@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -15,11 +15,11 @@ from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Change, EffectClass, Failed, Outcome
 from holdfast.core.task import ENDED, Child, Parent, Request, Task, Wait
 from holdfast.engine.record import Recorder
-from holdfast.engine.supervise import Supervisor
 from holdfast.ports.journal import Journal, Query
 from holdfast.ports.model import ToolSpec
 from holdfast.ports.tools import Job, Traits
 
+Submit = Callable[[TaskId, Request], Awaitable[Task]]
 MAX_CHILDREN = 4
 MAX_DEPTH = 3
 _SCHEMA: dict[str, Any] = {
@@ -36,8 +36,8 @@ class Delegate:
     A child may use a quarter of what its parent has left, and what it uses counts for the parent.
     """
 
-    def __init__(self, recorder: Recorder, supervisor: Supervisor, journal: Journal) -> None:
-        self._recorder, self._supervisor, self._journal = recorder, supervisor, journal
+    def __init__(self, recorder: Recorder, journal: Journal, submit: Submit) -> None:
+        self._recorder, self._journal, self._submit = recorder, journal, submit
         self._one_at_a_time = anyio.Lock()
 
     @property
@@ -70,7 +70,7 @@ class Delegate:
             if problem := await self._too_many(parent, child):
                 return Failed(text=problem, code="too_many_helpers")
             try:
-                await self._supervisor.submit(child, _request(parent, job, str(arguments["task"])))
+                await self._submit(child, _request(parent, job, str(arguments["task"])))
             except Refused:
                 pass  # it is there already: this is the same call, run again after a crash
             except HoldfastError as error:

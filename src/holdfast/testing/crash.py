@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ from holdfast.core.budget import Limits as TaskLimits
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.error import Refused as NotNow
+from holdfast.core.error import Unavailable
 from holdfast.core.event import CallSettled, CallStarted, Event, Replied
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
@@ -243,7 +244,7 @@ class Proof(Struct, frozen=True, kw_only=True):
     @property
     def holds(self) -> bool:
         whole = not (self.lost or self.repeated or self.answers or self.damage)
-        return whole and self.extra_asks <= self.crashes * 16
+        return whole and self.extra_asks <= (self.lives - 1) * 16
 
 
 OpenJournal = Callable[[], AbstractAsyncContextManager[Journal]]
@@ -290,9 +291,12 @@ async def _engine(
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     intake = Intake(lanes=8, drain=0.0)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)
-    tools.add(Delegate(recorder, supervisor, journal))
+    tools.add(Delegate(recorder, journal, supervisor.submit))
     async with anyio.create_task_group() as group:
-        await group.start(supervisor.run)
+        try:
+            await group.start(supervisor.run)
+        except Unavailable as failure:
+            raise Crash from failure  # it says so and ends; whoever watches it starts it again
         yield recorder, supervisor, journal
         group.cancel_scope.cancel()
 
@@ -300,15 +304,14 @@ async def _engine(
 async def _submit_once(
     supervisor: Supervisor, journal: Journal, name: str, ids: dict[str, TaskId]
 ) -> None:
-    """As a client does after a lost connection: the same key again."""
-    if found := await journal.query(Query(key=name, limit=1)):
-        ids[name] = found[0].id
-        return
-    task_id = TaskId(SystemClock().new_id("task"))
+    """As a client does after a lost connection or an error: the same key again."""
     agent = Agent(limits=TaskLimits(steps=200, attempts=50))
     request = Request(prompt=name, workspace="/tmp", key=name, agent=agent)  # noqa: S108 - never opened
-    await supervisor.submit(task_id, request)
-    ids[name] = task_id
+    while not (found := await journal.query(Query(key=name, limit=1))):
+        with suppress(Unavailable):
+            await supervisor.submit(TaskId(SystemClock().new_id("task")), request)
+        await anyio.lowlevel.checkpoint()
+    ids[name] = found[0].id
 
 
 async def _approve_all(recorder: Recorder, journal: Journal, ids: dict[str, TaskId]) -> bool:
@@ -318,7 +321,7 @@ async def _approve_all(recorder: Recorder, journal: Journal, ids: dict[str, Task
             command = tasks.Approve(call_id=question.call, digest=question.digest, by="person")
             try:
                 await recorder.tell(row.id, command)
-            except NotNow:
+            except (NotNow, Unavailable):
                 continue
     counts = await journal.count()
     return any(counts.get(status, 0) for status in set(Status) - ENDED)
@@ -336,9 +339,9 @@ async def _proved(
     answers: list[str] = []
     for name in story.names:
         row = await journal.summary(ids[name])
-        if row is None or not _came_to_its_end(row):
+        if row is None or not came_to_its_end(row):
             lost.append(f"{name}: {row.status if row else 'gone'}")
-        answers += await _wrong_answers(journal, ids[name])
+        answers += await wrong_answers(journal, ids[name])
     health = await journal.verify()
     return Proof(
         lives=lives,
@@ -352,13 +355,13 @@ async def _proved(
     )
 
 
-def _came_to_its_end(row: Summary) -> bool:
+def came_to_its_end(row: Summary) -> bool:
     """Done; or stopped by its own failing calls, which a story may well contain."""
     stuck = row.fault is not None and row.fault.code == "needs_guidance"
     return row.status is Status.SUCCEEDED or (row.status is Status.FAILED and stuck)
 
 
-async def _wrong_answers(journal: Journal, task_id: TaskId) -> list[str]:
+async def wrong_answers(journal: Journal, task_id: TaskId) -> list[str]:
     """Calls without exactly one answer, and unsafe calls that were started twice."""
     proposed: set[CallId] = set()
     settled: Counter[CallId] = Counter()

@@ -53,8 +53,7 @@ class ObedientModel:
     """Says what `turn` says; counts how many ask at once. `hold` keeps every answer back."""
 
     def __init__(self, turn: Turn | Sequence[Answer], name: str = "fake/model") -> None:
-        script = None if callable(turn) else list(turn)
-        self._turn = turn if callable(turn) else lambda _prompt: (script or ["done"]).pop(0)
+        self._turn: Turn = turn if callable(turn) else _in_order(list(turn))
         self._name = name
         self.prompts: list[Prompt] = []
         self.tools_shown: list[tuple[str, ...]] = []
@@ -99,6 +98,13 @@ class ObedientModel:
         reply = Reply(text=answer) if isinstance(answer, str) else answer
         hear(Delta(text=reply.text))
         return replace(reply, model=self._name)
+
+
+def _in_order(script: list[Answer]) -> Turn:
+    def turn(_prompt: Prompt) -> Answer:
+        return script.pop(0)
+
+    return turn
 
 
 @dataclass(kw_only=True)
@@ -232,7 +238,7 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
     supervisor = Supervisor(
         journal, recorder, performer, keeper, clock, intake or Intake(drain=1.0)
     )
-    box.add(Delegate(recorder, supervisor, journal))
+    box.add(Delegate(recorder, journal, supervisor.submit))
     async with anyio.create_task_group() as group:
         await group.start(supervisor.run)
         yield TestEngine(

@@ -1,0 +1,374 @@
+"""Builds every part from the configuration and runs the daemon: the one file that knows all."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from holdfast.adapters.blobs.files import FileBlobs
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
+from holdfast.adapters.channels.outbox import Outbox
+from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.discover import Found
+from holdfast.adapters.models.settings import ModelsConfig, Provider, Timeouts
+from holdfast.adapters.stores import upkeep as store_upkeep
+from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.telemetry.logs import start_logging
+from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.output import sweep
+from holdfast.adapters.tools.registry import Registry
+from holdfast.config import Config, home_folder, load, to_agent, to_box_limits, to_rules
+from holdfast.core.error import Broken, HoldfastError, Refused, Unavailable
+from holdfast.doors.cli.version import VERSION
+from holdfast.doors.http.app import create_app
+from holdfast.doors.http.route import Facts
+from holdfast.doors.http.serve import serve
+from holdfast.engine.clock import SystemClock
+from holdfast.engine.finish import Finisher
+from holdfast.engine.live import Live
+from holdfast.engine.perform import Limits, Performer
+from holdfast.engine.record import Recorder
+from holdfast.engine.supervise import Intake, Supervisor
+from holdfast.engine.timekeep import Timekeeper
+from holdfast.runtime import doctor, upkeep
+from holdfast.runtime.delegate import Delegate
+from holdfast.runtime.house import House
+
+_log = logging.getLogger("holdfast")
+DATABASE = "holdfast.db"
+SOCKET = Path("run") / "holdfast.sock"
+_HOUR = 3600.0
+
+
+def prepare(home: Path) -> str:
+    """Make the home complete, private and ours; returns the token for HTTP, made if missing."""
+    try:
+        for folder in (home, *(home / name for name in _FOLDERS)):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+        return _token(home / "token")
+    except OSError as error:
+        hint = "choose another with HOLDFAST_HOME, or mend its permissions"
+        code = "home_unusable"
+        raise Unavailable(
+            f"{home} cannot be used: {error.strerror}", code=code, hint=hint
+        ) from error
+
+
+_FOLDERS = ("run", "logs", "blobs", "outputs", "outbox", "backups", "workspace")
+
+
+def _token(path: Path) -> str:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        if token := path.read_text(encoding="ascii", errors="replace").strip():
+            return token
+        raise Broken(
+            f"{path} is empty", code="token_empty", hint="delete it to get a new one"
+        ) from None
+    token = secrets.token_urlsafe(32)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(token + "\n")
+    return token
+
+
+@contextmanager
+def only_one(home: Path) -> Generator[None]:
+    """Hold the home's lock. Raises `Refused` when another daemon has it."""
+    with (home / "run" / "daemon.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip() or "unknown"
+            message = f"a daemon is already running on {home} (process {who})"
+            raise Refused(message, code="already_running", hint="holdfast serve stop") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@asynccontextmanager
+async def open_house(config: Config, models: Catalog) -> AsyncGenerator[House, None]:
+    """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
+    home, clock, live = config.home, SystemClock(), Live()
+    rules = to_rules(config)
+    async with open_sqlite(home / DATABASE, now=clock.now()) as journal:
+        recorder = Recorder(journal, clock, live, lambda: rules)
+        box, blobs = BubblewrapBox(limits=to_box_limits(config)), FileBlobs(home / "blobs")
+        # The delegate tool is bound late: it submits to the supervisor that runs it.
+        delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
+        options = BoxOptions(
+            read_only=tuple(Path(path) for path in config.box.read_only),
+            environment=config.box.environment,
+        )
+        ours = builtin_tools(
+            box=box, blobs=blobs, clock=clock, spool=home / "outputs", options=options
+        )
+        tools = Registry([*ours.all(), delegate])
+        limits = Limits(
+            per_provider=config.engine.provider_calls, tool_seconds=config.engine.tool_seconds
+        )
+        performer = Performer(recorder, live, models, tools, limits)
+        channels = {"outbox": Outbox(home / "outbox")}
+        timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+        intake = Intake(
+            lanes=config.engine.lanes,
+            depth=config.engine.queue_depth,
+            drain=config.engine.drain_seconds,
+        )
+        supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)
+        try:
+            yield House(
+                home=home,
+                journal=journal,
+                recorder=recorder,
+                supervisor=supervisor,
+                live=live,
+                models=models,
+                tools=tools,
+                box=box,
+                blobs=blobs,
+                clock=clock,
+                agent=to_agent(config),
+                rules=rules,
+                channels=tuple(channels),
+                started_at=clock.now(),
+                version=VERSION,
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await models.close()
+
+
+async def run_daemon(config: Config, environment: Mapping[str, str], token: str) -> None:
+    """Recover, listen, work until told to stop, drain, close."""
+    catalog = Catalog(models_config(config, environment))
+    async with open_house(config, catalog) as house, anyio.create_task_group() as group:
+        done = anyio.Event()
+        group.start_soon(_until_signal, done)
+        await group.start(house.supervisor.run)
+        if config.models.detect_local and not catalog.describe().found:
+            await catalog.detect()
+        app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
+        group.start_soon(partial(_tidy, house, config))
+        async with anyio.create_task_group() as listening:
+            port = config.server.port if config.server.http else None
+            where = {"unix": config.home / SOCKET, "host": config.server.host, "port": port}
+            addresses = await listening.start(partial(serve, app, **where))
+            _log.info("ready on %s", ", ".join(addresses))
+            await done.wait()
+            _log.info("stopping")
+            await house.supervisor.stop()
+            listening.cancel_scope.cancel()
+        group.cancel_scope.cancel()
+
+
+def _port(config: Config) -> int | None:
+    """The configured port; the default one only if nobody has it, so that two homes can run."""
+    if not config.server.http:
+        return None
+    if "server.port" in config.sources:
+        return config.server.port
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.server.host, config.server.port))
+        except OSError:
+            _log.warning("port %s is taken: listening on a free one", config.server.port)
+            return 0
+    return config.server.port
+
+
+def _facts(config: Config, catalog: Catalog) -> Facts:
+    return Facts(
+        lanes=config.engine.lanes,
+        config=config.fingerprint(),
+        model=lambda: catalog.describe().line,
+        models=lambda: [name for one in catalog.describe().found for name in _named(one)],
+        database=config.home / DATABASE,
+    )
+
+
+def _named(found: Found) -> list[str]:
+    return [f"{found.name}/{model}" for model in found.models]
+
+
+def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfig:
+    """What the catalogue is told; keys are looked up in `environment` here and nowhere else."""
+    waits = config.models
+    providers = {
+        name: Provider(
+            kind="openai-compatible" if one.kind == "openai" and one.base_url else one.kind,
+            base_url=one.base_url,
+            api_key=one.api_key.get_secret_value() or environment.get(one.api_key_env, ""),
+            models=one.models,
+        )
+        for name, one in waits.providers.items()
+    }
+    return ModelsConfig(
+        env=environment,
+        providers=providers,
+        default=waits.default,
+        probe=waits.detect_local,
+        timeouts=Timeouts(
+            connect=waits.connect_seconds,
+            first=waits.first_token_seconds,
+            idle=waits.idle_seconds,
+            total=waits.total_seconds,
+        ),
+    )
+
+
+async def _until_signal(done: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for received in signals:
+            _log.info("received %s", received.name)
+            done.set()
+
+
+async def _tidy(house: House, config: Config) -> None:
+    """Once an hour, only if something is to be thrown away: old outputs, old tasks."""
+    days, tasks = config.storage.keep_outputs_days, config.storage.keep_days
+    while days or tasks:
+        try:
+            if days:
+                folder = house.home / "outputs"
+                await anyio.to_thread.run_sync(sweep, folder, days * upkeep.DAY)
+            if tasks:
+                await upkeep.forget(house, tasks)
+        except (OSError, Unavailable) as failure:
+            _log.warning("not tidied: %s", failure)
+        await anyio.sleep(_HOUR)
+
+
+def serve_command(config: Config, environment: Mapping[str, str], *, foreground: bool) -> int:
+    """Run the daemon until it is stopped."""
+    token = prepare(config.home)
+    start_logging(
+        config.home / "logs",
+        level=config.log.level,
+        as_json=config.log.as_json,
+        also_stderr=foreground,
+    )
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    with only_one(config.home):
+        options = {"use_uvloop": True}
+        anyio.run(run_daemon, config, environment, token, backend_options=options)
+    return 0
+
+
+async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor.Finding]:
+    """What `holdfast doctor` says."""
+    box = BubblewrapBox(limits=to_box_limits(config))
+    catalog = Catalog(models_config(config, environment))
+    try:
+        line = (await catalog.detect()).line
+    finally:
+        await catalog.close()
+    try:
+        with only_one(config.home):
+            now = SystemClock().now()
+            async with open_sqlite(config.home / DATABASE, now=now) as journal:
+                return await doctor.examine(config.home, journal, box, line, config.warnings)
+    except Refused:
+        return await doctor.examine(config.home, None, box, line, config.warnings)
+    except (Broken, Unavailable) as error:
+        bad = doctor.Finding(name="history", level="fail", detail=str(error), hint=error.hint)
+        rest = await doctor.examine(config.home, None, box, line, config.warnings)
+        return [bad, *(finding for finding in rest if finding.name != "history")]
+
+
+def doctor_command(config: Config, environment: Mapping[str, str]) -> int:
+    """Print the findings as JSON; 1 if any is a failure."""
+    prepare(config.home)
+    findings = anyio.run(examine, config, environment)
+    settings = [row._asdict() for row in config.describe()]
+    told = {
+        "findings": [
+            {"name": f.name, "level": f.level, "detail": f.detail, "hint": f.hint} for f in findings
+        ],
+        "settings": settings,
+    }
+    sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    return int(any(finding.level == "fail" for finding in findings))
+
+
+def restore_command(home: Path, source: Path) -> int:
+    """Put a backup in the place of the journal; the replaced one is kept beside it."""
+    prepare(home)
+    with only_one(home):
+        kept = store_upkeep.restore(source.absolute(), home / DATABASE)
+    told = {"restored": str(source), "replaced": str(kept) if kept else None}
+    sys.stdout.write(json.dumps(told) + "\n")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """What the command line starts: the daemon, and what must not run inside it."""
+    parser = argparse.ArgumentParser(prog="holdfast.assembly")
+    parser.add_argument("--home", type=Path)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serving = commands.add_parser("serve")
+    serving.add_argument("--foreground", action="store_true")
+    commands.add_parser("doctor")
+    restoring = commands.add_parser("restore")
+    restoring.add_argument("source", type=Path)
+    given = parser.parse_args(arguments)
+    failures: list[HoldfastError] = []
+    status = 0
+    try:
+        status = _run(given)
+    except* HoldfastError as group:
+        failures += _flat(group)
+    return _told(failures[0]) if failures else status
+
+
+def _run(given: argparse.Namespace) -> int:
+    environment = dict(os.environ)  # noqa: TID251 - `--home` is laid over it
+    if given.home:
+        environment["HOLDFAST_HOME"] = str(given.home)
+    if given.command == "restore":
+        return restore_command(home_folder(environment), given.source)
+    config = load(environment=environment)
+    if given.command == "doctor":
+        return doctor_command(config, environment)
+    return serve_command(config, environment, foreground=given.foreground)
+
+
+def _flat(group: BaseExceptionGroup[HoldfastError]) -> list[HoldfastError]:
+    found: list[HoldfastError] = []
+    for error in group.exceptions:
+        found += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _told(error: HoldfastError) -> int:
+    """Say what is wrong once on stderr and once, with its code, in the log."""
+    _log.error("%s", error, extra={"code": error.code})
+    sys.stderr.write(f"error: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
