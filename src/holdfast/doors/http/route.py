@@ -113,7 +113,7 @@ class Endpoint:
         request, entry = Request(scope, receive, send), self._entry
         query = _query(request, entry.query)
         body = _parsed(entry.body, await _body(request)) if entry.method == "POST" else Nothing()
-        ask = Ask[Any, Any](door=self._door, request=request, query=query, body=body)
+        ask: Ask[Any, Any] = Ask(door=self._door, request=request, query=query, body=body)
         said = await entry.run(ask)
         is_data = isinstance(said, msgspec.Struct | Mapping)
         answer = json_answer(said, entry.status) if is_data else said

@@ -1,0 +1,197 @@
+"""A whole house of fakes with its engine running, and the door in front of it."""
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+from msgspec import Struct
+from starlette.types import Receive, Scope, Send
+
+from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.models.scripted import OneModel, ScriptedModel
+from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.core.agent import Agent
+from holdfast.core.budget import Reservation
+from holdfast.core.context import Prompt
+from holdfast.core.ids import CallId
+from holdfast.core.message import Change, EffectClass, Outcome, Reply, Returned, ToolCall
+from holdfast.core.policy import PRESETS, Rules
+from holdfast.doors.http.app import create_app
+from holdfast.doors.http.auth import PEER
+from holdfast.doors.http.route import Facts
+from holdfast.engine.clock import SystemClock
+from holdfast.engine.finish import Finisher
+from holdfast.engine.live import Live
+from holdfast.engine.perform import Limits, Performer
+from holdfast.engine.record import Recorder
+from holdfast.engine.supervise import Intake, Supervisor
+from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
+from holdfast.ports.tools import Job, Tool, Traits
+from holdfast.runtime.house import House
+
+TOKEN = "a-token-for-tests"
+RULES = Rules(layers=((), PRESETS["ask"]), version="policy-test")
+FACTS = Facts(lanes=16, config="cfg-test", model=lambda: "scripted/script")
+Turn = Callable[[Prompt, Callable[[Delta], None]], Awaitable[Reply]]
+
+
+class TurnModel:
+    """A model whose turns a test writes as a function."""
+
+    name = "scripted/script"
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
+        return Reservation()
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply:
+        return await self._turn(prompt, hear)
+
+
+class Pay:
+    """A tool that may not be repeated, and therefore asks."""
+
+    spec = ToolSpec(name="pay", description="pay", schema={"type": "object"})
+    traits = Traits(effect=EffectClass.WRITES, target="to")
+
+    def problem(self, arguments: Mapping[str, Any]) -> str:
+        return ""
+
+    async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
+        return ()
+
+    async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome:
+        return Returned(text=f"paid {arguments['to']}")
+
+    async def check(
+        self, arguments: Mapping[str, Any], before: Sequence[Change], job: Job
+    ) -> Outcome | None:
+        return None
+
+
+class OnePay:
+    """The only tool there is."""
+
+    def get(self, name: str) -> Tool | None:
+        return Pay() if name == "pay" else None
+
+    def all(self) -> Sequence[Tool]:
+        return (Pay(),)
+
+
+PAYS = Reply(calls=(ToolCall(id=CallId("x"), tool="pay", arguments={"to": "Ann"}),))
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """How the house of one test is built."""
+
+    intake: Intake = Intake(drain=0.0)
+    agent: Agent = Agent()
+    facts: Facts = FACTS
+    keep_alive: float = 15.0
+
+
+@dataclass(kw_only=True)
+class Street:
+    """What a test sees: the house, its app, and clients at both doors."""
+
+    house: House
+    app: Any
+    tcp: httpx2.AsyncClient
+    local: httpx2.AsyncClient
+    stops: list[str] = field(default_factory=list[str])
+
+    async def submit(self, prompt: str = "do it", **more: Any) -> dict[str, Any]:
+        answer = await self.tcp.post("/v1/tasks", json={"prompt": prompt, **more})
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    async def until(self, task: str, *statuses: str) -> dict[str, Any]:
+        """The summary once the task has one of these statuses."""
+        with anyio.fail_after(5):
+            while (row := (await self.tcp.get(f"/v1/tasks/{task}")).json())[
+                "status"
+            ] not in statuses:
+                await anyio.sleep(0.001)
+        return row
+
+    async def done(self, prompt: str = "do it", **more: Any) -> dict[str, Any]:
+        row = await self.submit(prompt, **more)
+        return await self.until(row["id"], "SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
+
+
+def build(home: Path, model: Model, journal: MemoryJournal, plan: Plan) -> House:
+    clock, live, tools = SystemClock(), Live(), OnePay()
+    recorder = Recorder(journal, clock, live, lambda: RULES)
+    models = OneModel(model)
+    performer = Performer(recorder, live, models, tools, Limits())
+    keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
+    supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
+    box: Any = None
+    (home / "workspace").mkdir(exist_ok=True)
+    return House(
+        home=home,
+        journal=journal,
+        recorder=recorder,
+        supervisor=supervisor,
+        live=live,
+        models=models,
+        tools=tools,
+        box=box,
+        blobs=MemoryBlobs(),
+        clock=clock,
+        agent=plan.agent,
+        rules=RULES,
+        channels=(),
+        started_at=clock.now(),
+        version="0.0-test",
+    )
+
+
+@asynccontextmanager
+async def street(
+    home: Path,
+    says: Sequence[Reply | ModelFailure] | Turn = (),
+    journal: MemoryJournal | None = None,
+    plan: Plan | None = None,
+) -> AsyncGenerator[Street]:
+    """The house at work; `says` is what the model says, or a function that is its turn."""
+    plan = plan or Plan()
+    model = TurnModel(says) if callable(says) else ScriptedModel(says)
+    house = build(home, model, journal or MemoryJournal(), plan)
+    stops: list[str] = []
+    app = create_app(
+        house,
+        token=TOKEN,
+        stop=lambda: stops.append("stop"),
+        facts=plan.facts,
+        keep_alive=plan.keep_alive,
+    )
+
+    async def as_peer(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "state": {PEER: os.getuid()}}, receive, send)
+
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    async with anyio.create_task_group() as group:
+        await group.start(house.supervisor.run)
+        async with (
+            client(app, headers=bearer) as tcp,
+            client(as_peer) as local,
+        ):
+            yield Street(house=house, app=app, tcp=tcp, local=local, stops=stops)
+        group.cancel_scope.cancel()
+
+
+def client(app: Any, **more: Any) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app)
+    return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:7799", **more)

@@ -1,0 +1,97 @@
+"""The document and the routes are one table; regenerate the golden with HOLDFAST_GOLDEN=write."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.routing import Route
+
+from holdfast.core.message import Reply
+from holdfast.doors.http.openapi import document, statuses
+from holdfast.doors.http.table import ROUTES
+from tests.doors.house import client, street
+
+pytestmark = pytest.mark.anyio
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "openapi.json"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def test_the_document_is_the_one_that_was_reviewed():
+    made = document(ROUTES, "golden")
+    if os.environ.get("HOLDFAST_GOLDEN") == "write":
+        GOLDEN.write_bytes(made)
+    assert made == GOLDEN.read_bytes(), "review the difference, then HOLDFAST_GOLDEN=write"
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used():
+    whole = json.loads(document(ROUTES, "x"))
+    names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(whole)))
+    assert names == whole["components"]["schemas"].keys()
+
+
+async def test_every_route_of_the_app_is_in_the_document(tmp_path: Path):
+    async with street(tmp_path) as at:
+        served = {
+            (re.sub(r":\w+}", "}", route.path), method.lower())
+            for route in at.app.routes
+            if isinstance(route, Route)
+            for method in (route.methods or set()) - {"HEAD"}
+        }
+        paths = (await client(at.app).get("/openapi.json")).json()["paths"]
+        assert served == {(path, method) for path, methods in paths.items() for method in methods}
+        assert len(served) == len(ROUTES)
+
+
+def test_every_operation_has_a_name_of_its_own():
+    names = [entry.run.__name__ for entry in ROUTES]
+    assert len(names) == len(set(names))
+
+
+def fits(value: Any, schema: Any, root: Any) -> bool:
+    """As much of JSON Schema as our answers use."""
+    if "$ref" in schema:
+        return fits(value, root[schema["$ref"].rpartition("/")[2]], root)
+    if "anyOf" in schema:
+        return any(fits(value, one, root) for one in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"]
+    match schema.get("type"):
+        case "object" if isinstance(value, dict):
+            known = schema.get("properties")
+            more = schema.get("additionalProperties", {})
+            return set(schema.get("required", ())) <= value.keys() and all(
+                fits(one, known[name] if known else more, root)
+                for name, one in value.items()
+                if not known or name in known or pytest.fail(f"{name} is not in the schema")
+            )
+        case "array" if isinstance(value, list):
+            return all(fits(one, schema.get("items", {}), root) for one in value)
+        case None:
+            return True
+        case kind:
+            kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+            return value is None if kind == "null" else isinstance(value, kinds[kind])
+
+
+async def test_answers_look_as_the_document_says(tmp_path: Path):
+    async with street(tmp_path, [Reply(text="hello")]) as at:
+        whole = (await at.tcp.get("/openapi.json")).json()
+        row = await at.done(session="s1")
+        for entry in ROUTES:
+            if entry.method != "GET" or isinstance(entry.answer, str):
+                continue
+            path = entry.path.replace("{ref}", row["id"]).replace("{id:path}", "s1")
+            answer = await at.tcp.get(path)
+            assert answer.status_code == 200, path
+            schemas = whole["components"]["schemas"]
+            assert fits(answer.json(), schemas[entry.answer.__name__], schemas), path
+            odd = await at.tcp.get(entry.path.replace("{ref}", "nothing").replace("{id:path}", "no"))
+            assert odd.status_code == 200 or odd.status_code in statuses(entry)
