@@ -170,9 +170,9 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         async with anyio.create_task_group() as listening:
-            port = config.server.port if config.server.http else None
-            where = {"unix": config.home / SOCKET, "host": config.server.host, "port": port}
-            addresses = await listening.start(partial(serve, app, **where))
+            unix, host, port = config.home / SOCKET, config.server.host, _port(config)
+            listen = partial(serve, app, unix=unix, host=host, port=port)
+            addresses = await listening.start(listen)
             _log.info("ready on %s", ", ".join(addresses))
             await done.wait()
             _log.info("stopping")
