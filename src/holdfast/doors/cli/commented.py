@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from holdfast.config.shape import at, sections
-from holdfast.config.words import expected, in_toml
+from holdfast.config.words import example, expected, in_toml
 
 _HEAD = """\
 # Holdfast reads this file at the start of the daemon; `holdfast serve restart` makes it count.
@@ -24,5 +24,7 @@ def config_text() -> str:
             what = f"{schema.get('description', '')} ({expected(schema)}{unit})"
             parts.append(textwrap.indent(textwrap.fill(what, _WIDTH), "#   ") + "\n")
             default = schema.get("default")
-            parts.append(f"# {name} = {in_toml(default) if default is not None else '...'}\n")
+            parts.append(
+                f"# {name} = {in_toml(default) if default is not None else example(schema)}\n"
+            )
     return "".join(parts)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from .out import dollars, line
-from .reading import count_of, number_of, part_of, rows_of, text_of
+from .listing import cost, spent
+from .out import line
+from .reading import count_of, part_of, rows_of, text_of
 from .stop import FAILED, OK, UNAVAILABLE, Stop
 from .wire import CutOff
 
@@ -57,11 +58,9 @@ def follow(desk: Desk, task: str, hear: Callable[[Happening], None], *, after: i
 def closing(desk: Desk, row: Json) -> int:
     """The last line about a task, and the exit code it stands for."""
     status = str(row.get("status"))
-    spent: Json = part_of(row, "spent")
-    steps, tokens = count_of(spent, "steps"), count_of(spent, "tokens")
     seconds = max(0, count_of(row, "updated_at") - count_of(row, "submitted_at")) / 1000
-    used = f"{steps} step{'' if steps == 1 else 's'}, {seconds:.1f} s, {tokens:,} tokens, "
-    used += dollars(number_of(row, "cost_usd")) + ("+?" if spent.get("unpriced") else "")
+    steps = f"{spent(row, 'steps')} step{'' if spent(row, 'steps') == 1 else 's'}"
+    used = f"{steps}, {seconds:.1f} s, {spent(row, 'tokens'):,} tokens, {cost(row)}"
     if status == "SUCCEEDED":
         desk.screen.note(f"done in {used}", mark="good")
         return OK

@@ -72,9 +72,11 @@ def spent(row: Json, what: str) -> int:
 
 
 def cost(row: Json) -> str:
-    """Money; a reply without a known price makes it a lower bound, and it says so."""
-    unknown = "+?" if spent(row, "unpriced") else ""
-    return dollars(number_of(row, "cost_usd")) + unknown
+    """Money. Replies without a known price make it a lower bound, or say nothing at all."""
+    money = number_of(row, "cost_usd")
+    if not spent(row, "unpriced") or not spent(row, "tokens"):
+        return dollars(money)
+    return f"{dollars(money)} or more" if money else "unknown"
 
 
 def status(desk: Desk, given: Given) -> int:

@@ -70,4 +70,4 @@ def _task(desk: Desk, row: Json, now: float) -> list[str]:
 def _past(desk: Desk, row: Json, now: float) -> str:
     title = desk.screen.cut(text_of(row, "title"), _TITLE)
     when = ago(count_of(row, "updated_at"), now)
-    return f"{short(str(row['id']))}  {row['status']:<12}{cost(row):<10}{when:<10}{title}"
+    return f"{short(str(row['id']))}  {row['status']:<12}{cost(row):<9} {when:<10}{title}"

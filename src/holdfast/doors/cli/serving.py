@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 from .listing import describe
+from .out import line
 from .reading import count_of
 from .starting import start
 from .stop import FAILED, INTERRUPTED, OK, UNAVAILABLE, Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from .desk import Desk, Given
+    from .wire import Json
 
 _RUNNING = "a daemon is already running"
 _PATIENCE = 30
 _PAUSE = 0.02
+_LOG, _OUTPUT = "holdfast.log", "daemon.log"
 _FOLLOW_PAUSE = 0.2
 _BLOCK = 1 << 16
 
@@ -68,19 +74,36 @@ def serve_status(desk: Desk, given: Given) -> int:
 
 
 def logs(desk: Desk, given: Given) -> int:
-    path = Path(desk.home, "logs", "daemon.log")
+    folder = Path(desk.home, "logs")
+    path = next((p for p in (folder / _LOG, folder / _OUTPUT) if p.exists()), folder / _LOG)
     count = given.count("lines")
+    write = desk.screen.answer if given.has("json") else partial(_readable, desk)
     try:
         with path.open("rb") as file:
             for one in _last(file, 50 if count is None else count):
-                desk.screen.answer(one)
+                write(one)
             if given.has("follow"):
-                _follow(desk, file, path)
+                _follow(file, path, write)
     except FileNotFoundError as error:
         raise Stop(f"there is no log yet at {path}", hint="holdfast serve --detach") from error
     except KeyboardInterrupt:
         return INTERRUPTED
     return OK
+
+
+def _readable(desk: Desk, entry: str) -> None:
+    """One entry for people: when, how bad, what. What is no entry is shown as it is."""
+    try:
+        row: Json = json.loads(entry)
+        when, level = str(row.pop("at"))[:19].replace("T", " "), str(row.pop("level"))
+        said = str(row.pop("message"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        desk.screen.answer(entry)
+    else:
+        row.pop("component", None)
+        more = "".join(f" {name}={line(str(value))}" for name, value in row.items())
+        desk.screen.answer(f"{when} {level:<7} {line(said)}{more}")
+    desk.screen.give("")
 
 
 def _started(desk: Desk, given: Given) -> int:
@@ -137,7 +160,7 @@ def _last(file: BinaryIO, count: int) -> list[str]:
     return list(deque(data.decode("utf-8", "replace").splitlines(), maxlen=count))
 
 
-def _follow(desk: Desk, file: BinaryIO, path: Path) -> None:
+def _follow(file: BinaryIO, path: Path, write: Callable[[str], None]) -> None:
     """What is written from now on; begins anew when the log is replaced or cut."""
     rest = b""
     while True:
@@ -149,5 +172,4 @@ def _follow(desk: Desk, file: BinaryIO, path: Path) -> None:
             continue
         *whole, rest = (rest + piece).split(b"\n")
         for one in whole:
-            desk.screen.answer(one.decode("utf-8", "replace"))
-        desk.screen.give("")
+            write(one.decode("utf-8", "replace"))
