@@ -35,7 +35,7 @@ from holdfast.core.evolve import evolve
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.machine import MOVES, diagram, moved
 from holdfast.core.message import ModelSaid, Reply, Returned
-from holdfast.core.task import ENDED, Child, Fault, Human, Status, Task, Timer
+from holdfast.core.task import ENDED, Child, Human, Status, Task, Timer
 from tests.core.given import (
     NOW,
     TASK,
@@ -48,6 +48,7 @@ from tests.core.given import (
     request,
     running,
 )
+from tests.core.samples import EVENTS
 
 ASKED = CallId("asked")
 COMMANDS: dict[type[Command], Command] = {
@@ -159,32 +160,12 @@ def test_a_task_moves_along_the_documented_edges_and_no_other(a: Status, b: Stat
     assert len(movers) <= 1
 
 
-def sample(kind: type[e.Event]) -> e.Event:
-    fault, at = Fault(code="E", message="it broke"), NOW
-    samples: dict[type[e.Event], e.Event] = {
-        e.Submitted: e.Submitted(id=TASK, request=request(), at=at),
-        e.Claimed: e.Claimed(owner="w1", fence=1),
-        e.Started: e.Started(attempt=1, at=at),
-        e.Released: e.Released(at=at),
-        e.Woken: e.Woken(at=at),
-        e.Recovered: e.Recovered(reason="lost", at=at),
-        e.AttemptFailed: e.AttemptFailed(fault=fault, at=at, retry_at=at),
-        e.Requeued: e.Requeued(at=at),
-        e.Finished: e.Finished(answer="done", at=at),
-        e.Failed: e.Failed(fault=fault, at=at),
-        e.DeadLettered: e.DeadLettered(reason="poison_pill"),
-        e.Retried: e.Retried(by="ann", at=at),
-        e.Canceled: e.Canceled(by="ann", at=at),
-    }
-    return samples[kind]
-
-
 @pytest.mark.parametrize(("kind", "status"), list(product(MOVES, Status)))
 def test_an_event_moves_the_task_as_the_table_says_or_is_damage(
     kind: type[e.Event], status: Status
 ):
     """Row GC-02."""
-    event, task = sample(kind), Task(id=TASK, status=status)
+    event, task = EVENTS[kind.__name__], Task(id=TASK, status=status)
     target = MOVES[kind].get(status)
     assert moved(status, event) is target
     if target is None:
