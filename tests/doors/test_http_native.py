@@ -386,7 +386,8 @@ async def test_health_and_the_document_need_no_token_and_nothing_else_goes_witho
 
 
 @pytest.mark.parametrize(
-    "header", ["", "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"bearer  {TOKEN[:-1]}"]
+    "header",
+    ["", "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"bearer  {TOKEN[:-1]}"],
 )
 async def test_a_wrong_token_is_nobody(tmp_path: Path, header: str):
     async with street(tmp_path) as at:

@@ -90,7 +90,10 @@ async def test_a_socket_that_answers_is_left_alone(tmp_path: Path, path: Path):
         async with street(tmp_path) as second:
             with pytest.raises(Refused) as refused:
                 await serve(second.app, unix=path)
-        assert (refused.value.code, refused.value.hint[:15]) == ("already_running", "`holdfast statu")
+        assert (refused.value.code, refused.value.hint[:15]) == (
+            "already_running",
+            "`holdfast statu",
+        )
         async with over(path) as local:
             assert (await local.get("/healthz")).status_code == 200
 

@@ -41,6 +41,7 @@ async def listening(at: Street, home: Path) -> AsyncGenerator[httpx2.AsyncClient
     socket = home / "run" / "s.sock"
     transport = httpx2.AsyncHTTPTransport(uds=str(socket))
     async with anyio.create_task_group() as group:
+
         async def served(*, task_status: Any) -> None:
             await serve(at.app, unix=socket, task_status=task_status)
 
@@ -160,7 +161,9 @@ async def test_pieces_of_a_reply_are_gathered_and_lose_nothing(tmp_path: Path):
             go.set()
         seconds = anyio.current_time() - start
         deltas = [item.data for item in told if item.kind == "delta"]
-        assert "".join(one.get("text", "") for one in deltas) == "".join(f"{n} " for n in range(200))
+        assert "".join(one.get("text", "") for one in deltas) == "".join(
+            f"{n} " for n in range(200)
+        )
         assert "".join(one.get("thought", "") for one in deltas) == "hm"
         assert [one["call"] for one in deltas if "call" in one] == ["pay", "pay"]
         assert len([one for one in deltas if "text" in one]) <= 20 * seconds + 2
@@ -226,7 +229,7 @@ async def test_a_reader_that_does_not_read_delays_nobody_and_still_gets_every_ev
 
 
 async def test_a_stop_ends_open_streams_at_once(tmp_path: Path):
-    ended: list[float] = []
+    started, ended = 0.0, list[float]()
     async with street(tmp_path, [PAYS]) as at:
         row = await at.submit()
         await at.until(row["id"], "WAITING")
@@ -258,20 +261,13 @@ async def test_serving_ends_while_a_reader_hangs(tmp_path: Path):
     async with street(tmp_path, turn) as at:
         row = await at.submit()
         await at.until(row["id"], "RUNNING")
-        socket = tmp_path / "run" / "s.sock"
-        async with anyio.create_task_group() as group:
-
-            async def served(*, task_status: Any) -> None:
-                await serve(at.app, unix=socket, task_status=task_status)
-
-            await group.start(served)
-            stream = await anyio.connect_unix(str(socket))
+        async with listening(at, tmp_path):
+            stream = await anyio.connect_unix(str(tmp_path / "run" / "s.sock"))
             path = f"/v1/tasks/{row['id']}/events?follow=true"
             await stream.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             await until(lambda: at.house.live.watched(TaskId(row["id"])))
             await anyio.sleep(0.2)  # its buffers fill up
             started = anyio.current_time()
-            group.cancel_scope.cancel()
         assert anyio.current_time() - started < 4
         await stream.aclose()
         assert not at.house.live.watched(TaskId(row["id"]))

@@ -18,7 +18,7 @@ from holdfast.core.ids import digest
 
 from .sections import Settings
 from .shape import Loc, at, sections
-from .words import example, expected, in_toml, line, masked, meant, problem
+from .words import example, expected, in_toml, line, masked, meant, problem, short
 
 MAX_BYTES = 1 << 20
 PREFIX = "HOLDFAST"
@@ -155,8 +155,9 @@ def _overlay(told: dict[str, Any], sources: dict[str, str], env: Mapping[str, st
             try:
                 value = _value(place, env[name])
             except ValueError:
-                wanted = f"expected {expected(at(place))}, found {env[name]!r}"
-                problems.append(f"{name}: {wanted}; for example {name}={example(at(place))}")
+                shape = at(place)
+                wanted = f"expected {expected(shape)}, found {short(env[name], shape)}"
+                problems.append(f"{name}: {wanted}; for example {name}={example(shape)}")
             else:
                 _put(told, sources, ".".join(place), value, name)
     return problems

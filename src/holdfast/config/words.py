@@ -29,7 +29,7 @@ def problem(loc: Loc, found: Any) -> str:
     wanted = f"expected {expected(schema)}"
     if found["type"] == "value_error":
         wanted = str(found["ctx"]["error"])
-    there = "" if _SECRET.search(key) else f", found {_short(found['input'])}"
+    there = "" if _hidden(key, wanted) else f", found {short(found['input'], schema)}"
     last = next(step for step in reversed(loc) if isinstance(step, str))
     return f"{key}: {wanted}{there}; for example {last} = {example(at(_named(loc)))}"
 
@@ -110,9 +110,27 @@ def masked(key: str, value: Any) -> Any:
     if isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         return {name: masked(f"{key}.{name}", one) for name, one in table.items()}
+    return "***" if value and _hidden(key) else value
+
+
+def short(value: Any, schema: Schema) -> str:
+    """A value as it was found; of tables, and of what should be one, only that it is there."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case str() if expected(schema) in {"a table", "a list of tables"}:
+            return "a text"
+        case _:
+            text = in_toml(value)
+            return text if len(text) <= _LONG else f"{text[:_LONG]}…"
+
+
+def _hidden(key: str, wanted: str = "") -> bool:
     name = key.rpartition(".")[2]
-    hide = name == "api_key" or (key.startswith("box.environment.") and _SECRET.search(name))
-    return "***" if value and hide else value
+    secret = key.startswith("box.environment.") and _SECRET.search(name)
+    return name == "api_key" or bool(secret) or "password" in wanted
 
 
 def _named(loc: Loc) -> Loc:
@@ -124,14 +142,3 @@ def _named(loc: Loc) -> Loc:
 
 def _split(dotted: str) -> list[str]:
     return [part.strip().strip("\"'") for part in dotted.split(".")]
-
-
-def _short(value: Any) -> str:
-    match value:
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-        case _:
-            text = in_toml(value)
-            return text if len(text) <= _LONG else f"{text[:_LONG]}…"
