@@ -136,7 +136,7 @@ def _method(found: tuple[str, Any]) -> str:
 
 
 def http() -> str:
-    document = importlib.import_module("holdfast.doors.http.openapi").document()
+    document = _openapi()
     parts = [
         NOTE + "# HTTP\n",
         "Generated from the same table as `GET /openapi.json`. On the TCP port every request but",
@@ -151,6 +151,14 @@ def http() -> str:
             if body := entry.get("requestBody"):
                 parts.append(_body(document, body))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _openapi() -> dict[str, Any]:
+    table = importlib.import_module("holdfast.doors.http.table")
+    version = importlib.import_module("holdfast.doors.cli.version").VERSION
+    module = importlib.import_module("holdfast.doors.http.openapi")
+    document: dict[str, Any] = json.loads(module.document(table.ROUTES, version))
+    return document
 
 
 def _body(document: dict[str, Any], body: dict[str, Any]) -> str:
