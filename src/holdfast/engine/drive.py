@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import anyio
 from anyio.abc import TaskGroup
 
 from holdfast.core.command import FailAttempt, Recover, Release
 from holdfast.core.effect import Effect, pending
-from holdfast.core.error import Conflict, Refused
+from holdfast.core.error import Conflict, Refused, Unavailable
 from holdfast.core.task import Status, Task
 
 from .perform import Performer
 from .record import Recorder, Stream
 
+_log = logging.getLogger("holdfast.engine")
 _TIMEOUT = "TIMEOUT"
 _PAUSE = 1.0
 
@@ -87,4 +90,12 @@ class Driver:
         return task.fence == self._fence and task.status is Status.RUNNING
 
     async def _tell(self, command: FailAttempt | Recover | Release) -> None:
-        await self._recorder.tell(self._stream.id, command, fence=self._fence)
+        """Tell it, however long the store is away: the task would be nobody's otherwise."""
+        while True:
+            try:
+                await self._recorder.tell(self._stream.id, command, fence=self._fence)
+            except Unavailable as failure:
+                _log.warning("cannot record yet: %s", failure, extra={"task": self._stream.id})
+                await anyio.sleep(_PAUSE)
+            else:
+                return

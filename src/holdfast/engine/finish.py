@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+import anyio
+
 from holdfast.core.command import Cancel, ConfirmDelivery, SettleCall, StopChild
 from holdfast.core.effect import Deliver, TellChild, pending
 from holdfast.core.error import HoldfastError, NotFound, Refused, Unavailable
@@ -18,6 +20,7 @@ from holdfast.ports.clock import Clock
 from .record import Recorder
 
 _log = logging.getLogger("holdfast.engine")
+_PAUSE = 1.0
 
 
 class Finisher:
@@ -28,10 +31,20 @@ class Finisher:
         self._at_work: set[TaskId] = set()
 
     async def finish(self, task_id: TaskId) -> None:
-        """Pay what is due now; what fails is noted and becomes due again later."""
+        """Pay what is due now, however long the store is away; what a channel did not take is
+        noted and becomes due again later."""
         if task_id in self._at_work:
             return
         self._at_work.add(task_id)
+        try:
+            while not await self._paid(task_id):  # noqa: ASYNC110 - nothing rings when it is back
+                await anyio.sleep(_PAUSE)
+        except Refused as refused:
+            _log.info("not finished: %s", refused, extra={"task": task_id})
+        finally:
+            self._at_work.discard(task_id)
+
+    async def _paid(self, task_id: TaskId) -> bool:
         try:
             task = await self._recorder.load(task_id)
             for effect in pending(task, self._clock.now()):
@@ -42,10 +55,10 @@ class Finisher:
                         await self._deliver(task, effect)
                     case _:
                         pass
-        except (Refused, Unavailable) as failure:
-            _log.info("not finished yet: %s", failure, extra={"task": task_id})
-        finally:
-            self._at_work.discard(task_id)
+        except Unavailable as failure:
+            _log.warning("not finished yet: %s", failure, extra={"task": task_id})
+            return False
+        return True
 
     async def _stop(self, task: Task, child: TaskId) -> None:
         try:

@@ -32,6 +32,7 @@ from .timekeep import Timekeeper
 _log = logging.getLogger("holdfast.engine")
 LEASE = 30_000
 HEARTBEAT = 10_000
+_PAUSE = 1.0
 _BATCH = 64
 _ALL = 1_000_000
 _HISTORY = 50
@@ -169,8 +170,11 @@ class Supervisor:
         try:
             if driver := await self._claimed(stream):
                 await driver.run()
-        except* (Refused, Unavailable) as failures:
+        except* Refused as failures:
             _log.info("not taken: %s", failures.exceptions[0], extra={"task": task_id})
+        except* Unavailable as failures:
+            _log.warning("not taken: %s", failures.exceptions[0], extra={"task": task_id})
+            await anyio.sleep(_PAUSE)  # it is next in the queue again: do not spin
         except* HoldfastError:
             _log.exception("the task cannot be driven", extra={"task": task_id})
         finally:
