@@ -103,8 +103,9 @@ def _environment(extra: Mapping[str, str]) -> list[str]:
         "TMPDIR": "/tmp",  # noqa: S108 - the box's own
         **extra,
     }
-    if bad := next((name for name in variables if not name or "=" in name), None):
-        raise Invalid(f"{bad!r} cannot be the name of an environment variable")
+    for name in variables:
+        if not name or "=" in name:
+            raise Invalid(f"{name!r} cannot be the name of an environment variable")
     return [word for name, value in variables.items() for word in ("--setenv", name, value)]
 
 
