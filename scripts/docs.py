@@ -141,7 +141,7 @@ def http() -> str:
         NOTE + "# HTTP\n",
         "Generated from the same table as `GET /openapi.json`. On the TCP port every request but",
         "`/healthz` and `/openapi.json` needs `Authorization: Bearer <token>`; the token is in the",
-        "file `token` of the home. Errors are `{\"error\": {\"code\", \"message\", \"hint\"}}`.\n",
+        'file `token` of the home. Errors are `{"error": {"code", "message", "hint"}}`.\n',
     ]
     for path, methods in document["paths"].items():
         for method, entry in methods.items():

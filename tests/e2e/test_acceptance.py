@@ -96,7 +96,10 @@ def test_a_coding_task_edits_files_runs_the_tests_and_finishes(user: User) -> No
     run_tests = ScriptedCall(name="exec", arguments={"command": "python3 -m unittest -q"})
     fix = ScriptedCall(name="edit", arguments={"path": "calc.py", "old": "a - b", "new": "a + b"})
     script = [
-        Reply(text="I look first.", calls=(ScriptedCall(name="read", arguments={"path": "calc.py"}), run_tests)),
+        Reply(
+            text="I look first.",
+            calls=(ScriptedCall(name="read", arguments={"path": "calc.py"}), run_tests),
+        ),
         Reply(calls=(fix,), usage=Usage(input=100, output=20)),
         Reply(calls=(run_tests,)),
         Reply(text="add now adds; the test passes.", usage=Usage(input=120, output=9)),
