@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from holdfast.core.error import Invalid, NotAllowed
 from holdfast.core.ids import digest
@@ -37,6 +37,8 @@ class Setting(NamedTuple):
 
 class Config(Settings):
     """The configuration in force. `sources` says where each key that is not a default was set."""
+
+    model_config = ConfigDict(defer_build=True)  # it is only constructed, never validated
 
     home: Path
     path: Path

@@ -16,13 +16,16 @@ Patterns = Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(m
 class Body(BaseModel):
     """A JSON object."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Built at first use: a daemon that just starts has nobody to answer yet.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class Question(BaseModel):
     """A query string: everything arrives as text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Nothing(Body):
