@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
@@ -46,6 +47,15 @@ async def using(path: Path, *, vfs: str | None = None) -> AsyncGenerator[SqliteJ
     with anyio.fail_after(20):
         async with open_sqlite(path, now=START, vfs=vfs) as journal:
             yield journal
+
+
+def made(path: Path) -> Path:
+    async def run() -> None:
+        async with using(path):
+            pass
+
+    anyio.run(run)
+    return path
 
 
 async def work(journal: SqliteJournal, number: int, acknowledged: Acknowledged) -> None:
@@ -108,10 +118,13 @@ def each_failure(disk: FailingDisk, once: bool, run: Callable[[int], Awaitable[N
 def test_whichever_write_fails_what_was_acknowledged_is_there(
     tmp_path: Path, disk: FailingDisk, once: bool
 ):
+    empty = made(tmp_path / "empty.db")
+
     async def run(at: int) -> None:
         path, acknowledged = tmp_path / f"{at}.db", Acknowledged()
         failing = disk.at
         disk.heal()
+        shutil.copy(empty, path)
         async with using(path, vfs=disk.name) as journal:
             disk.fail(failing, once=once)
             await everything(journal, acknowledged)
@@ -125,10 +138,13 @@ def test_whichever_write_fails_what_was_acknowledged_is_there(
 def test_after_one_failed_write_and_a_crash_nothing_refused_comes_back(
     tmp_path: Path, disk: FailingDisk
 ):
+    empty = made(tmp_path / "empty.db")
+
     async def run(at: int) -> None:
         path, copy = tmp_path / f"{at}.db", tmp_path / f"{at}-crashed.db"
         failing = disk.at
         disk.heal()
+        shutil.copy(empty, path)
         async with using(path, vfs=disk.name) as journal:
             scribe = Scribe(journal)
             await scribe.submit(1)

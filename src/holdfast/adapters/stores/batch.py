@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import apsw
@@ -121,7 +122,7 @@ def _insert(connection: Connection, table: str, rows: Sequence[tuple[Value, ...]
     while done < len(rows):
         size = min(_CHUNK, 1 << (len(rows) - done).bit_length() - 1)
         chunk = rows[done : done + size]
-        connection.run(_STATEMENTS[table, size], [v for row in chunk for v in row])
+        connection.run(_STATEMENTS[table, size], list(chain.from_iterable(chunk)))
         done += size
 
 

@@ -17,6 +17,7 @@ _SETTINGS = """
     PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = ON;
     PRAGMA secure_delete = ON;
+    PRAGMA journal_size_limit = 67108864;
     PRAGMA cache_size = -8192;
     PRAGMA trusted_schema = OFF;"""
 _BUSY_MS = 5_000

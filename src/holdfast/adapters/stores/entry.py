@@ -84,12 +84,20 @@ def make(
         rows.append((task, seq, kind, at, body, head))
     end = Cursor(version=after.version + len(rows), head=head)
     unique = (summary.by, summary.key) if summary.key and not after.version else None
+    _refuse_odd(summary, at)
     row = task_row(end, summary, text, at)
-    if any(isinstance(value, int) and not -_INTEGER <= value < _INTEGER for value in (*row, at)):
-        raise Invalid(f"{task}: a number is too large to be stored", code="number_too_large")
-    if any(isinstance(value, str) and "\0" in value for value in row):
-        raise Invalid(f"{task}: a name holds a NUL character", code="bad_name")
     return Entry(task, after, end, fence, summary.fence, unique, tuple(rows), row)
+
+
+def _refuse_odd(summary: Summary, at: Instant) -> None:
+    """Names and numbers that a column cannot hold would spoil the whole batch: not let in."""
+    row = summary
+    names = (row.id, row.session, row.agent, row.parent or "", row.by, row.key, row.owner)
+    if "\0" in "".join(names):
+        raise Invalid(f"{row.id}: a name holds a NUL character", code="bad_name")
+    numbers = (at, row.rank, row.wake_at or 0, row.submitted_at, row.updated_at, row.fence)
+    if not -_INTEGER <= min(numbers) <= max(numbers) < _INTEGER:
+        raise Invalid(f"{row.id}: a number is too large to be stored", code="number_too_large")
 
 
 def task_row(end: Cursor, summary: Summary, text: bytes, at: Instant) -> tuple[Value, ...]:

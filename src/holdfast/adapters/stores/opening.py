@@ -18,9 +18,12 @@ from .trouble import trouble
 
 _PATIENCE = 0.5
 _RECENT = 200
+_OPEN = 5_000
 _MISFITS = """
     SELECT id FROM (
-      SELECT id, version, head FROM task WHERE status IN ('CLAIMED', 'RUNNING')
+      SELECT id, version, head FROM (
+        SELECT id, version, head FROM task
+        WHERE status IN ('CLAIMED', 'RUNNING', 'WAITING', 'RETRY_WAIT') LIMIT :open)
       UNION SELECT id, version, head FROM (
         SELECT id, version, head FROM task WHERE status = 'QUEUED' ORDER BY rank, id LIMIT :recent)
       UNION SELECT id, version, head FROM (
@@ -103,7 +106,7 @@ def _check(connection: Connection, path: Path, clean: bool) -> None:
 
 
 def _refuse_misfits(connection: Connection, path: Path) -> None:
-    found = [row[0] for row in connection.rows(_MISFITS, {"recent": _RECENT})]
+    found = [row[0] for row in connection.rows(_MISFITS, {"recent": _RECENT, "open": _OPEN})]
     if found:
         raise Broken(
             f"{path} is damaged: the events of {', '.join(found)} and their rows do not fit",

@@ -45,7 +45,7 @@ FIND = """
 OVER = f"""
     SELECT id FROM task
     WHERE status IN ({", ".join(f"'{status}'" for status in sorted(ENDED))})
-    AND updated_at < ? AND wake_at IS NULL LIMIT ?"""  # noqa: S608 - the names of the statuses
+    AND updated_at < ? AND wake_at IS NULL"""  # noqa: S608 - the names of the statuses
 
 
 def read(connection: Connection, task: TaskId, after: int, limit: int) -> tuple[Recorded, ...]:
@@ -124,9 +124,18 @@ def lost(connection: Connection, now: Instant, limit: int, owner: str) -> tuple[
     return tuple(row[0] for row in connection.rows(LOST, (now, owner, limit)))
 
 
-def over(connection: Connection, before: Instant, limit: int) -> tuple[TaskId, ...]:
-    """Tasks that ended before, with nothing left to do for them."""
-    return tuple(row[0] for row in connection.rows(OVER, (before, limit)))
+def over(connection: Connection, before: Instant, after: str, limit: int) -> tuple[TaskId, ...]:
+    """Tasks that ended before, with nothing left to do for them, and ids greater than `after`."""
+    rows = connection.rows(f"{OVER} AND id > ? ORDER BY id LIMIT ?", (before, after, limit))
+    return tuple(row[0] for row in rows)
+
+
+def still_over(
+    connection: Connection, tasks: Sequence[TaskId], before: Instant
+) -> tuple[TaskId, ...]:
+    among = f"{OVER} AND id IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant
+    rows = connection.rows(among, (before, json.dumps(tasks)))
+    return tuple(row[0] for row in rows)
 
 
 def _decoded(text: bytes) -> Summary:

@@ -94,14 +94,13 @@ def renew(connection: Connection, owner: str, until: Instant) -> None:
     connection.run(sql, (until, owner))
 
 
-def forget(connection: Connection, before: Instant) -> int:
-    """Delete some tasks that are over; 0 when there are none left."""
+def forget(connection: Connection, tasks: Sequence[TaskId], before: Instant) -> int:
+    """Delete those of `tasks` that are still over; how many."""
     with connection.transaction():
-        tasks = reading.over(connection, before, FORGET_AT_ONCE)
-        listed = (json.dumps(tasks),)
-        connection.run("DELETE FROM event WHERE task IN (SELECT value FROM json_each(?))", listed)
-        connection.run("DELETE FROM task WHERE id IN (SELECT value FROM json_each(?))", listed)
-    return len(tasks)
+        over = json.dumps(reading.still_over(connection, tasks, before))
+        connection.run("DELETE FROM event WHERE task IN (SELECT value FROM json_each(?))", (over,))
+        connection.run("DELETE FROM task WHERE id IN (SELECT value FROM json_each(?))", (over,))
+        return connection.changes()
 
 
 def purge(
