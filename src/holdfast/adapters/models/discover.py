@@ -51,7 +51,7 @@ KNOWN: Mapping[str, Known] = {
         keys=("ANTHROPIC_API_KEY",),
         urls=("ANTHROPIC_BASE_URL",),
         base_url="https://api.anthropic.com",
-        model="claude-sonnet-4-5",
+        model="claude-sonnet-5-5",
     ),
     "openai": Known(
         kind="openai",

@@ -25,6 +25,7 @@ from holdfast.core.message import (
     Reply,
     ToolAnswered,
     ToolCall,
+    Usage,
 )
 from holdfast.ports.model import Delta, Model, ToolSpec
 
@@ -44,6 +45,7 @@ _HELP = re.compile(
     r"(?:\s+me)?(?:,?\s*please)?[\s?!.]*",
     re.IGNORECASE,
 )
+_FREE = Usage(cost=0)
 _WORD = re.compile(r"say (\S+) when the task is done")
 
 
@@ -87,7 +89,11 @@ class Direct:
             return await self._model.ask(prompt, tools, hear)
         await anyio.lowlevel.checkpoint()
         work = _carry_out(begins, _outcomes(after))
-        reply = _proposed(work, prompt) if work.calls else Reply(text=work.text, model=self.name)
+        reply = (
+            _proposed(work, prompt)
+            if work.calls
+            else Reply(text=work.text, usage=_FREE, model=OFFLINE)
+        )
         tell(reply, hear)
         return reply
 
@@ -111,7 +117,7 @@ def answer(prompt: Prompt, *, can_call: bool = True) -> Reply:
 def abilities() -> str:
     """All that the offline model can do, with examples."""
     lines = [
-        f"- {ability.name}: " + ", ".join(f"`{example}`" for example in ability.examples)
+        f"- {ability.name}: {' · '.join(ability.examples)}"
         for ability in ABILITIES
         if ability.examples
     ]
@@ -119,8 +125,8 @@ def abilities() -> str:
         [
             "I work by fixed rules. I can:",
             *lines,
-            '- several in a row: `count the words in a.txt and then write the result to "b.txt"`',
-            '- call a tool exactly as you write it: `/tool read {"path": "README.md"}`',
+            '- several in a row: count the words in a.txt and then write the result to "b.txt"',
+            '- call a tool as you write it: /tool read {"path": "README.md"}',
             "",
             CONNECT,
         ]
@@ -192,7 +198,7 @@ def _proposed(work: _Work, prompt: Prompt) -> Reply:
         ToolCall(id=CallId(f"offline{turn}_{index}"), tool=call.tool, arguments=call.arguments)
         for index, call in enumerate(work.calls, start=1)
     )
-    return Reply(calls=calls, model=OFFLINE, finish="calls")
+    return Reply(calls=calls, usage=_FREE, model=OFFLINE, finish="calls")
 
 
 def _said(text: str, after: Sequence[Entry]) -> Reply:
@@ -200,7 +206,7 @@ def _said(text: str, after: Sequence[Entry]) -> Reply:
     notes = [entry.text for entry in after if isinstance(entry, HouseSaid)]
     word = next((found[1] for note in reversed(notes) if (found := _WORD.search(note))), "")
     lines = [text, "", NO_MODEL]
-    return Reply(text="\n".join([*lines, word] if word else lines), model=OFFLINE)
+    return Reply(text="\n".join([*lines, word] if word else lines), usage=_FREE, model=OFFLINE)
 
 
 def _not_understood(unclear: Unclear) -> str:

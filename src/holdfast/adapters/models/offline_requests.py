@@ -105,7 +105,7 @@ def _understood(part: str) -> Begin | None:
     if part.lstrip().startswith("/tool "):
         return _directive(part.strip())
     plain = _POLITE.sub("", part.strip())
-    if not re.match(r"(?:run|exec|execute)\b|[$!]", plain, re.IGNORECASE):
+    if not re.match(r"(?:run|exec|execute)\b|[$!]|.*\n", plain, re.IGNORECASE):
         plain = _FULL_STOP.sub("", _PLEASE.sub("", plain))
     for ability in ABILITIES:
         for wording in ability.wordings:
@@ -180,6 +180,15 @@ def _looks_like_path(text: str) -> bool:
         or bool(re.search(r"[/\\]|\w\.\w|^\.\w|\*", name))
         or name in {"README", "LICENSE", "Makefile", "Dockerfile", "CHANGELOG", "NOTICE"}
     )
+
+
+def _means_a_file(found: Found) -> bool:
+    """Not "read the news": one word after an article is a file only if it looks like one."""
+    strict = "loose" in found.groupdict() or re.search(
+        r"\b(?:the|my|our|an?)\b", found[0], re.IGNORECASE
+    )
+    named = re.search(r"\b(?:file|document)\b", found[0], re.IGNORECASE)
+    return not strict or bool(named) or _looks_like_path(_group(found, "path"))
 
 
 def _list(found: Found) -> Begin | None:
@@ -274,9 +283,7 @@ def _search(found: Found) -> Begin:
 
 def _summarise(found: Found) -> Begin | None:
     path = _bare(_group(found, "path"))
-    if "loose" in found.groupdict() and not _looks_like_path(_group(found, "path")):
-        return None
-    return lambda _: steps.summarise(path)
+    return (lambda _: steps.summarise(path)) if _means_a_file(found) else None
 
 
 def _compute(found: Found) -> Begin | None:

@@ -7,11 +7,8 @@ import re
 from msgspec import Struct
 
 _NOTE = re.compile(r"\[[^\]\n]*\]")
-_CUT = re.compile(r"\b(?:cut|truncated|shortened|more|first \d)", re.IGNORECASE)
-_PAGE = re.compile(
-    r"\[lines [\d,]+ to [\d,]+(?P<total> of [^;\]]+)?"
-    r"(?:(?P<end>, the end)|; read on from (?P<next>[\d,]+))\]"
-)
+_CUT = re.compile(r"\b(?:cut|truncated|shortened|more|stopped|first \d)", re.IGNORECASE)
+_PAGE = re.compile(r"\[lines [\d,]+ to [\d,]+[^;\]]*(?:; read on [^\]]*?(?P<next>\d[\d,]*))?\]")
 _NOTHING = re.compile(r"\[the file (?:is empty|has (?:only|fewer than) [\d,]+ lines)\]")
 _UNREADABLE = re.compile(r"\[.* cannot be read as text\]|\[cut in line .*\]")
 
@@ -41,6 +38,22 @@ def entries_of(text: str) -> list[str]:
     """The entries of a list, a glob or a search: its lines, without the tool's own remarks."""
     lines = [line.rstrip() for line in text.splitlines()]
     return [line for line in lines if line and not _NOTE.fullmatch(line.strip())]
+
+
+def name_of(entry: str) -> str:
+    """The path in an entry of a list: `file<tab>12<tab>src/a.py`. Folders end with `/`."""
+    return entry.rpartition("\t")[2]
+
+
+def shown(entry: str) -> str:
+    """An entry of a list for people: `src/` or `a.txt (12 bytes)`."""
+    match entry.split("\t"):
+        case ["file", size, name]:
+            return f"{name} ({size} bytes)"
+        case [*_, name]:
+            return name
+        case _:
+            return entry
 
 
 def is_cut(text: str) -> bool:

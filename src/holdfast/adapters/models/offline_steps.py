@@ -16,12 +16,13 @@ from msgspec import Struct
 from holdfast.core.message import Outcome, Returned, words
 
 from . import arithmetic, extract
-from .offline_results import content_of, entries_of, is_cut
+from .offline_results import content_of, entries_of, is_cut, name_of, shown
 
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 _MOST_FILES = 40
 _PAGE = 1_998
 _PAGES = 25
+_DEEPEST = 6
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -40,13 +41,12 @@ class CannotGoOn(Exception):
 
 def list_folder(path: str, *, deep: bool) -> Step:
     text = yield from _call("list", path=path, recursive=deep)
-    entries = entries_of(text)
+    entries = [shown(entry) for entry in entries_of(text)]
     where = "here" if path == "." else f"in {path}"
     if not entries:
         return f"There is nothing {where}."
-    return f"{_many(len(entries), 'entry', 'entries')} {where}{_at_least(text)}:\n" + "\n".join(
-        entries
-    )
+    head = f"{_many(len(entries), 'entry', 'entries')} {where}{_at_least(text)}:"
+    return "\n".join([head, *entries])
 
 
 def find_files(pattern: str) -> Step:
@@ -71,7 +71,7 @@ def count_files(pattern: str, *, what: str) -> Step:
     """`what` is files or folders."""
     if what == "folders":
         text = yield from _call("list", path=pattern, recursive=True)
-        folders = [name for name in entries_of(text) if name.endswith("/")]
+        folders = [entry for entry in entries_of(text) if name_of(entry).endswith("/")]
         return f"{_many(len(folders), 'folder')}{_at_least(text)}."
     found = yield from _glob(pattern)
     suffix = "" if pattern == "**/*" else f" matching {pattern}"
@@ -159,7 +159,7 @@ def append_file(path: str, text: str) -> Step:
 
 def run_command(command: str) -> Step:
     text = yield from _call("exec", command=command)
-    return text.strip() or f"`{command}` ran and printed nothing."
+    return text.strip().removeprefix("[no output]") or f"`{command}` ran and printed nothing."
 
 
 def direct(tool: str, arguments: dict[str, Any]) -> Step:
@@ -176,9 +176,36 @@ class _Found(Struct, frozen=True, kw_only=True):
 
 
 def _glob(pattern: str) -> Generator[tuple[Call, ...], Sequence[Outcome], _Found]:
-    text = yield from _call("glob", pattern=pattern)
-    names = tuple(name for name in entries_of(text) if not name.endswith("/"))
-    return _Found(names=names, note=_at_least(text))
+    """All files that match. Where the tool cuts its list, folder by folder."""
+    names: list[str] = []
+    patterns, more = [pattern], False
+    for _ in range(_DEEPEST):
+        texts = yield from _calls([Call(tool="glob", arguments={"pattern": p}) for p in patterns])
+        long = [p for p, text in zip(patterns, texts, strict=True) if is_cut(text) and "**/" in p]
+        for p, text in zip(patterns, texts, strict=True):
+            names += [] if p in long else entries_of(text)
+            more = more or (is_cut(text) and p not in long)
+        if not long:
+            break
+        patterns = yield from _by_folder(long)
+    else:
+        more = True
+    note = " (the list was cut; there are more)" if more else ""
+    return _Found(names=tuple(sorted(set(names))), note=note)
+
+
+def _by_folder(
+    patterns: Sequence[str],
+) -> Generator[tuple[Call, ...], Sequence[Outcome], list[str]]:
+    """`src/**/*.py` as `src/*.py` and one such pattern for each folder in `src`."""
+    split = [pattern.split("**/", 1) for pattern in patterns]
+    calls = [Call(tool="list", arguments={"path": base.rstrip("/") or "."}) for base, _ in split]
+    texts = yield from _calls(calls)
+    narrower: list[str] = []
+    for (base, rest), text in zip(split, texts, strict=True):
+        folders = [name for entry in entries_of(text) if (name := name_of(entry)).endswith("/")]
+        narrower += [base + rest, *(f"{folder}**/{rest}" for folder in folders)]
+    return narrower
 
 
 def _content(path: str, *, lines: int = 0) -> Generator[tuple[Call, ...], Sequence[Outcome], str]:
@@ -197,11 +224,23 @@ def _content(path: str, *, lines: int = 0) -> Generator[tuple[Call, ...], Sequen
 
 
 def _call(tool: str, **arguments: Any) -> Generator[tuple[Call, ...], Sequence[Outcome], str]:
-    (outcome,) = yield (Call(tool=tool, arguments=arguments),)
-    if isinstance(outcome, Returned):
-        return outcome.text
-    subject = arguments.get("path") or arguments.get("pattern") or arguments.get("command") or ""
-    raise CannotGoOn(f"{tool} {subject}".rstrip() + f" did not work: {words(outcome)}")
+    (text,) = yield from _calls([Call(tool=tool, arguments=arguments)])
+    return text
+
+
+def _calls(
+    calls: Sequence[Call],
+) -> Generator[tuple[Call, ...], Sequence[Outcome], list[str]]:
+    """What all the calls returned, asked for at once. Raises `CannotGoOn` if one did not."""
+    outcomes = yield tuple(calls)
+    texts: list[str] = []
+    for call, outcome in zip(calls, outcomes, strict=True):
+        if not isinstance(outcome, Returned):
+            about = [call.arguments.get(name) for name in ("path", "pattern", "command")]
+            subject = next((f" {one}" for one in about if one), "")
+            raise CannotGoOn(f"{call.tool}{subject} did not work: {words(outcome)}")
+        texts.append(outcome.text)
+    return texts
 
 
 def _count(content: str, what: str) -> int:

@@ -50,7 +50,7 @@ class ScriptedModel:
         if isinstance(reply, ModelFailure):
             raise reply
         tell(reply, hear)
-        return reply if reply.model else _named(reply, self._name)
+        return _free(reply, self._name)
 
 
 class OneModel:
@@ -93,5 +93,7 @@ def _in_order(script: tuple[Reply | ModelFailure, ...]) -> Rule:
     return rule
 
 
-def _named(reply: Reply, name: str) -> Reply:
-    return replace(reply, model=name)
+def _free(reply: Reply, name: str) -> Reply:
+    """With a name, and at no cost unless the script says one."""
+    usage = replace(reply.usage, cost=reply.usage.cost or 0)
+    return replace(reply, usage=usage, model=reply.model or name)
