@@ -126,7 +126,8 @@ def ports() -> str:
 
 
 def _methods(protocol: Any) -> list[tuple[str, Any]]:
-    return [(n, m) for n, m in vars(protocol).items() if inspect.isfunction(m) and n[0] != "_"]
+    members: dict[str, Any] = dict(vars(protocol))
+    return [(n, m) for n, m in members.items() if inspect.isfunction(m) and n[0] != "_"]
 
 
 def _method(found: tuple[str, Any]) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,11 +147,10 @@ def test_a_detached_task_waits_for_its_approval_and_then_goes_on(user: User) -> 
     with ModelServer(script) as server:
         (user.home / "config.toml").write_text(CONFIG.format(url=server.url))
         ref = user.types("run", "--detach", "make a file").stdout.strip()
-        for _ in range(200):
-            asked = json.loads(user.types("approvals", "--json").stdout)
-            if asked.get("approvals"):
-                break
-        call = asked["approvals"][0]["call"]
+        asked: list[Any] = []
+        while not asked:
+            asked = json.loads(user.types("approvals", "--json").stdout)["approvals"]
+        call = str(asked[0]["call"])
         user.types("serve", "stop")
         user.types("task", "approve", ref, call)
         done = user.types("task", "watch", ref)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def holdfast(
 
 
 @contextmanager
-def daemon(home: Path, *before: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+def daemon(home: Path, *before: str, **more: str) -> Generator[subprocess.Popen[str]]:
     """A daemon in the foreground; killed at the end."""
     running = subprocess.Popen(
         [*before, sys.executable, "-m", "holdfast.assembly", "serve", "--foreground"],
@@ -199,7 +199,7 @@ def test_a_newer_database_is_refused_and_left_as_it_is(home: Path) -> None:
     holdfast(home, "status")
     holdfast(home, "serve", "stop")
     database = home / "holdfast.db"
-    connection = apsw.Connection(str(database))
+    connection: Any = apsw.Connection(str(database))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.execute(
         "INSERT INTO migration SELECT 99, 'later', checksum, applied_at FROM migration LIMIT 1"
