@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from holdfast.core.error import Invalid, NotAllowed
 from holdfast.core.ids import digest
 
 from .sections import Settings
 from .shape import Loc, at, sections
-from .words import example, expected, in_toml, line, masked, meant, problem, short
+from .words import by_name, example, expected, in_toml, line, masked, meant, problem, short
 
 MAX_BYTES = 1 << 20
 PREFIX = "HOLDFAST"
@@ -38,8 +38,6 @@ class Setting(NamedTuple):
 class Config(Settings):
     """The configuration in force. `sources` says where each key that is not a default was set."""
 
-    model_config = ConfigDict(defer_build=True)  # it is only constructed, never validated
-
     home: Path
     path: Path
     sources: Mapping[str, str]
@@ -48,12 +46,11 @@ class Config(Settings):
     def describe(self) -> list[Setting]:
         """Every key with its value, secrets masked, and its source."""
         found: list[Setting] = []
-        for section, keys in sections():
-            values = getattr(self, section).model_dump(by_alias=True, mode="json")
-            for name in keys:
+        for section, _ in sections():
+            for name, value in by_name(getattr(self, section)):
                 key = f"{section}.{name}"
-                value = in_toml(masked(key, values[name]))
-                found.append(Setting(key, value, self.sources.get(key, "default")))
+                shown = in_toml(masked(key, value))
+                found.append(Setting(key, shown, self.sources.get(key, "default")))
         return found
 
     def fingerprint(self) -> str:

@@ -27,8 +27,14 @@ def _word(default: Any, text: str, example: Any = None) -> Any:
 class Section(BaseModel):
     """One table of the file."""
 
+    # Only the whole file is ever validated, so only its validator is built.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        defer_build=True,
     )
 
 
@@ -205,12 +211,12 @@ class Log(Section):
 class Settings(Section):
     """The whole file."""
 
-    server: Server = Server()
-    engine: Engine = Engine()
-    limits: Limits = Limits()
-    models: Models = Models()
-    policy: Policy = Policy()
-    agent: Agent = Agent()
-    box: Box = Box()
-    storage: Storage = Storage()
-    log: Log = Log()
+    server: Server = Server.model_construct()
+    engine: Engine = Engine.model_construct()
+    limits: Limits = Limits.model_construct()
+    models: Models = Models.model_construct()
+    policy: Policy = Policy.model_construct()
+    agent: Agent = Agent.model_construct()
+    box: Box = Box.model_construct()
+    storage: Storage = Storage.model_construct()
+    log: Log = Log.model_construct()

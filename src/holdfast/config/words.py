@@ -6,8 +6,10 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
+
+from pydantic import BaseModel, SecretStr
 
 from .shape import Loc, Schema, at
 
@@ -105,8 +107,20 @@ def in_toml(value: Any) -> str:
             return str(value)
 
 
+def by_name(section: BaseModel) -> Iterator[tuple[str, Any]]:
+    """The keys of a table as the file writes them, with their values."""
+    for name, field in type(section).model_fields.items():
+        yield field.alias or name, getattr(section, name)
+
+
 def masked(key: str, value: Any) -> Any:
-    """The value without its secrets."""
+    """The value as plain data without its secrets."""
+    if isinstance(value, SecretStr):
+        return masked(key, value.get_secret_value())
+    if isinstance(value, BaseModel):
+        return {name: masked(f"{key}.{name}", one) for name, one in by_name(value)}
+    if isinstance(value, tuple):
+        return [masked(key, one) for one in cast("tuple[Any, ...]", value)]
     if isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         return {name: masked(f"{key}.{name}", one) for name, one in table.items()}
