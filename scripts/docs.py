@@ -126,7 +126,7 @@ def ports() -> str:
 
 
 def _methods(protocol: Any) -> list[tuple[str, Any]]:
-    members: dict[str, Any] = dict(vars(protocol))
+    members: dict[str, Any] = {**protocol.__dict__}
     return [(n, m) for n, m in members.items() if inspect.isfunction(m) and n[0] != "_"]
 
 
