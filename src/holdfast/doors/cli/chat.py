@@ -209,7 +209,7 @@ class Voice:
     def end(self, row: Json) -> None:
         """The answer, unless it has been heard already."""
         answer = row.get("answer")
-        if self._said and str(answer or "").strip() == self._said.strip():
+        if self._said and plain(str(answer or "")).strip() == plain(self._said).strip():
             self._screen.give("\n")
         elif answer is not None:
             self._pause()
