@@ -79,6 +79,7 @@ class Story:
         self.now = NOW
         self.rules = rules
         self.history: list[e.Event] = []
+        self.times: list[Instant] = []
         self.events: tuple[e.Event, ...] = ()
 
     def when(self, *commands: Command, after: int = 0) -> Self:
@@ -88,6 +89,7 @@ class Story:
             self.events = decide(self.task, command, rules=self.rules, now=self.now)
             self.task = fold(self.events, self.task)
             self.history += self.events
+            self.times += [self.now] * len(self.events)
         return self
 
     def then(self, *events: e.Event) -> Self:

@@ -382,6 +382,7 @@ def test_the_end_of_a_parent_stops_its_children():
     """Row GC-29."""
     story = delegated().when(Cancel(by="ann"))
     assert story.due == (TellChild(child=CHILD),)
+    assert story.due[0].key == "stop task_2"
     assert wake_at(story.task) == 0
     story.when(StopChild(child=CHILD)).then(e.ChildStopped(child=CHILD))
     assert (story.due, wake_at(story.task)) == ((), None)

@@ -98,8 +98,8 @@ def test_a_turn_that_could_cost_too_much_is_not_begun():
     story = running(limits=Limits(cost=5_000)).when(ask(cost=5_001))
     assert ended(story) == (Status.FAILED, "budget_exceeded")
     assert story.task.fault
-    assert story.task.fault.message == "money: $0.0000 used, up to $0.0050 needed, limit $0.0050"
-    assert dollars(1_234_567) == "$1.2346"
+    assert story.task.fault.message == "money: $0.0000 used, up to $0.005001 needed, limit $0.0050"
+    assert dollars(1_234_567) == "$1.234567"
 
 
 def test_a_money_limit_cannot_hold_for_a_model_without_a_price():

@@ -89,4 +89,5 @@ def _too_dear(limit: int, spent: int, need: int | None) -> str:
 
 
 def dollars(micro: int) -> str:
-    return f"${micro / 1e6:.4f}"
+    """Exact, with four decimals or more."""
+    return f"${micro / 1e6:.6f}".removesuffix("00")

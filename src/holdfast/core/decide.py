@@ -106,5 +106,5 @@ def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[
             return calls.approved(task, command, now)
         case Refuse():
             return calls.refused(task, command, now)
-        case _:
+        case _:  # pragma: no cover - the type checker proves that nothing is left
             assert_never(command)

@@ -128,7 +128,7 @@ def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR091
             return replace(task, deliveries=left, parent_told=told)
         case e.DeliveryFailed():
             return _delivery_failed(task, event)
-        case _:
+        case _:  # pragma: no cover - the type checker proves that nothing is left
             assert_never(event)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from .ids import digest
-from .message import EffectClass, Failed, Outcome, Refused, Returned, ToolCall, Unknown, words
+from .message import EffectClass, Outcome, Refused, Returned, ToolCall, words
 from .task import Habits
 
 WINDOW = 15
@@ -49,34 +49,35 @@ def learned(habits: Habits, call: ToolCall, outcome: Outcome, *, steady: bool = 
     key, result = call.key, _mark(outcome)
     recent = (*habits.recent, (key, result))[-WINDOW:]
     habits = replace(habits, recent=recent)
-    match outcome:
-        case Returned():
-            fresh = f"{key}{result}" not in habits.seen
-            good = {**habits.good, key: call.id} if call.stable and steady else habits.good
-            success = habits.success_streak + 1
-            still = habits.recovering and success < SUCCESSES_TO_LEAVE
-            return replace(
-                habits,
-                good=good,
-                seen=habits.seen | {f"{key}{result}"},
-                idle_steps=0 if fresh and not outcome.reused else habits.idle_steps,
-                failure_streak=0,
-                success_streak=success,
-                recovering=still,
-                recovery_failures=habits.recovery_failures if still else 0,
-            )
-        case Failed() | Unknown():
-            streak = habits.failure_streak + 1
-            return replace(
-                habits,
-                failure_streak=streak,
-                success_streak=0,
-                recovery_failures=habits.recovery_failures + habits.recovering,
-                recovering=habits.recovering or streak >= STREAK_TO_RECOVERY,
-                failures=(*habits.failures, _failure(call, outcome))[-6:],
-            )
-        case Refused():
-            return habits
+    if isinstance(outcome, Refused):
+        return habits
+    if isinstance(outcome, Returned):
+        good = {**habits.good, key: call.id} if call.stable and steady else habits.good
+        return _succeeded(replace(habits, good=good), f"{key}{result}", outcome)
+    streak = habits.failure_streak + 1
+    return replace(
+        habits,
+        failure_streak=streak,
+        success_streak=0,
+        recovery_failures=habits.recovery_failures + habits.recovering,
+        recovering=habits.recovering or streak >= STREAK_TO_RECOVERY,
+        failures=(*habits.failures, _failure(call, outcome))[-6:],
+    )
+
+
+def _succeeded(habits: Habits, what: str, outcome: Returned) -> Habits:
+    fresh = what not in habits.seen and not outcome.reused
+    success = habits.success_streak + 1
+    still = habits.recovering and success < SUCCESSES_TO_LEAVE
+    return replace(
+        habits,
+        seen=habits.seen | {what},
+        idle_steps=0 if fresh else habits.idle_steps,
+        failure_streak=0,
+        success_streak=success,
+        recovering=still,
+        recovery_failures=habits.recovery_failures if still else 0,
+    )
 
 
 def _mark(outcome: Outcome) -> str:

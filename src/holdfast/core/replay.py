@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from . import command as c
 from . import event as e
@@ -12,7 +14,7 @@ from .budget import Reservation
 from .decide import decide
 from .error import Refused
 from .evolve import fold
-from .ids import Instant
+from .ids import Instant, canonical
 from .message import Reply
 from .policy import Rules
 from .task import Task
@@ -53,32 +55,55 @@ _LOOK_AHEAD = 256
 def _again(
     task: Task, ahead: Sequence[e.Event], rules: Rules, at: Instant
 ) -> Sequence[e.Event] | None:
-    """The recorded events that some command makes again exactly, or None."""
+    """The recorded events, as many as one command makes again exactly; or None."""
+    best: tuple[e.Event, ...] = ()
     for command in _candidates(task, ahead):
         try:
             made = decide(task, command, rules=rules, now=at)
         except Refused:
             continue
-        if made and tuple(ahead[: len(made)]) == made:
-            return made
-    return None
+        if len(made) > len(best) and tuple(ahead[: len(made)]) == made:
+            best = made
+    return best or None
 
 
 def _difference(
     task: Task, ahead: Sequence[e.Event], rules: Rules, at: Instant, seq: int
 ) -> Difference:
-    recorded = type(ahead[0]).__name__
+    recorded, decided = type(ahead[0]).__name__, "no command leads to this"
     for command in _candidates(task, ahead):
         try:
             made = decide(task, command, rules=rules, now=at)
         except Refused as refused:
-            return Difference(seq=seq, recorded=recorded, decided=f"refused: {refused}")
-        pairs = zip(made, ahead, strict=False)
-        other = next(((m, r) for m, r in pairs if m != r), None)
-        if other is not None:
-            return Difference(seq=seq, recorded=repr(other[1])[:300], decided=repr(other[0])[:300])
-        return Difference(seq=seq, recorded=recorded, decided=f"{len(made)} events")
-    return Difference(seq=seq, recorded=recorded, decided="no command leads to this")
+            decided = f"refused: {refused}"
+            continue
+        pairs = zip(ahead, made, strict=False)
+        other = next(((r, m) for r, m in pairs if r != m), None)
+        if other is not None and type(other[0]) is type(other[1]):
+            one, two = to_builtins(other[0]), to_builtins(other[1])
+            return _unlike(seq, type(other[0]).__name__, one, two)
+        if other is None and made:
+            decided = " ".join(type(event).__name__ for event in made)
+            break
+    return Difference(seq=seq, recorded=recorded, decided=decided)
+
+
+def _unlike(seq: int, where: str, recorded: Any, decided: Any) -> Difference:
+    """The first place in which two unequal values differ."""
+    one, two = _parts(recorded), _parts(decided)
+    if one and one.keys() == two.keys():
+        key = next(key for key in one if one[key] != two[key])
+        return _unlike(seq, f"{where}.{key}", one[key], two[key])
+    first, second = canonical(recorded)[:300], canonical(decided)[:300]
+    return Difference(seq=seq, recorded=f"{where}: {first}", decided=f"{where}: {second}")
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    if isinstance(value, list | tuple):
+        return {str(index): part for index, part in enumerate(cast("list[Any]", value))}
+    return {}
 
 
 def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  # noqa: C901, PLR0912 - one case per leading event
@@ -92,6 +117,8 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
             yield c.Start(history=event.history)
         case e.AskBegun() as event:
             yield c.BeginAsk(reserve=event.reserve)
+        case e.AskReleased():
+            yield from _failing(ahead, paid=False)
         case e.Replied() as event:
             said = event.said
             reply = Reply(text=said.text, thoughts=said.thoughts, calls=said.calls)
@@ -143,28 +170,59 @@ def _settling(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:
         reason = getattr(first.outcome, "reason", "")
         by, _, why = reason.partition(" said no")
         yield c.Refuse(call_id=first.call_id, by=by, reason=why.removeprefix(": "))
+        approver = getattr(first.outcome, "text", "").removeprefix("approved by ")
+        yield c.Approve(call_id=first.call_id, digest="", by=approver)
     if isinstance(first, e.CallCleared):
         yield c.ClearCall(call_id=first.call_id)
     yield c.Tick()
+    yield from _ending(ahead)
+    yield from _failing(ahead, paid=True)
+
+
+def _ending(ahead: Sequence[e.Event]) -> Iterable[c.Command]:
+    """Commands that stop or interrupt a task, found by the first event that says so."""
     for event in ahead:
         match event:
             case e.Canceled():
                 yield c.Cancel(by=event.by, reason=event.reason)
             case e.Recovered():
                 yield c.Recover(reason=event.reason)
-            case e.AttemptFailed() as failed:
-                pause = failed.retry_at - failed.at
-                code, message = failed.fault.code, failed.fault.message
-                yield c.FailAttempt(code=code, message=message, retry_after=pause)
             case e.Failed():
-                code, message = event.fault.code, event.fault.message
-                yield c.FailAttempt(code=code, message=message)
-                yield c.FailAttempt(code=code, message=message, retryable=False)
-                yield c.BeginAsk(reserve=_NOTHING)
+                yield c.BeginAsk(reserve=_wanted(event.fault.message))
                 yield c.Recover(reason="")
             case _:
                 continue
         return
 
 
-_NOTHING = Reservation()
+def _failing(ahead: Sequence[e.Event], *, paid: bool) -> Iterable[c.Command]:
+    """Commands that end a try, found by the first event that says so."""
+    for event in ahead:
+        match event:
+            case e.AttemptFailed(fault=fault):
+                pause = event.retry_at - event.at
+                yield c.FailAttempt(
+                    code=fault.code, message=fault.message, retry_after=pause, paid=paid
+                )
+            case e.Failed(fault=fault):
+                for retryable in (True, False):
+                    yield c.FailAttempt(
+                        code=fault.code, message=fault.message, retryable=retryable, paid=paid
+                    )
+            case _:
+                continue
+        return
+
+
+_NEED = re.compile(r"^(tokens|money): .*up to \$?([\d.]+) needed")
+
+
+def _wanted(message: str) -> Reservation:
+    """The reservation that could not be made, as the failure tells it."""
+    match _NEED.match(message):
+        case None:
+            return Reservation(cost=None if "no price is known" in message else 0)
+        case found if found[1] == "tokens":
+            return Reservation(tokens=int(found[2]))
+        case found:
+            return Reservation(cost=round(float(found[2]) * 1e6))

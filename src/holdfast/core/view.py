@@ -67,7 +67,7 @@ def summary(task: Task) -> Summary:
     return Summary(
         id=task.id,
         status=task.status,
-        title=" ".join(request.prompt.split())[:TITLE],
+        title=_title(request.prompt),
         agent=request.agent.name,
         by=request.by,
         session=request.session,
@@ -89,6 +89,11 @@ def summary(task: Task) -> Summary:
         changes=task.changes,
         children=task.children,
     )
+
+
+def _title(prompt: str) -> str:
+    """Its first words. A row is made at every event, so the rest of a long prompt is not split."""
+    return " ".join(prompt.split(None, TITLE)[:TITLE])[:TITLE]
 
 
 def encode(row: Summary) -> bytes:
