@@ -1,0 +1,213 @@
+"""Commands in the box, and what is said about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
+from holdfast.adapters.tools.execute import BoxOptions, outcome
+from holdfast.core.error import Unavailable
+from holdfast.core.ids import CallId
+from holdfast.core.message import Failed, Returned, ToolCall
+from holdfast.core.policy import Allow, Deny, Leave, Rules, judge, layers_for
+from holdfast.ports.box import BoxLimits, Exit
+from holdfast.testing.fake_box import FakeBox
+from tests.adapters.desk import Desk
+
+pytestmark = pytest.mark.anyio
+
+OPTIONS = BoxOptions(environment={"PATH": "/opt/extra:/usr/bin:/bin", "WHO": "tester"})
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path, BubblewrapBox(), OPTIONS)
+
+
+def verdict(command: str, *, allow: tuple[str, ...] = (), deny: tuple[str, ...] = ()) -> object:
+    call = ToolCall(id=CallId("c"), tool="exec", arguments={"command": command}, target=command)
+    layers = layers_for(Leave(allow=allow, deny=deny), (), Rules())
+    return judge(call, layers, unattended=True, until=0)
+
+
+async def test_a_command_says_everything_that_came_of_it(desk: Desk):
+    """Rows OC-49, KV-26. Part of row OL-91."""
+    command = "echo out; echo err >&2; echo more; exit 3"
+    assert await desk.fails("exec", command=command) == (
+        "exit_3",
+        "out\nmore\n[stderr]\nerr\nexit code 3",
+    )
+    assert await desk.says("exec", command="echo out; echo err >&2") == "out\n[stderr]\nerr"
+    assert await desk.says("exec", command="true") == "[no output]"
+    assert (await desk.fails("exec", command="kill -9 $$"))[1] == "exit code 137 (SIGKILL)"
+    assert await desk.says("exec", command="printf %s $PATH:$WHO") == (
+        "/opt/extra:/usr/bin:/bin:tester"
+    )
+    assert (await desk.fails("exec", command="pwd", cwd="../"))[0] == "outside_workspace"
+    code, text = await desk.fails("exec", command="echo a; sleep 70 & sleep 70", timeout=0.3)
+    assert (code, text) == ("timeout", "a\ntimed out after 0.3 s; all its processes were ended")
+    assert isinstance(verdict("rm -rf /", allow=("exec",), deny=("exec:rm *",)), Deny)
+    assert isinstance(verdict("git status", allow=("exec:git *",)), Allow)
+    assert isinstance(verdict("git status; rm x", allow=("exec:git *",)), Deny)
+
+
+async def test_a_command_runs_where_it_is_told(desk: Desk):
+    """Row OL-91. Part of rows KV-25, GC-90d."""
+    (desk.workspace / "below").mkdir()
+    assert await desk.says("exec", command="pwd") == str(desk.workspace)
+    assert await desk.says("exec", command="pwd", cwd="below") == f"{desk.workspace}/below"
+    assert await desk.fails("exec", command="pwd", cwd="none") == (
+        "not_found",
+        "there is no folder none",
+    )
+    for cwd in ("..", "/", "below/../../"):
+        assert (await desk.fails("exec", command="pwd", cwd=cwd))[0] == "outside_workspace"
+    code, text = await desk.fails("exec", command="echo kept; sleep 30 & sleep 30", timeout=0.2)
+    assert code == "timeout"
+    assert text.startswith("kept\n")
+
+
+async def test_a_command_is_for_bash_where_there_is_one(desk: Desk):
+    """Row OC-17."""
+    assert await desk.says("exec", command="[[ a == a* ]] && echo ${0##*/}") == "bash"
+    options = BoxOptions(environment={"PATH": "/nowhere"})
+    plain = Desk(desk.workspace, BubblewrapBox(), options)
+    assert (await plain.fails("exec", command="true"))[0] == "exit_127"
+    nobox = Desk(desk.workspace / "workspace", BubblewrapBox(program="no-such-bwrap"))
+    code, text = await nobox.fails("exec", command="touch ran")
+    assert code == "unavailable"
+    assert "bubblewrap" in text
+    assert not (nobox.workspace / "ran").exists()
+    assert isinstance(verdict("git log", allow=("exec:git *",)), Allow)
+    assert isinstance(verdict("rm x", allow=("exec:git *",)), Deny)
+    assert isinstance(verdict("git log"), Deny)
+
+
+async def test_quotes_in_a_command_are_its_own(desk: Desk):
+    said = await desk.says("exec", command="printf '%s|' \"a b\" '$0' \\$1 \"it's\"")
+    assert said == "a b|$0|$1|it's|"
+
+
+async def test_bytes_that_are_no_text_do_no_harm(desk: Desk):
+    assert await desk.says("exec", command="printf 'caf\\351'") == "caf\ufffd"
+
+
+async def test_the_limits_are_those_of_the_configuration(tmp_path: Path):
+    box = FakeBox({"work": Exit(code=0, stdout=b"ok", stderr=b"")})
+    limits = BoxLimits(seconds=7, memory=123)
+    desk = Desk(tmp_path, box, BoxOptions(limits=limits, read_only=(Path("/opt"),), longest=20))
+    await desk.says("exec", command="work")
+    await desk.says("exec", command="work", timeout=15)
+    assert [ran.limits.seconds for ran in box.ran] == [7, 15]
+    assert {ran.limits.memory for ran in box.ran} == {123}
+    assert box.ran[0].spec.read_only == (Path("/opt"),)
+    assert box.ran[0].spec.hidden == (desk.workspace / ".holdfast",)
+    assert (await desk.fails("exec", command="work", timeout=21))[0] == "bad_arguments"
+
+
+async def test_a_box_that_cannot_be_made_is_an_answer(tmp_path: Path):
+    class NoBox(FakeBox):
+        async def run(self, *_: object, **__: object) -> Exit:
+            raise Unavailable("no box today", hint="try tomorrow")
+
+    desk = Desk(tmp_path, NoBox())
+    assert await desk.fails("exec", command="true") == (
+        "unavailable",
+        "no box today try tomorrow",
+    )
+
+
+async def test_output_that_was_dropped_is_mentioned():
+    cut = outcome(Exit(code=0, stdout=b"abc", stderr=b"", cut=True), 1)
+    assert isinstance(cut, Returned)
+    assert cut.text == "abc\n[it wrote more; only the first 3 bytes were kept]"
+
+
+async def test_our_own_folder_is_empty_inside(desk: Desk):
+    desk.file(".holdfast/token", "a secret")
+    said = await desk.says("exec", command="ls -A .holdfast; cat .holdfast/* 2>&1 || true")
+    assert "a secret" not in said
+    assert (await desk.fails("exec", command="echo x >.holdfast/new"))[0] == "exit_1"
+
+
+async def test_what_steers_git_is_put_back(desk: Desk):
+    await desk.says("exec", command="git init -q . 2>/dev/null; chmod +x .git/hooks/*")
+    hook = desk.workspace / ".git/hooks/pre-commit.sample"
+    config, before = desk.workspace / ".git/config", hook.read_bytes()
+    plain, mode = config.read_bytes(), hook.stat().st_mode
+    said = await desk.says(
+        "exec",
+        command="git config core.sshCommand evil; echo evil >.git/hooks/pre-commit;"
+        "echo evil >.git/hooks/pre-commit.sample; git add -A; echo done",
+    )
+    assert said.startswith("done\n[put back as before: .git/config, .git/hooks/pre-commit")
+    assert config.read_bytes() == plain
+    assert (hook.read_bytes(), hook.stat().st_mode) == (before, mode)
+    assert not (hook.parent / "pre-commit").exists()
+    assert (desk.workspace / ".git/index").exists()
+
+
+async def test_a_hooks_folder_swapped_for_a_link_is_put_back(desk: Desk, tmp_path: Path):
+    await desk.says("exec", command="git init -q . 2>/dev/null")
+    names = sorted(path.name for path in (desk.workspace / ".git/hooks").iterdir())
+    (desk.workspace / "mine").mkdir()
+    await desk.says("exec", command="rm -r .git/hooks; ln -s ../mine .git/hooks")
+    hooks = desk.workspace / ".git/hooks"
+    assert not hooks.is_symlink()
+    assert sorted(path.name for path in hooks.iterdir()) == names
+
+
+async def test_two_commands_cannot_put_back_each_others_hooks(desk: Desk):
+    await desk.says("exec", command="git init -q . 2>/dev/null")
+    config = desk.workspace / ".git/config"
+    plain = config.read_bytes()
+
+    async def plant() -> None:
+        await desk.says(
+            "exec", command="echo evil >>.git/config; touch planted; until [ -e go ]; do :; done"
+        )
+
+    async def come_later() -> None:
+        with anyio.fail_after(10):
+            while not (desk.workspace / "planted").exists():
+                await anyio.sleep(0.002)
+        await desk.says("exec", command="touch go; until [ -e over ]; do :; done")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(come_later)
+        await plant()
+        (desk.workspace / "over").touch()
+    assert config.read_bytes() == plain
+
+
+async def test_a_cancelled_command_leaves_git_as_it_was(desk: Desk):
+    await desk.says("exec", command="git init -q . 2>/dev/null")
+    plain = (desk.workspace / ".git/config").read_bytes()
+    async with anyio.create_task_group() as group:
+        command = "echo evil >>.git/config; touch planted; sleep 60"
+        group.start_soon(lambda: desk.says("exec", command=command))
+        with anyio.fail_after(10):
+            while not (desk.workspace / "planted").exists():
+                await anyio.sleep(0.002)
+        group.cancel_scope.cancel()
+    assert (desk.workspace / ".git/config").read_bytes() == plain
+
+
+async def test_people_tools_answer_from_the_clock(desk: Desk):
+    first = await desk.says("time")
+    assert first.startswith("2027-01-15T08:00:00Z (Friday); here ")
+    desk.clock.advance(60)
+    assert (await desk.says("time")).startswith("2027-01-15T08:01:00Z")
+
+
+async def test_nobody_is_asked_when_nobody_is_there(desk: Desk):
+    ask, arguments = desk.tool("ask_person"), {"question": "Which one?"}
+    alone = type(desk.job)(
+        task=desk.job.task, call=desk.job.call, workspace=desk.workspace, unattended=True
+    )
+    out = await ask.run(arguments, alone)
+    assert isinstance(out, Failed)
+    assert out.code == "nobody_there"
