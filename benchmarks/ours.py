@@ -45,12 +45,15 @@ TURNS = 10
 
 
 class Model:
-    """Calls the one tool, then answers."""
+    """Calls the one tool, then answers. Free, like the model that Holdfast ships for scripts.
+
+    So nothing is set aside before it is asked; a priced model adds one durable step per turn.
+    """
 
     name = "scripted/benchmark"
 
     def reserve(self, _prompt: Prompt, _tools: object) -> Reservation:
-        return Reservation(tokens=1_000)
+        return Reservation()
 
     async def ask(self, prompt: Prompt, _tools: object, _hear: object) -> Reply:
         if any(isinstance(entry, ModelSaid) for entry in prompt.entries):

@@ -54,17 +54,27 @@ class Driver:
             if self._draining and not self._in_flight:
                 await self._tell(Recover(reason="the daemon stopped"))
                 return
-            started = False if self._draining else self._start(group, stream.task)
-            if not started and not self._in_flight and await self._let_go():
+            while effect := self._next():
+                group.start_soon(self._work_off, effect)
+            if not self._in_flight and await self._let_go():
                 return
             await bell.wait()
 
-    def _start(self, group: TaskGroup, task: Task) -> bool:
-        fresh = [e for e in pending(task, 0) if e.key not in self._in_flight]
-        for effect in fresh:
-            self._in_flight.add(effect.key)
-            group.start_soon(self._perform, effect)
-        return bool(fresh)
+    def _next(self) -> Effect | None:
+        """Something that is due and not in flight; it counts as in flight from now on."""
+        if self._draining or not self._mine(self._stream.task):
+            return None
+        for effect in pending(self._stream.task, 0):
+            if effect.key not in self._in_flight:
+                self._in_flight.add(effect.key)
+                return effect
+        return None
+
+    async def _work_off(self, effect: Effect | None) -> None:
+        """Carry out an effect, then what it led to: an activity for each would cost far more."""
+        while effect:
+            await self._perform(effect)
+            effect = self._next()
 
     async def _perform(self, effect: Effect) -> None:
         version = self._stream.cursor.version

@@ -28,19 +28,27 @@ _TRIES = 8
 class Stream:
     """One task in memory: its state, where its stream ends, and a bell that rings on change."""
 
-    __slots__ = ("bell", "cursor", "id", "lock", "task", "users")
+    __slots__ = ("_bell", "cursor", "id", "lock", "task", "users")
 
     def __init__(self, task_id: TaskId) -> None:
         self.id = task_id
         self.task = Task()
         self.cursor = Cursor()
         self.lock = anyio.Lock(fast_acquire=True)
-        self.bell = anyio.Event()
         self.users = 0
+        self._bell: anyio.Event | None = None
+
+    @property
+    def bell(self) -> anyio.Event:
+        """Rings once, at the next change. Most changes happen with nobody waiting: none is made."""
+        if self._bell is None:
+            self._bell = anyio.Event()
+        return self._bell
 
     def ring(self) -> None:
-        self.bell.set()
-        self.bell = anyio.Event()
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.set()
 
 
 class Recorder:
