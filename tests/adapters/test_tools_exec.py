@@ -141,7 +141,7 @@ async def test_what_steers_git_is_put_back(desk: Desk):
     said = await desk.says(
         "exec",
         command="git config core.sshCommand evil; echo evil >.git/hooks/pre-commit;"
-        "echo evil >.git/hooks/pre-commit.sample; git add -A; echo done",
+        "echo evil >.git/hooks/pre-commit.sample; touch file; git add -A; echo done",
     )
     assert said.startswith("done\n[put back as before: .git/config, .git/hooks/pre-commit")
     assert config.read_bytes() == plain
