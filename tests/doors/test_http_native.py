@@ -353,7 +353,9 @@ async def test_what_is_purged_can_never_be_read_again(tmp_path: Path):
         assert by_task.json() == {"purged": 1}
         by_session = await at.tcp.post("/v1/purge", json={"session": "s1", **reason})
         assert by_session.json() == {"purged": 2}
-        assert error(await at.tcp.get(f"/v1/tasks/{one['id']}/events")) == (409, "purged")
+        for follow in ("", "?follow=true"):
+            gone = await at.tcp.get(f"/v1/tasks/{one['id']}/events{follow}")
+            assert error(gone) == (409, "purged")
         assert "secret" not in (await at.tcp.get("/v1/tasks")).text
 
 

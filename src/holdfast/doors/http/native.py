@@ -97,6 +97,7 @@ async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:
     task, wanted, headers = await ask.task(), ask.query, ask.request.headers
     if wanted.follow or "text/event-stream" in headers.get("accept", ""):
         door = ask.door
+        await tasks.events(ask.house, task, limit=1)  # what cannot be read is refused, not streamed
         return EventStream(
             ask.house,
             task,
