@@ -18,13 +18,13 @@ from holdfast.core.error import (
     Unavailable,
 )
 from holdfast.core.ids import TaskId
-from holdfast.core.message import Entry, ModelSaid, PersonSaid
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Summary
 from holdfast.ports.clock import Clock
-from holdfast.ports.journal import Journal, Query
+from holdfast.ports.journal import Journal
 
 from .drive import Driver
+from .history import history
 from .perform import Performer
 from .record import Recorder, Stream
 from .timekeep import Timekeeper
@@ -35,10 +35,6 @@ HEARTBEAT = 10_000
 _PAUSE = 1.0
 _BATCH = 64
 _ALL = 1_000_000
-_HISTORY = 50
-_WHOLE = 5
-_OLDER_CHARS = 6_000
-_BRIEF = 200
 
 
 class Intake(Struct, frozen=True, kw_only=True):
@@ -191,7 +187,7 @@ class Supervisor:
         if parent and not await self._waits(parent.task):
             await self._recorder.tell(task.id, Cancel(by="house", reason="its parent ended"))
             return None
-        start = Start(history=await self._history(task))
+        start = Start(history=await history(self._journal, self._recorder, task))
         await self._recorder.tell(task.id, Claim(owner=self.owner), start)
         self._claiming.discard(task.id)
         driver = self._drivers[task.id] = Driver(stream, self._recorder, self._performer)
@@ -202,26 +198,6 @@ class Supervisor:
     async def _waits(self, parent: TaskId) -> bool:
         row = await self._journal.summary(parent)
         return row is not None and row.status not in ENDED
-
-    async def _history(self, task: Task) -> tuple[Entry, ...]:
-        """What was said in the session before: the last turns whole, older ones shortened."""
-        if not task.request.session or task.attempt:
-            return ()
-        query = Query(session=task.request.session, limit=_HISTORY, before=task.id)
-        entries: list[Entry] = []
-        room = _OLDER_CHARS
-        for index, row in enumerate(await self._journal.query(query)):
-            if row.answer is None:
-                continue
-            asked = (await self._recorder.load(row.id)).request
-            prompt, answer = asked.prompt, row.answer
-            if index >= _WHOLE:
-                prompt, answer = _brief(prompt), _brief(answer)
-                room -= len(prompt) + len(answer)
-                if room < 0:
-                    break
-            entries = [PersonSaid(text=prompt, by=asked.by), ModelSaid(text=answer), *entries]
-        return tuple(entries)
 
     async def _heartbeat(self) -> None:
         """Renew our leases while we have any; silent when idle."""
@@ -258,7 +234,3 @@ class Supervisor:
             while self._drivers:
                 self._work = anyio.Event()
                 await self._work.wait()
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]} …"

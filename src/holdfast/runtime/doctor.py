@@ -16,7 +16,7 @@ from holdfast.ports.journal import Journal
 
 _LOW_DISK = 1 << 30
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_NEEDED = ("files", "network", "pids", "capabilities")
+_NEEDED = ("files", "system", "network", "visible processes", "capabilities", "environment")
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,39 @@
+"""What was said in a session before: the last turns whole, older ones shortened."""
+
+from __future__ import annotations
+
+from holdfast.core.message import Entry, ModelSaid, PersonSaid
+from holdfast.core.task import Task
+from holdfast.ports.journal import Journal, Query
+
+from .record import Recorder
+
+_TURNS = 50
+_WHOLE = 5
+_OLDER_CHARS = 6_000
+_BRIEF = 200
+
+
+async def history(journal: Journal, recorder: Recorder, task: Task) -> tuple[Entry, ...]:
+    """What was said in the session before: the last turns whole, older ones shortened."""
+    if not task.request.session or task.attempt:
+        return ()
+    query = Query(session=task.request.session, limit=_TURNS, before=task.id)
+    entries: list[Entry] = []
+    room = _OLDER_CHARS
+    for index, row in enumerate(await journal.query(query)):
+        if row.answer is None:
+            continue
+        asked = (await recorder.load(row.id)).request
+        prompt, answer = asked.prompt, row.answer
+        if index >= _WHOLE:
+            prompt, answer = _brief(prompt), _brief(answer)
+            room -= len(prompt) + len(answer)
+            if room < 0:
+                break
+        entries = [PersonSaid(text=prompt, by=asked.by), ModelSaid(text=answer), *entries]
+    return tuple(entries)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]} …"
