@@ -73,20 +73,22 @@ def connect(path: Path, *, vfs: str | None = None) -> Connection:
     """A connection that may write. Creates the file, for its owner's eyes only."""
     if not path.exists():
         path.touch(mode=0o600)
-    connection = _opened(str(path), apsw.SQLITE_OPEN_READWRITE, vfs)
-    try:
-        connection.run("PRAGMA journal_mode = WAL")
-        connection.run(_SETTINGS)
-    except apsw.Error:
-        connection.close()
-        raise
-    return connection
+    return _prepared(path, vfs, "PRAGMA journal_mode = WAL", _SETTINGS)
 
 
 def connect_reader(path: Path, *, vfs: str | None = None) -> Connection:
     """A connection that only reads, beside the writer."""
+    return _prepared(path, vfs, "PRAGMA query_only = ON", "PRAGMA cache_size = -8192")
+
+
+def _prepared(path: Path, vfs: str | None, *settings: str) -> Connection:
     connection = _opened(str(path), apsw.SQLITE_OPEN_READWRITE, vfs)
-    connection.run("PRAGMA query_only = ON; PRAGMA cache_size = -8192;")
+    try:
+        for sql in settings:
+            connection.run(sql)
+    except apsw.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import apsw
 
-from holdfast.core.error import Broken, Unavailable
+from holdfast.core.error import Broken, HoldfastError, Unavailable
 from holdfast.core.ids import Instant
 
-from .connection import Connection, connect, connect_untouched, wal
+from .connection import Connection, connect, connect_reader, connect_untouched, wal
 from .migrate import Migration, migrate, refuse_strange
 from .trouble import trouble
 
@@ -36,27 +36,41 @@ _MISFITS = """
 
 
 def open_database(
-    path: Path, now: Instant, known: Sequence[Migration], vfs: str | None = None
-) -> Connection:
-    """The writing connection to the database at `path`: made, checked and up to date."""
+    path: Path,
+    now: Instant,
+    known: Sequence[Migration],
+    readers: int,
+    vfs: str | None = None,
+) -> list[Connection]:
+    """The database at `path`, made, checked and up to date: one writer, then the readers."""
     _refuse_bad_place(path)
+    opened: list[Connection] = []
     try:
         clean = not wal(path).exists()
         if path.exists() and path.stat().st_size:
             _look(path, known, vfs)
-        connection = connect(path, vfs=vfs)
-        try:
-            _check(connection, path, clean)
-            migrate(connection, path, now, known)
-            _refuse_misfits(connection, path)
-        except BaseException:
+        writer = connect(path, vfs=vfs)
+        opened.append(writer)
+        _check(writer, path, clean)
+        migrate(writer, path, now, known)
+        _refuse_misfits(writer, path)
+        for _ in range(readers):
+            opened.append(connect_reader(path, vfs=vfs))  # noqa: PERF401 - closed if a later one fails
+    except (apsw.Error, OSError, HoldfastError) as error:
+        for connection in reversed(opened):
             connection.close()
-            raise
-    except apsw.Error as error:
-        raise trouble(error, path) from error
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be used: {error}", code="store_io") from error
-    return connection
+        raise _in_our_words(error, path) from error
+    return opened
+
+
+def _in_our_words(error: apsw.Error | OSError | HoldfastError, path: Path) -> HoldfastError:
+    match error:
+        case apsw.Error():
+            return trouble(error, path)
+        case OSError():
+            return Unavailable(f"{path} cannot be used: {error}", code="store_io")
+        case _:
+            return error
 
 
 def _refuse_bad_place(path: Path) -> None:

@@ -26,7 +26,7 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Cursor, Health, Query, Recorded
 
 from . import entry, reading, upkeep
-from .connection import Connection, connect_reader
+from .connection import Connection
 from .migrate import MIGRATIONS, Migration
 from .opening import open_database
 from .trouble import trouble
@@ -51,9 +51,8 @@ async def open_sqlite(
     Only one process may have it open: the caller holds the lock of the home. Raises `Broken` for
     a damaged, strange or newer database (left as it is), `Unavailable` when it cannot be used.
     """
-    opening = partial(open_database, path, now, migrations, vfs)
-    connection = await anyio.to_thread.run_sync(opening)
-    journal = SqliteJournal(connection, path, vfs)
+    opening = partial(open_database, path, now, migrations, 1 + _READERS, vfs)
+    journal = SqliteJournal(path, await anyio.to_thread.run_sync(opening))
     try:
         yield journal
     finally:
@@ -63,20 +62,13 @@ async def open_sqlite(
 class SqliteJournal:
     """A `Journal` in a file. Made by `open_sqlite`."""
 
-    def __init__(self, connection: Connection, path: Path, vfs: str | None) -> None:
-        self._path = path
-        self._connections = [connection]
-        self._here = self._reader(vfs)
-        self._idle = [self._reader(vfs) for _ in range(_READERS)]
-        self._busy: set[Connection] = set()
-        self._threads = anyio.CapacityLimiter(_READERS)
-        self._writer = Writer(connection, path)
+    def __init__(self, path: Path, connections: Sequence[Connection]) -> None:
+        self._path, self._connections = path, connections
+        writing, self._here, *idle = connections
+        self._idle, self._busy = idle, set[Connection]()
+        self._threads = anyio.CapacityLimiter(len(idle))
+        self._writer = Writer(writing, path)
         self._closed = False
-
-    def _reader(self, vfs: str | None) -> Connection:
-        connection = connect_reader(self._path, vfs=vfs)
-        self._connections.append(connection)
-        return connection
 
     @property
     def statements(self) -> int:
