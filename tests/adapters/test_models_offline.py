@@ -9,8 +9,10 @@ import anyio
 import pytest
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.offline import NO_MODEL, Direct, OfflineModel, abilities, answer
 from holdfast.adapters.models.scripted import ScriptedModel
+from holdfast.adapters.models.settings import ModelsConfig, Provider
 from holdfast.adapters.tools.look import read_tool
 from holdfast.adapters.tools.people import people_tools
 from holdfast.adapters.tools.registry import Registry
@@ -35,6 +37,7 @@ from holdfast.ports.model import Model
 from holdfast.ports.tools import Job
 from holdfast.testing.fake_clock import FakeClock
 from holdfast.testing.model_contract import nothing
+from holdfast.testing.model_server import ModelServer
 
 TOOLS = Registry(
     [
@@ -178,6 +181,25 @@ def test_files_of_any_length_are_read_and_counted_whole(home: Path):
     assert "620 files matching **/*.dat." in run.say("count the .dat files")
 
 
+def test_output_that_the_house_has_shortened_is_not_counted_as_whole():
+    call = ToolCall(id=CallId("c1"), tool="read", arguments={"path": "a.txt"})
+    text = "one\n[older output shortened]"
+    entries = (
+        PersonSaid(text="count the lines in a.txt"),
+        ModelSaid(calls=(call,)),
+        ToolAnswered(call_id=call.id, tool="read", outcome=Returned(text=text)),
+    )
+    said = answer(Prompt(system="", entries=entries, saw=3)).text
+    assert "I cannot read a.txt whole: older output shortened." in said
+
+
+def test_many_files_are_read_at_once(home: Path):
+    run = Run(home)
+    run.say("count the words in all python files")
+    turns = [entry for entry in run.entries if isinstance(entry, ModelSaid)]
+    assert [len(turn.calls) for turn in turns] == [1, 2, 0]
+
+
 def test_what_is_no_text_is_said_to_be_none(home: Path):
     (home / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     assert "cannot be read as text" in Run(home).say("count the words in a.png")
@@ -222,25 +244,26 @@ def test_help_lists_every_ability_and_every_example_is_understood(home: Path, as
         assert "I did nothing" not in answer(prompt).text, example
 
 
-def test_a_directive_is_carried_out_exactly_as_it_is_written(home: Path):
+def test_a_directive_is_carried_out_exactly_as_it_is_written_and_no_model_is_asked(home: Path):
     """Row OC-54."""
-    model = ScriptedModel([])
-    run = Run(home, Direct(model))
-    said = run.say('/tool read {"path": "poem.txt", "limit": 1}')
-    assert [(call.tool, call.arguments) for call in run.calls] == [
-        ("read", {"path": "poem.txt", "limit": 1})
-    ]
-    assert said.startswith("One fish.")
-    assert "2026-01-01" in run.say("/tool time")
-    run.say(
-        '/tool write {"path": "a.txt",\n "content": "one\\n"}\n/tool append '
-        '{"path": "a.txt", "content": "two\\n"}'
-    )
-    assert (home / "a.txt").read_text() == "one\ntwo\n"
-    assert model.prompts == [], "no model was asked"
-    assert "the arguments of" in run.say("/tool read {path}").lower()
-    assert "there is no tool nope" in run.say("/tool nope {}")
-    assert model.prompts == []
+    with ModelServer() as http:
+        provider = Provider(kind="openai-compatible", base_url=f"{http.url}/v1")
+        catalog = Catalog(ModelsConfig(providers={"fake": provider}, probe=False))
+        run = Run(home, catalog.find("fake/model"))
+        said = run.say('/tool read {"path": "poem.txt", "limit": 1}')
+        assert [(call.tool, call.arguments) for call in run.calls] == [
+            ("read", {"path": "poem.txt", "limit": 1})
+        ]
+        assert said.startswith("One fish.")
+        assert "2026-01-01" in run.say("/tool time")
+        run.say(
+            '/tool write {"path": "a.txt",\n "content": "one\\n"}\n'
+            '/tool append {"path": "a.txt", "content": "two\\n"}'
+        )
+        assert (home / "a.txt").read_text() == "one\ntwo\n"
+        assert "the arguments of" in run.say("/tool read {path}").lower()
+        assert "there is no tool nope" in run.say("/tool nope {}")
+        assert http.requests == []
 
 
 def test_the_offline_model_carries_out_directives_too(home: Path):

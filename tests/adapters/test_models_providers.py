@@ -318,7 +318,7 @@ async def test_a_model_that_refuses_tools_is_asked_once_more_without(http: Model
 
 @pytest.mark.parametrize("able", [True, False])
 async def test_ollama_is_offered_tools_only_if_it_says_that_the_model_can(able: bool):
-    """Row GC-32."""
+    """Part of row GC-32."""
     capabilities = ("completion", "tools") if able else ("completion",)
     with ModelServer(catalogue=Catalogue(capabilities=capabilities)) as http:
         http.load(Say(text="one"), Say(text="two"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from holdfast.core.error import Invalid
 
 from .settings import Kind, ModelsConfig, Provider
 
@@ -71,10 +74,18 @@ KNOWN: Mapping[str, Known] = {
 
 
 def configured(config: ModelsConfig) -> tuple[Found, ...]:
-    """What is found without looking around, the preferred first. A configured name wins."""
+    """What is found without looking around, the preferred first. A configured name wins.
+
+    Raises `Invalid` for a configured provider without a usable address.
+    """
     found = {one.name: one for one in _from_environment(config.env)}
     for name, provider in config.providers.items():
         complete = _completed(provider, config.env)
+        if urlsplit(complete.base_url).scheme not in {"http", "https"} or not complete.host:
+            raise Invalid(
+                f"The provider {name}: base_url is missing or not a URL.",
+                hint="give its whole address, like http://127.0.0.1:8000/v1",
+            )
         found[name] = Found(name=name, source="configuration", provider=complete)
     if ollama := _ollama_host(config.env):
         provider = Provider(kind="ollama", base_url=ollama)

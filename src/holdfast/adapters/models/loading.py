@@ -14,5 +14,5 @@ def load(name: str) -> Any:
 
 
 async def load_aside(name: str) -> Any:
-    """Like `load`, in a thread, so that the loop goes on."""
-    return await anyio.to_thread.run_sync(load, name)
+    """Like `load`, in a thread, so that the loop goes on; a stop does not wait for it."""
+    return await anyio.to_thread.run_sync(load, name, abandon_on_cancel=True)

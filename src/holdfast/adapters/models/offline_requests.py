@@ -67,10 +67,12 @@ def split(text: str) -> list[str]:
         if bare.startswith("/tool "):
             found.append(bare)
         else:
-            found += [part for part in _THEN.split(bare) if part.strip(" .,;")]
+            found += _parts(bare)
     return found
 
 
+_LONGEST = 400
+_LONGEST_LINE = 2_000
 _QUOTED = r"`[^`]+`|\"[^\"]+\"|'[^']+'|“[^”]+”|«[^»]+»"
 _PATH = rf"(?P<path>{_QUOTED}|[^\s,;]+)"
 _TEXT = rf"(?P<text>{_QUOTED}|.+?)"
@@ -101,10 +103,19 @@ _TYPES = {
 }  # fmt: skip
 
 
+def _parts(line: str) -> list[str]:
+    """What stands before and after `then`; a line too long to be a request is one part."""
+    line = _tidy(line)
+    parts = [line] if len(line) > _LONGEST_LINE else _THEN.split(line)
+    return [part for part in parts if part.strip(" .,;")]
+
+
 def _understood(part: str) -> Begin | None:
     if part.lstrip().startswith("/tool "):
         return _directive(part.strip())
-    plain = _POLITE.sub("", part.strip())
+    plain = _POLITE.sub("", _tidy(part))
+    if len(re.sub(_QUOTED, "", plain.partition("\n")[0])) > _LONGEST:
+        return None
     if not re.match(r"(?:run|exec|execute)\b|[$!]|.*\n", plain, re.IGNORECASE):
         plain = _FULL_STOP.sub("", _PLEASE.sub("", plain))
     for ability in ABILITIES:
@@ -115,9 +126,19 @@ def _understood(part: str) -> Begin | None:
     return None
 
 
+def _tidy(part: str) -> str:
+    """With single spaces, save in quotes and after the first line: those are to be kept."""
+    head, newline, body = part.strip().partition("\n")
+    pieces = re.split(f"({_QUOTED})", head)
+    spaced = [
+        piece if index % 2 else re.sub(r"\s+", " ", piece) for index, piece in enumerate(pieces)
+    ]
+    return "".join(spaced) + newline + body
+
+
 def _joined_by_and(part: str) -> list[Begin]:
     """Both halves of "list files and count words in a.txt", if each can stand alone."""
-    for found in re.finditer(r",?\s+and\s+", part):
+    for found in re.finditer(r",?\s+and\s+", part) if len(part) <= _LONGEST else ():
         first = _understood(part[: found.start()])
         second = _understood(part[found.end() :])
         if first and second:

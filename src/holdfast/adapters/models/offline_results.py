@@ -10,7 +10,7 @@ _NOTE = re.compile(r"\[[^\]\n]*\]")
 _CUT = re.compile(r"\b(?:cut|truncated|shortened|more|stopped|first \d)", re.IGNORECASE)
 _PAGE = re.compile(r"\[lines [\d,]+ to [\d,]+[^;\]]*(?:; read on [^\]]*?(?P<next>\d[\d,]*))?\]")
 _NOTHING = re.compile(r"\[the file (?:is empty|has (?:only|fewer than) [\d,]+ lines)\]")
-_UNREADABLE = re.compile(r"\[.* cannot be read as text\]|\[cut in line .*\]")
+_UNREADABLE = re.compile(r"\[(?:.* cannot be read as text|cut in line .*|older output shortened)\]")
 
 
 class Content(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from .offline_results import content_of, entries_of, is_cut, name_of, shown
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 _MOST_FILES = 40
 _PAGE = 1_998
-_PAGES = 25
+_PAGES = 7
 _DEEPEST = 6
 
 
@@ -99,9 +99,11 @@ def count_in_files(pattern: str, *, what: str) -> Step:
         )
     counts: list[tuple[str, int]] = []
     skipped: list[str] = []
-    for name in found.names:
+    reads = tuple(Call(tool="read", arguments={"path": name}) for name in found.names)
+    outcomes = yield reads
+    for name, call, outcome in zip(found.names, reads, outcomes, strict=True):
         try:
-            content = yield from _content(name)
+            content = yield from _whole(name, _returned(call, outcome))
             counts.append((name, _count(content, what)))
         except CannotGoOn as problem:
             skipped.append(str(problem))
@@ -210,10 +212,19 @@ def _by_folder(
 
 def _content(path: str, *, lines: int = 0) -> Generator[tuple[Call, ...], Sequence[Outcome], str]:
     """The whole text of a file, page by page; or its first `lines` (and no more than a page)."""
-    limit = {"limit": min(lines, _PAGE)} if lines else {}
-    page = content_of((yield from _call("read", path=path, **limit)))
+    if not lines:
+        return (yield from _whole(path, (yield from _call("read", path=path))))
+    page = content_of((yield from _call("read", path=path, limit=min(lines, _PAGE))))
+    if page.problem:
+        raise CannotGoOn(f"I cannot read {path}: {page.problem}.")
+    return page.text
+
+
+def _whole(path: str, first: str) -> Generator[tuple[Call, ...], Sequence[Outcome], str]:
+    """The text of a file, from its first page on."""
+    page = content_of(first)
     texts = [page.text]
-    while page.next and not lines and not page.problem:
+    while page.next and not page.problem:
         if len(texts) == _PAGES:
             raise CannotGoOn(f"{path} is too long for me: I read at most {_PAGES} pages of it.")
         page = content_of((yield from _call("read", path=path, offset=page.next)))
@@ -233,14 +244,15 @@ def _calls(
 ) -> Generator[tuple[Call, ...], Sequence[Outcome], list[str]]:
     """What all the calls returned, asked for at once. Raises `CannotGoOn` if one did not."""
     outcomes = yield tuple(calls)
-    texts: list[str] = []
-    for call, outcome in zip(calls, outcomes, strict=True):
-        if not isinstance(outcome, Returned):
-            about = [call.arguments.get(name) for name in ("path", "pattern", "command")]
-            subject = next((f" {one}" for one in about if one), "")
-            raise CannotGoOn(f"{call.tool}{subject} did not work: {words(outcome)}")
-        texts.append(outcome.text)
-    return texts
+    return [_returned(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
+
+
+def _returned(call: Call, outcome: Outcome) -> str:
+    if isinstance(outcome, Returned):
+        return outcome.text
+    about = [call.arguments.get(name) for name in ("path", "pattern", "command")]
+    subject = next((f" {one}" for one in about if one), "")
+    raise CannotGoOn(f"{call.tool}{subject} did not work: {words(outcome)}")
 
 
 def _count(content: str, what: str) -> int:
