@@ -7,8 +7,10 @@ the root of the hierarchy hands it down). Elsewhere the resource limit does it.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from holdfast.ports.box import BoxLimits
 
 _V1 = Path("/sys/fs/cgroup/pids")
 _V2 = Path("/sys/fs/cgroup")
+_NAME = "holdfast-box-"
 _OURS = 2
+_TRIES, _PAUSE = 50, 0.002
 
 
 class Group(Struct, frozen=True):
@@ -27,8 +31,16 @@ class Group(Struct, frozen=True):
     path: Path
 
     def remove(self) -> None:
-        with suppress(OSError):
-            self.path.rmdir()
+        """Blocks up to some 100 ms while the kernel still takes leave of the dead."""
+        for _ in range(_TRIES):
+            try:
+                self.path.rmdir()
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    return
+                time.sleep(_PAUSE)
+            else:
+                return
 
 
 def enter(process: int, limits: BoxLimits) -> Group | None:
@@ -36,7 +48,8 @@ def enter(process: int, limits: BoxLimits) -> Group | None:
     home = _home() if os.geteuid() == 0 else None
     if home is None:
         return None
-    group = Group(home / f"holdfast-box-{secrets.token_hex(8)}")
+    _sweep(home)
+    group = Group(home / f"{_NAME}{os.getpid()}-{secrets.token_hex(8)}")
     try:
         group.path.mkdir()
         (group.path / "pids.max").write_text(str(limits.processes + _OURS))
@@ -45,6 +58,14 @@ def enter(process: int, limits: BoxLimits) -> Group | None:
         group.remove()
         return None
     return group
+
+
+def _sweep(home: Path) -> None:
+    """Remove what a process that was killed left behind."""
+    for path in home.glob(f"{_NAME}*"):
+        owner = path.name.removeprefix(_NAME).partition("-")[0]
+        if not Path("/proc", owner).exists():
+            Group(path).remove()
 
 
 def _home() -> Path | None:
