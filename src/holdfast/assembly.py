@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -73,19 +73,30 @@ _FOLDERS = ("run", "logs", "blobs", "outputs", "outbox", "backups", "workspace")
 
 
 def _token(path: Path) -> str:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        path.chmod(0o600)
-        if token := path.read_text(encoding="ascii", errors="replace").strip():
-            return token
-        raise Broken(
-            f"{path} is empty", code="token_empty", hint="delete it to get a new one"
-        ) from None
-    token = secrets.token_urlsafe(32)
+    if not path.exists():
+        _make_token(path)
+    path.chmod(0o600)
+    if token := path.read_text(encoding="ascii", errors="replace").strip():
+        return token
+    raise Broken(f"{path} is empty", code="token_empty", hint="delete it to get a new one")
+
+
+def _make_token(path: Path) -> None:
+    """Complete and on the disk before it has its name: a power cut must not leave an empty one."""
+    fresh = path.with_name(f"token.{os.getpid()}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(token + "\n")
-    return token
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):  # someone else was faster: theirs counts
+        path.hardlink_to(fresh)
+    fresh.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextmanager
