@@ -212,7 +212,7 @@ def test_an_interrupt_stops_the_task_itself(stage: Stage):
             pass
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert stage.daemon.jobs[0].row["status"] == "CANCELED"
     assert b"stopped" in err
 

@@ -55,17 +55,17 @@ class Approver:
                 return
 
     def _tell(self, question: Json, choice: str) -> None:
-        target = f"/v1/tasks/{self._task}"
+        body: Json = {}
+        target = f"/v1/tasks/{self._task}/calls/{question['call']}"
+        if choice == "s":
+            target, body = f"/v1/tasks/{self._task}/cancel", {"reason": "stopped at a question"}
+        elif choice == "n":
+            target += "/refuse"
+        else:
+            target += "/approve"
+            body = {"digest": question["digest"], "whole_task": choice == "a"}
         try:
-            if choice == "s":
-                self._desk.daemon.post(f"{target}/cancel", {"reason": "stopped at a question"})
-            elif choice == "n":
-                self._desk.daemon.post(f"{target}/calls/{question['call']}/refuse", {})
-            else:
-                self._desk.daemon.post(
-                    f"{target}/calls/{question['call']}/approve",
-                    {"digest": question["digest"], "whole_task": choice == "a"},
-                )
+            self._desk.daemon.post(target, body, repeatable=True)
         except Stop as stop:
             # Somebody else answered, or the time for it ran out: the stream tells what came of it.
             if stop.code != REFUSED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from .reading import part_of, text_of
 from .stop import BROKEN, NOT_ALLOWED, REFUSED, UNAVAILABLE, Stop
@@ -21,6 +22,7 @@ _ANSWERS = {
     502: UNAVAILABLE,
     503: UNAVAILABLE,
 }
+_TRIES, _PAUSE = 5, 0.1
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
@@ -45,14 +47,18 @@ class Daemon:
         self._start = start
 
     def get(self, target: str) -> Json:
-        return self._ask("GET", target, None)
+        return self._ask("GET", target, None, tries=_TRIES)
 
-    def post(self, target: str, body: Json | None = None) -> Json:
-        return self._ask("POST", target, body or {})
+    def post(self, target: str, body: Json | None = None, *, repeatable: bool = False) -> Json:
+        """`repeatable` says that asking twice is as good as once: then a broken line is no end."""
+        return self._ask("POST", target, body or {}, tries=_TRIES if repeatable else 1)
 
-    def open(self, method: str, target: str, body: Json | None = None) -> Reply:
+    def open(self, method: str, target: str) -> Reply:
         """A reply that went well, its body unread. Raises `Stop` with what the daemon said."""
-        return self._checked(self._send((method, target), body, stream=False))
+        try:
+            return self._checked(self._send((method, target), None, stream=False))
+        except CutOff as error:
+            raise _unavailable(error) from error
 
     def awake(self) -> bool:
         return listening(self.socket)
@@ -60,12 +66,11 @@ class Daemon:
     def status(self) -> Json | None:
         """What the daemon says of itself, or None when there is none. Never starts one."""
         try:
-            reply = send(self.socket, ("GET", "/v1/status"))
+            return _read(self._checked(send(self.socket, ("GET", "/v1/status"))))
         except NoDaemon:
             return None
         except CutOff as error:
             raise _unavailable(error) from error
-        return self._read(self._checked(reply))
 
     def follow(self, target: str) -> Generator[Happening]:
         """A task's stream as it comes. Raises `CutOff` when it breaks before its end."""
@@ -75,44 +80,38 @@ class Daemon:
         finally:
             reply.close()
 
-    def _ask(self, method: str, target: str, body: Json | None) -> Json:
-        return self._read(self.open(method, target, body))
+    def _ask(self, method: str, target: str, body: Json | None, *, tries: int) -> Json:
+        while True:
+            try:
+                return _read(self._checked(self._send((method, target), body, stream=False)))
+            except CutOff as error:
+                tries -= 1
+                if not tries:
+                    raise _unavailable(error) from error
+                time.sleep(_PAUSE)
 
     def _send(self, request: tuple[str, str], body: Json | None, *, stream: bool) -> Reply:
+        """A daemon that has just been killed may still hold the socket: then it is `CutOff`."""
         try:
-            try:
-                return send(self.socket, request, body, stream=stream)
-            except NoDaemon:
-                self._start()
-                return send(self.socket, request, body, stream=stream)
+            return send(self.socket, request, body, stream=stream)
+        except NoDaemon:
+            self._start()
+        try:
+            return send(self.socket, request, body, stream=stream)
         except NoDaemon as error:
-            raise Stop(
-                "the daemon started and went away again",
-                hint=f"look into {self.home}/logs/daemon.log",
-                code=UNAVAILABLE,
-            ) from error
-        except CutOff as error:
-            raise _unavailable(error) from error
+            raise CutOff(f"the daemon went away again: {self.home}/logs/daemon.log") from error
 
     def _checked(self, reply: Reply) -> Reply:
         if reply.status < 400:
             return reply
         code = _ANSWERS.get(reply.status, BROKEN if reply.status >= 500 else REFUSED)
-        said = part_of(self._read(reply), "error")
+        said = part_of(_read(reply), "error")
         raise Stop(
             text_of(said, "message") or f"the daemon answered with status {reply.status}",
             hint=text_of(said, "hint"),
             name=text_of(said, "code"),
             code=code,
         )
-
-    def _read(self, reply: Reply) -> Json:
-        try:
-            return reply.json()
-        except CutOff as error:
-            raise _unavailable(error) from error
-        finally:
-            reply.close()
 
 
 def quote(text: str) -> str:
@@ -146,6 +145,13 @@ def _happenings(reply: Reply) -> Generator[Happening]:
         if data:
             yield Happening(kind, _object("\n".join(data)))
         kind, data = "", []
+
+
+def _read(reply: Reply) -> Json:
+    try:
+        return reply.json()
+    finally:
+        reply.close()
 
 
 def _object(text: str) -> Json:

@@ -11,8 +11,7 @@ from .asking import request
 from .client import Happening
 from .following import Progress, closing, follow
 from .reading import part_of, rows_of, texts_of
-from .stop import INTERRUPTED, OK, UNAVAILABLE, Stop
-from .wire import CutOff
+from .stop import INTERRUPTED, OK, Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from .wire import Json
 
 _GOODBYE = 5.0
-_TRIES = 3
 
 
 def run(desk: Desk, given: Given) -> int:
@@ -48,13 +46,7 @@ def run(desk: Desk, given: Given) -> int:
 def submit(desk: Desk, body: Json) -> Json:
     """Put it on the queue, once: a key makes sending it again harmless."""
     body.setdefault("key", f"cli-{os.urandom(9).hex()}")
-    for _ in range(_TRIES - 1):
-        try:
-            return desk.daemon.post("/v1/tasks", body)
-        except Stop as stop:
-            if stop.code != UNAVAILABLE or not isinstance(stop.__cause__, CutOff):
-                raise
-    return desk.daemon.post("/v1/tasks", body)
+    return desk.daemon.post("/v1/tasks", body, repeatable=True)
 
 
 def attend(desk: Desk, task: str, *, ask: bool) -> Json:
@@ -82,7 +74,9 @@ def interrupted(desk: Desk, task: str) -> int:
     """Ctrl-C: stop the task, not only the waiting for it. A second one does not wait."""
     deadline = time.monotonic() + _GOODBYE
     try:
-        row = desk.daemon.post(f"/v1/tasks/{task}/cancel", {"reason": "interrupted"})
+        row = desk.daemon.post(
+            f"/v1/tasks/{task}/cancel", {"reason": "interrupted"}, repeatable=True
+        )
         while row.get("status") != "CANCELED" and time.monotonic() < deadline:
             time.sleep(0.05)
             row = desk.daemon.get(f"/v1/tasks/{task}")
