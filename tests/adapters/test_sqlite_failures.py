@@ -13,6 +13,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
+from holdfast.adapters.stores.connection import connect_reader
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.core import view
 from holdfast.core.command import Claim, HearReply, Say, Start
@@ -171,7 +172,9 @@ def test_whichever_write_fails_at_the_first_opening_the_next_one_works(
         path = tmp_path / f"{at}.db"
         try:
             async with using(path, vfs=disk.name):
-                pass
+                reader = connect_reader(path)
+                assert reader.value("PRAGMA journal_mode") == "wal"
+                reader.close()
         except Unavailable as error:
             assert error.code == "store_io"
         failed = disk.failed

@@ -73,7 +73,23 @@ def connect(path: Path, *, vfs: str | None = None) -> Connection:
     """A connection that may write. Creates the file, for its owner's eyes only."""
     if not path.exists():
         path.touch(mode=0o600)
-    return _prepared(path, vfs, "PRAGMA journal_mode = WAL", _SETTINGS)
+    connection = _prepared(path, vfs, _SETTINGS)
+    if not _has_log(connection):
+        # SQLite says nothing when a disk error keeps it from changing the mode, and believes then
+        # what the file does not say. So the change is believed when another connection sees it.
+        try:
+            connection.run("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+        connection = _prepared(path, vfs, _SETTINGS)
+        if not _has_log(connection):
+            connection.close()
+            raise apsw.CantOpenError("it cannot have a write-ahead log here")
+    return connection
+
+
+def _has_log(connection: Connection) -> bool:
+    return connection.value("PRAGMA journal_mode") == "wal"
 
 
 def connect_reader(path: Path, *, vfs: str | None = None) -> Connection:
