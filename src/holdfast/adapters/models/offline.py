@@ -29,7 +29,8 @@ from holdfast.core.message import (
 )
 from holdfast.ports.model import Delta, Model, ToolSpec
 
-from .offline_requests import ABILITIES, Begin, Unclear, directives, understand
+from .offline_abilities import ABILITIES, Begin
+from .offline_requests import Unclear, directives, understand
 from .offline_steps import Call, CannotGoOn, Step
 from .scripted import tell
 
