@@ -93,7 +93,8 @@ class Note:
 class Tools:
     """The only tool there is."""
 
-    _note = Note()
+    def __init__(self, note: Note | None = None) -> None:
+        self._note = note or Note()
 
     def get(self, name: str) -> Note | None:
         return self._note if name == "note" else None
@@ -147,7 +148,7 @@ def _script(task: str) -> list[tuple[Command, ...]]:
 
 async def tasks(journal: Journal, lanes: int, count: int) -> Result:
     """Submit them all, wait until the last has ended. Each: model, tool, model, done."""
-    async with _engine(journal, lanes) as (supervisor, recorder, clock):
+    async with engine(journal, lanes, Tools()) as (supervisor, recorder, clock):
         began: dict[str, float] = {}
         seconds: list[float] = []
         done = anyio.Event()
@@ -181,12 +182,12 @@ async def tasks(journal: Journal, lanes: int, count: int) -> Result:
 
 
 @asynccontextmanager
-async def _engine(
-    journal: Journal, lanes: int
+async def engine(
+    journal: Journal, lanes: int, tools: Tools
 ) -> AsyncGenerator[tuple[Supervisor, Recorder, SystemClock]]:
     clock, live = SystemClock(), Live()
     recorder = Recorder(journal, clock, live, lambda: RULES)
-    performer = Performer(recorder, live, Models(), Tools(), Limits(per_provider=lanes))
+    performer = Performer(recorder, live, Models(), tools, Limits(per_provider=lanes))
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     intake = Intake(depth=0, lanes=lanes)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)

@@ -1,0 +1,74 @@
+"""From asking to cancel until every process of the running command is gone."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from benchmarks.daemon import Daemon
+from benchmarks.measure import Result, spread
+
+_PATIENCE = 30.0
+
+
+def measure(place: Path, quick: bool) -> dict[str, Result]:
+    """A shell with two children of its own, one of which does not listen to SIGTERM."""
+    answered: list[float] = []
+    gone: list[float] = []
+    (place / "workspace").mkdir()
+    with Daemon(place / "stop") as daemon:
+        for number in range(5 if quick else 50):
+            mark = str(100_000 + number)  # seconds to sleep, and how its processes are found
+            line = f"sh -c 'trap \"\" TERM; sleep {mark}; true' & sleep {mark}"
+            task = daemon.ask(
+                "POST",
+                "/v1/tasks",
+                {
+                    "prompt": f"/tool exec {json.dumps({'command': line})}",
+                    "workspace": str(place / "workspace"),
+                    "preset": "open",
+                },
+            )["id"]
+            processes = _wait_for(daemon.pid, mark)
+            began = time.perf_counter()
+            daemon.ask("POST", f"/v1/tasks/{task}/cancel", {"reason": "benchmark"})
+            answered.append(time.perf_counter() - began)
+            while any(Path(f"/proc/{pid}").exists() for pid in processes):
+                if time.perf_counter() - began > _PATIENCE:
+                    raise RuntimeError(f"still there: {processes}")
+                time.sleep(0.0005)
+            gone.append(time.perf_counter() - began)
+    return {"all processes gone": spread(gone), "cancel answered": spread(answered)}
+
+
+def _wait_for(daemon: int, mark: str) -> set[int]:
+    """Every process below the daemon, once both sleeps are among them."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        below = _below(daemon)
+        if sum(_is_sleep(pid, mark) for pid in below) == 2:
+            return _below(daemon)
+        time.sleep(0.005)
+    raise RuntimeError("the command did not start")
+
+
+def _below(root: int) -> set[int]:
+    found, ahead = set[int](), [root]
+    while ahead:
+        children = Path(f"/proc/{ahead.pop()}/task").glob("*/children")
+        fresh = {int(pid) for file in children for pid in _read(file).split()} - found
+        found |= fresh
+        ahead += fresh
+    return found
+
+
+def _is_sleep(pid: int, mark: str) -> bool:
+    return _read(Path(f"/proc/{pid}/cmdline")) == f"sleep\0{mark}\0"
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, ProcessLookupError):
+        return ""

@@ -1,0 +1,82 @@
+"""The measured run as a Markdown table, aims beside it: `python -m benchmarks.table RUN.json`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TITLES = {
+    "steps": "Durable steps, synchronous=FULL",
+    "tasks": "Whole tasks: model, tool, model",
+    "ready": "From `serve` to ready",
+    "idle": "Idle",
+    "recovery": "SIGKILL, then start until all are requeued",
+    "start": "Commands, start to end",
+    "stop": "Cancel a running command",
+}
+FORMS = {
+    "per_s": "{:,.0f} /s",
+    "p50_ms": "p50 {:.2f} ms",
+    "p99_ms": "p99 {:.2f} ms",
+    "cpu_ms": "{:.3f} ms CPU each",
+    "ready_s": "{:.2f} s",
+    "recovery_s": "of that recovery {:.2f} s",
+    "recovered": "{:,.0f} requeued",
+    "rss_mib": "{:.1f} MiB RSS",
+    "anonymous_mib": "{:.1f} MiB of it its own",
+    "cpu_percent": "{:.2f} % CPU",
+    "statements": "{:.0f} statements",
+}
+# (figure, contender, number) -> (the aim in words, its bound, True if more is better)
+AIMS = {
+    ("steps", "Holdfast, 64", "per_s"): ("at least 8,000 /s", 8_000.0, True),
+    ("tasks", "Holdfast, 64", "per_s"): ("at least 1,000 /s", 1_000.0, True),
+    ("ready", "serve, new home", "ready_s"): ("at most 0.8 s", 0.8, False),
+    ("ready", "serve, used home", "ready_s"): ("at most 0.8 s", 0.8, False),
+    ("idle", "Holdfast", "rss_mib"): ("at most 60 MiB", 60.0, False),
+    ("idle", "Holdfast", "statements"): ("none", 0.0, False),
+    ("recovery", "1000 tasks in flight", "recovery_s"): ("at most 1 s", 1.0, False),
+    ("start", "holdfast status", "p50_ms"): ("at most 40 ms", 40.0, False),
+    ("stop", "all processes gone", "p99_ms"): ("p99 at most 200 ms", 200.0, False),
+}
+
+
+def table(run: Mapping[str, Any]) -> str:
+    head = (
+        f"{run['date']}, {run['machine']}, load {run['load_before']:.1f} before and "
+        f"{run['load_after']:.1f} after; fsync of 4 KiB p50 {run['fsync']['p50_ms']:.2f} ms, "
+        f"p99 {run['fsync']['p99_ms']:.2f} ms."
+    )
+    lines = [head, "", "| figure | who | value | aim |", "|---|---|---|---|"]
+    for figure, rows in run["figures"].items():
+        for who, numbers in rows.items():
+            value = " · ".join(_shown(key, number) for key, number in numbers.items())
+            lines.append(f"| {TITLES[figure]} | {who} | {value} | {_aim(figure, who, rows)} |")
+    return "\n".join(lines)
+
+
+def _shown(key: str, number: float) -> str:
+    return FORMS[key].format(number)
+
+
+def _aim(figure: str, who: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    if (figure, who) == ("steps", "Holdfast, 1"):
+        over = rows[who]["p50_ms"] - rows["fsync alone"]["p50_ms"]
+        return _verdict(f"p50 at most 1 ms over one fsync ({over:+.2f} ms)", over <= 1)
+    said = [
+        _verdict(words, rows[who][key] >= bound if more else rows[who][key] <= bound)
+        for (f, w, key), (words, bound, more) in AIMS.items()
+        if (f, w) == (figure, who)
+    ]
+    return "; ".join(said)
+
+
+def _verdict(words: str, met: bool) -> str:
+    return f"{words}: {'met' if met else 'missed'}"
+
+
+if __name__ == "__main__":
+    print(table(json.loads(Path(sys.argv[1]).read_text())))
