@@ -132,6 +132,17 @@ def test_later_a_yes_is_bound_to_what_was_asked(stage: Stage):
     assert "does not ask about anything" in again.err
 
 
+def test_who_only_watches_is_told_what_the_task_waits_for(stage: Stage):
+    stage.daemon.plan(asks(EDIT), settled("c1"), answer="changed")
+    process = stage.begin("run", "--yes", "go")
+    assert process.stderr
+    with process:
+        assert process.stderr.readline() == b"\xc2\xb7 waiting for approval: edit src/a.py\n"
+        assert stage.run("task", "approve", stage.daemon.jobs[0].id).code == 0
+        out, _ = process.communicate(timeout=20)
+    assert out == b"changed\n"
+
+
 def test_later_a_no_carries_its_reason(stage: Stage):
     task = open_question(stage)
     assert stage.run("task", "deny", task, "--reason", "use git mv").code == 0

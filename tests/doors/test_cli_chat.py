@@ -37,6 +37,11 @@ def test_an_error_is_told_and_the_conversation_goes_on(stage: Stage):
     assert "there is no /nonsense; /help lists what there is" in told.err
 
 
+def test_a_directive_for_the_model_is_a_message_like_any_other(stage: Stage):
+    assert stage.run("chat", stdin=b'/tool list {"path": "."}\n').out == "ok\n"
+    assert stage.daemon.jobs[0].body["prompt"] == '/tool list {"path": "."}'
+
+
 def test_slash_commands_tell_and_steer(stage: Stage):
     """Part of row OK-33."""
     lines = ["/help", "/status", "/model fake/m2", "go", "/tasks", "/cancel", "exit"]

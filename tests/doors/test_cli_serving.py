@@ -106,8 +106,11 @@ def test_a_real_daemon_killed_in_the_middle_of_a_run_costs_neither_the_task_nor_
     )
     assert process.stderr
     with process:
-        while "exec touch began" not in process.stderr.readline():
-            assert process.poll() is None
+        said = ""
+        while "exec touch began" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
         os.kill(int((home / "run" / "daemon.lock").read_text()), signal.SIGKILL)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err

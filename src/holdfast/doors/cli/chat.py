@@ -39,7 +39,9 @@ def chat(desk: Desk, given: Given) -> int:
         if not text:
             continue
         try:
-            talk.command(text) if text.startswith("/") else talk.message(text)
+            # `/tool name {json}` is no command of ours: it tells the model what to do.
+            ours = text.startswith("/") and not text.startswith("/tool ")
+            talk.command(text) if ours else talk.message(text)
         except Stop as stop:
             desk.screen.error(stop.message, stop.hint)
     talk.part()
@@ -189,7 +191,8 @@ class Voice:
 
     def __init__(self, desk: Desk, task: str) -> None:
         self._screen = desk.screen
-        self._progress, self._approver = Progress(desk), Approver(desk, task)
+        self._progress = Progress(desk, asks=desk.screen.attended)
+        self._approver = Approver(desk, task)
         self._said = ""
 
     def hear(self, item: Happening) -> None:

@@ -76,8 +76,9 @@ def closing(desk: Desk, row: Json) -> int:
 class Progress:
     """Tells on stderr what happens, one line per fact. Remembers the calls, for approvals."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._screen = desk.screen
+    def __init__(self, desk: Desk, *, asks: bool = False) -> None:
+        """`asks`: somebody puts the questions to a person here, so they need no telling."""
+        self._screen, self._asks = desk.screen, asks
         self.calls: dict[str, Json] = {}
         self._started: set[str] = set()
         self._model = ""
@@ -98,8 +99,8 @@ class Progress:
         self._model = str(data.get("model") or self._model)
         for judged in rows_of(data, "judged"):
             self.calls[str(judged["call"]["id"])] = judged["call"]
-            if part_of(judged, "verdict").get("type") == "ask":
-                self._point(f"may I {name(judged['call'])}?")
+            if part_of(judged, "verdict").get("type") == "ask" and not self._asks:
+                self._point(f"waiting for approval: {name(judged['call'])}")
 
     def checking(self, data: Json) -> None:
         for judged in rows_of(data, "judged"):

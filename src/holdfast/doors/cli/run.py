@@ -51,7 +51,7 @@ def submit(desk: Desk, body: Json) -> Json:
 
 def attend(desk: Desk, task: str, *, ask: bool) -> Json:
     """Follow a task and put its questions to the person who sits there; its last summary."""
-    progress, approver = Progress(desk), Approver(desk, task)
+    progress, approver = Progress(desk, asks=ask), Approver(desk, task)
 
     def hear(item: Happening) -> None:
         progress.hear(item)
