@@ -22,11 +22,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 _PAGE = 4096
 _PATIENCE = 20.0
+_STRAY = 4.0
 _LONGEST = 900
 _STEP = 0.005
 
@@ -273,8 +275,11 @@ class LossyDisk:
         """Unmount, even if a stray process still sees it, and let the server write the image."""
         self._await(lambda: self._unmount() or not self.path.is_mount(), "let go")
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(_PATIENCE)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STRAY)
+            self._process.terminate()  # only if a stray process still holds the mount
+            if self._process.wait(_PATIENCE):
+                raise OSError(f"the lossy disk failed: {self._log.read_text()[-2000:]}")
 
     def _over(self) -> bool:
         return self._process is None or self._process.poll() is not None
@@ -324,6 +329,7 @@ def main() -> None:
     files.load(asked.image)
     options = {"foreground": True, "nothreads": True, "big_writes": True, "hard_remove": True}
     _fuse().FUSE(files, str(asked.mountpoint), attr_timeout=0, entry_timeout=0, **options)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     lost = files.cut(random.Random(asked.seed), torn=asked.torn)
     files.save(asked.image)
     sys.stdout.write(f"cut: {lost} changes had not reached the disk\n")
