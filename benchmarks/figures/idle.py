@@ -15,7 +15,7 @@ _SETTLE = 2.0
 
 
 def measure(place: Path, quick: bool) -> dict[str, Result]:
-    seconds = 3.0 if quick else 20.0
+    seconds = 3.0 if quick else 10.0
 
     def holdfast() -> Result:
         with Daemon(place / "idle") as daemon:

@@ -1,4 +1,8 @@
-"""From asking to cancel until every process of the running command is gone."""
+"""From asking to cancel until every process of the running command is dead.
+
+Dead, not collected: a process that has ended but that its parent (here the system's init, which
+inherits it) has not looked at yet runs nothing and holds nothing.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
             began = time.perf_counter()
             daemon.ask("POST", f"/v1/tasks/{task}/cancel", {"reason": "benchmark"})
             answered.append(time.perf_counter() - began)
-            while any(Path(f"/proc/{pid}").exists() for pid in processes):
+            while any(map(_lives, processes)):
                 if time.perf_counter() - began > _PATIENCE:
                     raise RuntimeError(f"still there: {processes}")
                 time.sleep(0.0005)
@@ -61,6 +65,11 @@ def _below(root: int) -> set[int]:
         found |= fresh
         ahead += fresh
     return found
+
+
+def _lives(pid: int) -> bool:
+    state = _read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2][:1]
+    return state not in {"", "Z", "X"}
 
 
 def _is_sleep(pid: int, mark: str) -> bool:
