@@ -1,4 +1,7 @@
-"""The measured run as a Markdown table, aims beside it: `python -m benchmarks.table RUN.json`."""
+"""A measured run as a Markdown table, aims beside it.
+
+`python -m benchmarks.table RUN.json >docs/scorecard.md` writes the page.
+"""
 
 from __future__ import annotations
 
@@ -78,5 +81,43 @@ def _verdict(words: str, met: bool) -> str:
     return f"{words}: {'met' if met else 'missed'}"
 
 
+PAGE = """\
+# Scorecard
+
+Every figure comes from one run of one command on one machine, beside its baselines, which take
+turns with it so that a slow minute hits all of them. Values are medians of three rounds or more.
+
+```sh
+./benchmarks/run --json benchmarks/out/run.json
+```
+
+{table}
+
+What is compared:
+
+- **Durable step**: a command is decided, chained, recorded and synced (`synchronous=FULL`) before
+  the next one of its task is given. Holdfast plays whole tasks, ten turns each; many tasks share
+  one sync.
+- **One commit per step**: the standard library's `sqlite3`, WAL, FULL, one transaction a step.
+- **DBOS, SQLite**: its own store as its documentation sets it up; workflows are started directly,
+  because its queue would add its polling interval.
+- **huey, SQLite**: every commit synced. It records the job, not its steps, and a job that a crash
+  interrupts is lost.
+- **Whole task**: submitted, claimed, the model asked, a tool that writes run, the model asked
+  again, done: six durable steps with a scripted model in the same process. A model with a price
+  takes one step more per turn, in which the money is set aside.
+- **Idle**: two seconds after the start, for ten seconds; statements are counted by the database
+  connections themselves, less what the question takes.
+- **Recovery**: each task is inside a tool call when the process is killed with SIGKILL; the daemon
+  listens only when all are back in the queue.
+- **Cancel**: a shell with two children in a box, one of them deaf to SIGTERM; until the last
+  process is dead.
+
+CPU is that of the whole process, all threads. A machine that does other work meanwhile (see its
+load above the table) shows longer times, mostly in p99.
+"""
+
+
 if __name__ == "__main__":
-    print(table(json.loads(Path(sys.argv[1]).read_text())))
+    measured = json.loads(Path(sys.argv[1]).read_text())
+    print(PAGE.format(table=table(measured)), end="")

@@ -22,4 +22,4 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
 
     used_home()  # makes it
     contenders = {"serve, new home": new_home, "serve, used home": used_home}
-    return interleaved(2 if quick else 7, contenders)
+    return interleaved(2 if quick else 5, contenders)

@@ -27,4 +27,4 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
         for lanes in (1, 64)
         for (name, module), counts in _COUNTS.items()
     }
-    return interleaved(1 if quick else 5, {"fsync alone": partial(sync, place), **contenders})
+    return interleaved(1 if quick else 3, {"fsync alone": partial(sync, place), **contenders})
