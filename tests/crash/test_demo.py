@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from holdfast.testing.demo import main
 
 @pytest.mark.timeout(120)
 def test_the_demonstration_loses_nothing_and_does_nothing_twice(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert main(["--json"]) == 0
+    with tempfile.TemporaryDirectory(prefix="hf") as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        assert main(["--json"]) == 0
+        assert not list(Path(folder).iterdir()), "it cleans up"
     said = capsys.readouterr()
     shown = json.loads(said.out)
     assert shown["holds"]
@@ -24,4 +27,3 @@ def test_the_demonstration_loses_nothing_and_does_nothing_twice(
     assert "may or may not have happened" in shown["told"]
     assert [line["status"] for line in shown["lines"]] == ["SUCCEEDED"] * 6
     assert max(line["paid"] for line in shown["lines"]) == 1
-    assert not list(tmp_path.iterdir()), "it cleans up"

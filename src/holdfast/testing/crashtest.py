@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -20,7 +19,7 @@ from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.ports.journal import Journal
 
 from .crash import Proof, random_story, survive
-from .daemon import Daemon
+from .daemon import Daemon, stage
 from .lives import MANY_LANES, Lives, Moment
 from .lossyfs import LossyDisk, why_not
 from .outside import Found, Outside, examine
@@ -46,11 +45,11 @@ def in_process(at_least: int, seed: int, say: Say = lambda _: None) -> Part:
     """Random stories over SQLite, dying between any two steps of the engine."""
     dice, began, proofs = random.Random(seed), time.monotonic(), list[Proof]()
     stories: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="holdfast-crash-") as folder:
+    with stage("crash") as folder:
         while sum(proof.crashes for proof in proofs) < at_least:
             story = random_story(dice)
             at = {dice.randint(1, _DEPTH) for _ in range(dice.randint(1, 8))}
-            path = Path(folder) / f"{len(proofs)}.db"
+            path = folder / f"{len(proofs)}.db"
             proofs.append(anyio.run(_survived, path, story, at))
             stories.append(len(story.names))
             path.unlink()
@@ -79,8 +78,8 @@ async def _survived(path: Path, story: Any, at: set[int]) -> Proof:
 def kills(count: int, tasks: int, seed: int, say: Say = lambda _: None) -> Part:
     """A real daemon with real boxes, killed with SIGKILL again and again."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="holdfast-kill-") as folder:
-        home, outside = Path(folder) / "home", Outside(Path(folder) / "workspace")
+    with stage("kill") as folder:
+        home, outside = folder / "home", Outside(folder / "workspace")
         with Daemon(home, MANY_LANES) as daemon:
             lives = Lives(daemon, outside, random.Random(seed), tasks)
             for number in range(1, count + 1):
@@ -111,9 +110,9 @@ def power_cuts(count: int, tasks: int, seed: int, say: Say = lambda _: None) -> 
 def _cut_off(
     count: int, tasks: int, seed: int, *, torn: bool, say: Say
 ) -> tuple[Found, dict[str, int]]:
-    with tempfile.TemporaryDirectory(prefix="holdfast-cut-") as folder:
-        outside, dice = Outside(Path(folder) / "workspace"), random.Random(seed)
-        with LossyDisk(Path(folder), torn=torn, seed=seed) as disk:
+    with stage("cut") as folder:
+        outside, dice = Outside(folder / "workspace"), random.Random(seed)
+        with LossyDisk(folder, torn=torn, seed=seed) as disk:
             home = disk.path / "home"
             with Daemon(home, MANY_LANES) as daemon:
                 lives = Lives(daemon, outside, dice, tasks)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +20,7 @@ import msgspec
 
 _ANSWER = 20.0
 _STEP = 0.002
+_LONGEST = 60
 
 
 class Gone(Exception):
@@ -168,6 +172,18 @@ def _surroundings(home: Path) -> dict[str, str]:
         "HOLDFAST_MODELS_DETECT_LOCAL": "false",
         "PYTHONDONTWRITEBYTECODE": "",
     }
+
+
+@contextmanager
+def stage(kind: str, *, keep: bool = False) -> Generator[Path]:
+    """A folder to play in, its path short enough for the socket of a home inside."""
+    long = len(tempfile.gettempdir()) > _LONGEST
+    path = Path(tempfile.mkdtemp(prefix=f"holdfast-{kind}-", dir="/tmp" if long else None))  # noqa: S108
+    try:
+        yield path
+    finally:
+        if not keep:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def use_model(home: Path, url: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .daemon import Daemon, use_model
+from .daemon import Daemon, stage, use_model
 from .model_server import ModelServer, RecordedRequest, Reply, ScriptedCall
 
 _PATIENCE = 60.0
@@ -201,12 +199,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="what came of it as JSON on stdout")
     parser.add_argument("--keep", action="store_true", help="keep the home and the workspace")
     asked = parser.parse_args(words)
-    folder = Path(tempfile.mkdtemp(prefix="holdfast-demo-"))
-    try:
+    with stage("demo", keep=asked.keep) as folder:
         shown = show(folder, lambda text: print(text, file=sys.stderr))  # noqa: T201
-    finally:
-        if not asked.keep:
-            shutil.rmtree(folder, ignore_errors=True)
     if asked.json:
         told = {"holds": shown.holds, **msgspec.to_builtins(shown)}
         text = msgspec.json.encode(told).decode()
