@@ -129,6 +129,8 @@ async def open_house(config: Config, models: Catalog) -> AsyncGenerator[House, N
         options = BoxOptions(
             read_only=tuple(Path(path) for path in config.box.read_only),
             environment=config.box.environment,
+            hidden=(home,),
+            limits=to_box_limits(config),
         )
         ours = builtin_tools(
             box=box, blobs=blobs, clock=clock, spool=home / "outputs", options=options

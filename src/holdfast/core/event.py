@@ -222,37 +222,21 @@ class DeliveryFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_at: Instant = 0
 
 
-Event = (
+OfLife = (
     Submitted
     | Claimed
     | Started
-    | AskBegun
-    | AskReleased
-    | Replied
-    | CallStarted
-    | CallWaiting
-    | CallApproved
-    | CallCleared
-    | CallDoubted
-    | CallSettled
-    | Nudged
-    | ChecksDue
-    | ChecksFailed
-    | Said
     | Released
     | Woken
     | Recovered
     | AttemptFailed
     | Requeued
     | Retried
-    | Finished
-    | Failed
-    | DeadLettered
-    | Canceled
-    | ChildStopped
-    | Delivered
-    | DeliveryFailed
 )
+OfTurns = AskBegun | AskReleased | Replied | Nudged | ChecksDue | ChecksFailed | Said
+OfCalls = CallStarted | CallWaiting | CallApproved | CallCleared | CallDoubted | CallSettled
+OfEnds = Finished | Failed | DeadLettered | Canceled | ChildStopped | Delivered | DeliveryFailed
+Event = OfLife | OfTurns | OfCalls | OfEnds
 
 KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in KINDS.items()}

@@ -44,7 +44,17 @@ def evolve(task: Task, event: e.Event) -> Task:
     return task if status is task.status else replace(task, status=status)
 
 
-def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR0915 - one case per event kind; the type checker proves it whole
+def _applied(task: Task, event: e.Event) -> Task:
+    if isinstance(event, e.OfCalls):
+        return _of_calls(task, event)
+    if isinstance(event, e.OfTurns):
+        return _of_turns(task, event)
+    if isinstance(event, e.OfEnds):
+        return _of_ends(task, event)
+    return _of_life(task, event)
+
+
+def _of_life(task: Task, event: e.OfLife) -> Task:
     match event:
         case e.Submitted():
             said = PersonSaid(text=event.request.prompt, by=event.request.by)
@@ -57,12 +67,50 @@ def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR091
             task = replace(task, attempt=event.attempt, policy=event.policy, transcript=transcript)
             habits = replace(task.habits, good={})
             return replace(task, started_at=event.at, updated_at=event.at, habits=habits)
+        case e.Released():
+            return replace(_paused(task, event.at), owner="")
+        case e.Woken() | e.Requeued():
+            return replace(task, queued_at=event.at, updated_at=event.at, retry_at=0)
+        case e.Recovered():
+            task = charged(replace(task, owner="", queued_at=event.at, updated_at=event.at))
+            return replace(task, crashes=task.crashes + 1, started_at=0)
+        case e.AttemptFailed():
+            faults = (*task.faults, event.fault)
+            task = replace(charged(_paused(task, event.at)), faults=faults, owner="")
+            return replace(task, retry_at=event.retry_at)
+        case e.Retried():
+            task = replace(task, faults=(), retry_at=event.at, deliveries={}, updated_at=event.at)
+            return replace(task, habits=h.Habits(), check_rounds=0, crashes=0)
+        case _:  # pragma: no cover - the type checker proves that nothing is left
+            assert_never(event)
+
+
+def _of_turns(task: Task, event: e.OfTurns) -> Task:
+    match event:
         case e.AskBegun():
             return replace(charged(task), reserved=event.reserve)
         case e.AskReleased():
             return replace(task, reserved=None)
         case e.Replied():
             return _replied(task, event)
+        case e.Nudged():
+            habits = replace(task.habits, nudges=task.habits.nudges + 1)
+            task = replace(task, habits=habits, checking=False)
+            return _said(task, HouseSaid(text=event.text))
+        case e.ChecksDue():
+            task = replace(task, proposed=event.answer, checking=True, check_results=())
+            return replace(task, check_rounds=task.check_rounds + 1, calls=_opened(event.judged))
+        case e.ChecksFailed():
+            return _said(replace(task, checking=False), HouseSaid(text=event.report))
+        case e.Said():
+            said = PersonSaid(text=event.text, by=event.by)
+            return _said(replace(task, habits=h.Habits()), said)
+        case _:  # pragma: no cover - the type checker proves that nothing is left
+            assert_never(event)
+
+
+def _of_calls(task: Task, event: e.OfCalls) -> Task:
+    match event:
         case e.CallStarted():
             return _call_started(task, event)
         case e.CallWaiting():
@@ -81,32 +129,12 @@ def _applied(task: Task, event: e.Event) -> Task:  # noqa: C901, PLR0912, PLR091
             return _call_moved(task, event.call_id, CallState.DOUBTED)
         case e.CallSettled():
             return _call_settled(task, event)
-        case e.Nudged():
-            habits = replace(task.habits, nudges=task.habits.nudges + 1)
-            task = replace(task, habits=habits, checking=False)
-            return _said(task, HouseSaid(text=event.text))
-        case e.ChecksDue():
-            task = replace(task, proposed=event.answer, checking=True, check_results=())
-            return replace(task, check_rounds=task.check_rounds + 1, calls=_opened(event.judged))
-        case e.ChecksFailed():
-            return _said(replace(task, checking=False), HouseSaid(text=event.report))
-        case e.Said():
-            said = PersonSaid(text=event.text, by=event.by)
-            return _said(replace(task, habits=h.Habits()), said)
-        case e.Released():
-            return replace(_paused(task, event.at), owner="")
-        case e.Woken() | e.Requeued():
-            return replace(task, queued_at=event.at, updated_at=event.at, retry_at=0)
-        case e.Recovered():
-            task = charged(replace(task, owner="", queued_at=event.at, updated_at=event.at))
-            return replace(task, crashes=task.crashes + 1, started_at=0)
-        case e.AttemptFailed():
-            faults = (*task.faults, event.fault)
-            task = replace(charged(_paused(task, event.at)), faults=faults, owner="")
-            return replace(task, retry_at=event.retry_at)
-        case e.Retried():
-            task = replace(task, faults=(), retry_at=event.at, deliveries={}, updated_at=event.at)
-            return replace(task, habits=h.Habits(), check_rounds=0, crashes=0)
+        case _:  # pragma: no cover - the type checker proves that nothing is left
+            assert_never(event)
+
+
+def _of_ends(task: Task, event: e.OfEnds) -> Task:
+    match event:
         case e.Finished():
             task = replace(_ended(task, event.at), answer=event.answer)
             return replace(task, checking=False, proposed=None)

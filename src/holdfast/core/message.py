@@ -44,9 +44,9 @@ class Thought(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tool call that a model (or the house) proposes.
 
-    `target` is what policy looks at: a path below the workspace, or a command line. `problem`
-    says why the call cannot run at all (no such tool, bad arguments). `signature` is the
-    provider's own and goes back to it unread.
+    `target` is what policy looks at: a path below the workspace, or a command line; `also` are
+    the other paths that the call touches. `problem` says why the call cannot run at all (no such
+    tool, bad arguments). `signature` is the provider's own and goes back to it unread.
     """
 
     id: CallId
@@ -54,6 +54,7 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     arguments: dict[str, Any]
     effect: EffectClass = EffectClass.WRITES
     target: str = ""
+    also: tuple[str, ...] = ()
     problem: str = ""
     checkable: bool = False
     stable: bool = False

@@ -32,7 +32,8 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     For command lines (the tool `exec`) a pattern other than `*` never allows a line with shell
     chaining in it: `git *` does not let `git status; rm -rf .` through. To ask or to deny, it is
-    enough that any command in the line matches.
+    enough that any command in the line, or any path that the call touches, matches; to allow, all
+    must.
     """
 
     say: Say
@@ -47,10 +48,11 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return False
         if self.target == "*":
             return True
+        touched = (call.target, *call.also)
         if self.say is not Say.ALLOW:
-            return any(fnmatchcase(part, self.target) for part in (call.target, *_pieces(call)))
+            return any(fnmatchcase(part, self.target) for part in (*touched, *_pieces(call)))
         chained = call.tool == "exec" and _CHAINING & set(call.target)
-        return not chained and fnmatchcase(call.target, self.target)
+        return not chained and all(fnmatchcase(part, self.target) for part in touched)
 
     @property
     def label(self) -> str:

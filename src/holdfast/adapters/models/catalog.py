@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+import anyio
 from msgspec import Struct
 
 from holdfast.core.error import Invalid
@@ -20,7 +22,7 @@ from .discover import KNOWN, Found
 from .loading import load, load_aside
 from .offline import OFFLINE, Direct, OfflineModel
 from .remote import Address, RemoteModel
-from .settings import ModelsConfig
+from .settings import ModelsConfig, Probe
 
 
 class Described(Struct, frozen=True, kw_only=True):
@@ -55,12 +57,13 @@ class Catalog:
 
     async def detect(self) -> Described:
         """Look for servers on this machine, and ask those without known models for theirs."""
+        found, seconds = list(self._found), self._config.probe_seconds
+        open_ports = await listening(self._config.probes if self._config.probe else (), seconds)
+        if not open_ports and all(one.models for one in found):
+            return self.describe()  # nothing to ask: the HTTP client need not be loaded
         wire = await load_aside("wire")
-        found = list(self._found)
-        if self._config.probe:
-            seconds = self._config.probe_seconds
-            for one in await wire.look_around(self._config.probes, seconds):
-                found += [one] if _is_new(one, found) else []
+        for one in await wire.look_around(open_ports, seconds):
+            found += [one] if _is_new(one, found) else []
         client = self._shared_client()
         for index, one in enumerate(found):
             if not one.models:
@@ -141,6 +144,25 @@ class Catalog:
 
     def _by_name(self) -> dict[str, Found]:
         return {one.name: one for one in self._found}
+
+
+async def listening(probes: tuple[Probe, ...], seconds: float) -> tuple[Probe, ...]:
+    """Those of `probes` at whose port somebody listens within `seconds`."""
+    open_ports: set[str] = set()
+
+    async def knock(probe: Probe) -> None:
+        where = urlsplit(probe.base_url)
+        with anyio.move_on_after(seconds):
+            try:
+                async with await anyio.connect_tcp(where.hostname or "", where.port or 80):
+                    open_ports.add(probe.base_url)
+            except OSError:
+                return
+
+    async with anyio.create_task_group() as group:
+        for probe in probes:
+            group.start_soon(knock, probe)
+    return tuple(probe for probe in probes if probe.base_url in open_ports)
 
 
 def _is_new(found: Found, known: list[Found]) -> bool:

@@ -27,7 +27,7 @@ from holdfast.core.message import (
     ToolCall,
     Usage,
 )
-from holdfast.ports.model import Delta, Model, ToolSpec
+from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
 
 from .offline_abilities import ABILITIES, Begin
 from .offline_requests import Unclear, directives, understand
@@ -100,13 +100,17 @@ class Direct:
 
 
 def answer(prompt: Prompt, *, can_call: bool = True) -> Reply:
-    """What the offline model says to `prompt`: the next calls, or its answer. Pure."""
+    """What the offline model says to `prompt`: the next calls, or its answer. Pure.
+
+    Raises `ModelFailure` (needs_model) for what it does not understand: a task that was not done
+    must not look done.
+    """
     text, after = _latest(prompt)
     if _HELP.fullmatch(text):
         return _said(abilities(), after)
     begins = understand(text)
     if isinstance(begins, Unclear):
-        return _said(_not_understood(begins), after)
+        raise ModelFailure("needs_model", _not_understood(begins), retryable=False)
     work = _carry_out(begins, _outcomes(after))
     if not work.calls:
         return _said(work.text, after)
@@ -213,12 +217,13 @@ def _said(text: str, after: Sequence[Entry]) -> Reply:
 def _not_understood(unclear: Unclear) -> str:
     asked = [f'"{_short(part)}"' for part in unclear.parts]
     shown = {ability.name: ability.examples[0] for ability in ABILITIES if ability.examples}
-    head = f"I did not understand {' and '.join(asked)}" if asked else "You asked for nothing"
+    asked_for = f"did not understand {' and '.join(asked)}" if asked else "were asked for nothing"
+    head = f"the offline rules {asked_for}"
     return "\n".join(
         [
-            f"{head}, so I did nothing: it may need a language model. What I can do, for example:",
+            f"{head}; nothing was done. It may need a language model. What they can do, for example:",
             *(f"- {shown[name]}" for name in _SHOWN),
-            "`help` lists everything.",
+            "`holdfast run help` lists everything.",
             CONNECT,
         ]
     )
