@@ -221,7 +221,7 @@ def _not_understood(unclear: Unclear) -> str:
     head = f"the offline rules {asked_for}"
     return "\n".join(
         [
-            f"{head}; nothing was done. It may need a language model. What they can do, for example:",
+            f"{head}; nothing was done. It may need a language model. They can, for example:",
             *(f"- {shown[name]}" for name in _SHOWN),
             "`holdfast run help` lists everything.",
             CONNECT,
