@@ -24,7 +24,7 @@ from holdfast.core.command import (
 )
 from holdfast.core.context import prompt
 from holdfast.core.effect import AskModel, CheckCall, Deliver, Effect, RunTool, TellChild
-from holdfast.core.error import Conflict, HoldfastError, Refused, Unavailable
+from holdfast.core.error import Conflict, HoldfastError, Invalid, Refused, Unavailable
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,
@@ -39,6 +39,7 @@ from holdfast.core.task import Child, Human, OpenCall, Status, Task, Timer
 from holdfast.ports.model import Delta, Model, ModelFailure, Models
 from holdfast.ports.tools import Job, Tool, Tools
 
+from . import storable
 from .live import Live
 from .record import Recorder, Stream
 
@@ -69,17 +70,39 @@ class Performer:
         self._providers: dict[str, anyio.CapacityLimiter] = {}
 
     async def perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
-        """Carry out one effect. Raises `Conflict` when the task has gone to another worker."""
+        """Carry out one effect. Raises `Conflict` when the task has gone to another worker.
+
+        Whatever else goes wrong is this task's own trouble: no other task may suffer from it.
+        """
         try:
             await self._perform(stream, effect, fence)
         except Conflict:
             raise
+        except Invalid as invalid:
+            # What came of it cannot be recorded, now or later: it would be tried for ever.
+            await self._give_up(stream, invalid, fence)
         except Refused as refused:
             # The task moved on while this was under way (cancelled, settled by someone else).
             _log.debug("outcome not wanted: %s", refused, extra={"task": stream.id})
         except Unavailable as failure:
             _log.warning("cannot go on: %s", failure, extra={"task": stream.id})
             await anyio.sleep(_PAUSE)
+        except Exception as error:  # noqa: BLE001 - around a performer: an adapter may fail in any way
+            _log.exception("%s failed", effect.key, extra={"task": stream.id})
+            await self._give_up(stream, error, fence)
+
+    async def _give_up(self, stream: Stream, error: Exception, fence: int | None) -> None:
+        """This try is over; a bug or bad luck may be tried again, what is invalid may not."""
+        code, again, text = "internal", True, f"{type(error).__name__}: {error}"
+        if isinstance(error, Invalid):
+            code, again, text = error.code, False, str(error)
+        failure = FailAttempt(code=code, message=storable.text(text), retryable=again)
+        try:
+            await self._surely(stream, failure, fence)
+        except Refused as refused:
+            if isinstance(refused, Conflict):
+                raise
+            _log.debug("it was over already: %s", refused, extra={"task": stream.id})
 
     async def _perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
         match effect:
@@ -108,12 +131,6 @@ class Performer:
                 return
             failure = FailAttempt(code=refused.code, message=str(refused), retryable=False)
             await self._surely(stream, failure, fence)
-        except HoldfastError:
-            raise
-        except Exception as error:  # noqa: BLE001 - around a performer: a model adapter may fail in any way
-            _log.exception("the model adapter failed", extra={"task": stream.id})
-            failure = FailAttempt(code="internal", message=f"{type(error).__name__}: {error}")
-            await self._surely(stream, failure, fence)
 
     async def _asked(
         self, stream: Stream, model: Model, effect: AskModel, fence: int | None
@@ -137,7 +154,7 @@ class Performer:
 
     def _resolved(self, reply: Reply, task: Task, tools: Mapping[str, Tool]) -> Reply:
         """The reply with calls that carry our ids and what their tools say of themselves."""
-        step = task.spent.steps + 1
+        step, reply = task.spent.steps + 1, storable.reply(reply)
         calls = tuple(
             _described(call, CallId(f"c{step}_{index}"), tools)
             for index, call in enumerate(reply.calls, start=1)
@@ -169,7 +186,7 @@ class Performer:
     async def _tried(self, tool: Tool, call: ToolCall, job: Job) -> Outcome | Human | Child | Timer:
         try:
             with anyio.fail_after(self._limits.tool_seconds):
-                return await tool.run(call.arguments, job)
+                return storable.outcome(await tool.run(call.arguments, job))
         except TimeoutError:
             text = f"stopped after {self._limits.tool_seconds:.0f} s"
             if call.effect is EffectClass.WRITES:
@@ -177,7 +194,8 @@ class Performer:
             return Failed(text=text, code="timeout")
         except Exception as error:  # noqa: BLE001 - around a tool body: the model decides what to do
             _log.exception("tool %s failed", call.tool, extra={"task": job.task})
-            return Failed(text=f"{type(error).__name__}: {error}", code="tool_error")
+            text = storable.text(f"{type(error).__name__}: {error}")
+            return Failed(text=text, code="tool_error")
 
     async def _suspended_on(
         self, stream: Stream, call: ToolCall, child: Child, fence: int | None
@@ -201,7 +219,8 @@ class Performer:
         if found is None:
             await self._surely(stream, ClearCall(call_id=call.id), fence)
         else:
-            await self._surely(stream, SettleCall(call_id=call.id, outcome=found), fence)
+            settle = SettleCall(call_id=call.id, outcome=storable.outcome(found))
+            await self._surely(stream, settle, fence)
 
     async def _surely(self, stream: Stream, command: Command, fence: int | None) -> None:
         """Tell something that cannot be done again: keep trying while the store is away."""
@@ -242,9 +261,12 @@ def _described(call: ToolCall, call_id: CallId, tools: Mapping[str, Tool]) -> To
 async def _kept(tool: Tool, call: ToolCall, job: Job) -> tuple[tuple[Change, ...], Failed | None]:
     """What the call may change, kept for undoing; or why that could not be kept."""
     try:
-        return tuple(await tool.before(call.arguments, job)), None
+        changes = tuple(await tool.before(call.arguments, job))
     except (OSError, HoldfastError) as error:
-        return (), Failed(text=str(error), code="not_kept")
+        return (), Failed(text=storable.text(str(error)), code="not_kept")
+    if odd := storable.problem(changes):
+        return (), Failed(text=odd, code="not_kept")
+    return changes, None
 
 
 def _job(task: Task, call: ToolCall) -> Job:

@@ -36,7 +36,13 @@ class JsonLines(logging.Formatter):
 def start_logging(folder: Path, *, level: str, as_json: bool, also_stderr: bool) -> None:
     """Write to `<folder>/holdfast.log` (five files of 10 MiB), and to stderr in the foreground."""
     handlers: list[logging.Handler] = [
-        RotatingFileHandler(folder / "holdfast.log", maxBytes=_BYTES, backupCount=_FILES)
+        RotatingFileHandler(
+            folder / "holdfast.log",
+            maxBytes=_BYTES,
+            backupCount=_FILES,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
     ]
     if also_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))

@@ -106,7 +106,7 @@ def _globbed(asked: Glob, job: Job) -> Outcome:
     found = (
         entry.name
         for entry in _below(folder, start, recursive=True)
-        if entry.kind != "dir" and matching.fullmatch(entry.name.removeprefix(prefix))
+        if entry.kind != "dir" and _fits(matching, entry.name.removeprefix(prefix))
     )
     shown = sorted(islice(found, MOST_ENTRIES))
     more = "[more files match; narrow the pattern]" if any(found) else ""
@@ -149,11 +149,16 @@ def _texts(folder: Folder, name: str, asked: Search) -> Iterator[tuple[str, str]
     for entry in walk(folder, name):
         if entry.kind != "file" or entry.size > asked.max_file_bytes:
             continue
-        if wanted and not (wanted.fullmatch(entry.name) or wanted.fullmatch(entry.last)):
+        if wanted and not (_fits(wanted, entry.name) or _fits(wanted, entry.last)):
             continue
         data = _contents(entry)
         if data is not None and b"\0" not in data[:_SNIFF]:
             yield entry.name, data.decode(errors="replace")
+
+
+def _fits(pattern: _Pattern, name: str) -> bool:
+    """A name may hold bytes that are no characters: RE2 knows only characters."""
+    return pattern.fullmatch(name.encode(errors="replace").decode()) is not None
 
 
 def _contents(entry: Entry) -> bytes | None:
