@@ -162,7 +162,7 @@ def test_a_stop_drains_for_a_bounded_time_and_the_next_start_completes_what_is_l
         daemon.start()
         task = daemon.submit("take long", stage.workspace)
         until(lambda: bool(stage.ledger()))
-        assert 1.5 < daemon.stop() < 4.0
+        assert 1.5 < daemon.stop() < 3.5  # drain + 1 s, and half a second for a busy machine
         daemon.start()
         assert ended(daemon, task)[0]["status"] == "SUCCEEDED"
         assert stage.ledger() == {"began": 1}

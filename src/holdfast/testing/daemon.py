@@ -137,7 +137,9 @@ class Daemon:
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Gone(f"{method} {target}: {error!r}") from error
+            state = "alive" if self.alive else "dead"
+            message = f"{method} {target}: {error!r}; the daemon is {state}: {self.said()}"
+            raise Gone(message) from error
         finally:
             connection.close()
         if answer.status >= http.HTTPStatus.BAD_REQUEST:

@@ -16,7 +16,6 @@ from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.core.event import CallSettled, Replied
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Outcome, Returned, Unknown
-from holdfast.core.task import Status
 from holdfast.engine.clock import SystemClock
 from holdfast.ports.journal import Journal
 
@@ -94,7 +93,7 @@ async def examine(database: Path, acknowledged: Mapping[str, str], outside: Outs
         for name, text in acknowledged.items():
             task = TaskId(text)
             row = await journal.summary(task)
-            if row is None or not (came_to_its_end(row) or row.status is Status.DEAD_LETTER):
+            if row is None or not came_to_its_end(row):
                 lost.append(f"{name}: {row.status if row else 'gone'}")
             if row is None:
                 continue
