@@ -40,6 +40,7 @@ from holdfast.ports.model import Delta, Model, ModelFailure, Models
 from holdfast.ports.tools import Job, Tool, Tools
 
 from . import storable
+from .describe import described
 from .live import Live
 from .record import Recorder, Stream
 
@@ -155,8 +156,9 @@ class Performer:
     def _resolved(self, reply: Reply, task: Task, tools: Mapping[str, Tool]) -> Reply:
         """The reply with calls that carry our ids and what their tools say of themselves."""
         step, reply = task.spent.steps + 1, storable.reply(reply)
+        workspace = Path(task.request.workspace)
         calls = tuple(
-            _described(call, CallId(f"c{step}_{index}"), tools)
+            described(call, CallId(f"c{step}_{index}"), tools, workspace)
             for index, call in enumerate(reply.calls, start=1)
         )
         return replace(reply, calls=calls)
@@ -238,24 +240,6 @@ class Performer:
         if provider not in self._providers:
             self._providers[provider] = anyio.CapacityLimiter(self._limits.per_provider)
         return self._providers[provider]
-
-
-def _described(call: ToolCall, call_id: CallId, tools: Mapping[str, Tool]) -> ToolCall:
-    tool = tools.get(call.tool)
-    if tool is None:
-        known = ", ".join(sorted(tools))
-        problem = call.problem or f"there is no tool {call.tool!r}; there are: {known}"
-        return replace(call, id=call_id, problem=problem)
-    traits = tool.traits
-    return replace(
-        call,
-        id=call_id,
-        effect=traits.effect,
-        checkable=traits.checkable,
-        stable=traits.stable,
-        target=str(call.arguments.get(traits.target, "")) if traits.target else "",
-        problem=call.problem or tool.problem(call.arguments),
-    )
 
 
 async def _kept(tool: Tool, call: ToolCall, job: Job) -> tuple[tuple[Change, ...], Failed | None]:

@@ -48,7 +48,7 @@ class Timekeeper:
 
     async def run(self) -> None:
         """Until cancelled."""
-        self._next = await self._journal.next_due()
+        await self._look_ahead()
         async with anyio.create_task_group() as group:
             while True:
                 self._bell = anyio.Event()
@@ -66,13 +66,20 @@ class Timekeeper:
             found = await self._journal.due(now, _BATCH)
             for task_id in found:
                 await self._tick_one(group, task_id)
-            self._next = await self._journal.next_due()
+            await self._look_ahead()
         except Unavailable as failure:
             _log.warning("timers are late: %s", failure)
             self._next = now + _PAUSE
             return
         if self._next is not None and self._next <= now and len(found) < _BATCH:
             self._next = now + _PAUSE  # what is still due is being finished
+
+    async def _look_ahead(self) -> None:
+        """The next moment. One that is noticed while the journal answers may be missing there."""
+        self._next = None
+        found = await self._journal.next_due()
+        if found is not None and (self._next is None or found < self._next):
+            self._next = found
 
     async def _tick_one(self, group: TaskGroup, task_id: TaskId) -> None:
         try:

@@ -110,7 +110,8 @@ class Craft(Generic[A]):
         return msgspec.convert(dict(arguments), self._arguments)
 
     def _target(self, arguments: Mapping[str, Any]) -> str:
-        return str(arguments.get(self._traits.target) or "the file")
+        name = self._traits.target or next(iter(self._traits.paths), "")
+        return str(arguments.get(name) or "the file")
 
     def _sentence(self, arguments: Mapping[str, Any], error: str) -> str:
         names = [str(name) for name in self._spec.schema.get("properties", {})]

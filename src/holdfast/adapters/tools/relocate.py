@@ -54,7 +54,7 @@ def _move(blobs: Blobs) -> Tool:
     async def settle(asked: Move, before: Sequence[Change], job: Job) -> Outcome | None:
         return await to_thread.run_sync(_move_came_to, asked, before, job)
 
-    traits = Traits(effect=EffectClass.WRITES, checkable=True, target="from")
+    traits = Traits(effect=EffectClass.WRITES, checkable=True, paths=("from", "to"))
     return Craft("move", Move, traits, do).kept(keep).settled(settle)
 
 
@@ -68,7 +68,7 @@ def _delete(blobs: Blobs) -> Tool:
     async def settle(asked: Delete, before: Sequence[Change], job: Job) -> Outcome | None:
         return await to_thread.run_sync(_delete_came_to, asked, before, job)
 
-    traits = Traits(effect=EffectClass.WRITES, checkable=True, target="path")
+    traits = Traits(effect=EffectClass.WRITES, checkable=True, paths=("path",))
     return Craft("delete", Delete, traits, do).kept(keep).settled(settle)
 
 

@@ -60,8 +60,8 @@ A = TypeVar("A", Write, Append, Edit)
 
 
 def rewriting_tools(blobs: Blobs) -> list[Tool]:
-    write = Traits(effect=EffectClass.REPEATABLE, checkable=True, target="path")
-    change = Traits(effect=EffectClass.WRITES, checkable=True, target="path")
+    write = Traits(effect=EffectClass.REPEATABLE, checkable=True, paths=("path",))
+    change = Traits(effect=EffectClass.WRITES, checkable=True, paths=("path",))
     edit = _rewriting("edit", Edit, change, (_edited, _edited_words), blobs)
     return [
         _rewriting("write", Write, write, (_written, _written_words), blobs),
