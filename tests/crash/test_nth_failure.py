@@ -147,7 +147,8 @@ def _every_failure(loop: Loop, stride: int) -> int:
 
 # A disk written in Python makes closing the database tell of writes that SQLite itself forgives.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception in thread holdfast-journal:pytest.PytestUnhandledThreadExceptionWarning"
+    "ignore:Exception in thread holdfast-journal:pytest.PytestUnhandledThreadExceptionWarning",
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
 )
 
 

@@ -21,6 +21,7 @@ import msgspec
 _ANSWER = 20.0
 _STEP = 0.002
 _LONGEST = 60
+_TRIES = 3
 
 
 class Gone(Exception):
@@ -43,7 +44,7 @@ class Daemon:
 
     def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
         self.home = home
-        self.lives = 0
+        self.lives = self.hung_up = 0
         self._environment = _surroundings(home) | dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -102,10 +103,10 @@ class Daemon:
         return time.monotonic() - began
 
     def get(self, target: str) -> Any:
-        return self._ask("GET", target, None)
+        return self._answer("GET", target, None)
 
     def post(self, target: str, body: Any) -> Any:
-        return self._ask("POST", target, body)
+        return self._answer("POST", target, body)
 
     def call_out(self, target: str, body: Any) -> None:
         """Post and do not wait for the answer, as a client does that dies at that moment."""
@@ -127,6 +128,17 @@ class Daemon:
         except FileNotFoundError:
             return "nothing"
         return "\n".join(words.splitlines()[-12:])
+
+    def _answer(self, method: str, target: str, body: Any) -> Any:
+        """Ask again when a living daemon hung up, as any client does; `hung_up` counts that."""
+        for _ in range(_TRIES):
+            try:
+                return self._ask(method, target, body)
+            except Gone:
+                if not self.alive:
+                    raise
+                self.hung_up += 1
+        return self._ask(method, target, body)
 
     def _ask(self, method: str, target: str, body: Any) -> Any:
         connection = _UnixConnection(self.home / "run" / "holdfast.sock")
