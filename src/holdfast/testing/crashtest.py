@@ -31,17 +31,13 @@ Say = Callable[[str], None]
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """One kind of dying: how often, how long it took, what was found, in which moments.
-
-    `hung_up` counts requests that a living daemon dropped and that were asked again.
-    """
+    """One kind of dying: how often, how long it took, what was found, in which moments."""
 
     name: str
     deaths: int
     seconds: float
     found: Found
     moments: dict[str, int] = {}
-    hung_up: int = 0
     skipped: str = ""
 
 

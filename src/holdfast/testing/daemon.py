@@ -21,7 +21,6 @@ import msgspec
 _ANSWER = 20.0
 _STEP = 0.002
 _LONGEST = 60
-_TRIES = 3
 
 
 class Gone(Exception):
@@ -44,7 +43,7 @@ class Daemon:
 
     def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
         self.home = home
-        self.lives = self.hung_up = 0
+        self.lives = 0
         self._environment = _surroundings(home) | dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +65,7 @@ class Daemon:
         """A new life; returns once it answers, with the seconds that took."""
         began = time.monotonic()
         self.begin()
-        while not self._listens():
+        while not self._ready():
             if not self.alive:
                 raise Gone(f"the daemon ended by itself: {self.said()}")
             if time.monotonic() - began > patience:
@@ -103,10 +102,10 @@ class Daemon:
         return time.monotonic() - began
 
     def get(self, target: str) -> Any:
-        return self._answer("GET", target, None)
+        return self._ask("GET", target, None)
 
     def post(self, target: str, body: Any) -> Any:
-        return self._answer("POST", target, body)
+        return self._ask("POST", target, body)
 
     def call_out(self, target: str, body: Any) -> None:
         """Post and do not wait for the answer, as a client does that dies at that moment."""
@@ -129,17 +128,6 @@ class Daemon:
             return "nothing"
         return "\n".join(words.splitlines()[-12:])
 
-    def _answer(self, method: str, target: str, body: Any) -> Any:
-        """Ask again when a living daemon hung up, as any client does; `hung_up` counts that."""
-        for _ in range(_TRIES):
-            try:
-                return self._ask(method, target, body)
-            except Gone:
-                if not self.alive:
-                    raise
-                self.hung_up += 1
-        return self._ask(method, target, body)
-
     def _ask(self, method: str, target: str, body: Any) -> Any:
         connection = _UnixConnection(self.home / "run" / "holdfast.sock")
         content = None if body is None else msgspec.json.encode(body)
@@ -149,18 +137,21 @@ class Daemon:
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            state = "alive" if self.alive else "dead"
-            message = f"{method} {target}: {error!r}; the daemon is {state}: {self.said()}"
-            raise Gone(message) from error
+            raise Gone(f"{method} {target}: {error!r}") from error
         finally:
             connection.close()
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise Answered(answer.status, text.decode(errors="replace"))
         return msgspec.json.decode(text)
 
-    def _listens(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(self.home / "run" / "holdfast.sock")) == 0
+    def _ready(self) -> bool:
+        """An answer, not a connection: a child that the killed daemon was just starting keeps its
+        socket open for a moment."""
+        try:
+            self._ask("GET", "/v1/status", None)
+        except Gone:
+            return False
+        return True
 
 
 class _UnixConnection(http.client.HTTPConnection):
