@@ -50,7 +50,8 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return True
         touched = (call.target, *call.also)
         if self.say is not Say.ALLOW:
-            return any(fnmatchcase(part, self.target) for part in (*touched, *_pieces(call)))
+            parts = (*touched, *_folders(call), *_pieces(call))
+            return any(fnmatchcase(part, self.target) for part in parts)
         chained = call.tool == "exec" and _CHAINING & set(call.target)
         return not chained and all(fnmatchcase(part, self.target) for part in touched)
 
@@ -186,6 +187,11 @@ _NOBODY = "this needs approval and nobody is there to ask; use --allow or --yes 
 
 def _question(call: ToolCall) -> str:
     return f"May I {call.tool} {call.target}?".replace(" ?", "?")
+
+
+def _folders(call: ToolCall) -> list[str]:
+    """The paths as folders: a rule about all that is in a folder is about the folder too."""
+    return [] if call.tool == "exec" else [f"{path}/" for path in (call.target, *call.also)]
 
 
 def _pieces(call: ToolCall) -> list[str]:

@@ -40,7 +40,12 @@ def described(
 def _targets(traits: Traits, arguments: Mapping[str, Any], workspace: Path) -> list[str]:
     if not traits.paths:
         return [str(arguments.get(traits.target, "")) if traits.target else ""]
-    return [plain(str(arguments.get(name) or "."), workspace) for name in traits.paths]
+    named = [str(arguments.get(name) or ".") for name in traits.paths]
+    led, written = (
+        (plain(path, workspace) for path in named),
+        (_written(p, workspace) for p in named),
+    )
+    return list(dict.fromkeys([*led, *written]))
 
 
 def plain(path: str, workspace: Path) -> str:
@@ -54,4 +59,14 @@ def plain(path: str, workspace: Path) -> str:
         real = os.path.realpath(os.path.join(root, path))  # noqa: PTH118 - beside realpath
     except (ValueError, OSError):
         return path
-    return os.path.relpath(real, root) if real == root or real.startswith(root + "/") else real
+    return _below(real, root)
+
+
+def _written(path: str, workspace: Path) -> str:
+    """`path` without detours, its links left alone: moving or deleting one means the link."""
+    root = os.path.normpath(workspace)
+    return _below(os.path.normpath(os.path.join(root, path)), root)  # noqa: PTH118 - beside normpath
+
+
+def _below(path: str, root: str) -> str:
+    return os.path.relpath(path, root) if path == root or path.startswith(root + "/") else path

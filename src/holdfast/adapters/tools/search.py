@@ -76,7 +76,7 @@ def search_tools(also: tuple[Path, ...] = ()) -> list[Tool]:
     reads = EffectClass.READS
     return [
         Craft("list", List, Traits(effect=reads, stable=True, paths=("path",)), list_),
-        Craft("glob", Glob, Traits(effect=reads, stable=True, target="pattern"), glob),
+        Craft("glob", Glob, Traits(effect=reads, stable=True, paths=("pattern",)), glob),
         Craft("search", Search, Traits(effect=reads, stable=True, paths=("path",)), search).vetted(
             _search_problem
         ),
