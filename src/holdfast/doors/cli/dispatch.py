@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None, *, serve: list[str] | None = None) 
     if arguments is None:
         arguments = sys.argv[1:]
         sys.excepthook = _bug
+        _open_what_is_closed()
     screen = Screen()
     code = _answered(arguments, screen, serve)
     try:
@@ -92,6 +93,18 @@ def _tell(stop: Stop, screen: Screen, *, wants_json: bool) -> None:
     if wants_json:
         screen.json({"error": {"code": stop.name, "message": stop.message, "hint": stop.hint}})
     screen.error(stop.message, stop.hint)
+
+
+def _open_what_is_closed() -> None:
+    """`>&-` leaves a hole: the next thing opened would fall into it and be written to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            flags = os.O_RDONLY if number == 0 else os.O_WRONLY
+            nowhere = os.open(os.devnull, flags)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _forget_stdout() -> None:
