@@ -33,11 +33,11 @@ from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
-from holdfast.runtime.house import House
+from holdfast.runtime.house import House, InForce
 
 TOKEN = "a-token-for-tests"
 RULES = Rules(layers=((), PRESETS["ask"]), version="policy-test")
-FACTS = Facts(lanes=16, config="cfg-test", model=lambda: "scripted/script")
+FACTS = Facts(lanes=16, model=lambda: "scripted/script")
 Turn = Callable[[Prompt, Callable[[Delta], None]], Awaitable[Reply]]
 
 
@@ -150,8 +150,7 @@ def build(home: Path, model: Model, journal: MemoryJournal, plan: Plan) -> House
         box=box,
         blobs=MemoryBlobs(),
         clock=clock,
-        agent=plan.agent,
-        rules=RULES,
+        in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
         channels=(),
         started_at=clock.now(),
         version="0.0-test",

@@ -311,11 +311,11 @@ async def test_the_status_tells_how_the_daemon_is(tmp_path: Path):
     database = tmp_path / "journal.db"
     database.write_bytes(b"x" * 100)
     Path(f"{database}-wal").write_bytes(b"y" * 11)
-    facts = Facts(lanes=7, config="cfg-1", model=lambda: "scripted/script", database=database)
+    facts = Facts(lanes=7, model=lambda: "scripted/script", database=database)
     async with street(tmp_path, [HELLO], plan=Plan(facts=facts)) as at:
         await at.done()
         status = (await at.local.get("/v1/status")).json()
-        assert (status["lanes"], status["config"], status["policy"]) == (7, "cfg-1", "policy-test")
+        assert (status["lanes"], status["config"], status["policy"]) == (7, "cfg-test", "policy-test")
         assert (status["counts"], status["running"]) == ({"SUCCEEDED": 1}, 0)
         assert (status["home"], status["version"]) == (str(tmp_path), "0.0-test")
         assert (status["database_bytes"], status["statements"]) == (111, None)

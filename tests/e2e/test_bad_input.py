@@ -3,95 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-ENVIRONMENT = {
-    "PATH": os.environ["PATH"],
-    "PYTHONPATH": os.pathsep.join(sys.path),
-    "HOLDFAST_SERVER_PORT": "0",
-    "HOLDFAST_MODELS_DETECT_LOCAL": "false",
-}
-PATIENCE = 30.0
-
-
-def holdfast(
-    home: Path, *words: str, stdin: Any = subprocess.DEVNULL, **more: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "holdfast.doors.cli", *words],
-        cwd=home.parent,
-        env={**ENVIRONMENT, "HOLDFAST_HOME": str(home), "HOME": str(home.parent), **more},
-        stdin=stdin,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-
-
-@contextmanager
-def daemon(home: Path, *before: str, **more: str) -> Generator[subprocess.Popen[str]]:
-    """A daemon in the foreground; killed at the end."""
-    running = subprocess.Popen(
-        [*before, sys.executable, "-m", "holdfast.assembly", "serve", "--foreground"],
-        env={**ENVIRONMENT, "HOLDFAST_HOME": str(home), "HOME": str(home.parent), **more},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield running
-    finally:
-        running.kill()
-        running.wait(10)
-        assert running.stderr
-        running.stderr.close()
-
-
-def served(home: Path, *words: str, **more: str) -> tuple[int, str]:
-    """How a daemon that cannot start ends, and what it says."""
-    with daemon(home, *words, **more) as running:
-        _, said = running.communicate(timeout=PATIENCE)
-        return running.returncode, said
-
-
-def until(true: Callable[[], bool], patience: float = PATIENCE) -> None:
-    deadline = time.monotonic() + patience
-    while not true():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
-def ask(socket_path: Path, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    with socket.socket(socket.AF_UNIX) as wire:
-        wire.settimeout(PATIENCE)
-        wire.connect(str(socket_path))
-        data = json.dumps(body).encode() if body is not None else b""
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        wire.sendall(head.encode() + data)
-        received = b""
-        while chunk := wire.recv(65536):
-            received += chunk
-    return json.loads(received.partition(b"\r\n\r\n")[2])
-
-
-def answers(socket_path: Path) -> bool:
-    try:
-        return bool(ask(socket_path, "GET", "/healthz")["ok"])
-    except (OSError, ValueError):
-        return False
+from .at_home import ENVIRONMENT, answers, ask, daemon, holdfast, served, until
 
 
 @pytest.fixture

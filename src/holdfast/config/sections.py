@@ -194,6 +194,9 @@ class Storage(Section):
     """How long things are kept."""
 
     keep_days: int = _number(0, 0, 36_500, "days", "Ended tasks; 0: for ever.")
+    max_mb: int = _number(
+        0, 0, 1 << 30, "MiB", "History beyond this goes, oldest ended tasks first; 0: no limit."
+    )
     keep_outputs_days: int = _number(7, 0, 36_500, "days", "Whole tool outputs; 0: for ever.")
 
 

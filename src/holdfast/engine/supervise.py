@@ -123,6 +123,10 @@ class Supervisor:
             if after.status is Status.QUEUED or after.ended:
                 self._backlog = True
                 self._work.set()
+        if after.ended and not before.ended:
+            failed = after.fault if after.status is not Status.SUCCEEDED else None
+            why = f": {failed.code}" if failed else ""
+            _log.info("%s%s", after.status, why, extra={"task": after.id})
         self._timekeeper.noticed(after)
 
     async def _take(self, group: TaskGroup) -> None:

@@ -134,6 +134,14 @@ class Journal(Protocol):
         """Delete tasks that ended before; returns how many. Safe to repeat."""
         ...
 
+    async def used(self) -> int:
+        """Bytes that what is kept takes up."""
+        ...
+
+    async def oldest(self, limit: int) -> Sequence[Summary]:
+        """Ended tasks that owe nothing, the one that ended first at the front."""
+        ...
+
     async def purge(self, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant) -> int:
         """Overwrite what these tasks said, keep that they existed; how many. Irrevocable."""
         ...

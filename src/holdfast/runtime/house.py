@@ -19,6 +19,19 @@ from holdfast.ports.model import Models
 from holdfast.ports.tools import Tools
 
 
+@dataclass(kw_only=True)
+class InForce:
+    """What a new configuration replaces while the daemon runs: for tasks that begin from then on.
+
+    `problem` says why the file as it is now was not taken; then the last good one stays.
+    """
+
+    rules: Rules
+    agent: Agent
+    config: str = ""
+    problem: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class House:
     """The parts, built by `assembly`. `home` is the folder that holds this installation."""
@@ -33,8 +46,15 @@ class House:
     box: Box
     blobs: Blobs
     clock: Clock
-    agent: Agent
-    rules: Rules
+    in_force: InForce
     channels: tuple[str, ...]
     started_at: Instant
     version: str
+
+    @property
+    def rules(self) -> Rules:
+        return self.in_force.rules
+
+    @property
+    def agent(self) -> Agent:
+        return self.in_force.agent

@@ -17,6 +17,7 @@ from .house import House
 
 DAY = 86_400_000
 _PAGE = 500
+_BATCH = 64
 
 
 async def backup(house: House, to: Path) -> dict[str, Any]:
@@ -49,6 +50,17 @@ async def purge(
 async def forget(house: House, days: int) -> int:
     """Delete tasks that ended more than `days` days ago; 0 keeps everything."""
     return await house.journal.forget(house.clock.now() - days * DAY) if days else 0
+
+
+async def shrink(house: House, limit: int) -> int:
+    """Delete the oldest ended tasks until the journal holds at most `limit` bytes; how many."""
+    gone = 0
+    while await house.journal.used() > limit:
+        oldest = await house.journal.oldest(_BATCH)
+        if not oldest:
+            break
+        gone += await house.journal.forget(oldest[-1].updated_at + 1)
+    return gone
 
 
 async def sessions(house: House) -> list[dict[str, Any]]:

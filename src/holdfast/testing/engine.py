@@ -40,7 +40,8 @@ _PATIENCE = 10.0
 
 def calls(*wanted: tuple[str, Mapping[str, Any]] | str) -> Reply:
     """A reply that proposes these calls: `"tool"` or `("tool", {arguments})`."""
-    pairs = [(one, {}) if isinstance(one, str) else one for one in wanted]
+    none: Mapping[str, Any] = {}
+    pairs = [(one, none) if isinstance(one, str) else one for one in wanted]
     return Reply(
         calls=tuple(
             ToolCall(id=CallId(str(n)), tool=tool, arguments=dict(arguments))

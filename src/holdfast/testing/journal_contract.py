@@ -367,6 +367,22 @@ async def retention_deletes_what_is_over_and_old_and_may_run_twice(journal: Jour
     await Scribe(journal).submit(7, key="k1", by="me")
 
 
+async def what_ended_first_is_the_oldest_and_forgetting_it_frees_room(journal: Journal) -> None:
+    scribe = Scribe(journal)
+    late = await scribe.finish(1, at=START + 9 * MINUTE)
+    early = await scribe.finish(2, at=START + MINUTE)
+    await scribe.begin(3)
+    await scribe.finish(4, deliver=("mail",))
+    assert [row.id for row in await journal.oldest(9)] == [early, late]
+    assert [row.id for row in await journal.oldest(1)] == [early]
+    for number in range(5, 60):
+        await scribe.finish(number, at=START + 2 * MINUTE)
+    before = await journal.used()
+    assert await journal.forget(START + 3 * MINUTE) == 56
+    assert await journal.used() < before
+    assert [row.id for row in await journal.oldest(9)] == [late]
+
+
 async def a_backup_is_a_new_file(journal: Journal) -> None:
     await Scribe(journal).finish(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -431,6 +447,7 @@ CLAUSES: tuple[Clause, ...] = (
     a_task_is_found_by_either_end_of_its_id,
     purging_leaves_that_a_task_was_there_and_nothing_it_said,
     retention_deletes_what_is_over_and_old_and_may_run_twice,
+    what_ended_first_is_the_oldest_and_forgetting_it_frees_room,
     a_backup_is_a_new_file,
     closing_twice_is_fine_and_afterwards_nothing_is_taken,
 )

@@ -189,6 +189,14 @@ class MemoryJournal:
             self._keys.discard((row.by, row.key))
         return len(old)
 
+    async def used(self) -> int:
+        bodies = (e.encode(r.event) for s in self._streams.values() for r in s.events)
+        return sum(map(len, bodies)) + sum(len(view.encode(row)) for row in self._summaries())
+
+    async def oldest(self, limit: int) -> Sequence[Summary]:
+        over = [r for r in self._summaries() if r.status in ENDED and r.wake_at is None]
+        return sorted(over, key=lambda row: (row.updated_at, row.id))[:limit]
+
     async def purge(self, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant) -> int:
         streams = [s for t in dict.fromkeys(tasks) if (s := self._streams.get(t)) and not s.purged]
         for stream in streams:

@@ -47,6 +47,8 @@ OVER = f"""
     WHERE status IN ({", ".join(f"'{status}'" for status in sorted(ENDED))})
     AND updated_at < ? AND wake_at IS NULL"""  # noqa: S608 - the names of the statuses
 
+OLDEST = f"{OVER} ORDER BY updated_at, id LIMIT ?".replace("SELECT id", "SELECT summary", 1)
+
 
 def read(connection: Connection, task: TaskId, after: int, limit: int) -> tuple[Recorded, ...]:
     """Raises `NotFound`, or `Refused` for a purged stream. `limit` -1 is none."""
@@ -128,6 +130,17 @@ def over(connection: Connection, before: Instant, after: str, limit: int) -> tup
     """Tasks that ended before, with nothing left to do for them, and ids greater than `after`."""
     rows = connection.rows(f"{OVER} AND id > ? ORDER BY id LIMIT ?", (before, after, limit))
     return tuple(row[0] for row in rows)
+
+
+def oldest(connection: Connection, limit: int) -> tuple[Summary, ...]:
+    rows = connection.rows(OLDEST, (1 << 62, limit))
+    return tuple(_decoded(row[0]) for row in rows)
+
+
+def used(connection: Connection) -> int:
+    """Pages in use; what was deleted is used again before the file grows."""
+    pages = connection.value("PRAGMA page_count") - connection.value("PRAGMA freelist_count")
+    return pages * connection.value("PRAGMA page_size")
 
 
 def still_over(

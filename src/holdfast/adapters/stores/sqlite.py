@@ -141,6 +141,12 @@ class SqliteJournal:
             last = found[-1]
         return total
 
+    async def used(self) -> int:
+        return await self._in_thread(reading.used)
+
+    async def oldest(self, limit: int) -> Sequence[Summary]:
+        return await self._in_thread(lambda c: reading.oldest(c, limit))
+
     async def purge(self, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant) -> int:
         return await self._writer.run(lambda c: upkeep.purge(c, tasks, by=by, reason=reason, at=at))
 

@@ -100,6 +100,7 @@ def describe(found: Json) -> list[tuple[str, str]]:
     counts: Json = part_of(found, "counts")
     told = ", ".join(f"{count} {name.lower()}" for name, count in counts.items() if count)
     lanes = f"{found.get('running', 0)} of {found.get('lanes', 0)} lanes busy"
+    problem = str(found.get("config_problem") or "")
     size, memory = count_of(found, "database_bytes"), count_of(found, "rss_bytes")
     return [
         ("daemon", f"version {found.get('version')}, process {found.get('pid')}"),
@@ -108,6 +109,7 @@ def describe(found: Json) -> list[tuple[str, str]]:
         ("listening", line(", ".join(texts_of(found, "listening") or ["nowhere"]))),
         ("model", line(str(found.get("model") or "none"))),
         ("policy", line(str(found.get("policy") or "none"))),
+        *([("not taken", line(problem))] if problem else []),
         ("tasks", f"{told or 'none'}; {lanes}"),
         ("size", f"{size / 1e6:.1f} MB on disk, {memory / 1e6:.0f} MB in memory"),
     ]

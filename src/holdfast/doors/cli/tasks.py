@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from .stop import FAILED, INTERRUPTED, OK, Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .desk import Desk, Given
     from .wire import Json
 
@@ -119,15 +122,26 @@ def bundle(desk: Desk, given: Given) -> int:
         path = Path(to).expanduser()
         if path.is_dir():
             path /= f"{row['id']}.zip"
-        with path.open("xb") as file:
-            for piece in reply.pieces():
-                file.write(piece)
+        _write_new(path, reply.pieces())
     except FileExistsError as error:
         raise Stop(f"{to} exists already", hint="name another file") from error
     finally:
         reply.close()
     desk.screen.json({"file": str(path)}) if given.has("json") else desk.screen.tell(str(path))
     return OK
+
+
+def _write_new(path: Path, pieces: Iterable[bytes]) -> None:
+    """The whole file, for its owner only, or no file."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    whole = False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(pieces)
+        whole = True
+    finally:
+        if not whole:
+            path.unlink(missing_ok=True)
 
 
 def replay(desk: Desk, given: Given) -> int:

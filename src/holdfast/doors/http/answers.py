@@ -120,7 +120,10 @@ class Exchanges(Struct, frozen=True, kw_only=True):
 
 
 class StatusPage(Struct, frozen=True, kw_only=True):
-    """How the daemon is. Sizes in bytes; `statements` the database has run, None if not counted."""
+    """How the daemon is. Sizes in bytes; `statements` the database has run, None if not counted.
+
+    `config_problem` says why a changed configuration was not taken; the last good one stays.
+    """
 
     version: str
     home: str
@@ -134,6 +137,7 @@ class StatusPage(Struct, frozen=True, kw_only=True):
     model: str
     policy: str
     config: str
+    config_problem: str
     statements: int | None
     database_bytes: int
     rss_bytes: int

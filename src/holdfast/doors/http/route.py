@@ -36,7 +36,6 @@ class Facts:
     """What only the assembly knows and `/v1/status` and `/v1/models` tell."""
 
     lanes: int = 0
-    config: str = ""
     model: Callable[[], str] = str
     models: Callable[[], Sequence[str]] = tuple
     database: Path | None = None
