@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
@@ -27,6 +28,7 @@ from holdfast.core.message import (
 )
 from holdfast.core.task import Status, Task
 from holdfast.engine.clock import SystemClock
+from holdfast.ports.model import Delta
 from holdfast.ports.tools import Job
 from holdfast.testing.engine import ObedientModel, ObedientTool, calls, engine
 from holdfast.testing.fake_box import FakeBox
@@ -102,6 +104,18 @@ async def test_an_unknown_tool_whose_name_is_not_unicode_is_refused_to_the_model
     (outcome,) = outcomes(await ended(calls(HALF)))
     assert isinstance(outcome, Failed)
     assert "there is no tool" in outcome.text
+
+
+async def test_a_piece_of_a_reply_that_is_not_unicode_can_be_sent_on() -> None:
+    model = ObedientModel([Reply(text=HALF)])
+    model.hold = anyio.Event()
+    async with engine(MemoryJournal(), model) as house:
+        task_id = await house.submit()
+        with house.live.watching(task_id) as watcher:
+            model.hold.set()
+            await house.until(task_id, Status.SUCCEEDED)
+            deltas = [one for one in await watcher.take() if isinstance(one, Delta)]
+    assert [delta.text for delta in deltas] == ["half a pair: ?"]
 
 
 class Breaking(ObedientTool):

@@ -146,7 +146,7 @@ class Performer:
             return
 
         def hear(delta: Delta) -> None:
-            self._live.tell(stream.id, delta)
+            self._live.tell(stream.id, storable.delta(delta))
 
         async with self._lane(model.name):
             reply = await model.ask(shown, specs, hear)

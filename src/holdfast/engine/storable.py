@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from holdfast.core.ids import canonical
 from holdfast.core.message import Change, Failed, Outcome, Refused, Reply, Returned, Unknown
 from holdfast.core.task import Wait
+from holdfast.ports.model import Delta
 
 _DEEPEST = 64
 R = TypeVar("R", bound=Outcome | Wait)
@@ -18,6 +19,13 @@ R = TypeVar("R", bound=Outcome | Wait)
 def text(words: str) -> str:
     """`words` with a mark in place of what is no character (half of a pair, a byte of a name)."""
     return words.encode(errors="replace").decode()
+
+
+def delta(piece: Delta) -> Delta:
+    """A piece of a reply that can be sent on; half of a pair may still be on its way."""
+    if piece.text.isascii() and piece.thought.isascii() and piece.call.isascii():
+        return piece
+    return Delta(text=text(piece.text), thought=text(piece.thought), call=text(piece.call))
 
 
 def outcome(result: R) -> R:

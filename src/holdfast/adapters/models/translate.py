@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
+import msgspec
 from msgspec import Struct
 from pydantic_ai import messages as m
 from pydantic_ai.tools import ToolDefinition
@@ -113,7 +114,7 @@ def from_response(response: m.ModelResponse, voice: Voice) -> Answer:
                 calls.append(_call(part, voice))
             case _:
                 continue
-    return Answer(text="".join(texts), thoughts=tuple(thoughts), calls=tuple(calls))
+    return Answer(text=_unicode("".join(texts)), thoughts=tuple(thoughts), calls=tuple(calls))
 
 
 def _heard(entry: Entry, voice: Voice) -> m.ToolReturnPart | m.UserPromptPart:
@@ -215,7 +216,7 @@ def _thought(part: m.ThinkingPart, voice: Voice) -> Thought | None:
             signature = part.signature or _detail(part)
     if not part.content and not signature:
         return None
-    return Thought(text=part.content, signature=signature or "", provider=voice.name)
+    return Thought(text=_unicode(part.content), signature=signature or "", provider=voice.name)
 
 
 def _call(part: m.ToolCallPart, voice: Voice) -> ToolCall:
@@ -226,7 +227,7 @@ def _call(part: m.ToolCallPart, voice: Voice) -> ToolCall:
         signature = json.dumps(signed, sort_keys=True)
     return ToolCall(
         id=CallId(part.tool_call_id),
-        tool=part.tool_name,
+        tool=_unicode(part.tool_name),
         arguments=arguments,
         problem=problem,
         signature=signature,
@@ -235,15 +236,23 @@ def _call(part: m.ToolCallPart, voice: Voice) -> ToolCall:
 
 def _arguments(args: str | dict[str, Any] | None) -> tuple[dict[str, Any], str]:
     """The arguments as an object; or none, and what is wrong with them."""
-    if isinstance(args, dict):
-        return args, ""
     try:
-        value: object = json.loads(args or "{}")
-    except ValueError as wrong:
+        value: object = args if isinstance(args, dict) else json.loads(args or "{}")
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return {}, "the arguments are not valid JSON: they hold text that is not Unicode"
+    except (ValueError, RecursionError) as wrong:
         return {}, f"the arguments are not valid JSON: {wrong}"
     if not isinstance(value, dict):
         return {}, "the arguments are not valid JSON: not an object"
     return cast("dict[str, Any]", value), ""
+
+
+def _unicode(text: str) -> str:
+    """Pairs that came in halves are joined; a half alone becomes a mark."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _detail(part: m.TextPart | m.ThinkingPart) -> str:
