@@ -63,7 +63,9 @@ def turns() -> Turns:
 @pytest.fixture
 def stage(tmp_path: Path, turns: Turns) -> Generator[Stage, None, None]:
     with ModelServer(rule=turns) as model:
-        yield Stage(tmp_path, model)
+        played = Stage(tmp_path, model)
+        yield played
+        print(played.daemon().said())  # pytest shows it when the test failed
 
 
 def until(true: Callable[[], bool]) -> None:
