@@ -19,6 +19,7 @@ from holdfast.core.agent import Agent
 from holdfast.core.budget import Limits
 from holdfast.core.context import Prompt
 from holdfast.core.message import Reply
+from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.doors.http.route import MAX_BODY, Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.model import Delta
@@ -315,7 +316,11 @@ async def test_the_status_tells_how_the_daemon_is(tmp_path: Path):
     async with street(tmp_path, [HELLO], plan=Plan(facts=facts)) as at:
         await at.done()
         status = (await at.local.get("/v1/status")).json()
-        assert (status["lanes"], status["config"], status["policy"]) == (7, "cfg-test", "policy-test")
+        assert (status["lanes"], status["config"], status["policy"]) == (
+            7,
+            "cfg-test",
+            "policy-test",
+        )
         assert (status["counts"], status["running"]) == ({"SUCCEEDED": 1}, 0)
         assert (status["home"], status["version"]) == (str(tmp_path), "0.0-test")
         assert (status["database_bytes"], status["statements"]) == (111, None)
@@ -474,3 +479,15 @@ async def test_a_bug_is_logged_and_answered_without_its_details(
         assert error(answer) == (500, "internal")
         assert "the details" not in answer.text
         assert "the details" in caplog.text
+
+
+async def test_a_check_that_the_house_denies_is_refused(tmp_path: Path):
+    deny = Rules(
+        layers=((Rule(say=Say.DENY, tool="exec", target="make *"),), PRESETS["open"]), version="x"
+    )
+    async with street(tmp_path, [HELLO]) as at:
+        at.house.in_force.rules = deny
+        refused = await at.local.post(
+            "/v1/tasks", json={"prompt": "x", "workspace": str(tmp_path), "checks": ["make test"]}
+        )
+        assert error(refused) == (403, "check_denied")

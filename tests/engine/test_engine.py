@@ -11,6 +11,7 @@ import pytest
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.core import event as e
 from holdfast.core.agent import Agent
+from holdfast.core.budget import Reservation
 from holdfast.core.command import Approve, Cancel, Claim, HearReply, Recover, Say, Start
 from holdfast.core.error import Conflict, Refused, Saturated, Unavailable
 from holdfast.core.message import (
@@ -129,6 +130,33 @@ async def test_a_failed_try_is_repeated_after_a_growing_pause() -> None:
         house.clock.advance(gap / 1000)
         task = await house.until(task_id, Status.SUCCEEDED)
     assert task.attempt == 3
+
+
+async def test_a_call_that_was_not_taken_is_free_and_one_that_was_cut_off_counts_whole() -> None:
+    cut = ModelFailure("incomplete", "the stream ended", retryable=True)
+    model = ObedientModel([DOWN, cut, "done"])
+    model.reserves = Reservation(tokens=100, cost=7)
+    async with engine(MemoryJournal(), model) as house:
+        task_id = await house.submit()
+        first = await house.until(task_id, Status.RETRY_WAIT)
+        assert (first.spent.tokens, first.spent.cost, first.reserved) == (0, 0, None)
+        house.clock.advance(2)
+        second = await house.when(task_id, lambda t: len(t.faults) == 2)
+        assert (second.spent.tokens, second.spent.cost, second.reserved) == (100, 7, None)
+
+
+async def test_failures_with_progress_between_them_do_not_add_up() -> None:
+    script = [DOWN, calls("look"), DOWN, calls("look"), DOWN, calls("look"), DOWN, "done"]
+    tool = ObedientTool(name="look", effect=EffectClass.READS)
+    async with engine(MemoryJournal(), script, tool) as house:
+        task_id = await house.submit()
+        for attempt in range(1, 5):
+            task = await house.when(
+                task_id, lambda t, n=attempt: t.status is Status.RETRY_WAIT and t.attempt == n
+            )
+            assert len(task.faults) == 1
+            house.clock.advance(2)
+        await house.until(task_id, Status.SUCCEEDED)
 
 
 async def test_a_provider_that_says_when_to_come_back_is_obeyed() -> None:

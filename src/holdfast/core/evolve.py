@@ -168,6 +168,7 @@ def _replied(task: Task, event: e.Replied) -> Task:
         spent = replace(spent, cost=spent.cost + (task.reserved.cost or 0))
     spent = replace(spent, calls=spent.calls + len(opened))
     task = replace(task, spent=spent, reserved=None, calls=opened, habits=habits, crashes=0)
+    task = replace(task, faults=())  # tries are counted since the last progress
     shown, since = task.transcript[: event.saw], task.transcript[event.saw :]
     return replace(task, transcript=(*shown, event.said, *since), heard=event.saw + 1)
 

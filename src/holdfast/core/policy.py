@@ -27,6 +27,9 @@ class Say(StrEnum):
     DENY = "deny"
 
 
+DENY = Say.DENY
+
+
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of policy. `tool`, `effect` and `target` are shell patterns; all must match.
 

@@ -46,6 +46,20 @@ from .record import Recorder, Stream
 
 _log = logging.getLogger("holdfast.engine")
 _PAUSE = 1.0
+# The provider did not take the call, so it cannot have cost anything.
+_TURNED_AWAY = frozenset(
+    {
+        "auth",
+        "billing",
+        "connection",
+        "context_overflow",
+        "invalid_request",
+        "needs_model",
+        "not_found",
+        "overloaded",
+        "rate_limited",
+    }
+)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -269,4 +283,5 @@ def _failed_try(failure: ModelFailure) -> FailAttempt:
         message=str(failure),
         retryable=failure.retryable,
         retry_after=round(failure.retry_after * 1000),
+        paid=failure.code not in _TURNED_AWAY,
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
-from holdfast.core.error import Conflict, Invalid, NotFound, Refused
+from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.ids import CallId, TaskId
-from holdfast.core.policy import PRESETS
+from holdfast.core.message import ToolCall
+from holdfast.core.policy import DENY, PRESETS
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Question, Summary, questions, summary
 from holdfast.engine.live import Happened
@@ -192,12 +193,24 @@ def _checked(house: House, request: Request) -> Request:
                 f"there is no channel {name!r}; there are: {known}", code="no_such_channel"
             )
     _check_workspace(request.workspace)
+    _check_checks(house, request.checks)
     house.models.find(request.agent.model)
     if match := _CALL_LIMIT.search(request.prompt):
         calls = min(_MAX_CALLS, int(match[1]))
         limits = replace(request.agent.limits, calls=calls)
         request = replace(request, agent=replace(request.agent, limits=limits))
     return request
+
+
+def _check_checks(house: House, checks: Sequence[str]) -> None:
+    """A check is the submitter's own command, so nobody is asked; what is denied stays denied."""
+    for command in checks:
+        call = ToolCall(id=CallId(""), tool="exec", arguments={}, target=command)
+        denies = (rule for layer in house.rules.layers[:-1] for rule in layer)
+        for rule in denies:
+            if rule.say is DENY and rule.matches(call):
+                message = f"the check {command!r} is denied by {rule.label}"
+                raise NotAllowed(message, code="check_denied", hint="the rules are in config.toml")
 
 
 def _check_workspace(path: str) -> None:

@@ -62,6 +62,7 @@ class ObedientModel:
         self.hold: anyio.Event | None = None
         self.asked = anyio.Event()
         self.stopped = 0
+        self.reserves = Reservation()
 
     @property
     def name(self) -> str:
@@ -74,7 +75,7 @@ class ObedientModel:
         """Nothing to close."""
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
-        return Reservation()
+        return self.reserves
 
     async def ask(
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
