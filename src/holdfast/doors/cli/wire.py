@@ -75,11 +75,13 @@ class Reply:
         return value
 
     def lines(self) -> Generator[str]:
-        rest = b""
+        begun: list[bytes] = []  # joined once: a line may be as long as a whole answer
         for piece in self.pieces():
-            *whole, rest = (rest + piece).split(b"\n")
-            for line in whole:
-                yield line.removesuffix(b"\r").decode("utf-8", "replace")
+            end, *others = piece.split(b"\n")
+            begun.append(end)
+            for start in others:
+                yield b"".join(begun).removesuffix(b"\r").decode("utf-8", "replace")
+                begun = [start]
 
     def _head(self) -> tuple[int, dict[str, str]]:
         first = self._line().split(b" ", 2)
