@@ -12,8 +12,9 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 from anyio import CancelScope, to_thread
@@ -29,15 +30,27 @@ from .walls import try_walls
 _DEATH = 10.0
 _LAST_WORDS = 2.0
 _NOT_FOUND = 127
+_AT_ONCE = 32
 
 
 class BubblewrapBox:
     """A `Box`. As root it works too, but the kernel then counts no processes against a limit
-    unless a control group can be made; `probe` says which."""
+    unless a control group can be made; `probe` says which.
 
-    def __init__(self, *, limits: BoxLimits | None = None, program: str = "bwrap") -> None:
+    Only so many run `at_once`, the others wait their turn: each may use all of its limits, and
+    each costs us some six descriptors, which must not run out.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: BoxLimits | None = None,
+        program: str = "bwrap",
+        at_once: int = _AT_ONCE,
+    ) -> None:
         self._limits = limits or BoxLimits()
         self._program = program
+        self._room = anyio.CapacityLimiter(at_once)
 
     async def run(
         self,
@@ -54,10 +67,10 @@ class BubblewrapBox:
             raise Unavailable("commands need a box and bubblewrap is not installed", hint=HINT)
         if not argv or any("\0" in word for word in argv):
             raise Invalid("a command needs at least one word, and none with a NUL character")
-        kept, began = Kept(limits.output), anyio.current_time()
-
         view = await to_thread.run_sync(inside, spec, cwd)
-        async with _opened(spawn(program, view, argv, limits, stdin=bool(stdin))) as cell:
+        spawning = partial(spawn, program, view, argv, limits, stdin=bool(stdin))
+        async with self._room, _opened(spawning) as cell:
+            kept, began = Kept(limits.output), anyio.current_time()
             timed_out = await _until_dead(cell, stdin, kept, limits.seconds)
             return Exit(
                 code=-signal.SIGKILL if timed_out else _code(cell, kept),
@@ -73,7 +86,7 @@ class BubblewrapBox:
 
 
 @asynccontextmanager
-async def _opened(spawning: Awaitable[Cell]) -> AsyncGenerator[Cell]:
+async def _opened(spawning: Callable[[], Awaitable[Cell]]) -> AsyncGenerator[Cell]:
     """A running cell; on leaving, all its processes are dead and its descriptors closed."""
     cell = await _shielded(spawning)
     try:
@@ -86,10 +99,10 @@ async def _opened(spawning: Awaitable[Cell]) -> AsyncGenerator[Cell]:
                 await to_thread.run_sync(cell.group.remove)
 
 
-async def _shielded(spawning: Awaitable[Cell]) -> Cell:
+async def _shielded(spawning: Callable[[], Awaitable[Cell]]) -> Cell:
     with CancelScope(shield=True):
         try:
-            return await spawning
+            return await spawning()
         except OSError as error:
             raise _cannot_start(error) from error
     raise AssertionError("nobody cancels this scope")
