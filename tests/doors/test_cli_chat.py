@@ -72,6 +72,15 @@ def test_resuming_shows_the_last_three_exchanges_and_goes_on_in_the_session(stag
     assert stage.run("chat", "--resume", "nope").code == 2
 
 
+def test_a_session_that_is_named_and_not_there_begins(stage: Stage):
+    missing = {"code": "session_not_found", "message": "there is no session mine"}
+    stage.daemon.refusals["/v1/sessions/mine"] = (404, missing)
+    told = stage.run("chat", "--session", "mine", stdin=b"first\n")
+    assert told.code == 0
+    assert stage.daemon.jobs[0].body["session"] == "mine"
+    assert stage.run("session", "show", "mine").code == 2
+
+
 def test_at_a_terminal_words_appear_as_they_come_and_only_once(stage: Stage):
     stage.daemon.plan(
         ("AskBegun", {}),

@@ -69,12 +69,21 @@ class Talk:
         self._screen.note(f"holdfast {VERSION} | {model} | session {self._session} | /help")
         if self._fresh:
             return
-        past = exchanges(self._desk, self._session)
+        past = self._past()
         if len(past) > _SHOWN:
             self._screen.note(f"({len(past) - _SHOWN} earlier exchanges)", color="faint")
         for said in past[-_SHOWN:]:
             self._screen.note(f"> {plain(str(said['prompt']))}", color="faint")
             self._screen.note(plain(str(said.get("answer") or said["status"])), color="faint")
+
+    def _past(self) -> list[Json]:
+        """What was said before; nothing in a session that begins here."""
+        try:
+            return exchanges(self._desk, self._session)
+        except Stop as stop:
+            if stop.name != "session_not_found":
+                raise
+            return []
 
     def hear(self) -> str | None:
         """The next line, or None at the end of the input."""

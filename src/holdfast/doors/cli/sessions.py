@@ -46,7 +46,7 @@ def session_show(desk: Desk, given: Given) -> int:
 
 
 def exchanges(desk: Desk, session: str) -> list[Json]:
-    """What was said in a session, oldest first. An unknown session has said nothing."""
+    """What was said in a session, oldest first. Raises `Stop` where there is none."""
     found = desk.daemon.get(f"/v1/sessions/{quote(session)}")
     return rows_of(found, "exchanges")
 
