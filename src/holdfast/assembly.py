@@ -20,10 +20,11 @@ from pathlib import Path
 import anyio
 
 from holdfast.adapters.blobs.files import FileBlobs
+from holdfast.adapters.boxes import orphans
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.models.catalog import Catalog
-from holdfast.adapters.models.discover import Found
+from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.models.settings import ModelsConfig, Provider, Timeouts
 from holdfast.adapters.stores import upkeep as store_upkeep
 from holdfast.adapters.stores.sqlite import open_sqlite
@@ -216,13 +217,10 @@ def _facts(config: Config, catalog: Catalog) -> Facts:
     return Facts(
         lanes=config.engine.lanes,
         model=lambda: catalog.describe().line,
-        models=lambda: [name for one in catalog.describe().found for name in _named(one)],
+        default=lambda: catalog.describe().using,
+        models=lambda: catalog.describe().names,
         database=config.home / DATABASE,
     )
-
-
-def _named(found: Found) -> list[str]:
-    return [f"{found.name}/{model}" for model in found.models]
 
 
 def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfig:
@@ -329,6 +327,8 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
     # (benchmarks: a tenth of the CPU of a whole task).
     gc.set_threshold(10_000, 10, 10)
     with only_one(config.home):
+        if left := orphans.clear():
+            _log.info("ended %s half-made boxes that a killed daemon had left", left)
         options = {"use_uvloop": True}
         anyio.run(run_daemon, config, environment, token, backend_options=options)
     return 0
@@ -339,19 +339,20 @@ async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor
     box = BubblewrapBox(limits=to_box_limits(config))
     catalog = Catalog(models_config(config, environment))
     try:
-        line = (await catalog.detect()).line
+        found = await catalog.detect()
     finally:
         await catalog.close()
+    model = doctor.model(found.line, offline=found.using == OFFLINE)
     try:
         with only_one(config.home):
             now = SystemClock().now()
             async with open_sqlite(config.home / DATABASE, now=now) as journal:
-                return await doctor.examine(config.home, journal, box, line, config.warnings)
+                return await doctor.examine(config.home, journal, box, model, config.warnings)
     except Refused:
-        return await doctor.examine(config.home, None, box, line, config.warnings)
+        return await doctor.examine(config.home, None, box, model, config.warnings)
     except (Broken, Unavailable) as error:
         bad = doctor.Finding(name="history", level="fail", detail=str(error), hint=error.hint)
-        rest = await doctor.examine(config.home, None, box, line, config.warnings)
+        rest = await doctor.examine(config.home, None, box, model, config.warnings)
         return [bad, *(finding for finding in rest if finding.name != "history")]
 
 

@@ -317,6 +317,37 @@ async def test_a_message_reaches_a_task_at_work_before_its_next_turn() -> None:
     assert said == ["start", "hurry up"]
 
 
+async def test_messages_that_come_while_it_is_busy_reach_the_model_together() -> None:
+    """Row OL-64."""
+    tool = ObedientTool(name="work", hold=anyio.Event())
+    async with engine(MemoryJournal(), [calls("work"), "done"], tool) as house:
+        task_id = await house.submit("start")
+        await tool.running.wait()
+        for text in ("one", "two", "three"):
+            await house.recorder.tell(task_id, Say(text=text, by="me"))
+        assert tool.hold is not None
+        tool.hold.set()
+        await house.until(task_id, Status.SUCCEEDED)
+    assert len(house.model.prompts) == 2
+    said = [entry.text for entry in house.model.prompts[1].entries if isinstance(entry, PersonSaid)]
+    assert said == ["start", "one", "two", "three"]
+
+
+async def test_a_model_that_always_finds_something_new_to_call_stops_at_the_limit() -> None:
+    """Row OC-51."""
+    count = iter(range(1000))
+
+    def turn(_prompt: object) -> Reply:
+        return calls(("look", {"n": next(count)}))
+
+    tool = ObedientTool(name="look", act=lambda a: Returned(text=str(a)), effect=EffectClass.READS)
+    async with engine(MemoryJournal(), turn, tool) as house:
+        task = await house.until(await house.submit(agent=agent(steps=120)), Status.FAILED)
+    assert len(house.model.prompts) == 120
+    assert task.fault is not None
+    assert task.fault.code == "budget_exceeded"
+
+
 async def test_a_message_while_the_model_thinks_is_answered_before_the_task_ends() -> None:
     model = ObedientModel(["first answer", "second answer"])
     model.hold = anyio.Event()

@@ -22,6 +22,8 @@ from .group import Group, enter
 from .root import ETC, Inside
 
 HINT = "install bubblewrap 0.8 or newer, e.g. `apt-get install bubblewrap`"
+BOX_NAME = "holdfast-box"
+"""What our bubblewrap processes are called, so that `orphans` knows them."""
 _SETUP = 10.0
 _STATUS = 1 << 16
 
@@ -122,7 +124,8 @@ def _launch(
     etc = {name: _memory(theirs, content) for name, content in ETC.items()}
     options = _memory(theirs, _options(view, etc))
     return subprocess.Popen(  # noqa: S603 - running commands is what a box is for
-        [program, "--args", str(options), *rest[1]],
+        [BOX_NAME, "--args", str(options), *rest[1]],
+        executable=program,
         pass_fds=(options, *rest[0], *etc.values()),
         env={},
         start_new_session=True,

@@ -38,7 +38,8 @@ class Connection(apsw.Connection):
         return not self.stopped
 
     def run(self, sql: str, values: Bindings = ()) -> None:
-        self.execute(sql, values)  # pyright: ignore[reportUnknownMemberType]
+        # To the end: what follows a statement that returns a row runs only when that row is read.
+        self.execute(sql, values).fetchall()  # pyright: ignore[reportUnknownMemberType]
 
     def rows(self, sql: str, values: Bindings = ()) -> list[tuple[Any, ...]]:
         return self.execute(sql, values).fetchall()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
