@@ -111,19 +111,21 @@ def test_a_configured_provider_without_an_address_is_the_providers_own():
     assert (found.host, found.provider.api_key) == ("api.openai.com", KEY)
 
 
-def test_a_named_default_is_used_and_the_environment_goes_first():
-    config = ModelsConfig(
-        env={"HOLDFAST_MODEL": "a/x"},
-        default="b/y",
-        providers={
-            name: Provider(kind="openai-compatible", base_url=f"http://{name}.test/v1")
-            for name in "ab"
-        },
-        probe=False,
-    )
-    assert Catalog(config).find("").name == "a/x"
-    config = ModelsConfig(default="b/y", providers=config.providers, probe=False)
+def test_a_named_default_goes_before_what_is_found():
+    providers = {
+        name: Provider(kind="openai-compatible", base_url=f"http://{name}.test/v1", models=("x",))
+        for name in "ab"
+    }
+    config = ModelsConfig(default="b/y", providers=providers, probe=False)
     assert Catalog(config).find("").name == "b/y"
+
+
+def test_what_can_be_named_is_told_and_not_what_somebody_tried():
+    here = catalog(
+        mine=Provider(kind="openai-compatible", base_url="http://a.test/v1", models=("m",))
+    )
+    here.find("mine/tried")
+    assert here.describe().names == ("mine/m", "offline/rules")
 
 
 def test_no_key_is_shown():
@@ -240,7 +242,6 @@ def test_after_closing_it_can_be_used_again():
     async def use(server: ModelServer) -> None:
         provider = Provider(kind="openai-compatible", base_url=f"{server.url}/v1")
         here = Catalog(ModelsConfig(providers={"here": provider}, probe=False))
-        await here.warm("here/x")
         for _ in range(2):
             assert (await here.find("here/x").ask(prompt("hello"), (), nothing)).text == "Hello."
             await here.close()

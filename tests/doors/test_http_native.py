@@ -330,7 +330,7 @@ async def test_the_status_tells_how_the_daemon_is(tmp_path: Path):
 
 
 async def test_models_are_listed_with_the_default(tmp_path: Path):
-    facts = Facts(model=lambda: "a/b", models=lambda: ("a/b", "a/c"))
+    facts = Facts(default=lambda: "a/b", models=lambda: ("a/b", "a/c"))
     async with street(tmp_path, plan=Plan(facts=facts)) as at:
         answer = await at.tcp.get("/v1/models")
         assert answer.json() == {"default": "a/b", "models": ["a/b", "a/c"]}

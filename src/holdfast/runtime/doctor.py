@@ -29,20 +29,25 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 async def examine(
-    home: Path, journal: Journal | None, box: Box, models: str, warnings: Sequence[str]
+    home: Path, journal: Journal | None, box: Box, model: Finding, warnings: Sequence[str]
 ) -> list[Finding]:
-    """Every finding about this installation. `journal` None: a daemon has it, so it is in use."""
+    """Every finding about this installation. `journal` None: a daemon has it, so it is in use.
+
+    `model` is what `model` says of the models that were found.
+    """
     found = [_python(), *_private(home), _disk(home)]
     found += [Finding(name="configuration", level="warn", detail=text) for text in warnings]
     if not warnings:
         found.append(Finding(name="configuration", level="ok", detail="complete and valid"))
-    found.append(await _history(journal))
-    found.append(await _walls(box))
-    offline = models.startswith("offline")
+    return [*found, await _history(journal), await _walls(box), model]
+
+
+def model(found: str, *, offline: bool) -> Finding:
+    """The finding about the models that were `found`; `offline` if none but the rules answer."""
+    if not offline:
+        return Finding(name="model", level="ok", detail=found)
     hint = "set a key such as ANTHROPIC_API_KEY, or start Ollama; see docs/guides/models.md"
-    level = "warn" if offline else "ok"
-    found.append(Finding(name="model", level=level, detail=models, hint=hint if offline else ""))
-    return found
+    return Finding(name="model", level="warn", detail=found, hint=hint)
 
 
 def _python() -> Finding:
@@ -59,7 +64,9 @@ def _private(home: Path) -> list[Finding]:
         name, what = f"private: {path.name}", f"mode {mode:04o}"
         if open_to:
             hint = f"chmod go-rwx {path}"
-            found.append(Finding(name=name, level="fail", detail=f"{what}: others may", hint=hint))
+            found.append(
+                Finding(name=name, level="fail", detail=f"{what}: others may open it", hint=hint)
+            )
         else:
             found.append(Finding(name=name, level="ok", detail=what))
     return found

@@ -29,6 +29,7 @@ class Described(Struct, frozen=True, kw_only=True):
     """What there is and what is used, for a person to read. Holds no secret to show."""
 
     found: tuple[Found, ...]
+    names: tuple[str, ...]
     using: str
     line: str
 
@@ -45,8 +46,8 @@ class Catalog:
     @property
     def default(self) -> str:
         """The model that is used when none is named."""
-        if chosen := self._config.env.get("HOLDFAST_MODEL", "").strip() or self._config.default:
-            return chosen
+        if self._config.default:
+            return self._config.default
         return next((one.default for one in self._found if one.default), OFFLINE)
 
     def find(self, name: str) -> Model:
@@ -75,13 +76,7 @@ class Catalog:
     def describe(self) -> Described:
         using = self.default
         line = discover.line(self._found, using)
-        return Described(found=self._found, using=using, line=line)
-
-    async def warm(self, name: str = "") -> None:
-        """Import now what the first question to this model would import. Nothing for offline."""
-        if self._full_name(name.strip() or self.default) not in {OFFLINE, *self._models}:
-            for part in ("wire", "prices", "providers"):
-                await load_aside(part)
+        return Described(found=self._found, names=self._names(), using=using, line=line)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -138,9 +133,10 @@ class Catalog:
             return f"did you mean {' or '.join(close)}?"
         return f"there are: {', '.join(names)}"
 
-    def _names(self) -> list[str]:
+    def _names(self) -> tuple[str, ...]:
         listed = [f"{one.name}/{model}" for one in self._found for model in one.models]
-        return [*listed, *(name for name in self._models if name not in listed)]
+        ours = [name for name, model in self._models.items() if not isinstance(model, Direct)]
+        return (*listed, *ours)
 
     def _by_name(self) -> dict[str, Found]:
         return {one.name: one for one in self._found}

@@ -56,7 +56,7 @@ def models(desk: Desk, given: Given) -> int:
     if given.has("json"):
         desk.screen.json(found)
         return OK
-    if not texts_of(found, "models"):
+    if text_of(found, "default").startswith("offline/"):
         desk.screen.note("no language model was found; the offline rules answer")
     for name in texts_of(found, "models"):
         said = "  (default)" if name == found.get("default") else ""

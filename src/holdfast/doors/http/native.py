@@ -224,7 +224,7 @@ def _resident() -> int:
 
 async def models(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelList:
     facts = ask.door.facts
-    return a.ModelList(default=facts.model(), models=tuple(facts.models()))
+    return a.ModelList(default=facts.default(), models=tuple(facts.models()))
 
 
 async def backup(ask: Ask[b.NoQuery, b.Backup]) -> Mapping[str, Any]:
@@ -242,7 +242,7 @@ async def purge(ask: Ask[b.NoQuery, b.Purge]) -> a.Purged:
 
 async def stop(ask: Ask[b.NoQuery, b.Nothing]) -> Response:
     if not ask.local:
-        hint = "holdfast stop"
+        hint = "holdfast serve stop"
         raise NotAllowed("only this machine's own user may stop it", code="socket_only", hint=hint)
 
     async def stop_now() -> None:

@@ -180,7 +180,7 @@ def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as one:
         one.settimeout(1.0)
         if one.connect_ex(str(path)) not in {errno.ECONNREFUSED, errno.ENOENT}:
-            hint = "`holdfast status` shows it, `holdfast stop` ends it"
+            hint = "`holdfast status` shows it, `holdfast serve stop` ends it"
             raise Refused(f"a daemon answers on {path}", code="already_running", hint=hint)
     path.unlink(missing_ok=True)
 
