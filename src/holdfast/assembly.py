@@ -51,6 +51,7 @@ from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.house import House, InForce
 
 _log = logging.getLogger("holdfast")
+_log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
 DATABASE = "holdfast.db"
 SOCKET = Path("run") / "holdfast.sock"
 _HOUR = 3600.0
@@ -371,13 +372,16 @@ def doctor_command(config: Config, environment: Mapping[str, str]) -> int:
     return int(any(finding.level == "fail" for finding in findings))
 
 
-def restore_command(home: Path, source: Path) -> int:
+def restore_command(home: Path, source: Path, *, as_json: bool) -> int:
     """Put a backup in the place of the journal; the replaced one is kept beside it."""
     prepare(home)
     with only_one(home):
         kept = store_upkeep.restore(source.absolute(), home / DATABASE)
-    told = {"restored": str(source), "replaced": str(kept) if kept else None}
-    sys.stdout.write(json.dumps(told) + "\n")
+    if as_json:
+        told = json.dumps({"restored": str(source), "replaced": str(kept) if kept else None})
+    else:
+        told = f"restored {source}" + (f"; what was there is kept as {kept}" if kept else "")
+    sys.stdout.write(f"{told}\n")
     return 0
 
 
@@ -391,6 +395,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("doctor")
     restoring = commands.add_parser("restore")
     restoring.add_argument("source", type=Path)
+    restoring.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     failures: list[HoldfastError] = []
     status = 0
@@ -406,7 +411,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.home:
         environment["HOLDFAST_HOME"] = str(given.home)
     if given.command == "restore":
-        return restore_command(home_folder(environment), given.source)
+        return restore_command(home_folder(environment), given.source, as_json=given.json)
     config = load(environment=environment)
     if given.command == "doctor":
         return doctor_command(config, environment)

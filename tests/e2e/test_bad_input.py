@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from .at_home import ENVIRONMENT, answers, ask, daemon, holdfast, served, until
+from .at_home import ENVIRONMENT, answers, ask, daemon, files, holdfast, served, until
 
 
 @pytest.fixture
@@ -89,11 +89,11 @@ def test_a_second_daemon_on_the_same_home_is_refused_and_the_first_works_on(home
 
 
 def test_two_commands_at_once_on_a_fresh_home_start_one_daemon(home: Path) -> None:
-    (home.parent / "a.txt").write_text("one two")
+    (files(home) / "a.txt").write_text("one two")
     both = [
         subprocess.Popen(
             [sys.executable, "-m", "holdfast.doors.cli", "run", "how many words are in a.txt?"],
-            cwd=home.parent,
+            cwd=files(home),
             env={**ENVIRONMENT, "HOLDFAST_HOME": str(home), "HOME": str(home.parent)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -136,7 +136,7 @@ def test_a_newer_database_is_refused_and_left_as_it_is(home: Path) -> None:
 
 
 def test_a_damaged_database_is_refused_with_the_way_back(home: Path) -> None:
-    (home.parent / "a.txt").write_text("one two")
+    (files(home) / "a.txt").write_text("one two")
     assert holdfast(home, "run", "how many words are in a.txt?").returncode == 0
     assert holdfast(home, "backup", str(home / "backups" / "good.db")).returncode == 0
     holdfast(home, "serve", "stop")
@@ -145,8 +145,13 @@ def test_a_damaged_database_is_refused_with_the_way_back(home: Path) -> None:
     status, said = served(home)
     assert status == 70
     assert "restore" in said
+    refused = holdfast(home, "restore", str(files(home) / "a.txt"))
+    assert refused.returncode == 70
+    assert refused.stderr.count("is not a database:") == 1
+    assert "hint: name a file that `holdfast backup` wrote" in refused.stderr
     restored = holdfast(home, "restore", str(home / "backups" / "good.db"))
     assert restored.returncode == 0, restored.stderr
+    assert "what was there is kept as" in restored.stdout
     listed = json.loads(holdfast(home, "task", "list", "--json").stdout)
     assert [task["status"] for task in listed["tasks"]] == ["SUCCEEDED"]
 
@@ -163,7 +168,7 @@ def test_a_full_disk_refuses_new_work_keeps_the_old_and_recovers(tmp_path: Path)
         link = tmp_path / "sock"
         link.symlink_to(place / "run" / "holdfast.sock")
         until(lambda: answers(link))
-        work = {"prompt": "what time is it?", "workspace": str(tmp_path)}
+        work = {"prompt": "what time is it?", "workspace": str(files(inside))}
         first = ask(link, "POST", "/v1/tasks", work)
         until(lambda: ask(link, "GET", f"/v1/tasks/{first['id']}")["status"] == "SUCCEEDED")
         filler = place / "filler"
@@ -187,7 +192,7 @@ def test_a_full_disk_refuses_new_work_keeps_the_old_and_recovers(tmp_path: Path)
 
 @pytest.mark.parametrize("jump", ["-3h", "+400d"])
 def test_a_clock_that_jumps_between_two_lives_loses_nothing(home: Path, jump: str) -> None:
-    (home.parent / "a.txt").write_text("one two")
+    (files(home) / "a.txt").write_text("one two")
     prompt = "how many words are in a.txt?"
     assert holdfast(home, "run", prompt).returncode == 0
     holdfast(home, "serve", "stop")

@@ -176,6 +176,12 @@ def restore(source: Path, to: Path) -> Path | None:
             _sync(to.parent)
         finally:
             remove(place)
+    except apsw.NotADBError as error:
+        raise Broken(
+            f"{source} is not a database: {error}",
+            code="store_not_database",
+            hint="name a file that `holdfast backup` wrote",
+        ) from error
     except apsw.Error as error:
         raise trouble(error, source) from error
     except OSError as error:

@@ -85,7 +85,8 @@ def restore(desk: Desk, given: Given) -> int:
             hint=f"holdfast serve stop && holdfast restore {source}",
             name="daemon_running",
         )
-    _become(["holdfast.assembly", "--home", desk.home, "restore", str(source)])
+    words = ["restore", str(source), *(["--json"] if given.has("json") else [])]
+    _become(["holdfast.assembly", "--home", desk.home, *words])
     return OK
 
 
