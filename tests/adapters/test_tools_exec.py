@@ -108,6 +108,14 @@ async def test_the_limits_are_those_of_the_configuration(tmp_path: Path):
     assert (await desk.fails("exec", command="work", timeout=21))[0] == "bad_arguments"
 
 
+async def test_a_command_may_take_as_long_as_the_configuration_says(tmp_path: Path):
+    box = FakeBox({"work": Exit(code=0, stdout=b"ok", stderr=b"")})
+    desk = Desk(tmp_path, box, BoxOptions(limits=BoxLimits(seconds=1200)))
+    await desk.says("exec", command="work")
+    await desk.says("exec", command="work", timeout=1200)
+    assert [ran.limits.seconds for ran in box.ran] == [1200, 1200]
+
+
 async def test_a_box_that_cannot_be_made_is_an_answer(tmp_path: Path):
     class NoBox(FakeBox):
         async def run(self, *_: object, **__: object) -> Exit:

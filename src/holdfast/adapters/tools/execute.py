@@ -36,7 +36,10 @@ class Exec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class BoxOptions(Struct, frozen=True, kw_only=True):
-    """What every command's box shows and allows. `longest`: seconds that a call may ask for."""
+    """What every command's box shows and allows.
+
+    `longest`: seconds that a call may ask for, or `limits.seconds` if that is more.
+    """
 
     read_only: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
@@ -47,10 +50,11 @@ class BoxOptions(Struct, frozen=True, kw_only=True):
 
 def exec_tool(box: Box, options: BoxOptions) -> Tool:
     steering = Steering()
+    longest = max(options.longest, options.limits.seconds)
 
     async def do(asked: Exec, job: Job) -> Outcome:
         cwd = await to_thread.run_sync(_folder, asked.cwd, job)
-        seconds = asked.timeout or min(options.limits.seconds, options.longest)
+        seconds = asked.timeout or options.limits.seconds
         spec = BoxSpec(
             workspace=job.workspace,
             read_only=options.read_only,
@@ -67,15 +71,15 @@ def exec_tool(box: Box, options: BoxOptions) -> Tool:
         return outcome(out, seconds, restored)
 
     def problem(asked: Exec) -> str:
-        if asked.timeout and asked.timeout > options.longest:
-            return f"`timeout` is at most {options.longest:g} seconds"
+        if asked.timeout and asked.timeout > longest:
+            return f"`timeout` is at most {longest:g} seconds"
         if "\0" in asked.command:
             return "the command contains a NUL character"
         if len(asked.command.encode(errors="replace")) > _LONGEST_LINE:
             return "the command is too long; write it into a file and run that"
         return "" if asked.command.strip() else "the command is empty"
 
-    traits = Traits(effect=EffectClass.WRITES, target="command", seconds=options.limits.seconds)
+    traits = Traits(effect=EffectClass.WRITES, target="command")
     return Craft("exec", Exec, traits, do).vetted(problem)
 
 
