@@ -88,20 +88,10 @@ def errors() -> str:
         for code in _codes(path):
             found.setdefault(code, set()).add(room)
     parts += [f"| `{code}` | {', '.join(sorted(rooms))} |" for code, rooms in sorted(found.items())]
-    parts += ["\n## Exit codes of `holdfast`\n", EXITS]
+    parts += [
+        "\nThe exit codes of `holdfast` are on the page of its [commands](cli.md#exit-codes)."
+    ]
     return "\n".join(parts).rstrip() + "\n"
-
-
-EXITS = """\
-| code | meaning |
-|---|---|
-| 0 | done |
-| 1 | the task failed, or `doctor` found something broken |
-| 2 | the request makes no sense: wrong use, bad input, not found, already there |
-| 3 | not allowed |
-| 4 | not available now: try again |
-| 70 | a bug, or damaged data |
-| 130 | interrupted |"""
 
 
 def _codes(path: Path) -> Iterator[str]:

@@ -169,7 +169,7 @@ def test_a_task_that_did_not_succeed_is_exit_one_and_says_why(stage: Stage, stat
     told = stage.run("run", "go")
     assert (told.code, told.out) == (1, "")
     if status != "CANCELED":
-        assert "error: money: the limit is reached" in told.err
+        assert "error: money: the limit\nis reached\n" in told.err
 
 
 def test_detached_it_prints_the_id_and_returns(stage: Stage):

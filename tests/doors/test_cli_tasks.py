@@ -123,6 +123,7 @@ def test_status_tells_what_the_daemon_tells_and_what_it_cost(stage: Stage):
     for said in ("up          1 m", "2 succeeded; 1 of 4 lanes busy", "$0.0012 for 1,204 tokens"):
         assert said in told
     assert json.loads(stage.run("status", "--json").out)["lanes"] == 4
+    assert json.loads(stage.run("status", "--live", "--json").out)["lanes"] == 4
 
 
 def test_live_status_draws_frames_until_it_is_interrupted(stage: Stage):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .listing import cost, spent
-from .out import line
+from .out import line, plain
 from .reading import count_of, part_of, rows_of, text_of
 from .stop import FAILED, OK, UNAVAILABLE, Stop
 from .wire import CutOff
@@ -68,7 +68,7 @@ def closing(desk: Desk, row: Json) -> int:
     words = {"CANCELED": "canceled", "DEAD_LETTER": "given up"}.get(status, "failed")
     desk.screen.note(f"{words} after {used}", mark="bad")
     if status != "CANCELED":
-        why = line(str(fault.get("message") or "no reason was recorded"))
+        why = plain(text_of(fault, "message") or "no reason was recorded")
         desk.screen.error(why, f"holdfast task show {str(row.get('id'))[-8:]}")
     return FAILED
 

@@ -80,7 +80,7 @@ def cost(row: Json) -> str:
 
 
 def status(desk: Desk, given: Given) -> int:
-    if given.has("live"):
+    if given.has("live") and not given.has("json"):
         code: int = load("live").live(desk, given)
         return code
     found = desk.daemon.get("/v1/status")

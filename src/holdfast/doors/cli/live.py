@@ -25,7 +25,7 @@ _ENDED = "SUCCEEDED,FAILED,CANCELED,DEAD_LETTER"
 
 def live(desk: Desk, given: Given) -> int:
     """Until Ctrl-C on a terminal; one frame where nobody watches."""
-    if given.has("json") or not desk.screen.out_is_terminal:
+    if not desk.screen.out_is_terminal:
         desk.screen.tell("\n".join(frame(desk, time.time())))
         return OK
     try:

@@ -87,6 +87,7 @@ _TASKS = (
         arguments=(_REF,),
         takes=(1, 1),
         options=(Option("--answer", "", "only the answer, exactly as it is"),),
+        exits=CHECKING,
         examples=(("holdfast task show 3f2a91bc --answer > out.md", "the answer into a file"),),
     ),
     Command(
@@ -262,7 +263,7 @@ _HOUSE = (
     ),
     Command(
         "backup",
-        "Copy everything that matters into one file, while the daemon works.",
+        "Copy the history of every task into one file, while the daemon works.",
         "housekeeping:backup",
         arguments=(("[TO]", "the file to write (default: in the home's backups folder)"),),
         takes=(0, 1),
@@ -287,6 +288,7 @@ _HOUSE = (
             Option("--reason", "TEXT", "why, for the record; needed"),
             Option("--yes", "", "do not ask"),
         ),
+        exits=CHECKING,
         examples=(("holdfast purge --session chat-4b2f --reason 'asked to' --yes", "no way back"),),
     ),
     Command(
