@@ -9,7 +9,7 @@ import anyio
 
 from holdfast.core.command import Cancel, ConfirmDelivery, SettleCall, StopChild
 from holdfast.core.effect import Deliver, TellChild, pending
-from holdfast.core.error import HoldfastError, NotFound, Refused, Unavailable
+from holdfast.core.error import HoldfastError, Refused, Unavailable
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Failed, Outcome, Returned
 from holdfast.core.task import Parent, Status, Task
@@ -92,5 +92,5 @@ class Finisher:
         try:
             settle = SettleCall(call_id=parent.call, outcome=outcome, spent=task.spent)
             await self._recorder.tell(parent.task, settle)
-        except (Refused, NotFound) as refused:
+        except Refused as refused:
             _log.debug("parent no longer waits: %s", refused, extra={"task": parent.task})

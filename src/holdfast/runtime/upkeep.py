@@ -1,4 +1,4 @@
-"""Keep the installation in order: back up, check, purge, forget, undo."""
+"""Keep the installation in order: back up, purge, forget; and what was said in sessions."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ OFFLINE = "offline/rules"
 NO_MODEL = "[Answered by Holdfast's offline rules, not by a language model.]"
 CONNECT = (
     "To connect a language model, set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, start a "
-    "local server such as Ollama, or name one in the configuration under `providers`."
+    "local server such as Ollama, or name one in the configuration: `[models.providers.NAME]`."
 )
 _SHOWN = ("list", "read", "count", "search", "summarise")
 _HELP = re.compile(

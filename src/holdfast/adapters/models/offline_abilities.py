@@ -44,7 +44,6 @@ _THINGS = {
     "letter": "characters", "byte": "bytes",
 }  # fmt: skip
 _NO_COMMAND = r"(?:the|a|an|all|my|our|your|it|this|that|these|those|some|tests?|code)\b|[^\w./~]"
-_RESULT = r"(?:the\s+)?(?:results?|answer|output|it|that|this)"
 
 
 def _list(found: Found) -> Begin | None:
