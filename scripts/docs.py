@@ -139,6 +139,8 @@ def http() -> str:
             parts.append(f"## {method.upper()} {path}\n\n{entry.get('summary', '')}\n")
             answers = ", ".join(sorted(entry.get("responses", {})))
             parts.append(f"Answers: {answers}.\n")
+            if asked := [one for one in entry["parameters"] if one["in"] != "path"]:
+                parts.append(_parameters(document, asked))
             if body := entry.get("requestBody"):
                 parts.append(_body(document, body))
     return "\n".join(parts).rstrip() + "\n"
@@ -152,17 +154,44 @@ def _openapi() -> dict[str, Any]:
     return document
 
 
+def _parameters(document: dict[str, Any], asked: list[dict[str, Any]]) -> str:
+    rows = ["| query or header | type | what |", "|---|---|---|"]
+    for one in asked:
+        kind = _kind(document, one["schema"])
+        rows.append(f"| `{one['name']}` ({one['in']}) | {kind} | {one['description']} |")
+    return "\n".join(rows) + "\n"
+
+
 def _body(document: dict[str, Any], body: dict[str, Any]) -> str:
     schema = next(iter(body["content"].values()))["schema"]
-    while "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        schema = document["components"]["schemas"][name]
-    rows = ["| field | type | what |", "|---|---|---|"]
-    for field, spec in schema.get("properties", {}).items():
-        kind = spec.get("type") or json.dumps(spec.get("anyOf", spec.get("$ref", "")))[:60]
-        needed = " (required)" if field in schema.get("required", []) else ""
-        rows.append(f"| `{field}`{needed} | {kind} | {spec.get('description', '')} |")
+    rows = ["| field | type | what |", "|---|---|---|", *_fields(document, schema, "")]
     return "\n".join(rows) + "\n"
+
+
+def _fields(document: dict[str, Any], schema: dict[str, Any], within: str) -> Iterator[str]:
+    """A row for each field; the fields of an object inside follow it as `object.field`."""
+    schema = _resolved(document, schema)
+    for field, spec in schema.get("properties", {}).items():
+        needed = " (required)" if field in schema.get("required", []) else ""
+        kind = _kind(document, spec)
+        yield f"| `{within}{field}`{needed} | {kind} | {spec.get('description', '')} |"
+        yield from _fields(document, spec, f"{within}{field}.")
+
+
+def _kind(document: dict[str, Any], spec: dict[str, Any]) -> str:
+    found = _resolved(document, spec)
+    if found.get("type") == "array":
+        return f"array of {_kind(document, found['items'])}"
+    return str(found.get("type", "string"))
+
+
+def _resolved(document: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """A schema without references and without the case that there is no value."""
+    if "anyOf" in spec:
+        spec = next(one for one in spec["anyOf"] if one.get("type") != "null")
+    while "$ref" in spec:
+        spec = document["components"]["schemas"][spec["$ref"].rpartition("/")[2]]
+    return spec
 
 
 def with_diagram(page: str) -> str:
