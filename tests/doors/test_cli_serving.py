@@ -255,3 +255,8 @@ def test_the_doctor_is_asked_in_a_process_of_its_own_and_its_findings_are_shown(
     assert told.code in {0, 1}
     assert "python: 3." in told.out
     assert told.code == int(any(line.startswith("fail") for line in told.out.splitlines()))
+    (home / "config.toml").write_text("[limits]\nsteps = 0\n")
+    told = tell(home, "doctor")
+    assert told.code == 2
+    assert told.err.startswith(f"error: {home}/config.toml:2: limits.steps: expected")
+    assert told.err.endswith("hint: every key is in docs/reference/config.md\n")

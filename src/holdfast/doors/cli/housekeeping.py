@@ -129,8 +129,11 @@ def _findings(desk: Desk) -> list[Json]:
     try:
         found: Json = json.loads(told.stdout)
     except ValueError as error:
-        last = told.stderr.strip().splitlines()[-12:]
         code = told.returncode if 0 < told.returncode < 126 else BROKEN
+        said, _, hint = told.stderr.strip().partition("\nhint: ")
+        if said.startswith("error: "):
+            raise Stop(said.removeprefix("error: "), hint=hint, code=code) from error
+        last = said.splitlines()[-12:]
         raise Stop("\n".join(["the doctor itself failed:", *last]), code=code) from error
     return rows_of(found, "findings")
 
