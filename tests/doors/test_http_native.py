@@ -315,6 +315,9 @@ async def test_the_status_tells_how_the_daemon_is(tmp_path: Path):
     facts = Facts(lanes=7, model=lambda: "scripted/script", database=database)
     async with street(tmp_path, [HELLO], plan=Plan(facts=facts)) as at:
         await at.done()
+        with anyio.fail_after(10):
+            while at.house.supervisor.running:
+                await anyio.sleep(0)
         status = (await at.local.get("/v1/status")).json()
         assert (status["lanes"], status["config"], status["policy"]) == (
             7,
@@ -376,7 +379,7 @@ async def test_only_the_socket_stops_the_daemon(tmp_path: Path):
 async def test_over_the_socket_the_peer_is_the_principal_and_names_the_workspace(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         claims = {"X-User": "root", "Authorization": "Bearer wrong", "X-Forwarded-For": "1.2.3.4"}
-        body = {"prompt": "x", "workspace": str(tmp_path)}
+        body = {"prompt": "x", "workspace": str(tmp_path / "workspace")}
         answer = await at.local.post("/v1/tasks", json=body, headers=claims)
         assert answer.json()["by"] == f"user:{pwd.getpwuid(os.getuid()).pw_name}"
         nowhere = await at.local.post("/v1/tasks", json={"prompt": "x"})
@@ -488,6 +491,16 @@ async def test_a_check_that_the_house_denies_is_refused(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         at.house.in_force.rules = deny
         refused = await at.local.post(
-            "/v1/tasks", json={"prompt": "x", "workspace": str(tmp_path), "checks": ["make test"]}
+            "/v1/tasks",
+            json={"prompt": "x", "workspace": str(tmp_path / "workspace"), "checks": ["make test"]},
         )
         assert error(refused) == (403, "check_denied")
+
+
+async def test_a_workspace_may_not_hold_the_home_nor_lie_in_it(tmp_path: Path):
+    async with street(tmp_path, [HELLO]) as at:
+        for folder in (tmp_path, tmp_path.parent, tmp_path / "logs"):
+            folder.mkdir(exist_ok=True)
+            body = {"prompt": "x", "workspace": str(folder)}
+            refused = await at.local.post("/v1/tasks", json=body)
+            assert error(refused) == (422, "bad_workspace")

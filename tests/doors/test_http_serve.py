@@ -57,7 +57,7 @@ async def test_both_doors_answer_and_know_who_asks(tmp_path: Path, path: Path):
             assert (await tcp.get("/v1/status")).status_code == 401
             bearer = {"Authorization": f"Bearer {TOKEN}"}
             assert (await tcp.get("/v1/status", headers=bearer)).status_code == 200
-            body = {"prompt": "x", "workspace": str(tmp_path)}
+            body = {"prompt": "x", "workspace": str(tmp_path / "workspace")}
             row = (await local.post("/v1/tasks", json=body)).json()
             assert row["by"].startswith("user:")
             row = (await tcp.post("/v1/tasks", json=body, headers=bearer)).json()

@@ -22,12 +22,19 @@ ENVIRONMENT = {
 PATIENCE = 30.0
 
 
+def files(home: Path) -> Path:
+    """The folder that the user works in."""
+    folder = home.parent / "files"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def holdfast(
     home: Path, *words: str, stdin: Any = subprocess.DEVNULL, **more: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "holdfast.doors.cli", *words],
-        cwd=home.parent,
+        cwd=files(home),
         env={**ENVIRONMENT, "HOLDFAST_HOME": str(home), "HOME": str(home.parent), **more},
         stdin=stdin,
         capture_output=True,

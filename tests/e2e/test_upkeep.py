@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.testing.model_server import ModelServer, Reply, ScriptedCall
 
-from .at_home import ENVIRONMENT, answers, ask, daemon, holdfast, served, until
+from .at_home import ENVIRONMENT, answers, ask, daemon, files, holdfast, served, until
 
 CONFIG = """\
 [models]
@@ -31,7 +31,7 @@ models = ["scripted"]
 def home(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "home"
     place.mkdir(mode=0o700)
-    (tmp_path / "a.txt").write_text("one two")
+    (files(place) / "a.txt").write_text("one two")
     yield place
     holdfast(place, "serve", "stop")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.core.error import Refused
 from holdfast.core.message import Entry, ModelSaid, PersonSaid
 from holdfast.core.task import Task
 from holdfast.ports.journal import Journal, Query
@@ -24,7 +25,10 @@ async def history(journal: Journal, recorder: Recorder, task: Task) -> tuple[Ent
     for index, row in enumerate(await journal.query(query)):
         if row.answer is None:
             continue
-        asked = (await recorder.load(row.id)).request
+        try:
+            asked = (await recorder.load(row.id)).request
+        except Refused:
+            continue  # purged: that it was said is known, what was said is not
         prompt, answer = asked.prompt, row.answer
         if index >= _WHOLE:
             prompt, answer = _brief(prompt), _brief(answer)

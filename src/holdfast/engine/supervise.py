@@ -67,6 +67,7 @@ class Supervisor:
         self._agents: Counter[str] = Counter()
         self._lanes: dict[str, int] = {}
         self._claiming: set[TaskId] = set()
+        self._damaged: set[TaskId] = set()
         self._counts: Counter[Status] = Counter()
         self._backlog = True
         self._work = anyio.Event()
@@ -135,7 +136,7 @@ class Supervisor:
             if free <= 0:
                 return
             self._backlog = False
-            limit = free + len(self._claiming)
+            limit = free + len(self._claiming) + len(self._damaged)
             try:
                 found = await self._journal.ready(limit, skip_agents=self._full())
             except Unavailable as failure:
@@ -144,7 +145,7 @@ class Supervisor:
                 await anyio.sleep(1)
                 continue
             for row in found:
-                if row.id not in self._drivers:
+                if row.id not in self._drivers and row.id not in self._damaged:
                     await self._begin(group, row)
             if len(found) >= limit:
                 self._backlog = True
@@ -155,7 +156,12 @@ class Supervisor:
     async def _begin(self, group: TaskGroup, row: Summary) -> None:
         if self._agents[row.agent] >= self._lanes.get(row.agent, 1 << 30):
             return
-        task = await self._recorder.load(row.id)
+        try:
+            task = await self._recorder.load(row.id)
+        except Broken as damage:
+            self._damaged.add(row.id)
+            _log.error("set aside until the next start: %s", damage, extra={"task": row.id})
+            return
         agent = task.request.agent
         self._lanes[agent.name] = agent.lanes
         self._agents[agent.name] += 1
@@ -174,10 +180,12 @@ class Supervisor:
             _log.info("not taken: %s", failures.exceptions[0], extra={"task": task_id})
         except* Unavailable as failures:
             _log.warning("not taken: %s", failures.exceptions[0], extra={"task": task_id})
-            await anyio.sleep(_PAUSE)  # it is next in the queue again: do not spin
         except* HoldfastError:
+            self._damaged.add(task_id)
             _log.exception("the task cannot be driven", extra={"task": task_id})
         finally:
+            if stream.task.status is Status.QUEUED and not self._stopping:
+                await anyio.sleep(_PAUSE)  # it is next in the queue again: do not spin
             stream.users -= 1
             self._claiming.discard(task_id)
             del self._drivers[task_id]

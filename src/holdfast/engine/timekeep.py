@@ -9,7 +9,7 @@ from anyio.abc import TaskGroup
 
 from holdfast.core.command import Tick
 from holdfast.core.effect import pending
-from holdfast.core.error import Refused, Unavailable
+from holdfast.core.error import Broken, Refused, Unavailable
 from holdfast.core.ids import Instant, TaskId
 from holdfast.core.task import Task
 from holdfast.core.view import wake_at
@@ -90,3 +90,5 @@ class Timekeeper:
                 await self._recorder.tell(task_id, Tick())
         except Refused as refused:
             _log.debug("nothing to do at this time: %s", refused, extra={"task": task_id})
+        except Broken as damage:
+            _log.error("its time has come, but: %s", damage, extra={"task": task_id})

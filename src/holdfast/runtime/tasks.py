@@ -192,7 +192,7 @@ def _checked(house: House, request: Request) -> Request:
             raise Invalid(
                 f"there is no channel {name!r}; there are: {known}", code="no_such_channel"
             )
-    _check_workspace(request.workspace)
+    _check_workspace(request.workspace, house.home)
     _check_checks(house, request.checks)
     house.models.find(request.agent.model)
     if match := _CALL_LIMIT.search(request.prompt):
@@ -213,11 +213,18 @@ def _check_checks(house: House, checks: Sequence[str]) -> None:
                 raise NotAllowed(message, code="check_denied", hint="the rules are in config.toml")
 
 
-def _check_workspace(path: str) -> None:
-    folder = Path(path)
+def _check_workspace(path: str, home: Path) -> None:
+    folder, home = Path(path), home.resolve()
     if not folder.is_absolute():
         raise Invalid(f"the workspace {path!r} is not an absolute path", code="bad_workspace")
     if not folder.is_dir():
         raise Invalid(f"the workspace {path} is not a folder", code="bad_workspace")
     if folder == Path("/"):
         raise Invalid("the whole file system cannot be a workspace", code="bad_workspace")
+    real = folder.resolve()
+    # Tools keep out of `.holdfast`; under any other name the token and the journal would be seen.
+    if home.is_relative_to(real) and home != real / ".holdfast":
+        hint = "work in another folder, or move the home with HOLDFAST_HOME"
+        raise Invalid(f"{path} holds Holdfast's own home {home}", code="bad_workspace", hint=hint)
+    if real.is_relative_to(home) and not real.is_relative_to(home / "workspace"):
+        raise Invalid(f"{path} is inside Holdfast's own home", code="bad_workspace")

@@ -36,8 +36,10 @@ def cleared(task: Task, command: ClearCall) -> tuple[e.Event, ...]:
 
 
 def settled(task: Task, command: SettleCall, now: Instant) -> tuple[e.Event, ...]:
-    # After a crash a child may answer before its call has been suspended on it again.
-    early = {CallState.ALLOWED} if command.spent is not None else set[CallState]()
+    # After a crash a child may answer before its call has been suspended on it again. (No child
+    # answers a check.)
+    from_child = command.spent is not None and not task.checking
+    early = {CallState.ALLOWED} if from_child else set[CallState]()
     opened = _open(task, command.call_id, *_SETTLEABLE, *early)
     return followed(task, settle(task, opened, command.outcome, command.spent), now)
 
