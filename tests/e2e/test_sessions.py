@@ -78,6 +78,12 @@ def test_a_conversation_is_kept_counted_resumed_and_forgotten_on_request(home: P
     gone = holdfast(home, "purge", "--session", "talk", "--reason", "test", "--yes")
     assert gone.returncode == 0, gone.stderr
     assert b"my name is Ada" not in (home / "holdfast.db").read_bytes()
+    left = holdfast(home, "session", "show", "talk").stdout
+    assert "my name is Ada" not in left
+    assert "[purged]" in left
+    typo = holdfast(home, "purge", "--session", "tolk", "--reason", "test", "--yes")
+    assert typo.returncode == 2
+    assert "there is no session" in typo.stderr
 
 
 def test_what_was_said_long_ago_comes_back_shortened(home: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 
@@ -90,6 +90,13 @@ class Recorder:
         if not stream.cursor.version:
             raise NotFound(f"there is no task {task_id}", code="task_not_found")
         return stream.task
+
+    def drop(self, task_ids: Iterable[TaskId]) -> None:
+        """Forget what is in memory about these tasks: they were changed in the journal itself."""
+        for task_id in task_ids:
+            stream = self._streams.get(task_id)
+            if stream is not None and not stream.users:
+                del self._streams[task_id]
 
     def stream(self, task_id: TaskId) -> Stream:
         """The stream of a task that is being driven; keep `users` above zero while holding it."""

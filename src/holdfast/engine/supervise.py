@@ -105,7 +105,9 @@ class Supervisor:
             raise Unavailable("the daemon is stopping", code="stopping", hint="try again shortly")
         depth, queued = self._intake.depth, self._counts[Status.QUEUED]
         if depth and queued >= depth and request.parent is None:
-            raise Saturated(f"{queued} tasks are waiting, the limit is {depth}", retry_after=1)
+            hint = "try again shortly, or raise engine.queue_depth in the configuration"
+            full = f"{queued} tasks are waiting, the limit is {depth}"
+            raise Saturated(full, retry_after=1, hint=hint)
         return await self._recorder.tell(task_id, Submit(id=task_id, request=request))
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from holdfast.core.error import Invalid, Refused
+from holdfast.core.error import Invalid, NotFound, Refused
 from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.task import ENDED
 from holdfast.ports.journal import Query
@@ -39,12 +39,17 @@ async def purge(
     """Overwrite what tasks, or all tasks of a session, said. Only ended tasks; irrevocable."""
     wanted = list(tasks)
     if session:
-        wanted += await _of_session(house, SessionId(session))
+        said = await _of_session(house, SessionId(session))
+        if not said:
+            raise NotFound(f"there is no session {session}", code="session_not_found")
+        wanted += said
     for task_id in wanted:
         row = await house.journal.summary(task_id)
         if row is not None and row.status not in ENDED:
             raise Refused(f"{task_id} is {row.status}: cancel it first", code="not_ended")
-    return await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
+    gone = await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
+    house.recorder.drop(wanted)
+    return gone
 
 
 async def forget(house: House, days: int) -> int:
@@ -84,13 +89,16 @@ async def exchanges(house: House, session: str) -> list[dict[str, Any]]:
     rows = await house.journal.query(Query(session=SessionId(session), limit=_PAGE))
     said: list[dict[str, Any]] = []
     for row in reversed(rows):
-        task = await house.recorder.load(row.id)
+        try:
+            prompt = (await house.recorder.load(row.id)).request.prompt
+        except Refused:
+            prompt = "[purged]"
         said.append(
             {
                 "task": row.id,
                 "status": row.status,
                 "at": row.submitted_at,
-                "prompt": task.request.prompt,
+                "prompt": prompt,
                 "answer": row.answer,
             }
         )
