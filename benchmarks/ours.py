@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -198,6 +199,7 @@ async def engine(
 
 
 async def main(figure: str, lanes: int, count: int, folder: Path) -> None:
+    gc.set_threshold(10_000, 10, 10)  # as the daemon does
     measured = {"steps": steps, "tasks": tasks}[figure]
     async with open_sqlite(folder / "journal.db", now=SystemClock().now()) as journal:
         await measured(journal, lanes, max(lanes, count // 10))  # warm: caches, pages, bytecode
