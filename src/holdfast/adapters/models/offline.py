@@ -30,6 +30,7 @@ from holdfast.core.message import (
 from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
 
 from .offline_abilities import ABILITIES, Begin
+from .offline_attached import parted
 from .offline_requests import Unclear, directives, understand
 from .offline_steps import Call, CannotGoOn, Step
 from .scripted import tell
@@ -78,7 +79,7 @@ class Direct:
         return self._model.name
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
-        if directives(_latest(prompt)[0]):
+        if directives(parted(_latest(prompt)[0])[0]):
             return Reservation()
         return self._model.reserve(prompt, tools)
 
@@ -86,7 +87,7 @@ class Direct:
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
     ) -> Reply:
         text, after = _latest(prompt)
-        if not (begins := directives(text)):
+        if not (begins := directives(parted(text)[0])):
             return await self._model.ask(prompt, tools, hear)
         await anyio.lowlevel.checkpoint()
         work = _carry_out(begins, _outcomes(after))
@@ -102,13 +103,14 @@ class Direct:
 def answer(prompt: Prompt, *, can_call: bool = True) -> Reply:
     """What the offline model says to `prompt`: the next calls, or its answer. Pure.
 
-    Raises `ModelFailure` (needs_model) for what it does not understand: a task that was not done
-    must not look done.
+    Raises `ModelFailure` for what it does not understand (needs_model) and for what it could not
+    do (not_done): a task that was not done must not look done.
     """
-    text, after = _latest(prompt)
+    said, after = _latest(prompt)
+    text, attached = parted(said)
     if _HELP.fullmatch(text):
         return _said(abilities(), after)
-    begins = understand(text)
+    begins = understand(text, attached)
     if isinstance(begins, Unclear):
         raise ModelFailure("needs_model", _not_understood(begins), retryable=False)
     work = _carry_out(begins, _outcomes(after))
@@ -132,6 +134,7 @@ def abilities() -> str:
             *lines,
             '- several in a row: count the words in a.txt and then write the result to "b.txt"',
             '- call a tool as you write it: /tool read {"path": "README.md"}',
+            "- with text piped in or attached: count the words · summarise this · search for TODO",
             "",
             CONNECT,
         ]
@@ -167,7 +170,10 @@ def _outcomes(after: Sequence[Entry]) -> dict[str, deque[Outcome]]:
 
 
 def _carry_out(begins: Sequence[Begin], known: dict[str, deque[Outcome]]) -> _Work:
-    """Replay every step over the known outcomes; stop at the first that needs calls or fails."""
+    """Replay every step over the known outcomes; stop at the first that needs calls.
+
+    Raises `ModelFailure` (not_done) at the first that fails, with all that was said up to there.
+    """
     said: list[str] = []
     for number, begin in enumerate(begins, start=1):
         try:
@@ -179,7 +185,7 @@ def _carry_out(begins: Sequence[Begin], known: dict[str, deque[Outcome]]) -> _Wo
                 said.append(
                     f"I did not go on: {left} more {'part' if left == 1 else 'parts'} left."
                 )
-            break
+            raise ModelFailure("not_done", "\n\n".join(said), retryable=False) from problem
     return _Work(text="\n\n".join(said))
 
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from . import offline_steps as steps
 from .offline_abilities import ABILITIES, QUOTED, Begin
-from .offline_steps import Step
+from .offline_attached import over
+from .offline_steps import Attached, Step
 
 
 class Unclear(Struct, frozen=True, kw_only=True):
@@ -19,14 +20,16 @@ class Unclear(Struct, frozen=True, kw_only=True):
     parts: tuple[str, ...]
 
 
-def understand(text: str) -> tuple[Begin, ...] | Unclear:
+def understand(text: str, attached: tuple[Attached, ...] = ()) -> tuple[Begin, ...] | Unclear:
     """What `text` asks for, part by part; or which parts are unclear. A whole or nothing."""
     begins: list[Begin] = []
     unclear: list[str] = []
     for part in split(text):
-        if begin := _understood(part):
+        if not begins and _OF_BEFORE.match(_plain(part)):
+            unclear.append(part)
+        elif begin := _understood(part, attached):
             begins.append(begin)
-        elif halves := _joined_by_and(part):
+        elif halves := _joined_by_and(part, attached):
             begins += halves
         else:
             unclear.append(part)
@@ -73,6 +76,11 @@ _PLEASE = re.compile(
     r"(?:[,\s]+(?:please|thanks|thank you|for me|now|(?:right |in )?here))*(?:\s|\?|(?<!\d)!)*$",
     re.IGNORECASE,
 )
+_OF_BEFORE = re.compile(
+    r"(?:write|save|put|store|append|add)\s+(?:the\s+)?(?:result|answer|output|it|that|this)s?\s+"
+    r"(?:(?:in)?to|in|as)\s",
+    re.IGNORECASE,
+)
 _FULL_STOP = re.compile(r"(?<=[^.\s])\.$")
 
 
@@ -83,14 +91,16 @@ def _parts(line: str) -> list[str]:
     return [part for part in parts if part.strip(" .,;")]
 
 
-def _understood(part: str) -> Begin | None:
+def _understood(part: str, attached: tuple[Attached, ...]) -> Begin | None:
     if part.lstrip().startswith("/tool "):
         return _directive(part.strip())
-    plain = _POLITE.sub("", _tidy(part))
+    plain = _plain(part)
     if len(re.sub(QUOTED, "", plain.partition("\n")[0])) > _LONGEST:
         return None
     if not re.match(r"(?:run|exec|execute)\b|[$!]|.*\n", plain, re.IGNORECASE):
         plain = _FULL_STOP.sub("", _PLEASE.sub("", plain))
+    if attached and (begin := over(attached, plain)):
+        return begin
     for ability in ABILITIES:
         for wording in ability.wordings:
             found = re.fullmatch(wording, plain, re.IGNORECASE | re.DOTALL)
@@ -99,11 +109,15 @@ def _understood(part: str) -> Begin | None:
     return None
 
 
-def _joined_by_and(part: str) -> list[Begin]:
+def _plain(part: str) -> str:
+    return _POLITE.sub("", _tidy(part))
+
+
+def _joined_by_and(part: str, attached: tuple[Attached, ...]) -> list[Begin]:
     """Both halves of "list files and count words in a.txt", if each can stand alone."""
     for found in re.finditer(r",?\s+and\s+", part) if len(part) <= _LONGEST else ():
-        first = _understood(part[: found.start()])
-        second = _understood(part[found.end() :])
+        first = _understood(part[: found.start()], attached)
+        second = _understood(part[found.end() :], attached)
         if first and second:
             return [first, second]
     return []

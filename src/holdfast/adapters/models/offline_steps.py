@@ -32,6 +32,13 @@ class Call(Struct, frozen=True, kw_only=True):
     arguments: dict[str, Any] = {}
 
 
+class Attached(Struct, frozen=True, kw_only=True):
+    """A text that came with the request; None if only its name came."""
+
+    name: str
+    text: str | None
+
+
 Step = Generator[tuple[Call, ...], Sequence[Outcome], str]
 
 
@@ -85,7 +92,10 @@ def count_in_file(path: str, *, what: str) -> Step:
     except CannotGoOn:
         if "." in path.rpartition("/")[2]:
             raise
-        return (yield from count_in_files(f"{path}/**/*", what=what))
+        found = yield from _glob(f"{path}/**/*")
+        if not found.names:
+            raise
+        return (yield from _count_found(found, f"{path}/**/*", what))
     return f"{path} has {_many(_count(content, what), what.removesuffix('s'))}."
 
 
@@ -93,6 +103,11 @@ def count_in_files(pattern: str, *, what: str) -> Step:
     found = yield from _glob(pattern)
     if not found.names:
         return f"No file matches {pattern}."
+    return (yield from _count_found(found, pattern, what))
+
+
+def _count_found(found: _Found, pattern: str, what: str) -> Step:
+    """A file that is no text is left out, and named; one that could not be read is a failure."""
     if len(found.names) > _MOST_FILES:
         raise CannotGoOn(
             f"{len(found.names)} files match {pattern}; I count in at most {_MOST_FILES} at a time."
@@ -111,7 +126,10 @@ def count_in_files(pattern: str, *, what: str) -> Step:
     one = what.removesuffix("s")
     head = f"{_many(total, one)} in {_many(len(counts), 'file')} matching {pattern}:"
     body = [f"{name}: {count:,}" for name, count in counts]
-    return "\n".join([head, *body, *(f"Not counted: {problem}" for problem in skipped)])
+    told = "\n".join([head, *body, *(f"Not counted: {problem}" for problem in skipped)])
+    if not counts or not all(isinstance(outcome, Returned) for outcome in outcomes):
+        raise CannotGoOn(told)
+    return told
 
 
 def count_text(text: str, path: str) -> Step:
@@ -133,6 +151,62 @@ def search(text: str, path: str) -> Step:
 def summarise(path: str) -> Step:
     content = yield from _content(path)
     return extract.summary(path, content)
+
+
+def count_attached(attached: Sequence[Attached], whats: Sequence[str]) -> Step:
+    """`whats`: lines, words, characters or bytes."""
+    yield from ()
+    texts = _texts(attached)
+    told = [(name, [_count(text, what) for what in whats]) for name, text in texts]
+    if len(told) > 1:
+        told.append(
+            ("together", [sum(column) for column in zip(*(n for _, n in told), strict=True)])
+        )
+    return "\n".join(
+        f"{_capital(name)} {'have' if name == 'together' else 'has'} "
+        + " and ".join(_many(n, what.removesuffix("s")) for n, what in zip(ns, whats, strict=True))
+        + "."
+        for name, ns in told
+    )
+
+
+def count_text_attached(attached: Sequence[Attached], text: str) -> Step:
+    yield from ()
+    return "\n".join(
+        f'"{text}" occurs {_many(content.count(text), "time")} in {name}.'
+        for name, content in _texts(attached)
+    )
+
+
+def search_attached(attached: Sequence[Attached], text: str) -> Step:
+    yield from ()
+    parts: list[str] = []
+    for name, content in _texts(attached):
+        lines = enumerate(_lines(content), start=1)
+        matches = [f"{number}: {line}" for number, line in lines if text in line]
+        count = _many(len(matches), "line contains", "lines contain")
+        head = f'{count} "{text}" in {name}:' if matches else f'"{text}" was not found in {name}.'
+        parts.append("\n".join([head, *matches]))
+    return "\n\n".join(parts)
+
+
+def summarise_attached(attached: Sequence[Attached]) -> Step:
+    yield from ()
+    return "\n\n".join(extract.summary(_capital(name), text) for name, text in _texts(attached))
+
+
+def _texts(attached: Sequence[Attached]) -> list[tuple[str, str]]:
+    if missing := [one.name for one in attached if one.text is None]:
+        raise CannotGoOn(
+            f"Of {' and '.join(missing)} I was given only the name, not the text; "
+            "to have it read, name it in the request."
+        )
+    return [(one.name, one.text) for one in attached if one.text is not None]
+
+
+def _capital(name: str) -> str:
+    """At the beginning of a sentence; the name of a file stays as it is."""
+    return name[:1].upper() + name[1:] if name in {"the attached text", "together"} else name
 
 
 def compute(expression: str) -> Step:
