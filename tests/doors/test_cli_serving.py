@@ -113,9 +113,10 @@ def test_a_real_daemon_killed_in_the_middle_of_a_run_costs_neither_the_task_nor_
             said += line
         os.kill(int((home / "run" / "daemon.lock").read_text()), signal.SIGKILL)
         out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, err
+    # What was cut off may not have been done, and the offline rules say so rather than "done".
+    assert process.returncode == 1, (out, err)
     assert "unknown" in err
-    assert "offline rules" in out
+    assert "it may or may not have happened" in err
     os.kill(int((home / "run" / "daemon.lock").read_text()), signal.SIGTERM)
 
 

@@ -357,9 +357,12 @@ async def _proved(
 
 
 def came_to_its_end(row: Summary) -> bool:
-    """Done; or stopped by its own failing calls, which a story may well contain."""
-    stuck = row.fault is not None and row.fault.code == "needs_guidance"
-    return row.status is Status.SUCCEEDED or (row.status is Status.FAILED and stuck)
+    """Done; or stopped by its own failing calls, or told that a cut-off call may not have been.
+
+    A task that was set aside, or failed for any reason of the house, counts as lost.
+    """
+    told = row.fault is not None and row.fault.code in {"needs_guidance", "not_done"}
+    return row.status is Status.SUCCEEDED or (row.status is Status.FAILED and told)
 
 
 async def wrong_answers(journal: Journal, task_id: TaskId) -> list[str]:
