@@ -70,6 +70,7 @@ def leave_behind(path: Path) -> None:
 
 
 def test_a_new_database_is_made_and_opens_again(path: Path):
+    """Row OK-34."""
     opened(path, submit=1)
     opened(path, submit=2)
     assert [step.applied_at for step in steps(path)] == [START]
