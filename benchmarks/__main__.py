@@ -24,6 +24,8 @@ def main() -> int:
     wanted = parser.parse_args()
     if unknown := set(wanted.figures) - set(NAMES):
         parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if wanted.json:  # before the minutes of measuring, not after
+        wanted.json.parent.mkdir(parents=True, exist_ok=True)
     run: dict[str, object] = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": machine(),
