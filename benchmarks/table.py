@@ -113,10 +113,10 @@ What is compared:
 - **Cancel**: a shell with two children in a box, one of them deaf to SIGTERM; until the last
   process is dead.
 
-**Whole tasks at 64** are bound by one interpreter's CPU: 1.2 ms a task for six durable steps, of which
-recording is 58 % (encoding and chaining 10 µs, the summary 5 µs, its cancel shield 4 µs a step) and
-the rest is the task groups and the queue. The disk is not the limit: bare steps run at ten times
-that rate in one sync. More needs less work per step, or worker processes.
+**Whole tasks at 64** are bound by one interpreter's CPU, about 1.2 ms a task for six durable
+steps: recording is somewhat more than half of it (encoding and chaining, the summary row, the
+shield against cancellation), the rest is task groups and the queue. The disk is not the limit:
+bare steps run at about twice the rate. More needs less work per step, or worker processes.
 
 CPU is that of the whole process, all threads. A machine that does other work meanwhile (see its
 load above the table) shows longer times, mostly in p99.
