@@ -69,6 +69,11 @@ class Models:
     def find(self, _name: str) -> Model:
         return Model()
 
+    async def answer(
+        self, _name: str, prompt: Prompt, tools: object, hear: object, _account: object
+    ) -> Reply:
+        return await Model().ask(prompt, tools, hear)
+
     async def close(self) -> None: ...
 
 
@@ -188,7 +193,7 @@ async def engine(
 ) -> AsyncGenerator[tuple[Supervisor, Recorder, SystemClock]]:
     clock, live = SystemClock(), Live()
     recorder = Recorder(journal, clock, live, lambda: RULES)
-    performer = Performer(recorder, live, Models(), tools, Limits(per_provider=lanes))
+    performer = Performer(recorder, live, Models(), tools, Limits())
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     intake = Intake(depth=0, lanes=lanes)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)

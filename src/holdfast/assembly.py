@@ -140,9 +140,7 @@ async def open_house(config: Config, models: Catalog) -> AsyncGenerator[House, N
             box=box, blobs=blobs, clock=clock, spool=home / "outputs", options=options
         )
         tools = Registry([*ours.all(), delegate])
-        limits = Limits(
-            per_provider=config.engine.provider_calls, tool_seconds=config.engine.tool_seconds
-        )
+        limits = Limits(tool_seconds=config.engine.tool_seconds)
         performer = Performer(recorder, live, models, tools, limits)
         channels = {"outbox": Outbox(home / "outbox")}
         timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
@@ -241,6 +239,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
         providers=providers,
         default=waits.default,
         probe=waits.detect_local,
+        per_provider=config.engine.provider_calls,
         timeouts=Timeouts(
             connect=waits.connect_seconds,
             first=waits.first_token_seconds,

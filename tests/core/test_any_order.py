@@ -30,6 +30,7 @@ from holdfast.core.command import (
     Recover,
     Refuse,
     Release,
+    ReleaseAsk,
     Retry,
     Say,
     SettleCall,
@@ -388,7 +389,9 @@ class AnyOrder(RuleBasedStateMachine):
             self.tell(Recover(reason="the daemon died"))
         else:
             retryable = likely > 0
-            self.tell(FailAttempt(code="E", message=message, retryable=retryable, paid=paid))
+            if not paid:
+                self.tell(ReleaseAsk())
+            self.tell(FailAttempt(code="E", message=message, retryable=retryable))
 
     @rule(
         command=st.sampled_from(list(COMMANDS.values())),

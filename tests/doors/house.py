@@ -45,6 +45,7 @@ class TurnModel:
     """A model whose turns a test writes as a function."""
 
     name = "scripted/script"
+    window = 0
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn

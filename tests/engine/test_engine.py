@@ -28,13 +28,12 @@ from holdfast.core.message import (
 from holdfast.core.policy import PRESETS, Rules
 from holdfast.core.task import Status, Task, Timer
 from holdfast.core.view import questions
-from holdfast.engine.perform import Limits
 from holdfast.engine.supervise import Intake
 from holdfast.ports.model import ModelFailure
 from holdfast.testing.engine import ObedientModel, ObedientTool, agent, calls, engine
 
 pytestmark = pytest.mark.anyio
-DOWN = ModelFailure("overloaded", "the provider is overloaded", retryable=True)
+DOWN = ModelFailure("overloaded", "the provider is overloaded", retryable=True, paid=False)
 MANY = Agent(lanes=16)
 ASK = Rules(layers=(PRESETS["ask"],), version="ask")
 
@@ -81,18 +80,6 @@ async def test_one_agent_cannot_take_all_lanes() -> None:
         model.hold.set()
         for task_id in [*busy, other]:
             await house.until(task_id, Status.SUCCEEDED)
-
-
-async def test_a_provider_is_never_asked_more_often_at_once_than_allowed() -> None:
-    model = ObedientModel(lambda _prompt: "done")
-    model.hold = anyio.Event()
-    async with engine(MemoryJournal(), model, limits=Limits(per_provider=2)) as house:
-        ids = [await house.submit(agent=MANY) for _ in range(10)]
-        await anyio.wait_all_tasks_blocked()
-        model.hold.set()
-        for task_id in ids:
-            await house.until(task_id, Status.SUCCEEDED)
-    assert model.peak == 2
 
 
 async def test_too_long_a_queue_turns_tasks_away_and_loses_none() -> None:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from .budget import Reservation, Spent
 from .ids import CallId, TaskId
-from .message import Change, Entry, Outcome, Reply
+from .message import Change, Entry, Outcome, Reply, Try
 from .task import Request, Wait
 
 
@@ -45,6 +45,10 @@ class BeginAsk(Struct, frozen=True, kw_only=True):
     reserve: Reservation
 
 
+class ReleaseAsk(Struct, frozen=True, kw_only=True):
+    """The model call certainly cost nothing: what was set aside for it is free again."""
+
+
 class HearReply(Struct, frozen=True, kw_only=True):
     """The model answered; `saw` is how many transcript entries it was shown."""
 
@@ -53,16 +57,13 @@ class HearReply(Struct, frozen=True, kw_only=True):
 
 
 class FailAttempt(Struct, frozen=True, kw_only=True):
-    """The try failed: no model answered, or its time is up. `retry_after` in milliseconds.
-
-    `paid` False: it is certain that the model call cost nothing (the provider would not take it).
-    """
+    """The try failed: no model answered, or its time is up. `retry_after` in milliseconds."""
 
     code: str
     message: str
     retryable: bool = True
     retry_after: int = 0
-    paid: bool = True
+    tried: tuple[Try, ...] = ()
 
 
 class StartCall(Struct, frozen=True, kw_only=True):
@@ -154,6 +155,7 @@ Command = (
     | Release
     | Recover
     | BeginAsk
+    | ReleaseAsk
     | HearReply
     | FailAttempt
     | StartCall
@@ -183,6 +185,7 @@ __all__ = [
     "Recover",
     "Refuse",
     "Release",
+    "ReleaseAsk",
     "Retry",
     "Say",
     "SettleCall",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from .agent import Shape, Style
 from .habits import final_only
 from .ids import CallId
 from .message import Entry, Failed, HouseSaid, ModelSaid, Outcome, Returned, ToolAnswered, words
@@ -26,12 +27,18 @@ workspace; paths are relative to it.
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """One model turn's input. `entries` begin with a person's words; answers follow their calls."""
+    """One model turn's input. `entries` begin with a person's words; answers follow their calls.
+
+    `stream` False asks for the whole reply at once: nothing is heard on the way.
+    """
 
     system: str
     entries: tuple[Entry, ...]
     saw: int
     tools: bool = True
+    style: Style = Style()
+    shape: Shape | None = None
+    stream: bool = True
 
 
 def prompt(task: Task) -> Prompt:
@@ -43,7 +50,10 @@ def prompt(task: Task) -> Prompt:
     if note := _note(task):
         entries = (*entries, HouseSaid(text=note))
     tools = not final_only(task.habits)
-    return Prompt(system=system, entries=entries, saw=len(task.transcript), tools=tools)
+    saw = len(task.transcript)
+    return Prompt(
+        system=system, entries=entries, saw=saw, tools=tools, style=agent.style, shape=agent.shape
+    )
 
 
 def _in_order(transcript: Sequence[Entry]) -> tuple[Entry, ...]:

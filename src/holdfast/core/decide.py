@@ -18,6 +18,7 @@ from .command import (
     Recover,
     Refuse,
     Release,
+    ReleaseAsk,
     Retry,
     Say,
     SettleCall,
@@ -29,7 +30,7 @@ from .command import (
     Tick,
 )
 from .error import Refused
-from .event import Event
+from .event import AskReleased, Event
 from .ids import Instant
 from .policy import Rules
 from .rules import calls, life, turns
@@ -43,7 +44,7 @@ ACCEPTS: Mapping[Status, frozenset[type[Command]]] = {
     Status.QUEUED: _OPEN | {Claim},
     Status.CLAIMED: _OPEN | {Start},
     Status.RUNNING: _OPEN
-    | {Release, BeginAsk, HearReply, FailAttempt, StartCall, SuspendCall, ClearCall},
+    | {Release, BeginAsk, ReleaseAsk, HearReply, FailAttempt, StartCall, SuspendCall, ClearCall},
     Status.WAITING: _OPEN,
     Status.RETRY_WAIT: _OPEN,
     Status.SUCCEEDED: _OVER,
@@ -90,6 +91,8 @@ def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[
             return life.delivery_confirmed(task, command, now)
         case BeginAsk():
             return turns.ask_begun(task, command, now)
+        case ReleaseAsk():
+            return () if task.reserved is None else (AskReleased(),)
         case HearReply():
             return turns.heard(task, command, rules, now)
         case Say():

@@ -10,7 +10,7 @@ from msgspec import Struct
 from .budget import Reservation, Spent
 from .error import Broken
 from .ids import CallId, Instant, TaskId
-from .message import Change, Entry, ModelSaid, Outcome, Usage
+from .message import Change, Entry, ModelSaid, Outcome, Try, Usage
 from .policy import Rule
 from .task import Fault, JudgedCall, Request, Wait
 
@@ -53,6 +53,7 @@ class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model answered; every call it proposed is here together with its verdict.
 
     `saw` is how many entries of the transcript it was shown: the reply belongs behind them.
+    `tried` is what was tried for it, in order.
     """
 
     said: ModelSaid
@@ -60,6 +61,7 @@ class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage: Usage = Usage()
     model: str = ""
     saw: int = 0
+    tried: tuple[Try, ...] = ()
 
 
 class CallStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -158,6 +160,7 @@ class AttemptFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fault: Fault
     at: Instant
     retry_at: Instant
+    tried: tuple[Try, ...] = ()
 
 
 class Requeued(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -182,10 +185,11 @@ class Finished(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Failed(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The task failed."""
+    """The task failed; `tried` if no model answered."""
 
     fault: Fault
     at: Instant
+    tried: tuple[Try, ...] = ()
 
 
 class DeadLettered(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -57,7 +57,8 @@ def _applied(task: Task, event: e.Event) -> Task:
 def _of_life(task: Task, event: e.OfLife) -> Task:
     match event:
         case e.Submitted():
-            said = PersonSaid(text=event.request.prompt, by=event.request.by)
+            request = event.request
+            said = PersonSaid(text=request.prompt, by=request.by, files=request.files)
             task = replace(task, id=event.id, request=event.request, submitted_at=event.at)
             return _said(replace(task, queued_at=event.at, updated_at=event.at), said)
         case e.Claimed():

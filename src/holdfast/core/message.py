@@ -33,6 +33,33 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.input + self.output
 
 
+class Try(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One try of one model call: which model, after how long and for how long, and what came of it.
+
+    `code` is empty for the try that answered, a model code for one that failed, `skipped` for a
+    model that was not asked; `reason` says why. `after` (since the call began), `took` and `first`
+    (until the first piece came) in milliseconds. `next` is what was done about a failure: `retry`,
+    `failover` or `give up`.
+    """
+
+    model: str
+    code: str = ""
+    reason: str = ""
+    after: int = 0
+    took: int = 0
+    first: int = 0
+    next: str = ""
+
+
+class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something shown beside words: its bytes are the blob `digest`; `size` in bytes."""
+
+    name: str
+    media_type: str
+    digest: str
+    size: int = 0
+
+
 class Thought(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of the model's thinking; the signature lets its provider check it later."""
 
@@ -107,7 +134,10 @@ Outcome = Returned | Failed | Refused | Unknown
 
 
 class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One whole answer of a model. `finish` is stop, calls or length."""
+    """One whole answer of a model. `finish` is stop, calls or length; `tried` led to it, in order.
+
+    `problem` says why the answer has not the shape that was wanted.
+    """
 
     text: str = ""
     thoughts: tuple[Thought, ...] = ()
@@ -115,6 +145,8 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage: Usage = Usage()
     model: str = ""
     finish: str = "stop"
+    tried: tuple[Try, ...] = ()
+    problem: str = ""
 
 
 class PersonSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="person"):
@@ -122,6 +154,7 @@ class PersonSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="per
 
     text: str
     by: str = ""
+    files: tuple[File, ...] = ()
 
 
 class ModelSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="model"):

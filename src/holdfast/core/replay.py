@@ -118,7 +118,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
         case e.AskBegun() as event:
             yield c.BeginAsk(reserve=event.reserve)
         case e.AskReleased():
-            yield from _failing(ahead, paid=False)
+            yield c.ReleaseAsk()
         case e.Replied() as event:
             said = event.said
             reply = Reply(text=said.text, thoughts=said.thoughts, calls=said.calls)
@@ -130,6 +130,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
                     usage=event.usage,
                     model=event.model,
                     finish=finish,
+                    tried=event.tried,
                 )
                 yield c.HearReply(reply=full, saw=event.saw)
         case e.CallStarted() as event:
@@ -176,7 +177,7 @@ def _settling(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:
         yield c.ClearCall(call_id=first.call_id)
     yield c.Tick()
     yield from _ending(ahead)
-    yield from _failing(ahead, paid=True)
+    yield from _failing(ahead)
 
 
 def _ending(ahead: Sequence[e.Event]) -> Iterable[c.Command]:
@@ -195,19 +196,22 @@ def _ending(ahead: Sequence[e.Event]) -> Iterable[c.Command]:
         return
 
 
-def _failing(ahead: Sequence[e.Event], *, paid: bool) -> Iterable[c.Command]:
+def _failing(ahead: Sequence[e.Event]) -> Iterable[c.Command]:
     """Commands that end a try, found by the first event that says so."""
     for event in ahead:
         match event:
             case e.AttemptFailed(fault=fault):
                 pause = event.retry_at - event.at
                 yield c.FailAttempt(
-                    code=fault.code, message=fault.message, retry_after=pause, paid=paid
+                    code=fault.code, message=fault.message, retry_after=pause, tried=event.tried
                 )
             case e.Failed(fault=fault):
                 for retryable in (True, False):
                     yield c.FailAttempt(
-                        code=fault.code, message=fault.message, retryable=retryable, paid=paid
+                        code=fault.code,
+                        message=fault.message,
+                        retryable=retryable,
+                        tried=event.tried,
                     )
             case _:
                 continue

@@ -9,7 +9,7 @@ from msgspec import Struct
 from .agent import Agent
 from .budget import Reservation, Spent
 from .ids import CallId, Instant, SessionId, TaskId
-from .message import Change, Entry, Outcome, PersonSaid, ToolCall
+from .message import Change, Entry, File, Outcome, PersonSaid, ToolCall
 from .policy import Allow, Ask, Deny, Leave, Rule, Verdict
 
 
@@ -58,6 +58,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: str = ""
     deliver: tuple[str, ...] = ()
     key: str = ""
+    files: tuple[File, ...] = ()
 
 
 class Human(Struct, frozen=True, kw_only=True, tag="human"):

@@ -3,69 +3,47 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import assert_never
 
 import anyio
 from msgspec import Struct
-from msgspec.structs import replace
 
 from holdfast.core.command import (
-    BeginAsk,
     Cancel,
     ClearCall,
     Command,
     FailAttempt,
-    HearReply,
     SettleCall,
     StartCall,
     SuspendCall,
 )
-from holdfast.core.context import prompt
 from holdfast.core.effect import AskModel, CheckCall, Deliver, Effect, RunTool, TellChild
 from holdfast.core.error import Conflict, HoldfastError, Invalid, Refused, Unavailable
-from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,
     EffectClass,
     Failed,
     Outcome,
-    Reply,
     ToolCall,
     Unknown,
 )
 from holdfast.core.task import Child, Human, OpenCall, Status, Task, Timer
-from holdfast.ports.model import Delta, Model, ModelFailure, Models
+from holdfast.ports.model import Models
 from holdfast.ports.tools import Job, Tool, Tools
 
 from . import storable
-from .describe import described
+from .ask import Asker
 from .live import Live
 from .record import Recorder, Stream
 
 _log = logging.getLogger("holdfast.engine")
 _PAUSE = 1.0
-# The provider did not take the call, so it cannot have cost anything.
-_TURNED_AWAY = frozenset(
-    {
-        "auth",
-        "billing",
-        "connection",
-        "context_overflow",
-        "invalid_request",
-        "needs_model",
-        "not_found",
-        "overloaded",
-        "rate_limited",
-    }
-)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How many model calls per provider at once; `tool_seconds` caps one tool call."""
+    """`tool_seconds` caps one tool call."""
 
-    per_provider: int = 16
     tool_seconds: float = 900.0
 
 
@@ -82,7 +60,7 @@ class Performer:
     ) -> None:
         self._recorder, self._live = recorder, live
         self._models, self._tools, self._limits = models, tools, limits
-        self._providers: dict[str, anyio.CapacityLimiter] = {}
+        self._asker = Asker(recorder, live, models, tools)
 
     async def perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
         """Carry out one effect. Raises `Conflict` when the task has gone to another worker.
@@ -133,12 +111,8 @@ class Performer:
                 assert_never(effect)
 
     async def _ask(self, stream: Stream, effect: AskModel, fence: int | None) -> None:
-        task = stream.task
         try:
-            model = self._models.find(task.request.agent.model)
-            await self._asked(stream, model, effect, fence)
-        except ModelFailure as failure:
-            await self._surely(stream, _failed_try(failure), fence)
+            heard = await self._asker.ask(stream, effect, fence)
         except Refused as refused:
             if isinstance(refused, Conflict):
                 raise
@@ -146,36 +120,8 @@ class Performer:
                 return
             failure = FailAttempt(code=refused.code, message=str(refused), retryable=False)
             await self._surely(stream, failure, fence)
-
-    async def _asked(
-        self, stream: Stream, model: Model, effect: AskModel, fence: int | None
-    ) -> None:
-        shown = prompt(stream.task)
-        wanted = stream.task.request.agent.tools
-        tools = [t for t in self._tools.all() if not wanted or t.spec.name in wanted]
-        specs = tuple(t.spec for t in tools) if effect.tools and shown.tools else ()
-        begin = BeginAsk(reserve=model.reserve(shown, specs))
-        task = await self._recorder.tell(stream.id, begin, fence=fence)
-        if task.status is not Status.RUNNING:
-            return
-
-        def hear(delta: Delta) -> None:
-            self._live.tell(stream.id, storable.delta(delta))
-
-        async with self._lane(model.name):
-            reply = await model.ask(shown, specs, hear)
-        reply = self._resolved(reply, task, {t.spec.name: t for t in tools})
-        await self._surely(stream, HearReply(reply=reply, saw=shown.saw), fence)
-
-    def _resolved(self, reply: Reply, task: Task, tools: Mapping[str, Tool]) -> Reply:
-        """The reply with calls that carry our ids and what their tools say of themselves."""
-        step, reply = task.spent.steps + 1, storable.reply(reply)
-        workspace = Path(task.request.workspace)
-        calls = tuple(
-            described(call, CallId(f"c{step}_{index}"), tools, workspace)
-            for index, call in enumerate(reply.calls, start=1)
-        )
-        return replace(reply, calls=calls)
+        else:
+            await self._surely(stream, heard, fence)
 
     async def _run(self, stream: Stream, opened: OpenCall, fence: int | None) -> None:
         call, job = opened.call, _job(stream.task, opened.call)
@@ -249,12 +195,6 @@ class Performer:
             else:
                 return
 
-    def _lane(self, model: str) -> anyio.CapacityLimiter:
-        provider = model.partition("/")[0]
-        if provider not in self._providers:
-            self._providers[provider] = anyio.CapacityLimiter(self._limits.per_provider)
-        return self._providers[provider]
-
 
 async def _kept(tool: Tool, call: ToolCall, job: Job) -> tuple[tuple[Change, ...], Failed | None]:
     """What the call may change, kept for undoing; or why that could not be kept."""
@@ -274,14 +214,4 @@ def _job(task: Task, call: ToolCall) -> Job:
         workspace=Path(task.request.workspace),
         by=task.request.by,
         unattended=task.request.leave.unattended,
-    )
-
-
-def _failed_try(failure: ModelFailure) -> FailAttempt:
-    return FailAttempt(
-        code=failure.code,
-        message=str(failure),
-        retryable=failure.retryable,
-        retry_after=round(failure.retry_after * 1000),
-        paid=failure.code not in _TURNED_AWAY,
     )

@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 from msgspec.structs import replace
 
+from holdfast.adapters.models.paying import asked
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
@@ -27,7 +28,7 @@ from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.channel import Channel
 from holdfast.ports.journal import Journal
-from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
+from holdfast.ports.model import Account, Delta, Model, ModelFailure, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.delegate import Delegate
 
@@ -74,8 +75,22 @@ class ObedientModel:
     async def close(self) -> None:
         """Nothing to close."""
 
+    @property
+    def window(self) -> int:
+        return 0
+
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         return self.reserves
+
+    async def answer(
+        self,
+        name: str,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        hear: Callable[[Delta], None],
+        account: Account,
+    ) -> Reply:
+        return await asked(self, prompt, tools, hear, account)
 
     async def ask(
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]

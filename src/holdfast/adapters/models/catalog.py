@@ -7,20 +7,23 @@ configuration. To add a protocol: a module `dialect_<kind>.py`, and its line in 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 from msgspec import Struct
 
+from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
-from holdfast.ports.model import Model
+from holdfast.core.message import Reply
+from holdfast.ports.model import Account, Delta, Model, ToolSpec
 
 from . import discover
 from .discover import KNOWN, Found
 from .loading import load, load_aside
 from .offline import OFFLINE, Direct, OfflineModel
+from .paying import asked
 from .remote import Address, RemoteModel
 from .settings import ModelsConfig, Probe
 
@@ -42,6 +45,7 @@ class Catalog:
         self._found = discover.configured(config)
         self._models: dict[str, Model] = {OFFLINE: OfflineModel(), **(more or {})}
         self._client: Any = None
+        self._lanes: dict[str, anyio.CapacityLimiter] = {}
 
     @property
     def default(self) -> str:
@@ -55,6 +59,23 @@ class Catalog:
         if wanted not in self._models:
             self._models[wanted] = Direct(self._remote(wanted))
         return self._models[wanted]
+
+    async def answer(
+        self,
+        name: str,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        hear: Callable[[Delta], None],
+        account: Account,
+    ) -> Reply:
+        model = self.find(name)
+        async with self._lane(model.name.partition("/")[0]):
+            return await asked(model, prompt, tools, hear, account)
+
+    def _lane(self, provider: str) -> anyio.CapacityLimiter:
+        if provider not in self._lanes:
+            self._lanes[provider] = anyio.CapacityLimiter(self._config.per_provider)
+        return self._lanes[provider]
 
     async def detect(self) -> Described:
         """Look for servers on this machine, and ask those without known models for theirs."""

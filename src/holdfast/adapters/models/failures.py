@@ -29,6 +29,20 @@ from .remote import Address
 RETRYABLE = frozenset(
     {"rate_limited", "overloaded", "connection", "timeout", "incomplete", "malformed"}
 )
+TURNED_AWAY = frozenset(
+    {
+        "auth",
+        "billing",
+        "connection",
+        "context_overflow",
+        "invalid_request",
+        "not_found",
+        "overloaded",
+        "rate_limited",
+    }
+)
+"""The provider did not take the call, so it cannot have cost anything."""
+
 _LONGEST_QUOTE = 240
 _OVERFLOW = re.compile(
     r"context (?:length|window|size)|too many (?:input )?tokens|prompt is too long|"
@@ -75,7 +89,13 @@ def failure(
     said = _SAYS[code].format(who=address.name)
     quoted = f": {_quote(detail, address)}" if detail else ""
     message = f"{said}{quoted}. {_ADVICE[code]}".rstrip()
-    return ModelFailure(code, message, retryable=code in RETRYABLE, retry_after=retry_after)
+    return ModelFailure(
+        code,
+        message,
+        retryable=code in RETRYABLE,
+        retry_after=retry_after,
+        paid=code not in TURNED_AWAY,
+    )
 
 
 def explained(error: Exception, address: Address, *, begun: bool) -> ModelFailure:

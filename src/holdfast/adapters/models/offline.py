@@ -55,6 +55,7 @@ class OfflineModel:
     """Carries out `/tool name {json}` and a documented set of plain requests. Costs nothing."""
 
     name = OFFLINE
+    window = 0
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         return Reservation()
@@ -77,6 +78,10 @@ class Direct:
     @property
     def name(self) -> str:
         return self._model.name
+
+    @property
+    def window(self) -> int:
+        return self._model.window
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         if directives(parted(_latest(prompt)[0])[0]):
@@ -112,7 +117,7 @@ def answer(prompt: Prompt, *, can_call: bool = True) -> Reply:
         return _said(abilities(), after)
     begins = understand(text, attached)
     if isinstance(begins, Unclear):
-        raise ModelFailure("needs_model", _not_understood(begins), retryable=False)
+        raise ModelFailure("needs_model", _not_understood(begins), retryable=False, paid=False)
     work = _carry_out(begins, _outcomes(after))
     if not work.calls:
         return _said(work.text, after)
@@ -185,7 +190,8 @@ def _carry_out(begins: Sequence[Begin], known: dict[str, deque[Outcome]]) -> _Wo
                 said.append(
                     f"I did not go on: {left} more {'part' if left == 1 else 'parts'} left."
                 )
-            raise ModelFailure("not_done", "\n\n".join(said), retryable=False) from problem
+            told = "\n\n".join(said)
+            raise ModelFailure("not_done", told, retryable=False, paid=False) from problem
     return _Work(text="\n\n".join(said))
 
 

@@ -89,6 +89,10 @@ class RemoteModel:
     def name(self) -> str:
         return self._address.name
 
+    @property
+    def window(self) -> int:
+        return self._address.provider.window
+
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         address = self._address
         given, taken = tokens_of(prompt, tools), address.max_output

@@ -12,7 +12,9 @@ from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
 from holdfast.core.message import Reply
-from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
+from holdfast.ports.model import Account, Delta, Model, ModelFailure, ToolSpec
+
+from .paying import asked
 
 Rule = Callable[[Prompt], Reply | ModelFailure]
 
@@ -34,6 +36,10 @@ class ScriptedModel:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def window(self) -> int:
+        return 0
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         return Reservation()
@@ -63,6 +69,16 @@ class OneModel:
         if name in {"", self._model.name}:
             return self._model
         raise Invalid(f"There is no model {name!r} here.", hint=f"use {self._model.name}")
+
+    async def answer(
+        self,
+        name: str,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        hear: Callable[[Delta], None],
+        account: Account,
+    ) -> Reply:
+        return await asked(self.find(name), prompt, tools, hear, account)
 
     async def close(self) -> None:
         """Nothing is open."""

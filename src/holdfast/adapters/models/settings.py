@@ -27,6 +27,7 @@ class Provider:
     models: tuple[str, ...] = ()
     free: bool | None = None
     max_output: int = 0
+    window: int = 0
 
     @property
     def host(self) -> str:
@@ -81,3 +82,4 @@ class ModelsConfig:
     probes: tuple[Probe, ...] = LOCAL_SERVERS
     probe_seconds: float = 0.3
     timeouts: Timeouts = Timeouts()
+    per_provider: int = 16

@@ -74,16 +74,15 @@ def attempt_failed(task: Task, command: FailAttempt, now: Instant) -> tuple[e.Ev
     fault = Fault(code=command.code, message=command.message, fingerprint=mark)
     tries = len(task.faults) + 1
     same = 1 + sum(past.fingerprint == mark for past in task.faults)
-    free = (e.AskReleased(),) if task.reserved is not None and not command.paid else ()
     if not command.retryable:
-        return (*free, *stopped(task, command.message), e.Failed(fault=fault, at=now))
+        return (*stopped(task, command.message), e.Failed(fault=fault, at=now, tried=command.tried))
     if tries >= task.request.agent.limits.attempts:
-        return (*free, *_dead(task, fault, "max_attempts", now))
+        return _dead(task, fault, "max_attempts", now)
     if same >= POISON_AT:
-        return (*free, *_dead(task, fault, "poison_pill", now))
+        return _dead(task, fault, "poison_pill", now)
     pause = max(command.retry_after, backoff(task.id, tries))
-    failed = e.AttemptFailed(fault=fault, at=now, retry_at=now + pause)
-    return (*free, *cut_off(task, "the try was ended"), failed)
+    failed = e.AttemptFailed(fault=fault, at=now, retry_at=now + pause, tried=command.tried)
+    return (*cut_off(task, "the try was ended"), failed)
 
 
 def backoff(task_id: str, attempt: int) -> int:

@@ -58,9 +58,15 @@ def heard(task: Task, command: HearReply, rules: Rules, now: Instant) -> tuple[e
     reply = command.reply
     judged = _judged(task, reply.calls, rules, now)
     said = ModelSaid(text=reply.text, thoughts=reply.thoughts, calls=reply.calls)
-    events: tuple[e.Event, ...] = (
-        e.Replied(said=said, judged=judged, usage=reply.usage, model=reply.model, saw=command.saw),
+    replied = e.Replied(
+        said=said,
+        judged=judged,
+        usage=reply.usage,
+        model=reply.model,
+        saw=command.saw,
+        tried=reply.tried,
     )
+    events: tuple[e.Event, ...] = (replied,)
     after = fold(events, task)
     if not judged:
         return events + _answered(after, reply, now)

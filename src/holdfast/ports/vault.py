@@ -1,0 +1,32 @@
+"""Where secrets are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Vault(Protocol):
+    """Secrets by name, for the daemon only: no tool, box, event or prompt ever gets to see one.
+
+    Names are lower-case words with `/`, `-`, `_` and `.` between them. A value is at most 64 KiB.
+    Changes are durable, whole and private (0600) when a method returns; a reader in another
+    process sees the old value or the new one. Raises `Unavailable`, `Broken` for damage, `Invalid`
+    for a bad name or value.
+    """
+
+    def get(self, name: str) -> str | None:
+        """The value; None if there is none."""
+        ...
+
+    def put(self, name: str, value: str) -> None:
+        """Keep `value` under `name`, replacing what was there."""
+        ...
+
+    def delete(self, name: str) -> bool:
+        """Forget it; False if there was none."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """All names, sorted. Never a value."""
+        ...
