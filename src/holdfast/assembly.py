@@ -33,6 +33,7 @@ from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.tools.registry import Registry
+from holdfast.adapters.vaults.files import FileVault
 from holdfast.config import Config, home_folder, load, to_agent, to_box_limits, to_rules
 from holdfast.core.error import Broken, HoldfastError, Refused, Unavailable
 from holdfast.doors.cli.version import VERSION
@@ -54,6 +55,7 @@ _log = logging.getLogger("holdfast")
 _log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
 DATABASE = "holdfast.db"
 SOCKET = Path("run") / "holdfast.sock"
+VAULT = "vault"
 _HOUR = 3600.0
 _LOOK = 1.0
 
@@ -336,6 +338,13 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
 
 async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor.Finding]:
     """What `holdfast doctor` says."""
+    vault = FileVault(config.home / VAULT)
+    problems = vault.problems()
+    kept = 0 if problems else len(vault.names())
+    return [*await _examined(config, environment), *doctor.vault(kept, problems)]
+
+
+async def _examined(config: Config, environment: Mapping[str, str]) -> list[doctor.Finding]:
     box = BubblewrapBox(limits=to_box_limits(config))
     catalog = Catalog(models_config(config, environment))
     try:

@@ -50,6 +50,16 @@ def model(found: str, *, offline: bool) -> Finding:
     return Finding(name="model", level="warn", detail=found, hint=hint)
 
 
+def vault(kept: int, problems: Sequence[HoldfastError]) -> list[Finding]:
+    """The findings about where secrets are kept: how many, and each that is not used."""
+    if not problems:
+        return [Finding(name="vault", level="ok", detail=f"{kept} secrets, for their owner alone")]
+    return [
+        Finding(name="vault", level="fail", detail=str(problem), hint=problem.hint)
+        for problem in problems
+    ]
+
+
 def _python() -> Finding:
     return Finding(name="python", level="ok", detail=sys.version.split()[0])
 

@@ -1,0 +1,1 @@
+"""Where secrets are kept: for the daemon, and for nobody else."""
