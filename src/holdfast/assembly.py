@@ -24,6 +24,7 @@ from holdfast.adapters.boxes import orphans
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.models.settings import ModelsConfig, Provider, Timeouts
 from holdfast.adapters.stores import upkeep as store_upkeep
@@ -123,7 +124,9 @@ def only_one(home: Path) -> Generator[None]:
 
 
 @asynccontextmanager
-async def open_house(config: Config, models: Catalog) -> AsyncGenerator[House, None]:
+async def open_house(
+    config: Config, models: Catalog, connections: SavedConnections
+) -> AsyncGenerator[House, None]:
     """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
     home, clock, live = config.home, SystemClock(), Live()
     in_force = _in_force(config)
@@ -160,6 +163,7 @@ async def open_house(config: Config, models: Catalog) -> AsyncGenerator[House, N
                 supervisor=supervisor,
                 live=live,
                 models=models,
+                connections=connections,
                 tools=tools,
                 box=box,
                 blobs=blobs,
@@ -176,8 +180,13 @@ async def open_house(config: Config, models: Catalog) -> AsyncGenerator[House, N
 
 async def run_daemon(config: Config, environment: Mapping[str, str], token: str) -> None:
     """Recover, listen, work until told to stop, drain, close."""
-    catalog = Catalog(models_config(config, environment))
-    async with open_house(config, catalog) as house, anyio.create_task_group() as group:
+    told = models_config(config, environment)
+    catalog = Catalog(told)
+    linked = SavedConnections(catalog, told, FileVault(config.home / VAULT))
+    async with (
+        open_house(config, catalog, linked) as house,
+        anyio.create_task_group() as group,
+    ):
         done = anyio.Event()
         group.start_soon(_until_signal, done)
         await group.start(house.supervisor.run)
@@ -231,7 +240,8 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
         name: Provider(
             kind="openai-compatible" if one.kind == "openai" and one.base_url else one.kind,
             base_url=one.base_url,
-            api_key=one.api_key.get_secret_value() or environment.get(one.api_key_env, ""),
+            api_key=one.api_key.get_secret_value(),
+            key_env=one.api_key_env,
             models=one.models,
         )
         for name, one in waits.providers.items()
@@ -239,6 +249,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
     return ModelsConfig(
         env=environment,
         providers=providers,
+        vault=FileVault(config.home / VAULT),
         default=waits.default,
         probe=waits.detect_local,
         per_provider=config.engine.provider_calls,

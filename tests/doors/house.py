@@ -13,8 +13,12 @@ from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
+from holdfast.adapters.models.settings import ModelsConfig
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
@@ -139,6 +143,8 @@ def build(home: Path, model: Model, journal: MemoryJournal, plan: Plan) -> House
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     box: Any = None
+    vault = MemoryVault()
+    told = ModelsConfig(vault=vault, probe=False)
     (home / "workspace").mkdir(exist_ok=True)
     return House(
         home=home,
@@ -147,6 +153,7 @@ def build(home: Path, model: Model, journal: MemoryJournal, plan: Plan) -> House
         supervisor=supervisor,
         live=live,
         models=models,
+        connections=SavedConnections(Catalog(told), told, vault),
         tools=tools,
         box=box,
         blobs=MemoryBlobs(),

@@ -14,6 +14,7 @@ from holdfast.engine.supervise import Supervisor
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Box
 from holdfast.ports.clock import Clock
+from holdfast.ports.connections import Connections
 from holdfast.ports.journal import Journal
 from holdfast.ports.model import Models
 from holdfast.ports.tools import Tools
@@ -42,6 +43,7 @@ class House:
     supervisor: Supervisor
     live: Live
     models: Models
+    connections: Connections
     tools: Tools
     box: Box
     blobs: Blobs

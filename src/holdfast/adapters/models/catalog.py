@@ -52,7 +52,8 @@ class Catalog:
         """The model that is used when none is named."""
         if self._config.default:
             return self._config.default
-        return next((one.default for one in self._found if one.default), OFFLINE)
+        usable = (one.default for one in self._found if one.automatic)
+        return next(filter(None, usable), OFFLINE)
 
     def find(self, name: str) -> Model:
         wanted = self._full_name(name.strip() or self.default)
@@ -76,6 +77,15 @@ class Catalog:
         if provider not in self._lanes:
             self._lanes[provider] = anyio.CapacityLimiter(self._config.per_provider)
         return self._lanes[provider]
+
+    def refresh(self) -> None:
+        """Look at keys, logins and added servers once more. Who is being asked is not disturbed."""
+        local = [one for one in self._found if one.source == "local"]
+        found = list(discover.configured(self._config))
+        self._found = (*found, *(one for one in local if _is_new(one, found)))
+        for name, model in list(self._models.items()):
+            if isinstance(model, Direct):
+                del self._models[name]
 
     async def detect(self) -> Described:
         """Look for servers on this machine, and ask those without known models for theirs."""

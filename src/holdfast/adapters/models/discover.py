@@ -1,13 +1,14 @@
-"""Which providers there are: from keys in the environment and from the configuration."""
+"""Which providers there are, and where each has its credential, the preferred first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from holdfast.core.error import Invalid
 
+from .credentials import ADDED, KEYCHAIN, SAVED, Keys, Server, is_provider_name
 from .settings import Kind, ModelsConfig, Provider
 
 _PREFERRED_LOCAL = (
@@ -17,11 +18,18 @@ _PREFERRED_LOCAL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A provider that can be used, and where it was found. Shows no secret."""
+    """A provider that can be used, and where it was found. Shows no secret.
+
+    `also` are places with another credential that does not count. Without `automatic` it is used
+    only where it is named, never because it is there.
+    """
 
     name: str
     source: str
     provider: Provider
+    also: tuple[str, ...] = ()
+    automatic: bool = True
+    note: str = ""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -78,15 +86,19 @@ def configured(config: ModelsConfig) -> tuple[Found, ...]:
 
     Raises `Invalid` for a configured provider without a usable address.
     """
-    found = {one.name: one for one in _from_environment(config.env)}
+    keys = Keys(config.env, config.vault, config.keychain)
+    found = {one.name: one for one in _known(keys, config.env)}
     for name, provider in config.providers.items():
-        complete = _completed(provider, config.env)
+        complete = _completed(name, provider, keys, config.env)
         if urlsplit(complete.base_url).scheme not in {"http", "https"} or not complete.host:
             raise Invalid(
                 f"The provider {name}: base_url is missing or not a URL.",
                 hint="give its whole address, like http://127.0.0.1:8000/v1",
             )
-        found[name] = Found(name=name, source="configuration", provider=complete)
+        note = f"takes the place of the built-in {name}" if name in KNOWN else ""
+        found[name] = Found(name=name, source="configuration", provider=complete, note=note)
+    for one in _added(keys):
+        found.setdefault(one.name, one)
     if ollama := _ollama_host(config.env):
         provider = Provider(kind="ollama", base_url=ollama)
         found.setdefault("ollama", Found(name="ollama", source="OLLAMA_HOST", provider=provider))
@@ -110,28 +122,57 @@ def _from(found: Found) -> str:
     return f"on {found.host}" if found.source == "local" else f"from {found.source}"
 
 
-def _from_environment(env: Mapping[str, str]) -> list[Found]:
-    found: list[Found] = []
+def _known(keys: Keys, env: Mapping[str, str]) -> list[Found]:
+    """Those that everybody knows: all with a variable, then the keychain's, then the saved."""
+    places = (list[Found](), list[Found](), list[Found]())
     for name, known in KNOWN.items():
-        key = _first(env, known.keys)
         url = _first(env, known.urls)
-        if not key and not (url and known.kind == "openai"):
+        there = keys.all(name, known.keys)
+        if not there and not (url and known.kind == "openai"):
             continue
-        provider = Provider(
-            kind=known.kind,
-            base_url=_root(known.kind, env.get(url, "") or known.base_url),
-            api_key=env.get(key, "").strip(),
-            models=(known.model,),
-        )
-        found.append(Found(name=name, source=key or url, provider=provider))
-    return found
+        provider = known_provider(name, env, there[0].value if there else "")
+        source = there[0].source if there else url
+        also = tuple(key.source for key in there[1:])
+        place = places[{KEYCHAIN: 1, SAVED: 2}.get(source, 0)]
+        place.append(Found(name=name, source=source, provider=provider, also=also))
+    return [one for place in places for one in place]
 
 
-def _completed(provider: Provider, env: Mapping[str, str]) -> Provider:
-    """With the provider's own address and key where the configuration names none.
+def known_provider(name: str, env: Mapping[str, str], key: str) -> Provider:
+    """A provider that everybody knows, asked with this key."""
+    known = KNOWN[name]
+    return Provider(
+        kind=known.kind,
+        base_url=_root(known.kind, env.get(_first(env, known.urls), "") or known.base_url),
+        api_key=key,
+        models=(known.model,),
+    )
 
-    A key from the environment goes to the provider's own address only.
+
+def _added(keys: Keys) -> Iterator[Found]:
+    for name, server in keys.servers():
+        provider = added_provider(server, keys.saved(name))
+        if provider.host and is_provider_name(name) and name not in KNOWN:
+            yield Found(name=name, source=ADDED, provider=provider)
+
+
+def added_provider(server: Server, key: str) -> Provider:
+    """A server that somebody added, asked with this key."""
+    return Provider(
+        kind="openai-compatible",
+        base_url=server.base_url.rstrip("/"),
+        api_key=key,
+        models=server.models,
+    )
+
+
+def _completed(name: str, provider: Provider, keys: Keys, env: Mapping[str, str]) -> Provider:
+    """With the provider's own address, and the key: of its variable, saved, or configured.
+
+    A key from a variable that everybody knows goes to the provider's own address only.
     """
+    key = keys.variable(provider.key_env) or keys.saved(name) or provider.api_key
+    provider = replace(provider, api_key=key)
     known = next((known for known in KNOWN.values() if known.kind == provider.kind), None)
     if provider.kind == "ollama" and not provider.base_url:
         return replace(provider, base_url=_ollama_host(env) or "http://127.0.0.1:11434")

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from holdfast.ports.vault import Vault
+
+from .credentials import Keychain
+
 Kind = Literal["openai", "anthropic", "google", "ollama", "openai-compatible"]
 KINDS: tuple[Kind, ...] = ("openai", "anthropic", "google", "ollama", "openai-compatible")
 
@@ -17,13 +21,15 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "host.docker.internal"}
 class Provider:
     """Where models are to be had. `base_url` "" is the provider's own.
 
-    `models` are known by name, the first is its default. `free` None means: free if the server is
-    on this machine. `max_output` caps the tokens of one reply; 0 means what is usual for the model.
+    `models` are known by name, the first is its default. A key in the variable `key_env` goes
+    before a saved one, and that before `api_key`. `free` None means: free if the server is on this
+    machine. `max_output` caps the tokens of one reply; 0 means what is usual for the model.
     """
 
     kind: Kind
     base_url: str = ""
     api_key: str = field(default="", repr=False)
+    key_env: str = ""
     models: tuple[str, ...] = ()
     free: bool | None = None
     max_output: int = 0
@@ -73,10 +79,15 @@ LOCAL_SERVERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsConfig:
-    """All that the catalogue is told. Nothing else is read, least of all the real environment."""
+    """All that the catalogue is told. Nothing else is read, least of all the real environment.
+
+    `vault` has the saved keys and servers; `keychain` gives the key of a provider, or "".
+    """
 
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     providers: Mapping[str, Provider] = field(default_factory=dict[str, Provider])
+    vault: Vault | None = None
+    keychain: Keychain | None = None
     default: str = ""
     probe: bool = True
     probes: tuple[Probe, ...] = LOCAL_SERVERS

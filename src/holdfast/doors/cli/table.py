@@ -262,6 +262,36 @@ _HOUSE = (
         examples=(("holdfast doctor", "exit 1 when something fails"),),
     ),
     Command(
+        "connect",
+        "Connect a provider with a key or a login, or list what is connected.",
+        "connecting:connect",
+        arguments=(("[PROVIDER]", "which one; nothing lists them, and where each key comes from"),),
+        takes=(0, 1),
+        options=(
+            Option("--stdin", "", "read the key from stdin; it is never an argument"),
+            Option("--url", "URL", "a server of your own that speaks as OpenAI does"),
+            Option("--model", "NAME", "a model that it has", repeats=True),
+            Option("--no-check", "", "do not try the key with one request first"),
+        ),
+        examples=(
+            ("holdfast connect", "who can be asked, and whose credentials count"),
+            ("holdfast connect openai", "asks for the key, tries it, saves it"),
+            ("pass show openai | holdfast connect openai --stdin", "from a password manager"),
+            ("holdfast connect lab --url http://127.0.0.1:8000/v1", "a server of your own"),
+        ),
+        more="The daemon uses it at once. Keys are kept in the home's vault, for you alone; a key"
+        " in the daemon's environment goes before a saved one.",
+    ),
+    Command(
+        "disconnect",
+        "Forget a provider's key, login and server.",
+        "connecting:disconnect",
+        arguments=(("PROVIDER", "which one"),),
+        takes=(1, 1),
+        options=(Option("--local-only", "", "do not ask the provider to take the login back"),),
+        examples=(("holdfast disconnect openai", "safe to repeat"),),
+    ),
+    Command(
         "backup",
         "Copy the history of every task into one file, while the daemon works.",
         "housekeeping:backup",

@@ -12,6 +12,7 @@ from holdfast.core.ids import Instant, SessionId, TaskId
 from holdfast.core.task import Status
 from holdfast.core.view import Question, Summary
 from holdfast.engine.live import Happened
+from holdfast.ports.connections import Connection, Offer
 from holdfast.ports.journal import Recorded
 
 _SHORT = 8
@@ -148,6 +149,19 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
     default: str
     models: tuple[str, ...]
+
+
+class ConnectionList(Struct, frozen=True, kw_only=True):
+    """What is connected, the preferred first, and what could be."""
+
+    connections: tuple[Connection, ...]
+    offers: tuple[Offer, ...]
+
+
+class LoginState(Struct, frozen=True, kw_only=True):
+    """The connection that the login made; null while the person has not finished it."""
+
+    connection: Connection | None
 
 
 class BackupDone(Struct, frozen=True, kw_only=True):

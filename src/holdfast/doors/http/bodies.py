@@ -32,6 +32,31 @@ class Nothing(Body):
     """An empty object; no body is as good."""
 
 
+class NewConnection(Body):
+    """A key, or with `url` a server that speaks as OpenAI does. Nothing of it is ever shown."""
+
+    api_key: Annotated[str, Field(max_length=16_384, repr=False)] = Field(
+        default="", repr=False, description="The key; a server may need none."
+    )
+    url: Name = Field(default="", description="Where the server is, with /v1.")
+    models: Annotated[tuple[Name, ...], Field(max_length=100)] = Field(
+        default=(), strict=False, description="Models it has; empty: as the server says."
+    )
+    check: bool = Field(default=True, description="Try it with one request first.")
+
+
+class LoginAnswer(Body):
+    """What the person brought back, if the login asks for something."""
+
+    answer: Annotated[str, Field(max_length=16_384, repr=False)] = Field(default="", repr=False)
+
+
+class Disconnect(Body):
+    """How to forget."""
+
+    local_only: bool = Field(default=False, description="Do not tell the provider.")
+
+
 class NoQuery(Question):
     """No query."""
 

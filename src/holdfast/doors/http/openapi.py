@@ -23,6 +23,8 @@ _ABOUT = {
     "ref": "A task's id, or at least 4 characters of its beginning or end.",
     "call": "The call's id, as in the question.",
     "id": "The session's id.",
+    "name": "The provider's name.",
+    "attempt": "The login, as `login` named it.",
 }
 _HEADERS = {
     ("POST", "/v1/tasks"): ("Idempotency-Key", "Repeating a request with it is safe."),

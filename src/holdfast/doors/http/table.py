@@ -6,14 +6,18 @@ import functools
 
 from starlette.responses import Response
 
+from holdfast.ports.connections import Connection, Forgotten, Invitation
+
 from . import answers as a
 from . import bodies as b
+from . import connections as c
 from . import native as n
 from .openapi import document
 from .route import Ask, Entry
 
 _TASK = "/v1/tasks/{ref}"
 _CALL = "/v1/tasks/{ref}/calls/{call}"
+_PROVIDER = "/v1/connections/{name}"
 _JSON = "application/json"
 
 
@@ -97,6 +101,42 @@ ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/v1/sessions/{id:path}", n.exchanges, "What was said in one.", a.Exchanges),
     Entry("GET", "/v1/status", n.status, "How the daemon is.", a.StatusPage),
     Entry("GET", "/v1/models", n.models, "The models there are.", a.ModelList),
+    Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
+    Entry(
+        "POST",
+        _PROVIDER,
+        c.connect,
+        "Save a key, or a server that speaks as OpenAI does. It counts at once.",
+        Connection,
+        body=b.NewConnection,
+        errors=(503,),
+    ),
+    Entry(
+        "POST",
+        f"{_PROVIDER}/login",
+        c.invite,
+        "Begin a login that a person finishes elsewhere.",
+        Invitation,
+        errors=(503,),
+    ),
+    Entry(
+        "POST",
+        "/v1/logins/{attempt}",
+        c.accept,
+        "Has the person finished it? Ask as often as `interval` says.",
+        a.LoginState,
+        body=b.LoginAnswer,
+        errors=(503,),
+    ),
+    Entry(
+        "POST",
+        f"{_PROVIDER}/disconnect",
+        c.disconnect,
+        "Forget key, login and server of a provider.",
+        Forgotten,
+        body=b.Disconnect,
+        errors=(503,),
+    ),
     Entry(
         "POST",
         "/v1/backup",

@@ -1,0 +1,134 @@
+"""Makes and ends connections to providers: what is saved, and what counts from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import msgspec
+from anyio import to_thread
+
+from holdfast.core.error import Invalid, NotFound
+from holdfast.ports.connections import Connection, Forgotten, Invitation, Offer
+from holdfast.ports.vault import Vault
+
+from .catalog import Catalog
+from .credentials import SAVED, Server, checked_key, is_provider_name, key_place, server_place
+from .discover import KNOWN, Found, added_provider, known_provider
+from .loading import load_aside
+from .settings import ModelsConfig, Provider
+
+_MOST_MODELS = 50
+
+
+class SavedConnections:
+    """Implements `ports.Connections` over the vault; the catalogue takes over each change."""
+
+    def __init__(self, catalog: Catalog, config: ModelsConfig, vault: Vault) -> None:
+        self._catalog, self._config, self._vault = catalog, config, vault
+
+    def all(self) -> Sequence[Connection]:
+        return [_told(one) for one in self._catalog.describe().found]
+
+    def offers(self) -> Sequence[Offer]:
+        there = {one.name for one in self._catalog.describe().found}
+        return [Offer(name=name, how="key") for name in KNOWN if name not in there]
+
+    async def use_key(self, name: str, key: str, *, check: bool) -> Connection:
+        provider = replace(self._asked_with_a_key(name), api_key=checked_key(key))
+        if check:
+            await (await load_aside("checking")).check(name, provider)
+        await self._keep(key_place(name), provider.api_key)
+        return self._connected(name)
+
+    async def use_server(
+        self, name: str, url: str, models: Sequence[str], key: str, *, check: bool
+    ) -> Connection:
+        if name in KNOWN or name in self._config.providers:
+            where = "built in" if name in KNOWN else "in the configuration"
+            raise Invalid(f"{name} is {where} already", code="taken", hint="choose another name")
+        if not is_provider_name(name):
+            hint = "lower-case letters, digits, - and _, like lab"
+            raise Invalid("that is not a name for a provider", code="bad_name", hint=hint)
+        server = Server(base_url=_address(url), models=tuple(models))
+        key = checked_key(key) if key.strip() else ""
+        if check:
+            checking = await load_aside("checking")
+            found = await checking.check(name, added_provider(server, key))
+            server = Server(base_url=server.base_url, models=server.models or found[:_MOST_MODELS])
+        if key:
+            await self._keep(key_place(name), key)
+        else:
+            await to_thread.run_sync(self._vault.delete, key_place(name))
+        await self._keep(server_place(name), msgspec.json.encode(server).decode())
+        return self._connected(name)
+
+    async def invite(self, name: str) -> Invitation:
+        self._asked_with_a_key(name)
+        hint = f"give its key: holdfast connect {name}"
+        raise Invalid(f"{name} has no login of this kind", code="no_login", hint=hint)
+
+    async def accept(self, attempt: str, answer: str = "") -> Connection | None:
+        raise NotFound("this login is over", code="no_attempt", hint="begin it again")
+
+    async def forget(self, name: str, *, local_only: bool) -> Forgotten:
+        self._nameable(name)
+        key = await to_thread.run_sync(self._vault.delete, key_place(name))
+        server = await to_thread.run_sync(self._vault.delete, server_place(name))
+        self._catalog.refresh()
+        still = next((one for one in self._catalog.describe().found if one.name == name), None)
+        note = f"{name} is still there, from {still.source}" if still else ""
+        return Forgotten(name=name, key=key, server=server, note=note)
+
+    def _asked_with_a_key(self, name: str) -> Provider:
+        """The provider as it is asked. Raises `Invalid` if there is none of this name."""
+        self._nameable(name)
+        found = next((one for one in self._catalog.describe().found if one.name == name), None)
+        if name in self._config.providers or (found and name not in KNOWN):
+            if found and found.source != "local":
+                return found.provider
+        elif name in KNOWN:
+            return known_provider(name, self._config.env, "")
+        hint = f"for a server of your own: holdfast connect {name} --url https://…/v1"
+        raise Invalid(f"there is no provider {name}", code="unknown_provider", hint=hint)
+
+    def _nameable(self, name: str) -> None:
+        if not is_provider_name(name):
+            hint = "holdfast connect lists what there is"
+            raise Invalid("that is not a name of a provider", code="bad_name", hint=hint)
+
+    async def _keep(self, place: str, value: str) -> None:
+        await to_thread.run_sync(self._vault.put, place, value)
+
+    def _connected(self, name: str) -> Connection:
+        self._catalog.refresh()
+        found = next(one for one in self._catalog.describe().found if one.name == name)
+        return _told(found)
+
+
+def _told(found: Found) -> Connection:
+    note = found.note
+    if SAVED in found.also and not note:
+        note = f"a saved key is there too; {found.source} goes before it"
+    return Connection(
+        name=found.name,
+        source=found.source,
+        host=found.host,
+        models=found.models,
+        also=found.also,
+        automatic=found.automatic,
+        note=note,
+    )
+
+
+def _address(url: str) -> str:
+    plain = url.strip().rstrip("/")
+    parts = urlsplit(plain)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain.isprintable():
+        hint = "give its whole address, like http://127.0.0.1:8000/v1"
+        raise Invalid("that is not the address of a server", code="bad_address", hint=hint)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        hint = "give the key by itself: it is asked for, or read with --stdin"
+        raise Invalid("an address may not carry a secret", code="bad_address", hint=hint)
+    return plain
