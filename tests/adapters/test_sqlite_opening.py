@@ -17,12 +17,13 @@ from holdfast.adapters.stores.upkeep import restore
 from holdfast.core.error import Broken, HoldfastError, Unavailable
 from holdfast.testing.scribe import START, Scribe, name
 
+NEXT = len(MIGRATIONS) + 1
 NOTES = Migration(
-    version=2,
+    version=NEXT,
     name="notes",
     sql="CREATE TABLE note (text TEXT NOT NULL) STRICT; INSERT INTO note VALUES ('first');",
 )
-WRONG = Migration(version=3, name="wrong", sql="DROP TABLE event; CREATE TABLE task (x);")
+WRONG = Migration(version=NEXT + 1, name="wrong", sql="DROP TABLE event; CREATE TABLE task (x);")
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_new_database_is_made_and_opens_again(path: Path):
     """Row OK-34."""
     opened(path, submit=1)
     opened(path, submit=2)
-    assert [step.applied_at for step in steps(path)] == [START]
+    assert [step.applied_at for step in steps(path)] == [START] * len(MIGRATIONS)
 
 
 def test_a_newer_database_is_refused_and_left_as_it_is(path: Path):
@@ -118,7 +119,7 @@ def test_a_migration_keeps_a_backup_and_can_be_taken_back_with_it(path: Path):
     assert (pending.name, pending.applied_at) == ("notes", None)
     opened(path, (*MIGRATIONS, NOTES), submit=2)
     assert steps(path, (*MIGRATIONS, NOTES))[-1].applied_at == START
-    backup = path.with_name("journal.db.before-v2.bak")
+    backup = path.with_name(f"journal.db.before-v{NEXT}.bak")
     assert {p.name for p in path.parent.iterdir()} == {"journal.db", backup.name}
     assert fails(path).code == "store_newer"
     kept = restore(backup, path)
@@ -142,7 +143,8 @@ def test_a_migration_that_fails_is_tried_on_a_copy_only(path: Path):
     assert error.code == "store_migration"
     assert "was not changed" in str(error)
     assert prints(path.parent)["journal.db"] == before
-    assert {p.name for p in path.parent.iterdir()} == {"journal.db", "journal.db.before-v3.bak"}
+    kept = f"journal.db.before-v{NEXT + 1}.bak"
+    assert {p.name for p in path.parent.iterdir()} == {"journal.db", kept}
     opened(path, submit=2)
 
 

@@ -7,9 +7,9 @@ interval while the event loop is busy. So the number of statements, not of rows,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -32,11 +32,24 @@ _KEYS = """
     SELECT json_group_array(json_array("by", task.key)) FROM task
     JOIN json_each(?) AS wanted ON "by" = wanted.value ->> 0 AND task.key = wanted.value ->> 1
     WHERE task.key <> ''"""
+_GONE = "DELETE FROM charge WHERE id IN (SELECT value FROM json_each(?))"
+_CHARGED = """ON CONFLICT (id) DO UPDATE SET
+    state = excluded.state, cost = excluded.cost, input = excluded.input, output = excluded.output,
+    cache_read = excluded.cache_read, cache_write = excluded.cache_write,
+    reasoning = excluded.reasoning, saved = excluded.saved"""
 
-Result = Cursor | HoldfastError
+Result = Cursor | HoldfastError | None
 
 
-class Ledger:
+class Rows(NamedTuple):
+    """What the ledger writes at once: charges by their id, ids that are gone, thresholds told."""
+
+    charges: Mapping[str, tuple[Value, ...]]
+    gone: tuple[str, ...] = ()
+    warned: tuple[tuple[Value, ...], ...] = ()
+
+
+class Ends:
     """What the writer knows about the ends of streams, so that most checks need no statement.
 
     Right as long as every change of the file goes through the writer, which `forget`s what others
@@ -94,13 +107,26 @@ class Ledger:
         return json.loads(self._connection.value(sql, (json.dumps(wanted),)))
 
 
-def write(connection: Connection, entries: Sequence[Entry]) -> None:
+def write(connection: Connection, entries: Sequence[Entry], pages: Sequence[Rows] = ()) -> None:
     """Store them all in one durable transaction, or raise `apsw.Error` with nothing stored."""
     rows = {made.task: made.row for made in entries}
     with_events = [row for made in entries for row in made.rows]
+    charges: dict[str, tuple[Value, ...]] = {}
+    for page in pages:
+        charges.update(page.charges)
+        for gone in page.gone:
+            charges.pop(gone, None)
+    gone = [one for page in pages for one in page.gone]
+    warned = [row for page in pages for row in page.warned]
+    if not (rows or charges or gone or warned):
+        return
     with connection.transaction():
         _insert(connection, "task", tuple(rows.values()))
         _insert(connection, "event", with_events)
+        _insert(connection, "charge", tuple(charges.values()))
+        _insert(connection, "warned", warned)
+        if gone:
+            connection.run(_GONE, (json.dumps(gone),))
 
 
 def cover(connection: Connection) -> None:
@@ -127,12 +153,18 @@ def _insert(connection: Connection, table: str, rows: Sequence[tuple[Value, ...]
 
 
 def _statement(table: str, size: int) -> str:
-    if table == "event":
-        return f"INSERT INTO event VALUES {_places(6, size)}"  # noqa: S608 - question marks
-    return (  # our own column names
-        f"INSERT INTO task ({_TASK_COLUMNS}) VALUES {_places(len(COLUMNS), size)}"  # noqa: S608
-        f" ON CONFLICT (id) DO UPDATE SET {_CHANGING}"
-    )
+    match table:
+        case "event":
+            return f"INSERT INTO event VALUES {_places(6, size)}"  # noqa: S608 - question marks
+        case "charge":
+            return f"INSERT INTO charge VALUES {_places(19, size)} {_CHARGED}"  # noqa: S608 - as above
+        case "warned":
+            return f"INSERT OR IGNORE INTO warned VALUES {_places(6, size)}"  # noqa: S608 - as above
+        case _:
+            return (  # our own column names
+                f"INSERT INTO task ({_TASK_COLUMNS}) VALUES {_places(len(COLUMNS), size)}"  # noqa: S608
+                f" ON CONFLICT (id) DO UPDATE SET {_CHANGING}"
+            )
 
 
 def _places(columns: int, rows: int) -> str:
@@ -140,4 +172,5 @@ def _places(columns: int, rows: int) -> str:
 
 
 _SIZES = [1 << power for power in range(_CHUNK.bit_length())]
-_STATEMENTS = {(t, size): _statement(t, size) for t in ("task", "event") for size in _SIZES}
+_TABLES = ("task", "event", "charge", "warned")
+_STATEMENTS = {(table, size): _statement(table, size) for table in _TABLES for size in _SIZES}

@@ -26,7 +26,9 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Cursor, Health, Query, Recorded
 
 from . import entry, reading, upkeep
+from .batch import Rows
 from .connection import Connection
+from .ledger_sqlite import SqlitePages
 from .migrate import MIGRATIONS, Migration
 from .opening import open_database
 from .trouble import trouble
@@ -149,6 +151,22 @@ class SqliteJournal:
 
     async def purge(self, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant) -> int:
         return await self._writer.run(lambda c: upkeep.purge(c, tasks, by=by, reason=reason, at=at))
+
+    def pages(self) -> SqlitePages:
+        """Where a ledger is kept: in the same file and the same commits."""
+        return SqlitePages(self)
+
+    async def write(self, rows: Rows) -> None:
+        await self._writer.write(rows)
+
+    def later(self, rows: Rows) -> None:
+        self._writer.later(rows)
+
+    async def work(self, job: Callable[[Connection], T]) -> T:
+        return await self._writer.run(job)
+
+    async def look(self, ask: Callable[[Connection], T]) -> T:
+        return await self._in_thread(ask)
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -22,6 +22,7 @@ from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.ports.journal import Cursor
 
 from . import batch
+from .batch import Rows
 from .connection import Connection
 from .entry import Entry
 from .trouble import trouble
@@ -29,11 +30,11 @@ from .trouble import trouble
 _MOST = 1024
 
 T = TypeVar("T")
-_Waiting = tuple[Entry, asyncio.Future[Cursor]]
+_Waiting = tuple[Entry | Rows, asyncio.Future[Any] | None]
 
 
 class _Batch(NamedTuple):
-    appends: Sequence[_Waiting]
+    orders: Sequence[_Waiting]
 
 
 class _Job(NamedTuple):
@@ -49,14 +50,26 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._orders: SimpleQueue[_Batch | _Job | None] = SimpleQueue()
         self._waiting: list[_Waiting] = []
+        self._later: list[Rows] = []
         self._jobs: set[asyncio.Future[Any]] = set()
         self._writing: Sequence[_Waiting] = ()
         self._scheduled = self._closing = self._gone = False
-        self._ledger = batch.Ledger(connection)
+        self._ends = batch.Ends(connection)
         self._thread = threading.Thread(target=self._run, name="holdfast-journal")
         self._thread.start()
 
     async def append(self, made: Entry) -> Cursor:
+        return await self._ordered(made)
+
+    async def write(self, rows: Rows) -> None:
+        """What the ledger has to write, in the same commits as everything else."""
+        await self._ordered(rows)
+
+    def later(self, rows: Rows) -> None:
+        """Written with the next commit, or on closing; whatever fails meanwhile."""
+        self._later.append(rows)
+
+    async def _ordered(self, made: Entry | Rows) -> Any:
         self._refuse_if_closed()
         done = self._loop.create_future()
         self._waiting.append((made, done))
@@ -89,17 +102,22 @@ class Writer:
         self._scheduled = False
         if self._writing:
             return
-        if not self._waiting:
+        if not self._waiting and not (self._closing and self._later):
             if self._closing:
                 self._orders.put(None)
             return
-        self._writing, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        later: list[_Waiting] = [(rows, None) for rows in self._later]
+        self._later = []
+        self._writing, self._waiting = later + self._waiting[:_MOST], self._waiting[_MOST:]
         self._orders.put(_Batch(self._writing))
 
     def _answer(self, results: Sequence[batch.Result]) -> None:
         answered, self._writing = self._writing, ()
-        for (_, done), result in zip(answered, results, strict=True):
-            _settle(done, result)
+        for (order, done), result in zip(answered, results, strict=True):
+            if done is not None:
+                _settle(done, result)
+            elif isinstance(result, HoldfastError) and not self._closing:
+                self._later.append(cast("Rows", order))
         # After the tasks that were just woken have had their turn, so that what they append
         # next goes into the same batch.
         self._scheduled = True
@@ -112,7 +130,8 @@ class Writer:
     def _end(self) -> None:
         """The thread has stopped. If that was not asked for, nobody may wait for it any longer."""
         self._gone = True
-        for done in (*(d for _, d in (*self._writing, *self._waiting)), *self._jobs):
+        ordered = (done for _, done in (*self._writing, *self._waiting) if done is not None)
+        for done in (*ordered, *self._jobs):
             _settle(done, Unavailable(f"{self._path}: the writer has stopped", code="store_gone"))
         self._writing, self._waiting = (), []
 
@@ -120,8 +139,8 @@ class Writer:
         try:
             while (order := self._orders.get()) is not None:
                 match order:
-                    case _Batch(appends):
-                        results = self._commit([made for made, _ in appends])
+                    case _Batch(orders):
+                        results = self._commit([made for made, _ in orders])
                         self._loop.call_soon_threadsafe(self._answer, results)
                     case _Job(work, done):
                         result = self._perform(work)
@@ -130,25 +149,29 @@ class Writer:
             self._connection.close()
             self._loop.call_soon_threadsafe(self._end)
 
-    def _commit(self, entries: Sequence[Entry]) -> Sequence[batch.Result]:
+    def _commit(self, orders: Sequence[Entry | Rows]) -> Sequence[batch.Result]:
+        appends = [order for order in orders if isinstance(order, Entry)]
+        pages = [order for order in orders if isinstance(order, Rows)]
         try:
-            results, accepted = self._ledger.judge(entries)
-            if accepted:
-                batch.write(self._connection, accepted)
+            results, accepted = self._ends.judge(appends)
+            batch.write(self._connection, accepted, pages)
         except apsw.ConstraintError as error:
-            self._ledger.forget()
-            if len(entries) > 1:  # One of them is wrong: the others need not suffer.
-                return [self._commit([made])[0] for made in entries]
+            self._ends.forget()
+            if len(orders) > 1:  # One of them is wrong: the others need not suffer.
+                return [self._commit([order])[0] for order in orders]
             return [trouble(error, self._path)]
         except apsw.Error as error:
-            self._ledger.forget()
+            self._ends.forget()
             batch.cover(self._connection)
-            return [trouble(error, self._path) for _ in entries]
-        self._ledger.learn(accepted)
-        return results
+            return [trouble(error, self._path) for _ in orders]
+        self._ends.learn(accepted)
+        if not pages:
+            return results
+        judged = iter(results)
+        return [next(judged) if isinstance(order, Entry) else None for order in orders]
 
     def _perform(self, work: Callable[[Connection], Any]) -> Any:
-        self._ledger.forget()
+        self._ends.forget()
         try:
             return work(self._connection)
         except apsw.Error as error:
