@@ -243,6 +243,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
             api_key=one.api_key.get_secret_value(),
             key_env=one.api_key_env,
             models=one.models,
+            tools=one.tools,
         )
         for name, one in waits.providers.items()
     }
