@@ -28,6 +28,7 @@ from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.models.settings import ModelsConfig, Provider, Timeouts
 from holdfast.adapters.stores import upkeep as store_upkeep
+from holdfast.adapters.stores.ledger import open_ledger
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.adapters.telemetry.logs import start_logging
 from holdfast.adapters.tools.builtin import builtin_tools
@@ -130,7 +131,10 @@ async def open_house(
     """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
     home, clock, live = config.home, SystemClock(), Live()
     in_force = _in_force(config)
-    async with open_sqlite(home / DATABASE, now=clock.now()) as journal:
+    async with (
+        open_sqlite(home / DATABASE, now=clock.now()) as journal,
+        open_ledger(journal.pages(), clock.now) as ledger,
+    ):
         recorder = Recorder(journal, clock, live, lambda: in_force.rules)
         box, blobs = BubblewrapBox(limits=to_box_limits(config)), FileBlobs(home / "blobs")
         # The delegate tool is bound late: it submits to the supervisor that runs it.
@@ -164,6 +168,7 @@ async def open_house(
                 live=live,
                 models=models,
                 connections=connections,
+                ledger=ledger,
                 tools=tools,
                 box=box,
                 blobs=blobs,
@@ -243,7 +248,6 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
             api_key=one.api_key.get_secret_value(),
             key_env=one.api_key_env,
             models=one.models,
-            tools=one.tools,
         )
         for name, one in waits.providers.items()
     }

@@ -64,6 +64,7 @@ class FakeDaemon:
         self.jobs: list[Job] = []
         self.plans: list[tuple[list[Step], str, Json]] = []
         self.canned: dict[str, Json] = {}
+        self.streams: dict[str, list[tuple[str, Json]]] = {}
         self.refusals: dict[str, tuple[int, Json]] = {}
         self.stopping = threading.Event()
         (home / "run").mkdir(parents=True, exist_ok=True)
@@ -204,6 +205,8 @@ class _Door(BaseHTTPRequestHandler):
         if url.path in daemon.refusals:
             status, said = daemon.refusals[url.path]
             self._json({"error": said}, status)
+        elif url.path in daemon.streams:
+            self._stream(daemon.streams[url.path])
         elif url.path in daemon.canned:
             self._json(daemon.canned[url.path])
         elif url.path.startswith("/v1/tasks"):
@@ -254,6 +257,18 @@ class _Door(BaseHTTPRequestHandler):
             case _:
                 pass
         self._json(job.row)
+
+    def _stream(self, events: list[tuple[str, Json]]) -> None:
+        """Canned events; `cut` breaks the connection."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for kind, told in events:
+            if kind == CUT:
+                self.wfile.flush()
+                return
+            self._event(kind, told)
+        self.wfile.write(b"0\r\n\r\n")
 
     def _events(self, job: Job, after: int) -> None:
         daemon = self._daemon

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx2
 from msgspec import Struct
+from msgspec import field as kept
 from starlette.types import Receive, Scope, Send
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
@@ -17,13 +18,22 @@ from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
+from holdfast.adapters.stores.ledger import StoredLedger
+from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.ids import CallId
-from holdfast.core.message import Change, EffectClass, Outcome, Reply, Returned, ToolCall
+from holdfast.core.message import (
+    Change,
+    EffectClass,
+    Outcome,
+    Reply,
+    Returned,
+    ToolCall,
+)
 from holdfast.core.policy import PRESETS, Rules
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.auth import PEER
@@ -35,7 +45,8 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
-from holdfast.ports.model import Delta, Model, ModelFailure, ToolSpec
+from holdfast.ports.ledger import Ledger
+from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.house import House, InForce
 
@@ -51,11 +62,11 @@ class TurnModel:
     name = "scripted/script"
     window = 0
 
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
+    def __init__(self, turn: Turn, most: Reservation) -> None:
+        self._turn, self._most = turn, most
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
-        return Reservation()
+        return self._most
 
     async def ask(
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
@@ -97,8 +108,15 @@ class OnePay:
 PAYS = Reply(calls=(ToolCall(id=CallId("x"), tool="pay", arguments={"to": "Ann"}),))
 
 
+def in_memory() -> Ledger:
+    return StoredLedger(MemoryPages(), SystemClock().now)
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """How the house of one test is built."""
+
+    most: Reservation = Reservation()
+    ledger: Ledger = kept(default_factory=in_memory)
 
     intake: Intake = Intake(drain=0.0)
     agent: Agent = Agent()
@@ -135,10 +153,9 @@ class Street:
         return await self.until(row["id"], "SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
 
 
-def build(home: Path, model: Model, journal: MemoryJournal, plan: Plan) -> House:
+def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> House:
     clock, live, tools = SystemClock(), Live(), OnePay()
     recorder = Recorder(journal, clock, live, lambda: RULES)
-    models = OneModel(model)
     performer = Performer(recorder, live, models, tools, Limits())
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
@@ -154,6 +171,7 @@ def build(home: Path, model: Model, journal: MemoryJournal, plan: Plan) -> House
         live=live,
         models=models,
         connections=SavedConnections(Catalog(told), told, vault),
+        ledger=plan.ledger,
         tools=tools,
         box=box,
         blobs=MemoryBlobs(),
@@ -171,11 +189,12 @@ async def street(
     says: Sequence[Reply | ModelFailure] | Turn = (),
     journal: MemoryJournal | None = None,
     plan: Plan | None = None,
+    models: Models | None = None,
 ) -> AsyncGenerator[Street]:
     """The house at work; `says` is what the model says, or a function that is its turn."""
     plan = plan or Plan()
-    model = TurnModel(says) if callable(says) else ScriptedModel(says)
-    house = build(home, model, journal or MemoryJournal(), plan)
+    model = TurnModel(says, plan.most) if callable(says) else ScriptedModel(says)
+    house = build(home, models or OneModel(model), journal or MemoryJournal(), plan)
     stops: list[str] = []
     app = create_app(
         house,

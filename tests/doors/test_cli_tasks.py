@@ -141,7 +141,7 @@ def test_live_status_draws_frames_until_it_is_interrupted(stage: Stage):
 
 def test_models_are_listed_with_the_default_marked(stage: Stage):
     stage.daemon.canned["/v1/models"] = {"default": "b/2", "models": ["a/1", "b/2"]}
-    assert stage.run("models").out == "a/1\nb/2  (default)\n"
+    assert stage.run("model", "list").out == "a/1\nb/2  (default)\n"
 
 
 def test_a_model_may_be_chosen_from_the_list(stage: Stage):

@@ -97,11 +97,6 @@ class Provider(Section):
     models: tuple[str, ...] = Field(
         default=(), strict=False, description="Models it has; empty: ask it.", examples=[["m"]]
     )
-    tools: Literal["auto", "native", "text", "none"] = Field(
-        default="auto",
-        description="How its models call tools; auto: its own way, or as text where it has none.",
-        examples=["text"],
-    )
 
     @field_validator("base_url")
     @classmethod

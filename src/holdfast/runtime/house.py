@@ -16,6 +16,7 @@ from holdfast.ports.box import Box
 from holdfast.ports.clock import Clock
 from holdfast.ports.connections import Connections
 from holdfast.ports.journal import Journal
+from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Models
 from holdfast.ports.tools import Tools
 
@@ -44,6 +45,7 @@ class House:
     live: Live
     models: Models
     connections: Connections
+    ledger: Ledger
     tools: Tools
     box: Box
     blobs: Blobs

@@ -14,9 +14,6 @@ from .credentials import Keychain
 Kind = Literal["openai", "anthropic", "google", "ollama", "openai-compatible"]
 KINDS: tuple[Kind, ...] = ("openai", "anthropic", "google", "ollama", "openai-compatible")
 
-Calls = Literal["auto", "native", "text", "none"]
-"""How a provider's models call tools: its own way, in their text, or not at all."""
-
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "host.docker.internal"}  # noqa: S104 - compared with, not bound to
 
 
@@ -37,7 +34,6 @@ class Provider:
     free: bool | None = None
     max_output: int = 0
     window: int = 0
-    tools: Calls = "auto"
 
     @property
     def host(self) -> str:

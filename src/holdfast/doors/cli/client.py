@@ -21,6 +21,7 @@ _ANSWERS = {
     429: UNAVAILABLE,
     502: UNAVAILABLE,
     503: UNAVAILABLE,
+    504: UNAVAILABLE,
 }
 _TRIES, _PAUSE = 5, 0.1
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
@@ -75,6 +76,14 @@ class Daemon:
     def follow(self, target: str) -> Generator[Happening]:
         """A task's stream as it comes. Raises `CutOff` when it breaks before its end."""
         reply = self._checked(self._send(("GET", target), None, stream=True))
+        try:
+            yield from _happenings(reply)
+        finally:
+            reply.close()
+
+    def hear(self, target: str, body: Json) -> Generator[Happening]:
+        """What the daemon says to a question, as it comes. Raises `CutOff` when it breaks off."""
+        reply = self._checked(self._send(("POST", target), body, stream=True))
         try:
             yield from _happenings(reply)
         finally:

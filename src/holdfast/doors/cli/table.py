@@ -191,11 +191,34 @@ _TASKS = (
         takes=(1, 1),
         examples=(("holdfast session show chat-4b2f", "then `holdfast chat --resume` it"),),
     ),
+)
+
+_MODELS = (
     Command(
-        "models",
+        "model list",
         "List the models that can be used.",
         "sessions:models",
-        examples=(("holdfast models", "what `run -m` takes"),),
+        examples=(("holdfast model list", "what `run -m` takes"),),
+    ),
+    Command(
+        "model ask",
+        "Ask a model one thing, outside any task: the answer as it comes.",
+        "models:ask",
+        arguments=(("[TEXT...]", "what to say; a pipe is added to it"),),
+        takes=(0, None),
+        options=(
+            Option("-m --model", "NAME", "which model, `provider/model` (default: the role's)"),
+            Option("--role", "ROLE", "as what it is asked, and what the cost is for"),
+            Option("--system", "TEXT", "what it is told before all else"),
+        ),
+        exits=CHECKING,
+        examples=(
+            ("holdfast model ask say hello", "does my provider work?"),
+            ("git log -5 | holdfast model ask -m openai sum up", "a pipe is added"),
+        ),
+        more="No tools, no files, no record of what was said; the same budgets and fallbacks as"
+        " every call of a model. With --json the whole reply: tokens, cost, which models were"
+        " tried.",
     ),
 )
 
@@ -362,6 +385,11 @@ _HOUSE = (
     ),
 )
 
-GROUPS = (("Work", _TASKS), ("The house", _HOUSE))
+GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
-DEFAULTS = {"task": "task list", "session": "session list"}
+DEFAULTS = {
+    "task": "task list",
+    "session": "session list",
+    "model": "model list",
+    "models": "model list",
+}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import asdict
 
 from holdfast.core.event import encode
-from holdfast.core.ids import Instant, SessionId, TaskId
+from holdfast.core.ids import CallId, Instant, SessionId, TaskId
+from holdfast.core.message import Reply, Thought, Try, Usage
 from holdfast.core.task import Status
 from holdfast.core.view import Question, Summary
 from holdfast.engine.live import Happened
@@ -164,6 +165,33 @@ class LoginState(Struct, frozen=True, kw_only=True):
     connection: Connection | None
 
 
+class ProposedCall(Struct, frozen=True, kw_only=True):
+    """A tool call that the model wants; `problem` says why it cannot be run as it is."""
+
+    id: CallId
+    tool: str
+    arguments: dict[str, Any]
+    problem: str
+    signature: str
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """A model's whole reply. `finish` is stop, calls or length; `tried` led to it, in order.
+
+    `cost_usd` is None where no price is known. `problem`: why the answer has not the wanted shape.
+    """
+
+    text: str
+    thoughts: tuple[Thought, ...]
+    calls: tuple[ProposedCall, ...]
+    usage: Usage
+    cost_usd: float | None
+    model: str
+    finish: str
+    tried: tuple[Try, ...]
+    problem: str
+
+
 class BackupDone(Struct, frozen=True, kw_only=True):
     """Where the copy is."""
 
@@ -191,17 +219,44 @@ class Healthy(Struct, frozen=True, kw_only=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """What went wrong; `code` is stable, `hint` says what to do."""
+    """What went wrong; `code` is stable, `hint` says what to do.
+
+    Where a model was asked, `tried` says which ones and what came of each.
+    """
 
     code: str
     message: str
     hint: str
+    tried: tuple[Try, ...] | UnsetType = UNSET
 
 
 class Failure(Struct, frozen=True, kw_only=True):
     """Every answer with a status of 400 or more."""
 
     error: Problem
+
+
+def answered(reply: Reply) -> Answered:
+    return Answered(
+        text=reply.text,
+        thoughts=reply.thoughts,
+        calls=tuple(
+            ProposedCall(
+                id=call.id,
+                tool=call.tool,
+                arguments=call.arguments,
+                problem=call.problem,
+                signature=call.signature,
+            )
+            for call in reply.calls
+        ),
+        usage=reply.usage,
+        cost_usd=None if reply.usage.cost is None else reply.usage.cost / 1e6,
+        model=reply.model,
+        finish=reply.finish,
+        tried=reply.tried,
+        problem=reply.problem,
+    )
 
 
 def task_row(row: Summary) -> TaskRow:

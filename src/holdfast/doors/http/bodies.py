@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -97,6 +97,85 @@ class NewTask(Body):
     deliver: Patterns = Field(default=(), description="Channels that get the result.")
     limits: NewLimits | None = None
     key: Name = Field(default="", description="The same key again is the same task.")
+
+
+class AskedCall(Body):
+    """A call that the model proposed, as its reply had it."""
+
+    id: Name
+    tool: Name
+    arguments: dict[str, Any] = {}
+    signature: Text = ""
+
+
+class AskedThought(Body):
+    """A piece of the model's thinking, as its reply had it."""
+
+    text: Text = ""
+    signature: Text = ""
+    provider: Name = ""
+
+
+class AskedMessage(Body):
+    """One message: of the `user`, of the `assistant`, or of a `tool` that answers `call`."""
+
+    role: Literal["user", "assistant", "tool"]
+    text: str = ""
+    calls: tuple[AskedCall, ...] = Field(default=(), max_length=1000)
+    thoughts: tuple[AskedThought, ...] = Field(default=(), max_length=1000)
+    call: Name = Field(default="", description="The id of the call that a tool answers.")
+    failed: bool = Field(default=False, description="The tool failed; `text` says how.")
+
+
+class AskedTool(Body):
+    """A tool that the model may call; it is not run here."""
+
+    name: Name = Field(min_length=1)
+    description: Text = ""
+    schema_: dict[str, Any] = Field(
+        default={"type": "object"}, alias="schema", description="JSON Schema of its arguments."
+    )
+
+
+class AskedStyle(Body):
+    """How to answer; what is left out is left to the provider."""
+
+    thinking: Literal["", "off", "low", "medium", "high"] = ""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    stop: tuple[Name, ...] = Field(default=(), max_length=16)
+    max_output: int = Field(default=0, ge=0, le=10_000_000, description="Tokens; 0: as usual.")
+
+
+class AskedShape(Body):
+    """What the answer must look like."""
+
+    schema_: dict[str, Any] = Field(alias="schema", description="A JSON Schema.")
+    name: Name = "answer"
+    strict: bool = True
+
+
+class Asked(Body):
+    """One question to a model, outside any task."""
+
+    model: Name = Field(default="", description="`provider/model`; empty: the role's.")
+    role: Name = Field(default="executor", description="As what; it is also what the cost is for.")
+    text: str = Field(default="", description="What to say; or `messages`.")
+    messages: tuple[AskedMessage, ...] = Field(default=(), max_length=10_000)
+    system: str = Field(default="", description="What the model is told before all else.")
+    tools: tuple[AskedTool, ...] = Field(default=(), max_length=1000)
+    style: AskedStyle = AskedStyle()
+    shape: AskedShape | None = None
+    stream: bool = Field(
+        default=False, description="Server-sent events: `delta`s, then `reply` or `error`."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Asked:
+        if bool(self.text) == bool(self.messages):
+            raise ValueError("give `text` or `messages`")
+        return self
 
 
 class Reason(Body):

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import msgspec
+from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdfast.core.error import Broken, HoldfastError, Invalid, NotAllowed, Refused, Saturated
+from holdfast.core.error import (
+    Broken,
+    HoldfastError,
+    Invalid,
+    NotAllowed,
+    Refused,
+    Saturated,
+    Unavailable,
+)
+from holdfast.ports.model import ModelFailure
+
+from .answers import Failure, Problem
 
 _log = logging.getLogger("holdfast.http")
 _CODES = {404: "no_such_path", 405: "method_not_allowed"}
@@ -26,6 +39,26 @@ class TooLarge(Invalid):
     """The body is larger than anything we read."""
 
     code, http_status = "too_large", 413
+
+
+class Unanswered(Unavailable):
+    """No model gave a reply; `tried` says which were asked, and what came of each."""
+
+    http_status = 502
+
+    def __init__(self, failure: ModelFailure) -> None:
+        super().__init__(str(failure), code=failure.code)
+        self.http_status = _BY_MODEL_CODE.get(failure.code, type(self).http_status)
+        self.retry_after, self.tried = math.ceil(failure.retry_after), failure.tried
+
+
+_BY_MODEL_CODE = {
+    "content_filtered": 422,
+    "context_overflow": 422,
+    "invalid_request": 422,
+    "rate_limited": 429,
+    "timeout": 504,
+}
 
 
 class Guard:
@@ -62,7 +95,7 @@ def failure(error: HoldfastError) -> Response:
     """The answer that an error is."""
     headers: dict[str, str] = {}
     match error:
-        case Saturated():
+        case Saturated() | Unanswered() if error.retry_after:
             headers["Retry-After"] = str(error.retry_after)
         case Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
@@ -70,7 +103,14 @@ def failure(error: HoldfastError) -> Response:
             headers["Connection"] = "close"
         case _:
             pass
-    return _answer(error.http_status, error.code, str(error), error.hint, headers)
+    return Response(said(error), error.http_status, headers, "application/json")
+
+
+def said(error: HoldfastError) -> bytes:
+    """What the answer of an error says."""
+    tried = error.tried if isinstance(error, Unanswered) and error.tried else UNSET
+    problem = Problem(code=error.code, message=str(error), hint=error.hint, tried=tried)
+    return msgspec.json.encode(Failure(error=problem))
 
 
 async def wrong_path(request: Request, error: Exception) -> Response:
@@ -80,9 +120,6 @@ async def wrong_path(request: Request, error: Exception) -> Response:
     text = f"{request.method} {request.url.path}: {error.detail}"
     code = _CODES.get(error.status_code, Refused.code)
     hint = "GET /openapi.json lists everything there is"
-    return _answer(error.status_code, code, text, hint, dict(error.headers or {}))
-
-
-def _answer(status: int, code: str, message: str, hint: str, headers: dict[str, str]) -> Response:
-    body = {"error": {"code": code, "message": message, "hint": hint}}
-    return Response(msgspec.json.encode(body), status, headers, "application/json")
+    body = Failure(error=Problem(code=code, message=text, hint=hint))
+    headers = dict(error.headers or {})
+    return Response(msgspec.json.encode(body), error.status_code, headers, "application/json")

@@ -1,14 +1,17 @@
-"""Streams a task's events as they happen; a slow or absent reader costs nobody anything."""
+"""Streams what happens, of a task or of one reply; a slow or absent reader costs nobody."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 import anyio
 import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from starlette.types import Receive, Scope, Send
 
+from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.core.ids import TaskId
 from holdfast.engine.live import Happened
 from holdfast.ports.model import Delta
@@ -16,6 +19,7 @@ from holdfast.runtime import tasks
 from holdfast.runtime.house import House
 
 from .answers import event_row, task_row
+from .errors import said
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -27,6 +31,8 @@ _WAITING_ROOM = 64
 _FAREWELL = 1.0
 
 Item = Happened | Delta
+Hear = Callable[[Delta], None]
+T = TypeVar("T")
 
 
 class EventStream:
@@ -39,7 +45,7 @@ class EventStream:
         self._closing, self._keep_alive = closing, keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        await _begin(send)
         into, out = anyio.create_memory_object_stream[Item](_WAITING_ROOM)
         async with anyio.create_task_group() as group:
             group.start_soon(_when_gone, receive, group.cancel_scope)
@@ -73,6 +79,89 @@ class EventStream:
         await _body(send, tape.flushed() + _event("end", msgspec.json.encode(summary)))
 
 
+class ReplyStream:
+    """One reply on its way, as an ASGI answer: deltas, then `reply`, or `error`.
+
+    What fails before anything was written is an ordinary error. A reader that leaves, or
+    `closing`, breaks the question off.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Hear], Awaitable[msgspec.Struct]],
+        *,
+        closing: anyio.Event,
+        keep_alive: float,
+    ) -> None:
+        self._answer, self._closing = answer, closing
+        self._tape = _Tape(keep_alive)
+        self._bell = anyio.Event()
+        self._begun = self._over = False
+        self._end: bytes | HoldfastError = Unavailable("the daemon is stopping", code="stopping")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_when_gone, receive, group.cancel_scope)
+            group.start_soon(_when_closing, self._closing, group.cancel_scope)
+            group.start_soon(self._ask)
+            await self._write(send)
+            group.cancel_scope.cancel()
+        end = self._end
+        if isinstance(end, HoldfastError) and not self._begun:
+            raise end
+        if not self._begun:
+            await _begin(send)
+        kind, told = ("error", said(end)) if isinstance(end, HoldfastError) else ("reply", end)
+        last = self._tape.flushed() + _event(kind, told)
+        with anyio.move_on_after(_FAREWELL):
+            await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _ask(self) -> None:
+        try:
+            self._end = msgspec.json.encode(await self._answer(self._hear))
+        except HoldfastError as error:
+            self._end = error
+        self._over = True
+        self._bell.set()
+
+    def _hear(self, delta: Delta) -> None:
+        """The first piece of a run wakes the writer; the rest is there when it looks."""
+        if self._tape.gather(delta):
+            self._bell.set()
+
+    async def _write(self, send: Send) -> None:
+        """Until the end is known."""
+        tape = self._tape
+        while True:
+            with anyio.move_on_after(tape.patience()):
+                await self._bell.wait()
+            self._bell = anyio.Event()
+            if self._over:
+                return
+            if tape.patience() > 0:
+                continue
+            if not self._begun:
+                await _begin(send)
+                self._begun = True
+            await _body(send, tape.told(None))
+
+
+async def attended(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` gives; broken off when the reader leaves. Raises `Unavailable` then."""
+    done: list[T] = []
+    failure: HoldfastError = Unavailable("the reader has left")
+    async with anyio.create_task_group() as group:
+        group.start_soon(_when_gone, receive, group.cancel_scope)
+        try:
+            done.append(await work())
+        except HoldfastError as error:
+            failure = error
+        group.cancel_scope.cancel()
+    if done:
+        return done[0]
+    raise failure
+
+
 class _Tape:
     """What is written when: events at once, deltas gathered, a comment when all is quiet."""
 
@@ -90,7 +179,7 @@ class _Tape:
         chunk = b""
         match item:
             case Delta():
-                self._gather(item)
+                self.gather(item)
                 if self.patience() > 0:
                     return b""
                 chunk = self.flushed()
@@ -108,9 +197,9 @@ class _Tape:
         self._runs.clear()
         return told
 
-    def _gather(self, delta: Delta) -> None:
-        """Text and thought run on; each call has its own event."""
-        runs = self._runs
+    def gather(self, delta: Delta) -> bool:
+        """Text and thought run on; each call has its own event. True for the first to write."""
+        runs, first = self._runs, not self._runs
         for kind, text in (("thought", delta.thought), ("text", delta.text)):
             if text and runs and runs[-1][0] == kind:
                 runs[-1] = (kind, runs[-1][1] + text)
@@ -118,10 +207,15 @@ class _Tape:
                 runs.append((kind, text))
         if delta.call:
             runs.append(("call", delta.call))
+        return first and bool(runs)
 
 
 def _event(kind: str, data: bytes) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+
+
+async def _begin(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
 
 
 async def _body(send: Send, chunk: bytes) -> None:

@@ -12,6 +12,7 @@ from . import answers as a
 from . import bodies as b
 from . import connections as c
 from . import native as n
+from .asking import ask_model
 from .openapi import document
 from .route import Ask, Entry
 
@@ -136,6 +137,18 @@ ROUTES: tuple[Entry, ...] = (
         Forgotten,
         body=b.Disconnect,
         errors=(503,),
+    ),
+    Entry(
+        "POST",
+        "/v1/models/ask",
+        ask_model,
+        "Ask a model, outside any task, under the same budgets and fallbacks. Tool calls are "
+        "returned, not run. Streamed: `delta` events, then `reply`, or `error`; an answer that "
+        "has not begun fails as any other does.",
+        answer=a.Answered,
+        body=b.Asked,
+        errors=(409, 429, 502, 503, 504),
+        streams=True,
     ),
     Entry(
         "POST",

@@ -1,0 +1,64 @@
+"""Ask a model directly: one paid call outside any task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from holdfast.core.context import Prompt
+from holdfast.core.error import Invalid
+from holdfast.core.message import Entry, ModelSaid, PersonSaid, Reply, ToolAnswered
+from holdfast.engine import storable
+from holdfast.engine.direct import DirectAccount
+from holdfast.ports.ledger import Payer
+from holdfast.ports.model import Delta, ToolSpec
+
+from .house import House
+
+
+async def ask(
+    house: House,
+    name: str,
+    prompt: Prompt,
+    tools: tuple[ToolSpec, ...] = (),
+    *,
+    payer: Payer,
+    hear: Callable[[Delta], None] | None = None,
+) -> Reply:
+    """One reply of the model `name`, under the budgets and fallbacks that every call has.
+
+    Its tool calls are not run. `hear` gets the pieces as they come. Raises `Invalid` for a model
+    or a conversation that cannot be, `OverBudget`, and `ModelFailure` when no model answered.
+    """
+    _check(prompt.entries)
+
+    def pass_on(delta: Delta) -> None:
+        if hear is not None:
+            hear(storable.delta(delta))
+
+    async with DirectAccount(house.ledger, house.clock, payer) as account:
+        reply = await house.models.answer(name, prompt, tools, pass_on, account)
+    return storable.reply(reply)
+
+
+def _check(entries: Sequence[Entry]) -> None:
+    """A conversation that any provider takes: a person begins, and every call has one answer."""
+    if not entries or not isinstance(entries[0], PersonSaid):
+        raise Invalid("the conversation must begin with a user's words", code="bad_conversation")
+    open_calls: set[str] = set()
+    for place, entry in enumerate(entries, start=1):
+        if isinstance(entry, PersonSaid) and not (entry.text.strip() or entry.files):
+            raise Invalid(f"message {place} says nothing", code="bad_conversation")
+        if isinstance(entry, ToolAnswered):
+            if entry.call_id not in open_calls:
+                what = f"message {place} answers the call {entry.call_id!r}, which is not open"
+                raise Invalid(what, code="bad_conversation")
+            open_calls.remove(entry.call_id)
+        elif open_calls:
+            first = min(open_calls)
+            what = f"message {place} comes before the answer to the call {first!r}"
+            raise Invalid(what, code="bad_conversation")
+        elif isinstance(entry, ModelSaid):
+            open_calls = {call.id for call in entry.calls}
+    if open_calls:
+        what = f"the call {min(open_calls)!r} has no answer"
+        raise Invalid(what, code="bad_conversation")
