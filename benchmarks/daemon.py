@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,10 +33,12 @@ class _Local(http.client.HTTPConnection):
 class Daemon:
     """Started on entering, ready when that returns, stopped on leaving. `ready_s` is how long."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, around: Sequence[str] = ()) -> None:
+        """`around` are words before the command, for example of `taskset`."""
         home.mkdir(exist_ok=True)
         self.home, self._socket = home, home / "run" / "holdfast.sock"
         self.ready_s = 0.0
+        self._around = around
 
     def __enter__(self) -> Self:
         began = time.perf_counter()
@@ -43,7 +46,15 @@ class Daemon:
         settings = {"HOLDFAST_HOME": str(self.home), "HOLDFAST_MODELS_DETECT_LOCAL": "false"}
         with (self.home / "output.log").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "holdfast.assembly", "serve", "--foreground"],
+                [
+                    *self._around,
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "holdfast.assembly",
+                    "serve",
+                    "--foreground",
+                ],
                 env=environment(**settings),
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,

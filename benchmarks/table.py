@@ -19,6 +19,8 @@ TITLES = {
     "recovery": "SIGKILL, then start until all are requeued",
     "start": "Commands, start to end",
     "stop": "Cancel a running command",
+    "calls": "Model calls",
+    "streams": "200 live streams, 20 pieces a second each",
 }
 FORMS = {
     "per_s": "{:,.0f} /s",
@@ -32,6 +34,11 @@ FORMS = {
     "anonymous_mib": "{:.1f} MiB of it its own",
     "cpu_percent": "{:.2f} % CPU",
     "statements": "{:.0f} statements",
+    "added_p50_ms": "adds p50 {:.2f} ms",
+    "added_p99_ms": "adds p99 {:.2f} ms",
+    "times": "{:.1f} times the calls per second",
+    "streams": "{:.0f} streams",
+    "late_s": "{:+.2f} s late",
 }
 # (figure, contender, number) -> (the aim in words, its bound, True if more is better)
 AIMS = {
@@ -43,6 +50,20 @@ AIMS = {
     ("idle", "Holdfast", "statements"): ("none", 0.0, False),
     ("recovery", "1000 tasks in flight", "recovery_s"): ("at most 1 s", 1.0, False),
     ("start", "holdfast status", "p50_ms"): ("at most 40 ms", 40.0, False),
+    ("calls", "Holdfast, asked straight, whole, 64", "cpu_ms"): (
+        "at most 4 ms CPU",
+        4.0,
+        False,
+    ),
+    ("calls", "Holdfast, asked straight, streamed, 64", "cpu_ms"): (
+        "at most 4 ms CPU",
+        4.0,
+        False,
+    ),
+    ("calls", "Holdfast, a task, whole, 64", "cpu_ms"): ("at most 12 ms CPU", 12.0, False),
+    ("calls", "Holdfast over LiteLLM, whole, 64", "times"): ("at least 5", 5.0, True),
+    ("calls", "Holdfast over LiteLLM, streamed, 64", "times"): ("at least 5", 5.0, True),
+    ("streams", "Holdfast, asked straight", "late_s"): ("at most 1 s late", 1.0, False),
     ("stop", "all processes gone", "p99_ms"): ("p99 at most 200 ms", 200.0, False),
 }
 

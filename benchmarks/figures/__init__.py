@@ -3,4 +3,4 @@
 To add one: a module with `measure(place, quick) -> {contender: {figure: number}}`, named here.
 """
 
-NAMES = ("steps", "tasks", "ready", "idle", "recovery", "start", "stop")
+NAMES = ("steps", "tasks", "ready", "idle", "recovery", "start", "stop", "calls", "streams")
