@@ -25,8 +25,9 @@ from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.offline import OFFLINE
-from holdfast.adapters.models.settings import ModelsConfig, Provider, Timeouts
+from holdfast.adapters.models.settings import ModelsConfig, Provider, Role, Timeouts
 from holdfast.adapters.stores import upkeep as store_upkeep
 from holdfast.adapters.stores.ledger import open_ledger
 from holdfast.adapters.stores.sqlite import open_sqlite
@@ -58,6 +59,7 @@ _log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its 
 DATABASE = "holdfast.db"
 SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
+HEALTH = Path("run") / "model-health.json"
 _HOUR = 3600.0
 _LOOK = 1.0
 
@@ -186,7 +188,7 @@ async def open_house(
 async def run_daemon(config: Config, environment: Mapping[str, str], token: str) -> None:
     """Recover, listen, work until told to stop, drain, close."""
     told = models_config(config, environment)
-    catalog = Catalog(told)
+    catalog = Catalog(told, remember=config.home / HEALTH)
     linked = SavedConnections(catalog, told, FileVault(config.home / VAULT))
     async with (
         open_house(config, catalog, linked) as house,
@@ -199,7 +201,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
             await catalog.detect()
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
-        group.start_soon(partial(_follow, house.in_force, config, environment))
+        group.start_soon(partial(_follow, house.in_force, catalog, config, environment))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
             listen = partial(serve, app, unix=unix, host=host, port=port)
@@ -240,7 +242,13 @@ def _facts(config: Config, catalog: Catalog) -> Facts:
 
 def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfig:
     """What the catalogue is told; keys are looked up in `environment` here and nowhere else."""
-    waits = config.models
+    models = config.models
+    timeouts = Timeouts(
+        connect=models.connect_seconds,
+        first=models.first_token_seconds,
+        idle=models.idle_seconds,
+        total=models.total_seconds,
+    )
     providers = {
         name: Provider(
             kind="openai-compatible" if one.kind == "openai" and one.base_url else one.kind,
@@ -248,21 +256,31 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
             api_key=one.api_key.get_secret_value(),
             key_env=one.api_key_env,
             models=one.models,
+            timeouts=Timeouts(
+                connect=one.connect_seconds or timeouts.connect,
+                first=one.first_token_seconds or timeouts.first,
+                idle=one.idle_seconds or timeouts.idle,
+                total=one.total_seconds or timeouts.total,
+            ),
         )
-        for name, one in waits.providers.items()
+        for name, one in models.providers.items()
     }
     return ModelsConfig(
         env=environment,
         providers=providers,
         vault=FileVault(config.home / VAULT),
-        default=waits.default,
-        probe=waits.detect_local,
+        default=models.default,
+        probe=models.detect_local,
         per_provider=config.engine.provider_calls,
-        timeouts=Timeouts(
-            connect=waits.connect_seconds,
-            first=waits.first_token_seconds,
-            idle=waits.idle_seconds,
-            total=waits.total_seconds,
+        timeouts=timeouts,
+        roles={
+            name: Role(model=one.model, fallback=one.fallback) for name, one in models.roles.items()
+        },
+        fallback=models.fallback,
+        patience=Patience(
+            retries=models.retries,
+            failures_to_open=models.failures_to_open,
+            cooldown=models.cooldown_seconds,
         ),
     )
 
@@ -278,10 +296,13 @@ def _in_force(config: Config) -> InForce:
     return InForce(rules=to_rules(config), agent=to_agent(config), config=config.fingerprint())
 
 
-async def _follow(in_force: InForce, config: Config, environment: Mapping[str, str]) -> None:
+async def _follow(
+    in_force: InForce, catalog: Catalog, config: Config, environment: Mapping[str, str]
+) -> None:
     """Take over a changed configuration within two seconds; a bad one changes nothing.
 
-    Rules, limits and the agent change for what begins from then on; the rest at the next start.
+    Rules, limits, the agent and the models change for what begins from then on; the rest at the
+    next start.
     """
     seen = _stamp(config.path)
     while True:
@@ -290,7 +311,9 @@ async def _follow(in_force: InForce, config: Config, environment: Mapping[str, s
             continue
         seen = now
         try:
-            fresh = _in_force(load(environment=environment))
+            config = load(environment=environment)
+            fresh = _in_force(config)
+            catalog.configure(models_config(config, environment))
         except HoldfastError as error:
             in_force.problem = str(error)
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
@@ -298,6 +321,8 @@ async def _follow(in_force: InForce, config: Config, environment: Mapping[str, s
         in_force.rules, in_force.agent = fresh.rules, fresh.agent
         in_force.config, in_force.problem = fresh.config, ""
         _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
+        if config.models.detect_local and not catalog.describe().found:
+            await catalog.detect()
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -42,7 +42,6 @@ def to_agent(config: Settings) -> Agent:
     return Agent(
         name=config.agent.name,
         instructions=config.agent.instructions,
-        model=config.models.default,
         tools=config.agent.tools,
         limits=to_limits(config),
         lanes=config.engine.agent_lanes,

@@ -22,7 +22,11 @@ from .words import by_name, example, expected, in_toml, line, masked, meant, pro
 
 MAX_BYTES = 1 << 20
 PREFIX = "HOLDFAST"
-_SHORT: Mapping[str, tuple[str, str]] = {"HOLDFAST_MODEL": ("models", "default")}
+_SHORT: Mapping[str, tuple[str, str]] = {
+    "HOLDFAST_MODEL": ("models", "default"),
+    "CHAT_REQUEST_TIMEOUT_SECS": ("models", "first_token_seconds"),
+    "STREAM_REQUEST_TIMEOUT_SECS": ("models", "total_seconds"),
+}
 _POSITION = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
 _HINT = "every key is in docs/reference/config.md"
 

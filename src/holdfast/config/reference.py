@@ -6,7 +6,11 @@ from .read import PREFIX
 from .shape import Schema, at, definition, sections
 from .words import expected, in_toml
 
-_TABLES = (("[models.providers.NAME]", "Provider"), ("[[policy.rule]]", "RuleRow"))
+_TABLES = (
+    ("[models.providers.NAME]", "Provider"),
+    ("[models.roles.NAME]", "Role"),
+    ("[[policy.rule]]", "RuleRow"),
+)
 
 
 def reference() -> str:

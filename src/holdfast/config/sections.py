@@ -24,6 +24,10 @@ def _word(default: Any, text: str, example: Any = None) -> Any:
     return Field(default=default, description=text, examples=examples)
 
 
+def _names(text: str) -> Any:
+    return Field(default=(), strict=False, description=text, examples=[["openai/gpt-5"]])
+
+
 class Section(BaseModel):
     """One table of the file."""
 
@@ -97,6 +101,12 @@ class Provider(Section):
     models: tuple[str, ...] = Field(
         default=(), strict=False, description="Models it has; empty: ask it.", examples=[["m"]]
     )
+    connect_seconds: float = _number(0.0, 0, 600, "s", "To connect; 0: as in `[models]`.")
+    first_token_seconds: float = _number(
+        0.0, 0, 3600, "s", "To the first piece of a reply; 0: as in `[models]`."
+    )
+    idle_seconds: float = _number(0.0, 0, 3600, "s", "Between two pieces; 0: as in `[models]`.")
+    total_seconds: float = _number(0.0, 0, _DAY, "s", "For a whole reply; 0: as in `[models]`.")
 
     @field_validator("base_url")
     @classmethod
@@ -109,8 +119,20 @@ class Provider(Section):
         return value
 
 
+class Role(Section):
+    """Which model plays a part: `@NAME` wherever a model is named."""
+
+    model: str = _word(
+        "",
+        "Its model; empty: `models.default` for the executor, what is small for `small`, the "
+        "executor's for every other.",
+        "openai/gpt-5",
+    )
+    fallback: tuple[str, ...] = _names("Who stands in for it; empty: as `[models.fallback]` says.")
+
+
 class Models(Section):
-    """Which models, and how long to wait for them."""
+    """Which models, how long to wait for them, and what is done when one fails."""
 
     default: str = _word("", "`provider/model` for tasks that name none.", "openai/gpt-5")
     detect_local: bool = _word(True, "Look for model servers on this machine.")
@@ -118,6 +140,24 @@ class Models(Section):
     first_token_seconds: float = _number(120.0, 0.1, 3600, "s", "To the first piece of a reply.")
     idle_seconds: float = _number(60.0, 0.1, 3600, "s", "Between two pieces.")
     total_seconds: float = _number(900.0, 1, _DAY, "s", "For a whole reply.")
+    retries: int = _number(
+        3, 0, 10, "tries", "Times that a failing model is asked again when there is no other."
+    )
+    failures_to_open: int = _number(
+        1, 1, 1000, "failures", "Failures in a row that let a model cool down."
+    )
+    cooldown_seconds: float = _number(
+        60.0, 0, _DAY, "s", "The first cooldown of a failing model; each next one is longer."
+    )
+    roles: dict[Literal["executor", "evaluator", "planner", "small"], Role] = Field(
+        default={}, description="One table per role: `[models.roles.NAME]`."
+    )
+    fallback: dict[str, tuple[str, ...]] = Field(
+        default={},
+        strict=False,
+        description="Who stands in for a model that fails, in order.",
+        examples=[{"openai/gpt-5": ["anthropic/claude-sonnet-5-5"]}],
+    )
     providers: dict[str, Provider] = Field(
         default={}, description="One table per provider: `[models.providers.NAME]`."
     )

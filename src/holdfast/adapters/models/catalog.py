@@ -7,8 +7,11 @@ configuration. To add a protocol: a module `dialect_<kind>.py`, and its line in 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,15 +19,18 @@ from msgspec import Struct
 
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
+from holdfast.core.ids import Instant
 from holdfast.core.message import Reply
 from holdfast.ports.model import Account, Delta, Model, ToolSpec
 
-from . import discover
+from . import discover, roles
+from .answering import Call, Means, Question
 from .discover import KNOWN, Found
-from .loading import load, load_aside
-from .offline import OFFLINE, Direct, OfflineModel
-from .paying import asked
-from .remote import Address, RemoteModel
+from .health import ModelHealth, Remembered
+from .lending import Lender, opened
+from .loading import load_aside
+from .offline import OFFLINE, OfflineModel
+from .remote import Address
 from .settings import ModelsConfig, Probe
 
 
@@ -37,29 +43,53 @@ class Described(Struct, frozen=True, kw_only=True):
     line: str
 
 
-class Catalog:
-    """Implements `ports.Models`. Knows what is configured; `detect` looks for local servers too."""
+def wall() -> Instant:
+    return time.time_ns() // 1_000_000
 
-    def __init__(self, config: ModelsConfig, *, more: Mapping[str, Model] | None = None) -> None:
+
+class Catalog:
+    """Implements `ports.Models`. Knows what is configured; `detect` looks for local servers too.
+
+    `remember` names the file that keeps the models' health; `now` and `sleep` are for tests.
+    """
+
+    def __init__(
+        self,
+        config: ModelsConfig,
+        *,
+        more: Mapping[str, Model] | None = None,
+        remember: Path | None = None,
+        now: Callable[[], Instant] = wall,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
         self._config = config
         self._found = discover.configured(config)
-        self._models: dict[str, Model] = {OFFLINE: OfflineModel(), **(more or {})}
-        self._client: Any = None
-        self._lanes: dict[str, anyio.CapacityLimiter] = {}
+        ours = {OFFLINE: OfflineModel(), **(more or {})}
+        self._lender = Lender(ours, self._place, config.per_provider)
+        self._health = Remembered(now, remember)
+        self._now, self._sleep = now, sleep
+
+    def configure(self, config: ModelsConfig) -> None:
+        """From now on this; calls under way end as they began. Raises `Invalid`: nothing changes.
+
+        What `detect` has found on this machine stays.
+        """
+        found = list(discover.configured(config))
+        local = (one for one in self._found if one.source == "local" and config.probe)
+        found += [one for one in local if _is_new(one, found)]
+        self._config, self._found = config, tuple(found)
+        self._lender.changed(config.per_provider)
 
     @property
     def default(self) -> str:
-        """The model that is used when none is named."""
+        """The model that is used when none is named and the executor has none of its own."""
         if self._config.default:
             return self._config.default
         usable = (one.default for one in self._found if one.automatic)
         return next(filter(None, usable), OFFLINE)
 
     def find(self, name: str) -> Model:
-        wanted = self._full_name(name.strip() or self.default)
-        if wanted not in self._models:
-            self._models[wanted] = Direct(self._remote(wanted))
-        return self._models[wanted]
+        return self._lender.model(self._candidates(name)[0][0])
 
     async def answer(
         self,
@@ -69,23 +99,59 @@ class Catalog:
         hear: Callable[[Delta], None],
         account: Account,
     ) -> Reply:
-        model = self.find(name)
-        async with self._lane(model.name.partition("/")[0]):
-            return await asked(model, prompt, tools, hear, account)
+        candidates, skipped = self._candidates(name)
+        lent = {one: self._lender.lend(one) for one in candidates}
+        means = Means(
+            opens=partial(opened, lent),
+            health=self._health,
+            patience=self._config.patience,
+            now=self._now,
+            sleep=self._sleep,
+        )
+        question = Question(prompt=prompt, tools=tools, hear=hear, account=account)
+        return await Call(question, means).reply(candidates, skipped)
 
-    def _lane(self, provider: str) -> anyio.CapacityLimiter:
-        if provider not in self._lanes:
-            self._lanes[provider] = anyio.CapacityLimiter(self._config.per_provider)
-        return self._lanes[provider]
+    def health(self) -> tuple[ModelHealth, ...]:
+        """How every model was that has been asked lately."""
+        return self._health.report()
+
+    def _candidates(self, name: str) -> tuple[list[str], list[tuple[str, str]]]:
+        """Who can be asked for `name`, in order; who cannot, and why. `Invalid` if nobody can."""
+        small = roles.small_of([one for one in self._found if not roles.without_key(one)])
+        able: list[str] = []
+        unable: dict[str, Invalid] = {}
+        for wanted in self._in_order(name, small):
+            try:
+                full = self._full_name(wanted)
+                self._check_key(full)
+            except Invalid as problem:
+                unable[wanted] = problem
+            else:
+                able += [full] if full not in able else []
+        if not able:
+            raise next(iter(unable.values()))
+        return able, [(wanted, f"{why} {why.hint}".strip()) for wanted, why in unable.items()]
+
+    def _in_order(self, name: str, small: str) -> tuple[str, ...]:
+        """As roles.py says; the fallbacks of a model are also those of every name it has."""
+        config = self._config
+        first, *others = roles.in_order(name, config, self.default, small)
+        if not others:
+            with suppress(Invalid):
+                others = [*config.fallback.get(self._full_name(first), ())]
+        return (first, *others)
+
+    def _check_key(self, name: str) -> None:
+        found = self._by_name().get(name.partition("/")[0])
+        if name in self._lender.ours or found is None or not roles.without_key(found):
+            return
+        known = next((one for one in KNOWN.values() if one.kind == found.provider.kind), None)
+        hint = f"set {known.keys[0]}, or api_key_env of the provider" if known else ""
+        raise Invalid(f"No API key is configured for {name}.", code="no_key", hint=hint)
 
     def refresh(self) -> None:
         """Look at keys, logins and added servers once more. Who is being asked is not disturbed."""
-        local = [one for one in self._found if one.source == "local"]
-        found = list(discover.configured(self._config))
-        self._found = (*found, *(one for one in local if _is_new(one, found)))
-        for name, model in list(self._models.items()):
-            if isinstance(model, Direct):
-                del self._models[name]
+        self.configure(self._config)
 
     async def detect(self) -> Described:
         """Look for servers on this machine, and ask those without known models for theirs."""
@@ -96,7 +162,7 @@ class Catalog:
         wire = await load_aside("wire")
         for one in await wire.look_around(open_ports, seconds):
             found += [one] if _is_new(one, found) else []
-        client = self._shared_client()
+        client = self._lender.client(self._config.timeouts)
         for index, one in enumerate(found):
             if not one.models:
                 named = await wire.models_of(one.provider, client, 3.0)
@@ -110,32 +176,22 @@ class Catalog:
         return Described(found=self._found, names=self._names(), using=using, line=line)
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-        for name, model in list(self._models.items()):
-            if isinstance(model, Direct):
-                del self._models[name]
+        self._health.save()
+        await self._lender.close()
 
-    def _remote(self, name: str) -> RemoteModel:
+    def _place(self, name: str) -> Address:
         provider, _, model = name.partition("/")
         found = self._by_name()[provider]
-        address = Address(
+        return Address(
             provider_name=provider,
             model=model,
             provider=found.provider,
-            timeouts=self._config.timeouts,
+            timeouts=found.provider.timeouts or self._config.timeouts,
         )
-        return RemoteModel(address, self._shared_client)
-
-    def _shared_client(self) -> Any:
-        if self._client is None:
-            self._client = load("wire").new_client(self._config.timeouts)
-        return self._client
 
     def _full_name(self, name: str) -> str:
         """`provider/model` for `name`, which may be a provider alone. Raises `Invalid`."""
-        if name in self._models:
+        if name in self._lender.ours:
             return name
         provider, slash, model = name.partition("/")
         found = self._by_name().get(provider)
@@ -166,8 +222,7 @@ class Catalog:
 
     def _names(self) -> tuple[str, ...]:
         listed = [f"{one.name}/{model}" for one in self._found for model in one.models]
-        ours = [name for name, model in self._models.items() if not isinstance(model, Direct)]
-        return (*listed, *ours)
+        return (*listed, *self._lender.ours)
 
     def _by_name(self) -> dict[str, Found]:
         return {one.name: one for one in self._found}

@@ -1,8 +1,12 @@
-"""One paid try of one model."""
+"""One paid try of one model: what is held is ended exactly once, whatever happens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+import anyio.lowlevel
 
 from holdfast.core.context import Prompt
 from holdfast.core.message import Reply
@@ -16,12 +20,23 @@ async def asked(
     hear: Callable[[Delta], None],
     account: Account,
 ) -> Reply:
-    """The reply of `model`, held on `account` before it is sent and settled after."""
-    await account.hold(model.name, model.reserve(prompt, tools))
+    """The reply of `model`, held on `account` before it is sent and settled after.
+
+    Being cancelled does not interrupt the account: a hold is either made or not, and then ended.
+    """
+    with anyio.CancelScope(shield=True):
+        await account.hold(model.name, model.reserve(prompt, tools))
+    end: Callable[[], Awaitable[None]] = account.release
     try:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        end = account.lose
         reply = await model.ask(prompt, tools, hear)
+        end = partial(account.settle, model.name, reply.usage)
     except ModelFailure as failure:
-        await (account.lose() if failure.paid else account.release())
+        if not failure.paid:
+            end = account.release
         raise
-    await account.settle(model.name, reply.usage)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await end()
     return reply

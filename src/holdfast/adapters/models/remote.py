@@ -93,6 +93,14 @@ class RemoteModel:
     def window(self) -> int:
         return self._address.provider.window
 
+    @property
+    def timeouts(self) -> Timeouts:
+        return self._address.timeouts
+
+    def afresh(self, client: Any) -> RemoteModel:
+        """The same model, asked over another client."""
+        return RemoteModel(self._address, lambda: client)
+
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         address = self._address
         given, taken = tokens_of(prompt, tools), address.max_output

@@ -10,11 +10,22 @@ from urllib.parse import urlsplit
 from holdfast.ports.vault import Vault
 
 from .credentials import Keychain
+from .failover import Patience
 
 Kind = Literal["openai", "anthropic", "google", "ollama", "openai-compatible"]
 KINDS: tuple[Kind, ...] = ("openai", "anthropic", "google", "ollama", "openai-compatible")
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "host.docker.internal"}  # noqa: S104 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long to wait, in seconds: to connect, for the first token, between tokens, in all."""
+
+    connect: float = 10.0
+    first: float = 180.0
+    idle: float = 90.0
+    total: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +35,7 @@ class Provider:
     `models` are known by name, the first is its default. A key in the variable `key_env` goes
     before a saved one, and that before `api_key`. `free` None means: free if the server is on this
     machine. `max_output` caps the tokens of one reply; 0 means what is usual for the model.
+    `timeouts` None: those of all.
     """
 
     kind: Kind
@@ -34,6 +46,7 @@ class Provider:
     free: bool | None = None
     max_output: int = 0
     window: int = 0
+    timeouts: Timeouts | None = None
 
     @property
     def host(self) -> str:
@@ -48,16 +61,6 @@ class Provider:
     @property
     def costs_nothing(self) -> bool:
         return self.local if self.free is None else self.free
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long to wait, in seconds: to connect, for the first token, between tokens, in all."""
-
-    connect: float = 10.0
-    first: float = 180.0
-    idle: float = 90.0
-    total: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,18 @@ LOCAL_SERVERS = (
 )
 
 
+RoleName = Literal["executor", "evaluator", "planner", "small"]
+ROLES: tuple[RoleName, ...] = ("executor", "evaluator", "planner", "small")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """Which model plays a part, and who stands in for it. Empty: see roles.py."""
+
+    model: str = ""
+    fallback: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsConfig:
     """All that the catalogue is told. Nothing else is read, least of all the real environment.
@@ -94,3 +109,6 @@ class ModelsConfig:
     probe_seconds: float = 0.3
     timeouts: Timeouts = Timeouts()
     per_provider: int = 16
+    roles: Mapping[str, Role] = field(default_factory=dict[str, Role])
+    fallback: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    patience: Patience = field(default_factory=Patience)

@@ -12,11 +12,15 @@ from .discover import Found
 from .settings import Probe, Provider, Timeouts
 
 _POOL = httpx2.Limits(max_connections=128, max_keepalive_connections=32)
+_NO_POOL = httpx2.Limits(max_connections=8, max_keepalive_connections=0)
 _LONGEST_LIST = 4_000_000
 
 
-def new_client(timeouts: Timeouts) -> httpx2.AsyncClient:
-    """The client that all providers share. Loopback never goes through a proxy."""
+def new_client(timeouts: Timeouts, *, pool: bool = True) -> httpx2.AsyncClient:
+    """The client that all providers share; without a `pool`, every connection is a new one.
+
+    Loopback never goes through a proxy.
+    """
     wanted = {
         "connect": timeouts.connect,
         "pool": timeouts.connect,
@@ -31,7 +35,7 @@ def new_client(timeouts: Timeouts) -> httpx2.AsyncClient:
     hosts = ("127.0.0.1", "localhost", "[::1]")
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(**wanted),
-        limits=_POOL,
+        limits=_POOL if pool else _NO_POOL,
         mounts={f"all://{host}": None for host in hosts},
         event_hooks={"request": [set_timeouts]},
     )

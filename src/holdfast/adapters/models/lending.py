@@ -1,0 +1,94 @@
+"""Models to be asked: the clients they share, room at each provider, connections of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from holdfast.ports.model import Model
+
+from .loading import load, load_aside
+from .offline import Direct
+from .remote import Address, RemoteModel
+from .settings import Timeouts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lent:
+    """One model for one call, whatever the configuration becomes meanwhile."""
+
+    model: Model
+    remote: RemoteModel | None
+    lane: anyio.CapacityLimiter
+
+
+class Lender:
+    """Every model by its name. `place` says where a name is to be asked; `ours` are in-process."""
+
+    def __init__(
+        self, ours: Mapping[str, Model], place: Callable[[str], Address], per_provider: int
+    ) -> None:
+        self.ours, self._place = ours, place
+        self._per_provider = per_provider
+        self._models: dict[str, tuple[Model, RemoteModel]] = {}
+        self._lanes: dict[str, anyio.CapacityLimiter] = {}
+        self._clients: dict[Timeouts, Any] = {}
+
+    def model(self, name: str) -> Model:
+        """The same model for the same name, until something changes."""
+        return self.ours.get(name) or self._remote(name)[0]
+
+    def lend(self, name: str) -> Lent:
+        provider = name.partition("/")[0]
+        if provider not in self._lanes:
+            self._lanes[provider] = anyio.CapacityLimiter(self._per_provider)
+        remote = None if name in self.ours else self._remote(name)[1]
+        return Lent(model=self.model(name), remote=remote, lane=self._lanes[provider])
+
+    def client(self, timeouts: Timeouts) -> Any:
+        """The HTTP client that all models with these timeouts share."""
+        if timeouts not in self._clients:
+            self._clients[timeouts] = load("wire").new_client(timeouts)
+        return self._clients[timeouts]
+
+    def changed(self, per_provider: int) -> None:
+        """Names may have other places now. What is lent stays as it is."""
+        self._models.clear()
+        self._per_provider = per_provider
+        for lane in self._lanes.values():
+            lane.total_tokens = per_provider
+
+    async def close(self) -> None:
+        """Close what is open. It opens again when it is needed."""
+        self._models.clear()
+        while self._clients:
+            _, client = self._clients.popitem()
+            await client.aclose()
+
+    def _remote(self, name: str) -> tuple[Model, RemoteModel]:
+        if name not in self._models:
+            address = self._place(name)
+            remote = RemoteModel(address, lambda: self.client(address.timeouts))
+            self._models[name] = Direct(remote), remote
+        return self._models[name]
+
+
+@asynccontextmanager
+async def opened(lent: Mapping[str, Lent], name: str, *, fresh: bool) -> AsyncGenerator[Model]:
+    """A lent model when its provider has room; `fresh` over a connection that nobody has used."""
+    one = lent[name]
+    async with one.lane:
+        if not fresh or one.remote is None:
+            yield one.model
+            return
+        wire = await load_aside("wire")
+        client = wire.new_client(one.remote.timeouts, pool=False)
+        try:
+            yield Direct(one.remote.afresh(client))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await client.aclose()

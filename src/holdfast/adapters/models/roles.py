@@ -1,0 +1,66 @@
+"""Which models a name stands for, in order: `provider/model`, a provider, or the `@role` of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.core.error import Invalid
+
+from .discover import Found
+from .settings import ROLES, ModelsConfig, Role
+
+_SMALL = (
+    ("anthropic", "claude-haiku-4-5"),
+    ("copilot", "gpt-4o-mini"),
+    ("openai", "gpt-4o-mini"),
+    ("chatgpt", "gpt-4o-mini"),
+    ("google", "gemini-2.5-flash"),
+    ("groq", "llama-3.1-8b-instant"),
+    ("deepseek", "deepseek-chat"),
+    ("xai", "grok-3-mini"),
+    ("moonshot", "moonshot-v1-8k"),
+    ("together", "meta-llama/Llama-3.2-3B-Instruct-Turbo"),
+    ("ollama", ""),
+)
+"""What is small, cheap and good enough, the preferred first; "" is the provider's default."""
+
+
+def in_order(name: str, config: ModelsConfig, default: str, small: str) -> tuple[str, ...]:
+    """The names that `name` stands for: the one that is wanted, then its fallbacks.
+
+    `@executor` without a model is `default`, `@small` is `small`, every other role without one is
+    the executor. A role's own fallbacks go before those of its model. Raises `Invalid`.
+    """
+    wanted = name.strip() or "@executor"
+    if not wanted.startswith("@"):
+        return (wanted, *config.fallback.get(wanted, ()))
+    part = wanted[1:]
+    if part not in ROLES:
+        known = ", ".join(f"@{role}" for role in ROLES)
+        raise Invalid(f"There is no role {wanted!r}.", code="unknown_model", hint=f"use {known}")
+    role = config.roles.get(part, Role())
+    model = role.model or {"executor": default, "small": small}.get(part, "")
+    if not model:
+        first, *others = in_order("@executor", config, default, small)
+        return (first, *(role.fallback or others))
+    return (model, *(role.fallback or config.fallback.get(model, ())))
+
+
+def small_of(found: Sequence[Found]) -> str:
+    """The first of the small models whose provider was found; empty if none was."""
+    by_name = {one.name: one for one in found}
+    for provider, model in _SMALL:
+        if there := by_name.get(provider):
+            if model:
+                return f"{provider}/{model}"
+            if there.default:
+                return there.default
+    return ""
+
+
+def without_key(found: Found) -> bool:
+    """Whether a provider that wants a key has none here."""
+    at = found.provider
+    if at.api_key:
+        return False
+    return bool(at.key_env) or (not at.local and at.kind in {"openai", "anthropic", "google"})
