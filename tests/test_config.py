@@ -19,7 +19,7 @@ from holdfast.config import (
     to_rules,
 )
 from holdfast.config.read import MAX_BYTES
-from holdfast.config.sections import Policy
+from holdfast.config.sections import Policy, Role
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
@@ -116,6 +116,8 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "server.host": ("::1", "::1"),
         "models.default": ("a/b", "a/b"),
         "models.providers": ('{x = {base_url = "http://x"}}', {"x": Provider(base_url="http://x")}),
+        "models.roles": ('{small = {model = "a/b"}}', {"small": Role(model="a/b")}),
+        "models.fallback": ('{"a/b" = ["c/d"]}', {"a/b": ("c/d",)}),
         "policy.preset": ("open", "open"),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "agent.name": ("me", "me"),
@@ -144,6 +146,34 @@ def test_every_single_key_takes_a_variable(tmp_path: Path):
         assert wanted is None or got == wanted, row.key
         assert config.sources == {row.key: name}
         assert config.fingerprint() != configured(tmp_path).fingerprint(), row.key
+
+
+def test_roles_and_fallbacks_are_tables_and_a_wrong_one_is_said(tmp_path: Path):
+    small = "[models.roles.small]\nmodel = 'a/b'\nfallback = ['c/d']\n"
+    text = f"{small}[models.fallback]\n'e/f' = ['g']\n"
+    config = configured(tmp_path, text)
+    assert config.models.roles == {"small": Role(model="a/b", fallback=("c/d",))}
+    assert config.models.fallback == {"e/f": ("g",)}
+    assert told(tmp_path, "[models.roles.boss]\nmodel = 'a/b'\n") == [
+        "config.toml:1: models.roles: expected only the roles executor, evaluator, planner, small,"
+        " not boss, found a table; for example roles = {}"
+    ]
+    assert told(tmp_path, "[models.roles.small]\nmodle = 'a/b'\n") == [
+        "config.toml:2: models.roles.small.modle: unknown key; did you mean model?"
+    ]
+    assert told(tmp_path, "[models.fallback]\n'e/f' = 'g'\n") == [
+        'config.toml:2: models.fallback.e/f: expected a list of texts, found "g";'
+        " for example e/f = []"
+    ]
+
+
+def test_deadlines_have_the_names_that_others_use_too(tmp_path: Path):
+    """Part of row KV-23."""
+    env = {"CHAT_REQUEST_TIMEOUT_SECS": "45", "STREAM_REQUEST_TIMEOUT_SECS": "180"}
+    models = configured(tmp_path, **env).models
+    assert (models.first_token_seconds, models.total_seconds) == (45, 180)
+    more = {**env, "HOLDFAST_MODELS_TOTAL_SECONDS": "90"}
+    assert configured(tmp_path, **more).models.total_seconds == 90
 
 
 def test_home_file_model_and_log_level_follow_their_variables(tmp_path: Path):

@@ -293,7 +293,7 @@ def test_a_clock_that_was_set_back_does_not_prolong_a_cooldown():
 
 
 def test_the_last_candidate_is_asked_again_with_growing_pauses():
-    """Rows OL-70, OC-60. Part of row KV-23."""
+    """Row OL-70. Part of rows OC-60, KV-23."""
     world = World({"a/x": [fails("overloaded"), fails("overloaded")]})
     reply = world.ask()
     assert codes(reply.tried) == ["a/x overloaded retry"] * 2 + ["a/x"]

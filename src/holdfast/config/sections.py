@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from holdfast.core.message import EffectClass
 
 _DAY = 86_400
+_ROLES = ("executor", "evaluator", "planner", "small")
 
 
 def _number(default: float, low: float, high: float, unit: str, text: str) -> Any:
@@ -149,18 +150,25 @@ class Models(Section):
     cooldown_seconds: float = _number(
         60.0, 0, _DAY, "s", "The first cooldown of a failing model; each next one is longer."
     )
-    roles: dict[Literal["executor", "evaluator", "planner", "small"], Role] = Field(
+    roles: dict[str, Role] = Field(
         default={}, description="One table per role: `[models.roles.NAME]`."
     )
-    fallback: dict[str, tuple[str, ...]] = Field(
+    fallback: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(
         default={},
-        strict=False,
         description="Who stands in for a model that fails, in order.",
         examples=[{"openai/gpt-5": ["anthropic/claude-sonnet-5-5"]}],
     )
     providers: dict[str, Provider] = Field(
         default={}, description="One table per provider: `[models.providers.NAME]`."
     )
+
+    @field_validator("roles")
+    @classmethod
+    def _are_roles(cls, value: dict[str, Role]) -> dict[str, Role]:
+        for name in value:
+            if name not in _ROLES:
+                raise ValueError(f"expected only the roles {', '.join(_ROLES)}, not {name}")
+        return value
 
 
 class RuleRow(Section):

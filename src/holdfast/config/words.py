@@ -16,6 +16,7 @@ from .shape import Loc, Schema, at
 _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 _HEADER = re.compile(r"^\s*\[{1,2}\s*([^\[\]]+?)\s*\]{1,2}")
 _KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"))*)\s*=""")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _LONG = 60
 
 
@@ -87,7 +88,8 @@ def expected(schema: Schema) -> str:
 
 
 def example(schema: Schema) -> str:
-    return in_toml(schema.get("examples", [schema.get("default", {})])[0])
+    none: object = [] if schema.get("type") == "array" else {}
+    return in_toml(schema.get("examples", [schema.get("default", none)])[0])
 
 
 def in_toml(value: Any) -> str:
@@ -96,7 +98,7 @@ def in_toml(value: Any) -> str:
             return "none"
         case dict():
             table = cast("dict[str, Any]", value)
-            inner = ", ".join(f"{name} = {in_toml(one)}" for name, one in table.items())
+            inner = ", ".join(f"{_bare(name)} = {in_toml(one)}" for name, one in table.items())
             return f"{{ {inner} }}" if inner else "{}"
         case list() | tuple():
             items = cast("Sequence[Any]", value)
@@ -105,6 +107,10 @@ def in_toml(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
         case _:
             return str(value)
+
+
+def _bare(name: str) -> str:
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def by_name(section: BaseModel) -> Iterator[tuple[str, Any]]:
