@@ -145,8 +145,9 @@ class Catalog:
         found = self._by_name().get(name.partition("/")[0])
         if name in self._lender.ours or found is None or not roles.without_key(found):
             return
-        known = next((one for one in KNOWN.values() if one.kind == found.provider.kind), None)
-        hint = f"set {known.keys[0]}, or api_key_env of the provider" if known else ""
+        usual = (one.keys[0] for one in KNOWN.values() if one.kind == found.provider.kind)
+        variable = found.provider.key_env or next(usual, "")
+        hint = f"set {variable} in the daemon's environment, or: holdfast connect {found.name}"
         raise Invalid(f"No API key is configured for {name}.", code="no_key", hint=hint)
 
     def refresh(self) -> None:
