@@ -262,6 +262,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
                 idle=one.idle_seconds or timeouts.idle,
                 total=one.total_seconds or timeouts.total,
             ),
+            tools=one.tools,
         )
         for name, one in models.providers.items()
     }

@@ -301,30 +301,53 @@ async def test_tools_that_are_off_are_not_offered(http: ModelServer, kind: Kind)
         assert "tools" not in body
 
 
-async def test_a_model_that_refuses_tools_is_asked_once_more_without(http: ModelServer, kind: Kind):
-    """Part of row GC-33."""
+async def test_a_model_that_refuses_tools_is_asked_once_more_with_tools_as_text(
+    http: ModelServer, kind: Kind
+):
+    """Part of rows GC-33, OC-53, OK-88."""
     http.load(
         Say(status=400, text="scripted does not support tools"),
+        Say(
+            text='Looking.\n<tool_call>\n{"name": "read", "arguments": {"path": "a"}}\n</tool_call>'
+        ),
         Say(text="In words."),
         Say(status=400, text="scripted does not like you"),
     )
     async with opened(http, kind) as model:
-        assert (await ask(model)).text == f"{NO_TOOLS}\nIn words."
+        asked = prompt("hello")
+        reply = await ask(model, asked)
+        assert (reply.text, reply.calls[0].arguments) == ("Looking.", {"path": "a"})
+        assert (await ask(model, answered(asked, reply, "content"))).text == "In words."
         assert (await failed(model)).code == "invalid_request"
-    first, second, _ = http.requests
-    assert "tools" in first.body
-    assert "tools" not in second.body
+    native, *others = http.requests
+    assert "tools" in native.body
+    assert not any("tools" in request.body for request in others)
+    assert "<tool_response name=" in others[1].last_text
+
+
+async def test_a_provider_whose_models_have_no_tools_says_so_in_its_reply(
+    http: ModelServer, kind: Kind
+):
+    """Part of row GC-33."""
+    http.load(Say(text="In words."))
+    heard: list[Delta] = []
+    async with opened(http, kind, tools="none") as model:
+        reply = await model.ask(prompt("hello"), TOOLS, heard.append)
+    assert reply.text == f"{NO_TOOLS}In words." == "".join(delta.text for delta in heard)
+    assert "tools" not in http.requests[0].body
 
 
 @pytest.mark.parametrize("able", [True, False])
 async def test_ollama_is_offered_tools_only_if_it_says_that_the_model_can(able: bool):
-    """Part of row GC-32."""
+    """Row GC-32. Part of row OK-88."""
     capabilities = ("completion", "tools") if able else ("completion",)
+    said = Say(text='{"tool_name": "read", "arguments": {"path": "a.txt"}}')
     with ModelServer(catalogue=Catalogue(capabilities=capabilities)) as http:
-        http.load(Say(text="one"), Say(text="two"))
+        http.load(*[Say(calls=(CALL,)) if able else said] * 2)
         async with opened(http, "ollama") as model:
             for _ in range(2):
-                assert NO_TOOLS in (await ask(model)).text or able
+                (call,) = (await ask(model)).calls
+                assert (call.tool, call.arguments) == ("read", {"path": "a.txt"})
         assert ["tools" in request.body for request in http.requests] == [able, able]
         (probe,) = http.probes
     assert (probe.path, probe.body) == ("/api/show", {"model": "scripted"})

@@ -50,6 +50,25 @@ async def _scripted() -> AsyncGenerator[Model, None]:
 
 
 @asynccontextmanager
+async def _in_text() -> AsyncGenerator[Model, None]:
+    """A provider without native tool calls: the model calls tools in its text, and thinks there."""
+
+    def rule(request: server.RecordedRequest) -> server.Reply:
+        if "forty-two" in request.last_text:
+            return server.Reply(text="<think>Hm.</think>\nIt says forty-two.", chunks=9)
+        if request.last_text == CALL:
+            call = '{"tool_name": "read", "arguments": {"path": "a.txt"},}'
+            return server.Reply(text=f"Let me look.\n```json\n{call}\n```\n", chunks=9)
+        return server.Reply(text="<think>Hm.</think>\n\nAnything you like.", chunks=9)
+
+    with server.ModelServer(rule=rule) as http:
+        provider = Provider(kind="openai-compatible", base_url=f"{http.url}/v1", tools="text")
+        catalog = Catalog(ModelsConfig(providers={"here": provider}, probe=False))
+        yield catalog.find("here/scripted")
+        await catalog.close()
+
+
+@asynccontextmanager
 async def _provider(kind: Kind) -> AsyncGenerator[Model, None]:
     def rule(request: server.RecordedRequest) -> server.Reply:
         if "forty-two" in request.last_text:
@@ -72,7 +91,7 @@ async def _provider(kind: Kind) -> AsyncGenerator[Model, None]:
         await catalog.close()
 
 
-MODELS = ("offline", "scripted", *KINDS)
+MODELS = ("offline", "scripted", "in text", *KINDS)
 
 
 def _open(name: str) -> AbstractAsyncContextManager[Model]:
@@ -81,6 +100,8 @@ def _open(name: str) -> AbstractAsyncContextManager[Model]:
             return _offline()
         case "scripted":
             return _scripted()
+        case "in text":
+            return _in_text()
         case _:
             return _provider(next(kind for kind in KINDS if kind == name))
 

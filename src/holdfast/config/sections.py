@@ -102,6 +102,11 @@ class Provider(Section):
     models: tuple[str, ...] = Field(
         default=(), strict=False, description="Models it has; empty: ask it.", examples=[["m"]]
     )
+    tools: Literal["auto", "native", "text", "none"] = Field(
+        default="auto",
+        description="How its models call tools; auto: its own way, or as text where it has none.",
+        examples=["text"],
+    )
     connect_seconds: float = _number(0.0, 0, 600, "s", "To connect; 0: as in `[models]`.")
     first_token_seconds: float = _number(
         0.0, 0, 3600, "s", "To the first piece of a reply; 0: as in `[models]`."

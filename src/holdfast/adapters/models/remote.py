@@ -14,10 +14,12 @@ from holdfast.core.context import Prompt
 from holdfast.core.message import Reply, ToolAnswered, words
 from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 
+from . import text_calls
 from .loading import load, load_aside
-from .settings import Kind, Provider, Timeouts
+from .reading import Reading, understood
+from .settings import Calls, Kind, Provider, Timeouts
 
-NO_TOOLS = "[Note: tools were unavailable for this response]"
+NO_TOOLS = "[Note: tools were unavailable for this response]\n"
 _USUAL_OUTPUT = 4_096
 _MORE_OUTPUT: tuple[tuple[str, int], ...] = (
     ("claude-3-5-haiku", 8_192),
@@ -84,6 +86,7 @@ class RemoteModel:
     def __init__(self, address: Address, client: Callable[[], Any]) -> None:
         self._address, self._client = address, client
         self._exchange: Exchange | None = None
+        self._knows_no_tools = False
 
     @property
     def name(self) -> str:
@@ -104,6 +107,8 @@ class RemoteModel:
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         address = self._address
         given, taken = tokens_of(prompt, tools), address.max_output
+        if tools and address.provider.tools in {"auto", "text"}:
+            given += text_calls.ABOUT_INSTRUCTIONS
         if address.provider.costs_nothing:
             return Reservation()
         most: int | None = load("prices").most(
@@ -120,14 +125,56 @@ class RemoteModel:
     ) -> Reply:
         exchange = await self._opened()
         wanted = tools if prompt.tools else ()
-        if wanted and not await exchange.takes_tools():
-            return _without_tools(await exchange.ask(prompt, (), hear))
-        try:
-            return await exchange.ask(prompt, wanted, hear)
-        except ModelFailure as failure:
-            if not wanted or not _about_tools(failure):
-                raise
-        return _without_tools(await exchange.ask(prompt, (), hear))
+        form = await self._form(exchange, prompt, wanted)
+        if form == "native":
+            try:
+                return await self._natively(exchange, prompt, wanted, hear)
+            except ModelFailure as failure:
+                if self._address.provider.tools == "native" or not _about_tools(failure, prompt):
+                    raise
+                self._knows_no_tools = "support" in str(failure).lower()
+        if form == "none" and wanted:
+            hear(Delta(text=NO_TOOLS))
+            reply = await self._in_text(exchange, prompt, (), hear)
+            return replace(reply, text=NO_TOOLS + reply.text)
+        return await self._in_text(exchange, prompt, wanted, hear)
+
+    async def _form(
+        self, exchange: Exchange, prompt: Prompt, wanted: tuple[ToolSpec, ...]
+    ) -> Calls:
+        """How tools are called and earlier calls are shown."""
+        form = self._address.provider.tools
+        if form != "auto":
+            return form
+        if self._knows_no_tools:
+            return "text"
+        if (wanted or text_calls.has_calls(prompt)) and not await exchange.takes_tools():
+            return "text"
+        return "native"
+
+    async def _natively(
+        self,
+        exchange: Exchange,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        hear: Callable[[Delta], None],
+    ) -> Reply:
+        reading = Reading(self.name, hear)
+        reply = await exchange.ask(prompt, tools, reading.hear)
+        reading.end()
+        return understood(reply, prompt)
+
+    async def _in_text(
+        self,
+        exchange: Exchange,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        hear: Callable[[Delta], None],
+    ) -> Reply:
+        reading = Reading(self.name, hear, tools)
+        reply = await exchange.ask(text_calls.told(prompt, tools), (), reading.hear)
+        reading.end()
+        return understood(reply, prompt, tools)
 
     async def _opened(self) -> Exchange:
         if self._exchange is not None:
@@ -150,13 +197,11 @@ def tokens_of(prompt: Prompt, tools: tuple[ToolSpec, ...]) -> int:
     return size // 3 + _PER_ENTRY * (len(prompt.entries) + 1) + _PER_TOOL * len(tools)
 
 
-def _about_tools(failure: ModelFailure) -> bool:
+def _about_tools(failure: ModelFailure, prompt: Prompt) -> bool:
     """A refusal of the request because this model knows no tools."""
     text = str(failure).lower()
-    return failure.code in {"invalid_request", "not_found"} and (
-        "tool" in text or "function call" in text
+    return (
+        failure.code in {"invalid_request", "not_found"}
+        and ("tool" in text or "function call" in text)
+        and (prompt.tools or text_calls.has_calls(prompt))
     )
-
-
-def _without_tools(reply: Reply) -> Reply:
-    return replace(reply, text=f"{NO_TOOLS}\n{reply.text}")

@@ -15,6 +15,9 @@ from .failover import Patience
 Kind = Literal["openai", "anthropic", "google", "ollama", "openai-compatible"]
 KINDS: tuple[Kind, ...] = ("openai", "anthropic", "google", "ollama", "openai-compatible")
 
+Calls = Literal["auto", "native", "text", "none"]
+"""How a provider's models call tools: its own way, in their text, or not at all."""
+
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "host.docker.internal"}  # noqa: S104 - compared with, not bound to
 
 
@@ -46,6 +49,7 @@ class Provider:
     free: bool | None = None
     max_output: int = 0
     window: int = 0
+    tools: Calls = "auto"
     timeouts: Timeouts | None = None
 
     @property
