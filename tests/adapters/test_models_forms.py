@@ -15,7 +15,6 @@ from holdfast.adapters.models.call_filter import CallFilter
 from holdfast.adapters.models.call_json import Broken, Wanted
 from holdfast.adapters.models.reading import Reading, understood
 from holdfast.adapters.models.text_calls import MOST_CALLS, told
-from holdfast.adapters.models.thinking import parted
 from holdfast.core.context import Prompt
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
@@ -62,6 +61,12 @@ def read(text: str, prompt: Prompt = EMPTY) -> Reply:
     return understood(Reply(text=text, model="here/m"), prompt, TOOLS)
 
 
+def parted(text: str) -> tuple[str, str]:
+    """The words and the thoughts of a reply whose model calls no tools in its text."""
+    reply = understood(Reply(text=text, model="here/m"), EMPTY)
+    return reply.text, "".join(thought.text for thought in reply.thoughts)
+
+
 def call(tool: str = "read", **arguments: Any) -> str:
     return json.dumps({"tool_name": tool, "arguments": arguments})
 
@@ -93,7 +98,6 @@ def test_thinking_in_tags_is_taken_out_of_the_words_but_not_out_of_code(
     """Part of row OC-62."""
     assert parted(text) == (words, thoughts)
     reply = understood(Reply(text=text, model="here/m"), EMPTY)
-    assert reply.text == words
     assert [(one.text, one.provider, one.signature) for one in reply.thoughts] == (
         [(thoughts, "here", "")] if thoughts else []
     )
@@ -151,6 +155,17 @@ def test_braces_and_quotes_in_strings_are_no_end_of_a_call():
     """Part of row OC-53."""
     odd = 'if (a) { b["}"] = "\\" </tool'
     assert read(call("write", text=odd)).calls[0].arguments == {"text": odd}
+
+
+@pytest.mark.parametrize("form", ["{}", "<tool_call>{}</tool_call>", "```json\n{}\n```"])
+def test_tags_within_a_call_are_not_thinking_and_a_call_within_thinking_is_no_call(form: str):
+    """Part of rows OC-53, OC-62."""
+    text = form.replace("{}", call("write", text="<think>a</think><!-- think -->"))
+    reply = read(f"<think>{form.replace('{}', call())}</think>{text}\n<think>b</think>")
+    assert [one.arguments for one in reply.calls] == [{"text": "<think>a</think><!-- think -->"}]
+    assert len(reply.thoughts) == 1
+    assert reply.thoughts[0].text.endswith("b")
+    assert reply.text == ""
 
 
 def test_six_calls_of_a_reply_are_run_and_the_model_is_told_of_the_rest():

@@ -117,6 +117,11 @@ class CallFilter:
         self._looks = 0
         self._told: list[Delta] = []
 
+    @property
+    def within(self) -> bool:
+        """True in the middle of what may be a call."""
+        return bool(self._kind)
+
     def feed(self, text: str) -> list[Delta]:
         text, self._held = self._held + text, ""
         at = 0

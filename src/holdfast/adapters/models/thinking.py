@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from holdfast.ports.model import Delta
 
@@ -27,7 +28,11 @@ class Thinking:
     models' templates keep the opening tag to themselves. Every cut of a text gives the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, tell: Callable[[Delta], None], shielded: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`shielded` says, of the place behind all words told so far, that no tag counts there."""
+        self._out, self._shielded = tell, shielded
         self._fences = Fences()
         self._held = ""
         self._open: list[str] = []
@@ -36,23 +41,20 @@ class Thinking:
         self._space: list[str] = []
         self._found = self._words = self._thoughts = False
         self._tags = 0
-        self._told: list[Delta] = []
 
-    def feed(self, text: str) -> list[Delta]:
-        """What is now known to be words, or thoughts."""
+    def feed(self, text: str) -> None:
+        """Tell what is now known to be words, or thoughts."""
         text, self._held = self._held + text, ""
         at = 0
         while at < len(text):
             at = self._read(text, at)
-        return self._flushed()
 
-    def end(self) -> list[Delta]:
-        """What was held back because more might have come."""
+    def end(self) -> None:
+        """Tell what was held back because more might have come."""
         rest, self._held = self._held, ""
         self._tell(rest)
         if self._space and not self._found:
-            self._told.append(Delta(text="".join(self._space)))
-        return self._flushed()
+            self._out(Delta(text="".join(self._space)))
 
     def _read(self, text: str, at: int) -> int:
         if self._tags >= _MOST_TAGS:
@@ -73,7 +75,7 @@ class Thinking:
             return len(text)
         self._tags += 1
         orphan = not self._found and self._fences.blank
-        if self._fences.code() or (tag[1] and not orphan):
+        if self._fences.code() or self._shielded() or (tag[1] and not orphan):
             self._say(tag[0])
         elif tag[1]:
             self._was_thought()
@@ -121,7 +123,7 @@ class Thinking:
 
     def _begin(self, name: str) -> None:
         if self._thoughts:
-            self._told.append(Delta(thought="\n\n"))
+            self._out(Delta(thought="\n\n"))
         self._open.append(name)
         self._found, self._thoughts, self._behind = True, False, ""
         self._said.clear()
@@ -131,7 +133,9 @@ class Thinking:
         said = "".join(self._said)
         self._found, self._words, self._thoughts = True, False, bool(said)
         self._fences, self._said = Fences(), []
-        self._told += [Delta(reset=True), Delta(thought=said)] if said else []
+        if said:
+            self._out(Delta(reset=True))
+            self._out(Delta(thought=said))
 
     def _say(self, text: str) -> None:
         """Words; white space before the first of them waits, and goes if there was thinking."""
@@ -147,29 +151,13 @@ class Thinking:
             self._space.clear()
         if not self._found:
             self._said.append(text)
-        self._told.append(Delta(text=text))
+        self._out(Delta(text=text))
 
     def _think(self, text: str) -> None:
         text = text if self._thoughts else text.lstrip()
         if text:
             self._thoughts, self._behind = True, text[-1]
-            self._told.append(Delta(thought=text))
-
-    def _flushed(self) -> list[Delta]:
-        told, self._told = self._told, []
-        return told
-
-
-def parted(text: str) -> tuple[str, str]:
-    """The words of a whole text, and its thoughts."""
-    words, thoughts = list[str](), list[str]()
-    parser = Thinking()
-    for piece in (*parser.feed(text), *parser.end()):
-        if piece.reset:
-            words.clear()
-        words.append(piece.text)
-        thoughts.append(piece.thought)
-    return "".join(words), "".join(thoughts).strip()
+            self._out(Delta(thought=text))
 
 
 def _unsure(text: str, at: int) -> int:
