@@ -78,10 +78,7 @@ def understood(reply: Reply, prompt: Prompt, tools: tuple[ToolSpec, ...] = ()) -
     return replace(
         reply,
         text="".join(words),
-        thoughts=(
-            *reply.thoughts,
-            *([Thought(text=thought, provider=provider)] if thought else []),
-        ),
+        thoughts=(*reply.thoughts, *own),
         calls=(*reply.calls, *found),
         finish="calls" if found and reply.finish == "stop" else reply.finish,
     )
