@@ -113,11 +113,6 @@ class Provider(Section):
     )
     idle_seconds: float = _number(0.0, 0, 3600, "s", "Between two pieces; 0: as in `[models]`.")
     total_seconds: float = _number(0.0, 0, _DAY, "s", "For a whole reply; 0: as in `[models]`.")
-    tools: Literal["auto", "native", "text", "none"] = Field(
-        default="auto",
-        description="How its models call tools; auto: its own way, or as text where it has none.",
-        examples=["text"],
-    )
 
     @field_validator("base_url")
     @classmethod

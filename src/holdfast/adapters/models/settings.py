@@ -51,7 +51,6 @@ class Provider:
     window: int = 0
     tools: Calls = "auto"
     timeouts: Timeouts | None = None
-    tools: Calls = "auto"
 
     @property
     def host(self) -> str:
