@@ -13,6 +13,7 @@ from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
+from .lean_openai import LeanClient
 from .remote import Address
 from .translate import Voice
 
@@ -31,7 +32,7 @@ _PLAIN = OpenAIModelProfile(
 def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
     at = address.provider
     url = f"{at.base_url}/v1" if at.kind == "ollama" else at.base_url
-    client = openai.AsyncOpenAI(
+    client = LeanClient(
         base_url=url, api_key=at.api_key or _NO_KEY, http_client=http, max_retries=0
     )
     match at.kind:

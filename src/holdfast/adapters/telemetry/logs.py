@@ -50,5 +50,15 @@ def start_logging(folder: Path, *, level: str, as_json: bool, also_stderr: bool)
     for handler in handlers:
         handler.setFormatter(JsonLines() if as_json else plain)
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
-    for noisy in ("httpx", "httpcore", "uvicorn.error", "openai", "anthropic", "google_genai"):
+    # A line for each request of a client is what the decision log of a call already says.
+    for noisy in (
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "uvicorn.error",
+        "openai",
+        "anthropic",
+        "google_genai",
+    ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,0 +1,125 @@
+"""The lean client asks and understands as the library's own client does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from holdfast.adapters.models.lean_openai import LeanClient
+
+pytestmark = pytest.mark.anyio
+
+TOOL: Any = {
+    "type": "function",
+    "function": {"name": "add", "parameters": {"type": "object", "properties": {}}},
+}
+CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+REQUEST: dict[str, Any] = {
+    "model": "m",
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "add ünë"}]},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "2"},
+    ],
+    "tools": [TOOL],
+    "temperature": 0.5,
+    "stop": ["END"],
+    "seed": openai.NOT_GIVEN,
+    "top_p": openai.omit,
+    "extra_body": {"think": False},
+    "extra_headers": {"X-More": "yes"},
+}
+CALLED: Any = {
+    "role": "assistant",
+    "content": None,
+    "reasoning_content": "hm",
+    "tool_calls": [CALL],
+}
+WHOLE: Any = {
+    "id": "x",
+    "created": 1,
+    "model": "m",
+    "object": "chat.completion",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "tool_calls",
+            "message": CALLED,
+        }
+    ],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "more": {"a": 1}},
+}
+INEXACT: list[Any] = [
+    WHOLE,
+    {"choices": [{"message": {"content": "no id, no role"}, "finish_reason": "stop"}]},
+    {**WHOLE, "choices": [{"index": 0, "finish_reason": "because", "message": CALLED}]},
+    {"object": "error", "message": "gone"},
+    {"choices": None, "usage": None},
+]
+EVENTS: list[Any] = [
+    {"id": "x", "created": 1, "model": "m", "object": "chat.completion.chunk", "choices": []},
+    {"choices": [{"index": 0, "delta": {"content": "a", "reasoning": "r"}}]},
+    {"choices": [{"index": 0, "delta": None, "finish_reason": "odd"}]},
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"x": 1}},
+]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def client(
+    kind: type[openai.AsyncOpenAI], said: str, seen: list[httpx2.Request]
+) -> AsyncGenerator[openai.AsyncOpenAI]:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        streamed = said.startswith("data:")
+        kind = "text/event-stream" if streamed else "application/json"
+        return httpx2.Response(200, content=said.encode(), headers={"content-type": kind})
+
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+        yield kind(base_url="http://lab.test/v1", api_key="k", http_client=http, max_retries=0)
+
+
+@pytest.mark.parametrize("answer", INEXACT, ids=str)
+async def test_what_is_sent_and_what_is_understood_are_the_same(answer: Any):
+    requests: list[httpx2.Request] = []
+    told: list[Any] = []
+    for kind in (openai.AsyncOpenAI, LeanClient):
+        async with client(kind, json.dumps(answer), requests) as asked:
+            create: Any = asked.chat.completions.create
+            told.append((await create(**REQUEST)).model_dump(warnings=False))
+    theirs, ours = requests
+    assert json.loads(ours.content) == json.loads(theirs.content)
+    assert (ours.url, ours.headers["x-more"]) == (theirs.url, "yes")
+    assert ours.headers["authorization"] == theirs.headers["authorization"] == "Bearer k"
+    assert told[0] == told[1]
+
+
+async def test_a_stream_is_understood_in_the_same_way():
+    requests: list[httpx2.Request] = []
+    told: list[list[Any]] = []
+    said = "".join(f"data: {json.dumps(one)}\n\n" for one in EVENTS) + "data: [DONE]\n\n"
+    for kind in (openai.AsyncOpenAI, LeanClient):
+        async with client(kind, said, requests) as asked:
+            stream: Any = await asked.chat.completions.create(**REQUEST, stream=True)
+            told.append([one.model_dump(warnings=False) async for one in stream])
+    assert json.loads(requests[0].content) == json.loads(requests[1].content)
+    assert json.loads(requests[1].content)["stream"] is True
+    assert told[0] == told[1]
+    assert len(told[0]) == len(EVENTS)
+
+
+async def test_it_is_copied_only_for_what_is_not_so_already():
+    async with client(LeanClient, "", []) as asked:
+        assert asked.with_options(max_retries=0) is asked
+        assert asked.with_options(max_retries=2).max_retries == 2
