@@ -313,7 +313,7 @@ def test_after_three_retries_it_is_given_up_and_it_is_said_when_to_come_back():
 
 
 def test_a_short_retry_after_is_waited_for_and_a_long_one_is_handed_on():
-    """Part of row OK-87."""
+    """Part of rows OK-87, KV-23."""
     world = World({"a/x": [fails("rate_limited", 1)]})
     assert world.ask().text == "from a/x"
     assert world.pauses == [1.1]
