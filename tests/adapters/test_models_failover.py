@@ -264,6 +264,45 @@ def assert_in_guide(name: str, text: str) -> None:
     assert page == fresh or os.environ.get("HOLDFAST_GOLDEN") == "write", "HOLDFAST_GOLDEN=write"
 
 
+TOO_LONG = (
+    "prompt is too long: 208310 tokens > 200000 maximum",
+    "Tokens too long for this model",
+    "This model's maximum context length is 8192 tokens, however you requested 9000",
+    "context_length_exceeded",
+    "The input exceeds the maximum number of tokens allowed (1048576)",
+    "Input is too long for requested model.",
+    "Validation error: expected maxTokens to be smaller",
+    "Please reduce the length of the messages or completion.",
+    "Too many tokens in the request",
+    "You exceeded the token limit of this model",
+    "larger than the context window of 4096",
+    "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000",
+    "the messages leave no room for max_tokens",
+    "content_length_limit reached",
+    "Request too large for this model",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_conversation_that_is_too_long_is_known_by_any_of_its_names(
+    kind: Kind, pair: tuple[ModelServer, ModelServer]
+):
+    """Part of row OK-19."""
+    server, second = pair
+    for words in TOO_LONG:
+        server.reset()
+        server.load(Say(status=400, text=words))
+        second.reset()
+        outcome = asked(kind, server.url, second.url)
+        assert outcome.tried[0].code == "context_overflow", words
+        assert second.requests == []
+    for words in ("max_tokens is too large: 9000", "tools must be an array"):
+        server.load(Say(status=400, text=words))
+        assert asked(kind, server.url).tried[0].code == "invalid_request", words
+    server.load(Say(status=500, text="the request exceeds the available context size"))
+    assert asked(kind, server.url).tried[0].code == "context_overflow"
+
+
 # What a single provider sees
 
 

@@ -45,8 +45,11 @@ TURNED_AWAY = frozenset(
 
 _LONGEST_QUOTE = 240
 _OVERFLOW = re.compile(
-    r"context (?:length|window|size)|too many (?:input )?tokens|prompt is too long|"
-    r"input token count|maximum (?:prompt|input) length|"
+    r"context[ _](?:length|window|size|limit)|too many (?:input |prompt )?tokens|"
+    r"\b(?:prompt|input|tokens|request) (?:is |are )?too (?:long|large)|content_length_limit|"
+    r"input token count|maximum (?:prompt|input) length|token limit|"
+    r"exceeds? the maximum number of tokens|expected maxtokens|"
+    r"please reduce the length|(?:input|prompt|messages?)\b.*\bmax_tokens|"
     r"exceeds? the (?:model'?s? )?(?:available )?context",
     re.IGNORECASE,
 )
@@ -137,8 +140,11 @@ def _refused(error: e.ModelAPIError, address: Address) -> ModelFailure:
 
 
 def _code(error: e.ModelAPIError, detail: str) -> str:
-    if isinstance(error, e.ModelHTTPError) and (code := _BY_STATUS.get(error.status_code)):
-        return code
+    if isinstance(error, e.ModelHTTPError):
+        if code := _BY_STATUS.get(error.status_code):
+            return code
+        if error.status_code >= 500 and _OVERFLOW.search(detail):
+            return "context_overflow"
     for kind, code in _BY_CATEGORY:
         if isinstance(error, kind):
             if code == "invalid_request":
@@ -152,9 +158,10 @@ def _code(error: e.ModelAPIError, detail: str) -> str:
 
 
 def _kind_of_refusal(error: e.ModelAPIError, detail: str) -> str:
-    if _OVERFLOW.search(detail):
+    kind = f"{error.provider_error_code} {error.provider_error_type}"
+    if _OVERFLOW.search(detail) or _OVERFLOW.search(kind):
         return "context_overflow"
-    filtered = _FILTERED.search(f"{error.provider_error_code} {error.provider_error_type}")
+    filtered = _FILTERED.search(kind)
     return "content_filtered" if filtered else "invalid_request"
 
 
