@@ -49,6 +49,7 @@ from holdfast.core.message import (
 )
 from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.core.task import Child, Human, Request, Status, Task, Timer, Wait
+from holdfast.core.view import questions
 
 NOW: Instant = 1_800_000_000_000
 TASK = TaskId("task_1")
@@ -133,6 +134,11 @@ class Story:
     def happened(self, kind: type[Kind]) -> list[Kind]:
         """All events of this kind so far."""
         return [event for event in self.history if isinstance(event, kind)]
+
+    @property
+    def question(self) -> str:
+        """What a person is asked, if anything."""
+        return questions(self.task)[0].question
 
     def answer(self, call_id: str) -> Outcome:
         """The one answer to a call."""

@@ -41,6 +41,16 @@ JUDGED = (
     JudgedCall(call=PAY, verdict=Ask(rule="ask pay *", question="May I pay bob?", until=AT)),
     JudgedCall(call=ODD, verdict=Deny(rule="deny bomb *", reason="no bombs")),
 )
+TOP_UP = JudgedCall(
+    call=ToolCall(
+        id=CallId("top_up1"),
+        tool="top_up",
+        arguments={"budget": "agent/default/day/2027-01-15", "cost": 1_000_000},
+        effect=EffectClass.REPEATABLE,
+        target="agent/default/day/2027-01-15",
+    ),
+    verdict=Ask(rule="budget", question="May I spend more?", until=AT),
+)
 SAID = ModelSaid(
     text="Zwölf Boxkämpfer",
     thoughts=(Thought(text="hm", signature="s", provider="p"),),
@@ -109,6 +119,8 @@ EVENTS: dict[str, e.Event] = {
             spent=Spent(steps=1, tokens=2, cost=3, milliseconds=4, calls=5, unpriced=6),
         ),
         e.Nudged(text="go on"),
+        e.ContextCut(chars=40_000),
+        e.TopUpRequested(judged=TOP_UP),
         e.ChecksDue(answer="fixed", judged=JUDGED[:1]),
         e.ChecksFailed(report="2 failed"),
         e.Said(text="in French", by="bob"),

@@ -483,7 +483,10 @@ def test_asking_again_charges_the_call_that_was_cut_off_before():
     story = running(limits=Limits(tokens=1_500)).when(ask(tokens=900), ask(tokens=600))
     assert story.task.spent.tokens == 900
     story.when(ask(tokens=1))
-    assert story.fault == "budget_exceeded"
+    assert story.question == (
+        "tokens: 1500 used and up to 1 needed, limit 1500. "
+        "Raise the limit of this task to 3000 tokens?"
+    )
 
 
 @pytest.mark.parametrize("retryable", [True, False])

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.core import event as e
+from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Limits
 from holdfast.core.command import (
     Approve,
@@ -11,23 +12,28 @@ from holdfast.core.command import (
     Cancel,
     ClearCall,
     ConfirmDelivery,
+    CutContext,
+    HearReply,
     Recover,
     Release,
     ReleaseAsk,
+    RequestTopUp,
     Retry,
     Say,
     StopChild,
+    Submit,
     Tick,
 )
 from holdfast.core.event import Event
 from holdfast.core.ids import CallId, TaskId
-from holdfast.core.message import EffectClass, Refused
-from holdfast.core.policy import PRESETS, Rules
+from holdfast.core.message import EffectClass, Refused, Reply, Usage
+from holdfast.core.policy import PRESETS, Leave, Rules
 from holdfast.core.replay import Difference, replay
-from holdfast.core.task import Child, Human, Status
+from holdfast.core.task import Child, Human, Request, Status
 from tests.core.given import (
     HOUSE_RULES,
     NOW,
+    TASK,
     Story,
     again,
     ask,
@@ -85,6 +91,17 @@ def crash_loop() -> Story:
     return story
 
 
+def misshapen(*, strict: bool) -> Story:
+    """An answer without its shape, twice."""
+    shape = Shape(schema={}, retries=1, strict=strict)
+    wanted = Request(prompt="do it", agent=Agent(shape=shape))
+    story = again(Story().when(Submit(id=TASK, request=wanted)))
+    for text in ("no", "nor this"):
+        reply = Reply(text=text, problem="it is no JSON", usage=Usage(cost=0))
+        story.when(HearReply(reply=reply, saw=story.shown))
+    return story
+
+
 def broke(command: BeginAsk, **limits: int) -> Story:
     return running(limits=Limits(**limits)).when(command)
 
@@ -100,6 +117,14 @@ def broke(command: BeginAsk, **limits: int) -> Story:
         broke(ask(cost=1_001), cost=1_000),
         broke(ask(cost=None), cost=1_000),
         broke(ask(), steps=0),
+        broke(ask(tokens=900, cost=900), tokens=100, cost=800),
+        broke(ask(tokens=150, cost=90), tokens=100, cost=9),
+        running().when(RequestTopUp(budget="team/x/day", text="spent. Really.", more={"cost": 5})),
+        running().when(RequestTopUp(budget="price/p/m", text="no price")),
+        running(leave=Leave(unattended=True)).when(RequestTopUp(budget="b", text="short")),
+        running().when(CutContext(chars=9_000)),
+        misshapen(strict=True),
+        misshapen(strict=False),
         running().when(ask(tokens=9)).when(ReleaseAsk()),
         running().when(ask(tokens=9)).when(failing(retryable=False)),
         busy().when(failing(retryable=False)).when(Retry(by="ann")),

@@ -19,7 +19,7 @@ from holdfast.core.message import (
     ToolAnswered,
     Usage,
 )
-from holdfast.core.policy import Allow
+from holdfast.core.policy import Allow, Leave
 from holdfast.core.task import Status, Timer
 from tests.core.given import (
     NOW,
@@ -31,6 +31,8 @@ from tests.core.given import (
     running,
     write,
 )
+
+ALONE = Leave(unattended=True)
 
 
 def ended(story: Story) -> tuple[Status, str]:
@@ -79,7 +81,7 @@ def test_a_model_that_never_stops_calling_tools_is_stopped_at_the_step_limit():
 
 def test_a_turn_that_could_break_the_token_limit_is_not_begun():
     """Row GC-43."""
-    story = running(limits=Limits(tokens=1_000)).when(ask(tokens=600))
+    story = running(limits=Limits(tokens=1_000), leave=ALONE).when(ask(tokens=600))
     story.replies(read("r"), usage=Usage(input=500, output=50, cost=0)).runs("r")
     story.when(ask(tokens=451))
     assert story.task.fault
@@ -95,7 +97,7 @@ def test_a_turn_that_just_fits_is_begun():
 
 
 def test_a_turn_that_could_cost_too_much_is_not_begun():
-    story = running(limits=Limits(cost=5_000)).when(ask(cost=5_001))
+    story = running(limits=Limits(cost=5_000), leave=ALONE).when(ask(cost=5_001))
     assert ended(story) == (Status.FAILED, "budget_exceeded")
     assert story.task.fault
     assert story.task.fault.message == "money: $0.0000 used, up to $0.005001 needed, limit $0.0050"

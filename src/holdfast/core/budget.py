@@ -78,6 +78,21 @@ def exceeded(limits: Limits, spent: Spent, reserve: Reservation) -> str:
     return "" if limits.cost is None else _too_dear(limits.cost, spent.cost, reserve.cost)
 
 
+def enough(limits: Limits, spent: Spent, reserve: Reservation) -> Limits | None:
+    """Limits, doubled where they are too low, that would do; None where raising them is no help."""
+    if exceeded(replace(limits, tokens=None, cost=None), spent, reserve):
+        return None
+    tokens, cost = limits.tokens, limits.cost
+    if tokens is not None and spent.tokens + reserve.tokens > tokens:
+        tokens = max(2 * tokens, spent.tokens + reserve.tokens)
+    if cost is not None:
+        if reserve.cost is None:
+            return None
+        if spent.cost + reserve.cost > cost:
+            cost = max(2 * cost, spent.cost + reserve.cost)
+    return replace(limits, tokens=tokens, cost=cost)
+
+
 def _too_dear(limit: int, spent: int, need: int | None) -> str:
     if need is None:
         return (

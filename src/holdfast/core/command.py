@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from .budget import Reservation, Spent
+from .budget import Limits, Reservation, Spent
 from .ids import CallId, TaskId
 from .message import Change, Entry, Outcome, Reply, Try
 from .task import Request, Wait
@@ -47,6 +47,23 @@ class BeginAsk(Struct, frozen=True, kw_only=True):
 
 class ReleaseAsk(Struct, frozen=True, kw_only=True):
     """The model call certainly cost nothing: what was set aside for it is free again."""
+
+
+class RequestTopUp(Struct, frozen=True, kw_only=True):
+    """A budget above the task does not allow the coming model call: ask a person to raise it.
+
+    `budget` is its key, `text` says what is short, `more` is what would be added to it.
+    """
+
+    budget: str
+    text: str
+    more: dict[str, int] = {}
+
+
+class CutContext(Struct, frozen=True, kw_only=True):
+    """The model cannot read that much: show it no more than `chars` characters from now on."""
+
+    chars: int
 
 
 class HearReply(Struct, frozen=True, kw_only=True):
@@ -130,9 +147,10 @@ class Cancel(Struct, frozen=True, kw_only=True):
 
 
 class Retry(Struct, frozen=True, kw_only=True):
-    """A person wants a failed task tried again."""
+    """A person wants a failed task tried again, perhaps under other `limits`."""
 
     by: str
+    limits: Limits | None = None
 
 
 class StopChild(Struct, frozen=True, kw_only=True):
@@ -156,6 +174,8 @@ Command = (
     | Recover
     | BeginAsk
     | ReleaseAsk
+    | RequestTopUp
+    | CutContext
     | HearReply
     | FailAttempt
     | StartCall
@@ -180,12 +200,14 @@ __all__ = [
     "ClearCall",
     "Command",
     "ConfirmDelivery",
+    "CutContext",
     "FailAttempt",
     "HearReply",
     "Recover",
     "Refuse",
     "Release",
     "ReleaseAsk",
+    "RequestTopUp",
     "Retry",
     "Say",
     "SettleCall",

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from .agent import Shape, Style
+from .fitting import fitted
 from .habits import final_only
 from .ids import CallId
-from .message import Entry, Failed, HouseSaid, ModelSaid, Outcome, Returned, ToolAnswered, words
+from .message import Entry, HouseSaid, ModelSaid, ToolAnswered
 from .task import Task
-
-_KEEP_WHOLE = 2_000
 
 _HOUSE_RULES = """\
 You work for a person, on their files, through tools. The files are below one folder, the \
@@ -41,12 +39,14 @@ class Prompt(Struct, frozen=True, kw_only=True):
     stream: bool = True
 
 
-def prompt(task: Task) -> Prompt:
-    """What the model is to be shown next for `task`. Pure: the same task gives the same prompt."""
+def prompt(task: Task, window: int = 0) -> Prompt:
+    """What the model is to be shown next for `task`. Pure: the same task gives the same prompt.
+
+    `window` is how many tokens the model can read; 0 when nobody says.
+    """
     agent = task.request.agent
     system = f"{agent.instructions}\n\n{_HOUSE_RULES}" if agent.instructions else _HOUSE_RULES
-    entries = _in_order(task.transcript)
-    entries = _shortened(entries, agent.context_chars)
+    entries = fitted(_in_order(task.transcript), _room(task, window))
     if note := _note(task):
         entries = (*entries, HouseSaid(text=note))
     tools = not final_only(task.habits)
@@ -54,6 +54,20 @@ def prompt(task: Task) -> Prompt:
     return Prompt(
         system=system, entries=entries, saw=saw, tools=tools, style=agent.style, shape=agent.shape
     )
+
+
+def _room(task: Task, window: int) -> int:
+    """How many characters of conversation the model is shown.
+
+    A token is taken for three characters, on the safe side of the usual four; of the window 20,000
+    tokens, of a small one a quarter, are left for the reply and the tools.
+    """
+    limits = [task.request.agent.context_chars]
+    if window:
+        limits.append((window - min(20_000, window // 4)) * 3)
+    if task.context_chars:
+        limits.append(task.context_chars)
+    return min(limits)
 
 
 def _in_order(transcript: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -76,43 +90,10 @@ def _in_order(transcript: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(ordered)
 
 
-def _shortened(entries: tuple[Entry, ...], limit: int) -> tuple[Entry, ...]:
-    """Old tool output is cut to its head, oldest first, until the whole fits `limit` characters."""
-    excess = sum(map(_length, entries)) - limit
-    if excess <= 0:
-        return entries
-    shorter: list[Entry] = []
-    for entry in entries:
-        if excess > 0 and isinstance(entry, ToolAnswered) and _length(entry) > _KEEP_WHOLE:
-            cut = replace(entry, outcome=_head(entry.outcome))
-            excess -= _length(entry) - _length(cut)
-            shorter.append(cut)
-        else:
-            shorter.append(entry)
-    return tuple(shorter)
-
-
-def _head(outcome: Outcome) -> Outcome:
-    if isinstance(outcome, Returned | Failed):
-        text = f"{outcome.text[: _KEEP_WHOLE // 2]}\n[older output shortened]"
-        return replace(outcome, text=text)
-    return outcome
-
-
-def _length(entry: Entry) -> int:
-    match entry:
-        case ToolAnswered(outcome=outcome):
-            return len(words(outcome))
-        case ModelSaid():
-            return len(entry.text) + sum(len(str(call.arguments)) for call in entry.calls)
-        case _:
-            return len(entry.text)
-
-
 def _note(task: Task) -> str:
     """What the house reminds the model of in this turn only."""
     notes: list[str] = []
-    limits, habits = task.request.agent.limits, task.habits
+    limits, habits = task.limits, task.habits
     if word := task.request.until:
         most = "unlimited" if limits.tokens is None else limits.tokens
         used = f"~{task.spent.tokens} of {most} tokens"

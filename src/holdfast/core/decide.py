@@ -13,12 +13,14 @@ from .command import (
     ClearCall,
     Command,
     ConfirmDelivery,
+    CutContext,
     FailAttempt,
     HearReply,
     Recover,
     Refuse,
     Release,
     ReleaseAsk,
+    RequestTopUp,
     Retry,
     Say,
     SettleCall,
@@ -30,10 +32,10 @@ from .command import (
     Tick,
 )
 from .error import Refused
-from .event import AskReleased, Event
+from .event import AskReleased, ContextCut, Event
 from .ids import Instant
 from .policy import Rules
-from .rules import calls, life, turns
+from .rules import calls, life, money, turns
 from .task import Status, Task
 
 _OPEN = frozenset({Say, Cancel, Tick, Approve, Refuse, SettleCall, Recover})
@@ -44,7 +46,8 @@ ACCEPTS: Mapping[Status, frozenset[type[Command]]] = {
     Status.QUEUED: _OPEN | {Claim},
     Status.CLAIMED: _OPEN | {Start},
     Status.RUNNING: _OPEN
-    | {Release, BeginAsk, ReleaseAsk, HearReply, FailAttempt, StartCall, SuspendCall, ClearCall},
+    | {BeginAsk, ReleaseAsk, RequestTopUp, CutContext, HearReply, FailAttempt}
+    | {Release, StartCall, SuspendCall, ClearCall},
     Status.WAITING: _OPEN,
     Status.RETRY_WAIT: _OPEN,
     Status.SUCCEEDED: _OVER,
@@ -90,9 +93,13 @@ def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[
         case ConfirmDelivery():
             return life.delivery_confirmed(task, command, now)
         case BeginAsk():
-            return turns.ask_begun(task, command, now)
+            return money.ask_begun(task, command, rules, now)
         case ReleaseAsk():
             return () if task.reserved is None else (AskReleased(),)
+        case RequestTopUp():
+            return money.requested(task, command, rules, now)
+        case CutContext():
+            return (ContextCut(chars=command.chars),)
         case HearReply():
             return turns.heard(task, command, rules, now)
         case Say():

@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 from msgspec import Struct
 
-from .budget import Reservation, Spent
+from .budget import Limits, Reservation, Spent
 from .error import Broken
 from .ids import CallId, Instant, TaskId
 from .message import Change, Entry, ModelSaid, Outcome, Try, Usage
@@ -47,6 +47,18 @@ class AskBegun(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class AskReleased(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model call took nothing: what was set aside is free again."""
+
+
+class TopUpRequested(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The money does not reach for the next turn: a person is asked for more."""
+
+    judged: JudgedCall
+
+
+class ContextCut(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The conversation was too long for the model: it is shown at most `chars` characters now."""
+
+    chars: int
 
 
 class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -110,9 +122,10 @@ class CallSettled(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Nudged(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The house told the model to go on."""
+    """The house told the model to go on; `shape`: its answer did not have the one wanted."""
 
     text: str
+    shape: bool = False
 
 
 class ChecksDue(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -170,10 +183,11 @@ class Requeued(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Retried(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A person wants the failed task tried again."""
+    """A person wants the failed task tried again, perhaps under other `limits`."""
 
     by: str
     at: Instant
+    limits: Limits | None = None
 
 
 class Finished(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -237,7 +251,8 @@ OfLife = (
     | Requeued
     | Retried
 )
-OfTurns = AskBegun | AskReleased | Replied | Nudged | ChecksDue | ChecksFailed | Said
+OfMoney = AskBegun | AskReleased | TopUpRequested
+OfTurns = OfMoney | ContextCut | Replied | Nudged | ChecksDue | ChecksFailed | Said
 OfCalls = CallStarted | CallWaiting | CallApproved | CallCleared | CallDoubted | CallSettled
 OfEnds = Finished | Failed | DeadLettered | Canceled | ChildStopped | Delivered | DeliveryFailed
 Event = OfLife | OfTurns | OfCalls | OfEnds

@@ -18,12 +18,15 @@ from .message import (
     Entry,
     HouseSaid,
     ModelSaid,
+    Outcome,
     PersonSaid,
     Refused,
+    Returned,
     ToolAnswered,
+    ToolCall,
 )
 from .policy import Allow, Ask, Deny
-from .task import CallState, Child, Delivery, Fault, JudgedCall, OpenCall, Task
+from .task import TOP_UP, CallState, Child, Delivery, Fault, JudgedCall, OpenCall, Task
 
 _STATE = {Allow: CallState.ALLOWED, Ask: CallState.ASKED, Deny: CallState.WAITING}
 """A denied call is settled in the same commit; were it not, it would still not run."""
@@ -81,6 +84,7 @@ def _of_life(task: Task, event: e.OfLife) -> Task:
             return replace(task, retry_at=event.retry_at)
         case e.Retried():
             task = replace(task, faults=(), retry_at=event.at, deliveries={}, updated_at=event.at)
+            task = replace(task, raised=event.limits or task.raised, no_more=False, misshapen=0)
             return replace(task, habits=h.Habits(), check_rounds=0, crashes=0)
         case _:  # pragma: no cover - the type checker proves that nothing is left
             assert_never(event)
@@ -88,12 +92,14 @@ def _of_life(task: Task, event: e.OfLife) -> Task:
 
 def _of_turns(task: Task, event: e.OfTurns) -> Task:
     match event:
-        case e.AskBegun():
-            return replace(charged(task), reserved=event.reserve)
-        case e.AskReleased():
-            return replace(task, reserved=None)
+        case e.AskBegun() | e.AskReleased() | e.TopUpRequested():
+            return _of_money(task, event)
+        case e.ContextCut():
+            return replace(task, context_chars=event.chars)
         case e.Replied():
             return _replied(task, event)
+        case e.Nudged() if event.shape:
+            return _said(replace(task, misshapen=task.misshapen + 1), HouseSaid(text=event.text))
         case e.Nudged():
             habits = replace(task.habits, nudges=task.habits.nudges + 1)
             task = replace(task, habits=habits, checking=False)
@@ -105,9 +111,19 @@ def _of_turns(task: Task, event: e.OfTurns) -> Task:
             return _said(replace(task, checking=False), HouseSaid(text=event.report))
         case e.Said():
             said = PersonSaid(text=event.text, by=event.by)
-            return _said(replace(task, habits=h.Habits()), said)
+            return _said(replace(task, habits=h.Habits(), misshapen=0, no_more=False), said)
         case _:  # pragma: no cover - the type checker proves that nothing is left
             assert_never(event)
+
+
+def _of_money(task: Task, event: e.OfMoney) -> Task:
+    match event:
+        case e.AskBegun():
+            return replace(charged(task), reserved=event.reserve)
+        case e.AskReleased():
+            return replace(task, reserved=None)
+        case e.TopUpRequested():
+            return replace(task, calls=_opened((event.judged,)), top_ups=task.top_ups + 1)
 
 
 def _of_calls(task: Task, event: e.OfCalls) -> Task:
@@ -201,6 +217,8 @@ def _call_settled(task: Task, event: e.CallSettled) -> Task:
     task = replace(task, calls=left, children=children, crashes=0)
     if event.spent is not None:
         task = replace(task, spent=task.spent.plus_child(event.spent))
+    if opened.call.tool == TOP_UP:
+        return _topped_up(task, opened.call, event.outcome)
     if task.checking:
         results = (*task.check_results, (opened.call, event.outcome))
         return replace(task, check_results=results)
@@ -211,6 +229,16 @@ def _call_settled(task: Task, event: e.CallSettled) -> Task:
     tool = opened.call.tool
     answer = ToolAnswered(call_id=event.call_id, tool=tool, outcome=event.outcome, note=event.note)
     return _said(task, answer)
+
+
+def _topped_up(task: Task, call: ToolCall, outcome: Outcome) -> Task:
+    """A budget of the task itself is raised here; any other one was raised by the tool."""
+    if not isinstance(outcome, Returned):
+        return replace(task, no_more=True)
+    if call.target != "task":
+        return task
+    more = {name: call.arguments[name] for name in ("tokens", "cost") if name in call.arguments}
+    return replace(task, raised=replace(task.limits, **more))
 
 
 def _steady(task: Task) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, cast
 
 from msgspec import Struct, to_builtins
@@ -13,11 +14,11 @@ from . import event as e
 from .budget import Reservation
 from .decide import decide
 from .error import Refused
-from .evolve import fold
+from .evolve import charged, fold
 from .ids import Instant, canonical
 from .message import Reply
-from .policy import Rules
-from .task import Task
+from .policy import Ask, Rules
+from .task import JudgedCall, Task
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -119,20 +120,12 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
             yield c.BeginAsk(reserve=event.reserve)
         case e.AskReleased():
             yield c.ReleaseAsk()
+        case e.TopUpRequested() as event:
+            yield from _wanting(task, event.judged)
+        case e.ContextCut() as event:
+            yield c.CutContext(chars=event.chars)
         case e.Replied() as event:
-            said = event.said
-            reply = Reply(text=said.text, thoughts=said.thoughts, calls=said.calls)
-            for finish in ("stop", "length"):
-                full = Reply(
-                    text=reply.text,
-                    thoughts=reply.thoughts,
-                    calls=reply.calls,
-                    usage=event.usage,
-                    model=event.model,
-                    finish=finish,
-                    tried=event.tried,
-                )
-                yield c.HearReply(reply=full, saw=event.saw)
+            yield from _replying(event, ahead)
         case e.CallStarted() as event:
             yield c.StartCall(call_id=event.call_id, before=event.before)
         case e.CallWaiting() as event:
@@ -151,7 +144,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
         case e.Requeued():
             yield c.Tick()
         case e.Retried() as event:
-            yield c.Retry(by=event.by)
+            yield c.Retry(by=event.by, limits=event.limits)
         case e.ChildStopped() as event:
             yield c.StopChild(child=event.child)
         case e.Delivered() as event:
@@ -160,6 +153,55 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
             yield c.ConfirmDelivery(channel=event.channel, error=event.error)
         case _:
             yield from _settling(task, ahead)
+
+
+def _replying(event: e.Replied, ahead: Sequence[e.Event]) -> Iterable[c.Command]:
+    """A reply, with what is not kept of it: whether it was whole, and had its shape."""
+    said = event.said
+    for finish, problem in product(("stop", "length"), ("", *_misshapen(ahead))):
+        reply = Reply(
+            text=said.text,
+            thoughts=said.thoughts,
+            calls=said.calls,
+            usage=event.usage,
+            model=event.model,
+            finish=finish,
+            tried=event.tried,
+            problem=problem,
+        )
+        yield c.HearReply(reply=reply, saw=event.saw)
+
+
+def _misshapen(ahead: Sequence[e.Event]) -> Iterable[str]:
+    """What was wrong with the shape of a reply, as it was told afterwards."""
+    match ahead:
+        case [_, e.Nudged(text=text, shape=True), *_]:
+            yield text.rpartition(". Answer again")[0]
+        case [_, e.Failed(fault=fault), *_] if fault.code == "invalid_output":
+            yield fault.message
+        case _:
+            return
+
+
+def _wanting(task: Task, judged: JudgedCall) -> Iterable[c.Command]:
+    """What led to the question for more money, told from the question."""
+    arguments = judged.call.arguments
+    question = judged.verdict.question if isinstance(judged.verdict, Ask) else ""
+    if judged.call.target == "task":
+        told, limits, spent = _wanted(question), task.limits, charged(task).spent
+        tokens = told.tokens or _needed(arguments.get("tokens"), limits.tokens, spent.tokens)
+        cost = told.cost or _needed(arguments.get("cost"), limits.cost, spent.cost)
+        yield c.BeginAsk(reserve=Reservation(tokens=tokens, cost=cost))
+    text = question.rpartition(". Raise the budget ")[0] or question.rpartition(". Go on ")[0]
+    more = {name: amount for name, amount in arguments.items() if name != "budget"}
+    yield c.RequestTopUp(budget=judged.call.target, text=text, more=more)
+
+
+def _needed(wanted: int | None, limit: int | None, spent: int) -> int:
+    """A need that makes `limit` grow to `wanted`."""
+    if wanted is None or limit is None:
+        return 0
+    return limit - spent + 1 if wanted == 2 * limit else wanted - spent
 
 
 def _settling(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:
@@ -190,6 +232,7 @@ def _ending(ahead: Sequence[e.Event]) -> Iterable[c.Command]:
                 yield c.Recover(reason=event.reason)
             case e.Failed():
                 yield c.BeginAsk(reserve=_wanted(event.fault.message))
+                yield c.RequestTopUp(budget="", text=event.fault.message)
                 yield c.Recover(reason="")
             case _:
                 continue

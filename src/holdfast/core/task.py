@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from .agent import Agent
-from .budget import Reservation, Spent
+from .budget import Limits, Reservation, Spent
 from .ids import CallId, Instant, SessionId, TaskId
 from .message import Change, Entry, File, Outcome, PersonSaid, ToolCall
 from .policy import Allow, Ask, Deny, Leave, Rule, Verdict
@@ -82,6 +82,10 @@ class Timer(Struct, frozen=True, kw_only=True, tag="timer"):
 Wait = Human | Child | Timer
 
 
+TOP_UP = "top_up"
+"""The tool with which the house itself raises a budget, once a person has said yes."""
+
+
 class CallState(StrEnum):
     """Where an open call is."""
 
@@ -148,6 +152,8 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The state of one task: the fold of its events.
 
     `heard` is how much of the transcript the model has seen; `ends` how often the task ended.
+    `raised` are limits in place of the request's; `context_chars` what the model can read (0: not
+    known); `top_ups` how often more money was asked for, and `no_more` that it was refused.
     """
 
     id: TaskId = TaskId("")
@@ -181,10 +187,19 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deliveries: dict[str, Delivery] = {}
     ends: int = 0
     parent_told: bool = False
+    raised: Limits | None = None
+    top_ups: int = 0
+    no_more: bool = False
+    context_chars: int = 0
+    misshapen: int = 0
 
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def limits(self) -> Limits:
+        return self.raised or self.request.agent.limits
 
     @property
     def unheard(self) -> bool:

@@ -31,7 +31,7 @@ class Driver:
 
     async def run(self) -> None:
         """Until the task ends, waits for something outside, or belongs to someone else."""
-        patience = self._stream.task.request.agent.limits.attempt_seconds
+        patience = self._stream.task.limits.attempt_seconds
         try:
             with anyio.move_on_after(patience) as limit:
                 async with anyio.create_task_group() as group:

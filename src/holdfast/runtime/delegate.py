@@ -99,7 +99,7 @@ def child_id(task: TaskId, call: CallId) -> TaskId:
 
 
 def _request(parent: Task, job: Job, prompt: str) -> Request:
-    agent = replace(parent.request.agent, limits=_share(parent.request.agent.limits, parent.spent))
+    agent = replace(parent.request.agent, limits=_share(parent.limits, parent.spent))
     return replace(
         parent.request,
         prompt=prompt,

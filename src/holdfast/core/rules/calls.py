@@ -153,7 +153,7 @@ def _concluded(task: Task, now: Instant) -> tuple[e.Event, ...]:
         return (e.Finished(answer=task.proposed or "", at=now, checks=count),)
     report = "\n\n".join(f"$ {call.target}\n{words(outcome)}" for call, outcome in bad)
     failed = e.ChecksFailed(report=f"The work is not done. These checks failed:\n\n{report}")
-    if task.check_rounds < task.request.agent.limits.check_rounds:
+    if task.check_rounds < task.limits.check_rounds:
         return (failed,)
     fault = Fault(code="checks_failed", message=report[:2000], fingerprint=digest(report)[:16])
     return (failed, e.Failed(fault=fault, at=now))

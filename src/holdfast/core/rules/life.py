@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.core import event as e
 from holdfast.core import habits as h
-from holdfast.core.budget import Reservation, exceeded
+from holdfast.core.budget import Reservation, enough, exceeded
 from holdfast.core.command import (
     Cancel,
     Claim,
@@ -76,7 +76,7 @@ def attempt_failed(task: Task, command: FailAttempt, now: Instant) -> tuple[e.Ev
     same = 1 + sum(past.fingerprint == mark for past in task.faults)
     if not command.retryable:
         return (*stopped(task, command.message), e.Failed(fault=fault, at=now, tried=command.tried))
-    if tries >= task.request.agent.limits.attempts:
+    if tries >= task.limits.attempts:
         return _dead(task, fault, "max_attempts", now)
     if same >= POISON_AT:
         return _dead(task, fault, "poison_pill", now)
@@ -113,7 +113,8 @@ def ticked(task: Task, now: Instant) -> tuple[e.Event, ...]:
 def _pause_over(task: Task, now: Instant) -> tuple[e.Event, ...]:
     if task.retry_at > now:
         return ()
-    if broken := exceeded(task.request.agent.limits, task.spent, Reservation()):
+    if enough(task.limits, task.spent, Reservation()) is None:
+        broken = exceeded(task.limits, task.spent, Reservation())
         fault = Fault(code="budget_exceeded", message=broken)
         return (*stopped(task, broken), e.Failed(fault=fault, at=now))
     return (e.Requeued(at=now),)
@@ -125,7 +126,7 @@ def canceled(task: Task, command: Cancel, now: Instant) -> tuple[e.Event, ...]:
 
 
 def retried(command: Retry, now: Instant) -> tuple[e.Event, ...]:
-    return (e.Retried(by=command.by, at=now), e.Requeued(at=now))
+    return (e.Retried(by=command.by, at=now, limits=command.limits), e.Requeued(at=now))
 
 
 def child_stopped(task: Task, command: StopChild) -> tuple[e.Event, ...]:

@@ -6,12 +6,11 @@ import re
 
 from holdfast.core import event as e
 from holdfast.core import habits as h
-from holdfast.core.budget import exceeded
-from holdfast.core.command import BeginAsk, HearReply, Say
+from holdfast.core.command import HearReply, Say
 from holdfast.core.error import Invalid
 from holdfast.core.error import Refused as NotNow
-from holdfast.core.evolve import charged, fold
-from holdfast.core.ids import CallId, Instant, digest
+from holdfast.core.evolve import fold
+from holdfast.core.ids import CallId, Instant
 from holdfast.core.message import (
     EffectClass,
     Failed,
@@ -36,21 +35,6 @@ _PROMISE = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _PROMISE_MAX = 480
-
-
-def ask_begun(task: Task, command: BeginAsk, now: Instant) -> tuple[e.Event, ...]:
-    """Fail the task if the turn is not affordable, else set the money aside. No money: no event."""
-    if task.calls:
-        raise NotNow("calls are open: the model is asked once they are settled", code="calls_open")
-    if code := h.exhausted(task.habits):
-        return (e.Failed(fault=_stuck(task, code), at=now),)
-    ran = max(0, now - task.started_at) if task.started_at else 0
-    spent = charged(task).spent.plus_time(ran)
-    if broken := exceeded(task.request.agent.limits, spent, command.reserve):
-        return (e.Failed(fault=Fault(code="budget_exceeded", message=broken), at=now),)
-    if not command.reserve.tokens and not command.reserve.cost:
-        return ()
-    return (e.AskBegun(reserve=command.reserve),)
 
 
 def heard(task: Task, command: HearReply, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
@@ -120,7 +104,7 @@ def _judged(
     leave = task.request.leave
     layers = layers_for(leave, task.grants, rules)
     until = now + rules.approval_seconds * 1000
-    limit = task.request.agent.limits.calls
+    limit = task.limits.calls
     judged: list[JudgedCall] = []
     for index, call in enumerate(calls, start=task.spent.calls + 1):
         verdict = judge(call, layers, unattended=leave.unattended, until=until)
@@ -175,9 +159,23 @@ def _answered(task: Task, reply: Reply, now: Instant) -> tuple[e.Event, ...]:
     if reply.finish == "length" or not reply.text.strip():
         fault = Fault(code="no_answer", message="the model gave no whole answer")
         return (e.Failed(fault=fault, at=now),)
+    if misshapen := _misshapen(task, reply, now):
+        return misshapen
     if task.request.checks:
         return (e.ChecksDue(answer=reply.text, judged=_checks(task)),)
     return (e.Finished(answer=reply.text, at=now),)
+
+
+def _misshapen(task: Task, reply: Reply, now: Instant) -> tuple[e.Event, ...]:
+    """What an answer without its wanted shape leads to; nothing if it may pass."""
+    shape = task.request.agent.shape
+    if shape is None or not reply.problem:
+        return ()
+    if task.misshapen < shape.retries:
+        again = "Answer again, with nothing but JSON of the wanted shape."
+        return (e.Nudged(text=f"{reply.problem}. {again}", shape=True),)
+    fault = Fault(code="invalid_output", message=reply.problem)
+    return (e.Failed(fault=fault, at=now),) if shape.strict else ()
 
 
 def _nudge(task: Task, reply: Reply) -> str:
@@ -221,12 +219,3 @@ def _checks(task: Task) -> tuple[JudgedCall, ...]:
         )
         for index, command in enumerate(task.request.checks, start=1)
     )
-
-
-def _stuck(task: Task, code: str) -> Fault:
-    tried = "\n".join(f"- {failure}" for failure in task.habits.failures)
-    if code == "needs_guidance":
-        message = f"Too many tool calls failed; guidance is needed. The last failures:\n{tried}"
-    else:
-        message = "No progress: the last turns brought nothing new."
-    return Fault(code=code, message=message, fingerprint=digest(message)[:16])

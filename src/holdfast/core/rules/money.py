@@ -1,0 +1,88 @@
+"""Decisions about money: may the model be asked, and who is asked for more when it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from holdfast.core import event as e
+from holdfast.core import habits as h
+from holdfast.core.budget import dollars, enough, exceeded
+from holdfast.core.command import BeginAsk, RequestTopUp
+from holdfast.core.error import Refused as NotNow
+from holdfast.core.evolve import charged
+from holdfast.core.ids import CallId, Instant, digest
+from holdfast.core.message import EffectClass, ToolCall
+from holdfast.core.policy import Ask, Rules
+from holdfast.core.task import TOP_UP, Fault, JudgedCall, Task
+
+
+def ask_begun(task: Task, command: BeginAsk, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
+    """Set the money aside, if the turn is affordable. No money: no event."""
+    if task.calls:
+        raise NotNow("calls are open: the model is asked once they are settled", code="calls_open")
+    if code := h.exhausted(task.habits):
+        return (e.Failed(fault=_stuck(task, code), at=now),)
+    ran = max(0, now - task.started_at) if task.started_at else 0
+    spent = charged(task).spent.plus_time(ran)
+    if broken := exceeded(task.limits, spent, command.reserve):
+        more = enough(task.limits, spent, command.reserve)
+        if more is None:
+            return _too_much(broken, now)
+        wanted = {"tokens": more.tokens, "cost": more.cost}
+        return _asked(task, "task", broken, _changed(task, wanted), rules.approval_seconds, now)
+    if not command.reserve.tokens and not command.reserve.cost:
+        return ()
+    return (e.AskBegun(reserve=command.reserve),)
+
+
+def requested(task: Task, command: RequestTopUp, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
+    """A budget above the task is short: a person may raise it, or the task ends here."""
+    if task.calls:
+        raise NotNow("calls are open: no model is to be asked", code="calls_open")
+    patience = rules.approval_seconds
+    return _asked(task, command.budget, command.text, command.more, patience, now)
+
+
+def _asked(
+    task: Task, budget: str, text: str, more: Mapping[str, int], patience: int, now: Instant
+) -> tuple[e.Event, ...]:
+    """The question for more money; a failure where nobody can be asked, or the answer is known."""
+    if task.no_more or task.request.leave.unattended or task.request.parent is not None:
+        return _too_much(text, now)
+    call = ToolCall(
+        id=CallId(f"{TOP_UP}{task.top_ups + 1}"),
+        tool=TOP_UP,
+        arguments={"budget": budget, **more},
+        effect=EffectClass.REPEATABLE,
+        target=budget,
+    )
+    question = f"{text}. {_wish(budget, more)}"
+    verdict = Ask(rule="budget", question=question, until=now + patience * 1000)
+    return (e.TopUpRequested(judged=JudgedCall(call=call, verdict=verdict)),)
+
+
+def _changed(task: Task, wanted: Mapping[str, int | None]) -> dict[str, int]:
+    limits = {"tokens": task.limits.tokens, "cost": task.limits.cost}
+    return {k: v for k, v in wanted.items() if v is not None and v != limits[k]}
+
+
+def _wish(budget: str, more: Mapping[str, int]) -> str:
+    said = [dollars(n) if kind == "cost" else f"{n} {kind}" for kind, n in more.items()]
+    if not said:
+        return f"Go on all the same ({budget})?"
+    word = "to" if budget == "task" else "by"
+    name = "the limit of this task" if budget == "task" else f"the budget {budget}"
+    return f"Raise {name} {word} {' and '.join(said)}?"
+
+
+def _too_much(text: str, now: Instant) -> tuple[e.Event, ...]:
+    return (e.Failed(fault=Fault(code="budget_exceeded", message=text), at=now),)
+
+
+def _stuck(task: Task, code: str) -> Fault:
+    tried = "\n".join(f"- {failure}" for failure in task.habits.failures)
+    if code == "needs_guidance":
+        message = f"Too many tool calls failed; guidance is needed. The last failures:\n{tried}"
+    else:
+        message = "No progress: the last turns brought nothing new."
+    return Fault(code=code, message=message, fingerprint=digest(message)[:16])
