@@ -235,6 +235,8 @@ class AnyOrder(RuleBasedStateMachine):
                 reserved = self.task.reserved or Reservation()
                 self.extra_tokens += max(0, usage.tokens - reserved.tokens)
                 self.extra_cost += max(0, (usage.cost or 0) - (reserved.cost or 0))
+            case e.TopUpRequested(judged=judged):
+                self.propose((judged,))
             case e.ChecksDue(judged=judged):
                 self.propose(judged)
             case e.CallApproved(call_id=call_id):
@@ -449,13 +451,18 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def budgets_hold_but_for_what_one_reply_took_beyond_its_reservation(self) -> None:
-        limits, spent = self.task.request.agent.limits, self.task.spent
+        limits, spent = self.task.limits, self.task.spent
         assert spent.tokens == self.tokens
         reserved = self.task.reserved or Reservation()
         if limits.tokens is not None:
             assert spent.tokens + reserved.tokens <= limits.tokens + self.extra_tokens
         if limits.cost is not None:
             assert spent.cost + (reserved.cost or 0) <= limits.cost + self.extra_cost
+
+    @invariant()
+    def a_limit_is_raised_only_with_an_approval(self) -> None:
+        raised = self.task.raised
+        assert raised is None or any(call_id.startswith("top_up") for call_id in self.approved)
 
     @invariant()
     def nothing_waits_for_ever(self) -> None:
@@ -600,6 +607,7 @@ class Walk:
 INVARIANTS = (
     AnyOrder.every_call_is_open_or_has_its_one_answer,
     AnyOrder.the_transcript_holds_one_answer_per_call,
+    AnyOrder.a_limit_is_raised_only_with_an_approval,
     AnyOrder.budgets_hold_but_for_what_one_reply_took_beyond_its_reservation,
     AnyOrder.nothing_waits_for_ever,
     AnyOrder.children_at_work_are_known,
