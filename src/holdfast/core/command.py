@@ -64,6 +64,7 @@ class CutContext(Struct, frozen=True, kw_only=True):
     """The model cannot read that much: show it no more than `chars` characters from now on."""
 
     chars: int
+    tried: tuple[Try, ...] = ()
 
 
 class HearReply(Struct, frozen=True, kw_only=True):

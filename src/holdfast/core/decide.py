@@ -99,7 +99,7 @@ def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[
         case RequestTopUp():
             return money.requested(task, command, rules, now)
         case CutContext():
-            return (ContextCut(chars=command.chars),)
+            return (ContextCut(chars=command.chars, tried=command.tried),)
         case HearReply():
             return turns.heard(task, command, rules, now)
         case Say():

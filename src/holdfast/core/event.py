@@ -59,6 +59,7 @@ class ContextCut(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The conversation was too long for the model: it is shown at most `chars` characters now."""
 
     chars: int
+    tried: tuple[Try, ...] = ()
 
 
 class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -123,7 +123,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
         case e.TopUpRequested() as event:
             yield from _wanting(task, event.judged)
         case e.ContextCut() as event:
-            yield c.CutContext(chars=event.chars)
+            yield c.CutContext(chars=event.chars, tried=event.tried)
         case e.Replied() as event:
             yield from _replying(event, ahead)
         case e.CallStarted() as event:

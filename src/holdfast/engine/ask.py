@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import anyio
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from holdfast.core.budget import Reservation
-from holdfast.core.command import BeginAsk, FailAttempt, HearReply, ReleaseAsk
-from holdfast.core.context import prompt
+from holdfast.core.command import (
+    BeginAsk,
+    CutContext,
+    FailAttempt,
+    HearReply,
+    ReleaseAsk,
+    RequestTopUp,
+)
+from holdfast.core.context import Prompt, prompt
 from holdfast.core.effect import AskModel
 from holdfast.core.error import Refused
+from holdfast.core.fitting import length
 from holdfast.core.ids import CallId
 from holdfast.core.message import Reply, Usage
-from holdfast.core.task import Status, Task
+from holdfast.core.task import TOP_UP, Status, Task
+from holdfast.ports.clock import Clock
+from holdfast.ports.ledger import Hold, Ledger, OverBudget, Payer, Warned
 from holdfast.ports.model import Delta, ModelFailure, Models
 from holdfast.ports.tools import Tool, Tools
 
@@ -23,54 +36,145 @@ from .describe import described
 from .live import Live
 from .record import Recorder, Stream
 
+_log = logging.getLogger("holdfast.engine")
+_SHORTEST = 4_000
+Heard = HearReply | FailAttempt | RequestTopUp | CutContext
+
 
 class Asker:
     """Shows a model the task and brings back what is to be told to it."""
 
-    def __init__(self, recorder: Recorder, live: Live, models: Models, tools: Tools) -> None:
+    def __init__(
+        self, recorder: Recorder, live: Live, models: Models, tools: Tools, till: Till
+    ) -> None:
         self._recorder, self._live, self._models, self._tools = recorder, live, models, tools
+        self._till = till
 
-    async def ask(
-        self, stream: Stream, effect: AskModel, fence: int | None
-    ) -> HearReply | FailAttempt:
-        """The reply, or the failed try. Raises `Refused` when the task must not go on asking."""
-        shown = prompt(stream.task)
-        wanted = stream.task.request.agent.tools
-        tools = [t for t in self._tools.all() if not wanted or t.spec.name in wanted]
+    async def ask(self, stream: Stream, effect: AskModel, fence: int | None) -> Heard:
+        """The reply, or why there is none. Raises `Refused` when the task must not go on asking."""
+        name = stream.task.request.agent.model
+        shown = prompt(stream.task, self._models.find(name).window)
+        tools = self._offered(stream.task)
         specs = tuple(t.spec for t in tools) if effect.tools and shown.tools else ()
 
         def hear(delta: Delta) -> None:
             self._live.tell(stream.id, storable.delta(delta))
 
-        account = TaskAccount(self._recorder, stream, fence)
-        model = stream.task.request.agent.model
+        account = TaskAccount(self._recorder, self._till, stream, fence)
         try:
-            reply = await self._models.answer(model, shown, specs, hear, account)
+            reply = await self._models.answer(name, shown, specs, hear, account)
+        except OverBudget as over:
+            if over.final:
+                raise
+            return await self._till.wish(over)
         except ModelFailure as failure:
+            chars = _shorter(stream.task, shown) if failure.code == "context_overflow" else 0
+            if chars:
+                return CutContext(chars=chars, tried=failure.tried)
             return _failed_try(failure)
         reply = _resolved(reply, stream.task, {t.spec.name: t for t in tools})
         return HearReply(reply=reply, saw=shown.saw)
 
+    def _offered(self, task: Task) -> Sequence[Tool]:
+        wanted = task.request.agent.tools
+        return [
+            tool
+            for tool in self._tools.all()
+            if tool.spec.name != TOP_UP and (not wanted or tool.spec.name in wanted)
+        ]
+
+
+class Till:
+    """The ledger, as the engine uses it: for calls of tasks, and warnings go to the log."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger, self._clock = ledger, clock
+
+    async def hold(self, payer: Payer, model: str, most: Reservation) -> str:
+        """Set money aside; returns the hold's id. Raises `OverBudget`, `Unavailable`."""
+        now = self._clock.now()
+        hold = Hold(id=self._clock.new_id("hold"), payer=payer, model=model, most=most, at=now)
+        await self._ledger.hold(hold)
+        return hold.id
+
+    async def settle(self, hold: str, usage: Usage) -> None:
+        _warn(await self._ledger.settle(hold, usage))
+
+    async def release(self, hold: str) -> None:
+        await self._ledger.release(hold)
+
+    async def lose(self, hold: str) -> None:
+        _warn(await self._ledger.lose(hold))
+
+    async def wish(self, over: OverBudget) -> RequestTopUp:
+        """What a person is asked for: what is short, and not less than the budget's own size."""
+        more = {kind: n for kind, n in to_builtins(over.short).items() if n}
+        if over.key.startswith("price/"):
+            more = {}
+        for standing in await self._ledger.standings():
+            if standing.key == over.key:
+                more = {k: max(n, getattr(standing.budget, k) or 0) for k, n in more.items()}
+        return RequestTopUp(budget=over.key, text=str(over), more=more)
+
 
 class TaskAccount:
-    """Implements `ports.Account` for a task: what is held is an event of it."""
+    """Implements `ports.Account` for a task: held in the ledger, then as an event of the task."""
 
-    def __init__(self, recorder: Recorder, stream: Stream, fence: int | None) -> None:
-        self._recorder, self._stream, self._fence = recorder, stream, fence
+    def __init__(
+        self, recorder: Recorder, till: Till, stream: Stream, fence: int | None
+    ) -> None:
+        self._recorder, self._till = recorder, till
+        self._stream, self._fence = stream, fence
+        self._held = ""
 
     async def hold(self, model: str, most: Reservation) -> None:
-        task = await self._recorder.tell(self._stream.id, BeginAsk(reserve=most), fence=self._fence)
-        if task.status is not Status.RUNNING:
-            raise Refused("the task is not at work any more", code="not_running")
+        self._held = await self._till.hold(_payer(self._stream.task), model, most)
+        running = False
+        try:
+            begin = BeginAsk(reserve=most)
+            task = await self._recorder.tell(self._stream.id, begin, fence=self._fence)
+            # A question to a person stands open: the task is over its own limit.
+            running = task.status is Status.RUNNING and not task.calls
+        finally:
+            if not running:
+                with anyio.CancelScope(shield=True):
+                    await self._till.release(self._held)
+        if not running:
+            raise Refused("the task may not go on asking", code="not_asking")
 
     async def settle(self, model: str, usage: Usage) -> None:
-        """The reply settles it: they are told together."""
+        await self._till.settle(self._held, usage)
 
     async def release(self) -> None:
+        await self._till.release(self._held)
         await self._recorder.tell(self._stream.id, ReleaseAsk(), fence=self._fence)
 
     async def lose(self) -> None:
-        """What is held counts when more is held, or the try fails."""
+        """The task's own share counts when more is held, or the try fails."""
+        await self._till.lose(self._held)
+
+
+def _payer(task: Task) -> Payer:
+    request = task.request
+    return Payer(
+        task=task.id,
+        session=request.session,
+        agent=request.agent.name,
+        team=request.agent.team,
+        by=request.by,
+    )
+
+
+def _warn(warnings: Sequence[Warned]) -> None:
+    for warned in warnings:
+        _log.warning("%s", warned.text, extra={"code": "budget.warning", "budget": warned.key})
+
+
+def _shorter(task: Task, shown: Prompt) -> int:
+    """How much of the conversation to show next time: half of it; 0 where that is no help."""
+    now = sum(map(length, shown.entries))
+    stuck = task.context_chars and now > task.context_chars
+    return 0 if stuck or now // 2 < _SHORTEST else now // 2
 
 
 def _resolved(reply: Reply, task: Task, tools: Mapping[str, Tool]) -> Reply:

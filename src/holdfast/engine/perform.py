@@ -33,7 +33,7 @@ from holdfast.ports.model import Models
 from holdfast.ports.tools import Job, Tool, Tools
 
 from . import storable
-from .ask import Asker
+from .ask import Asker, Till
 from .live import Live
 from .record import Recorder, Stream
 
@@ -57,10 +57,11 @@ class Performer:
         models: Models,
         tools: Tools,
         limits: Limits,
+        till: Till,
     ) -> None:
         self._recorder, self._live = recorder, live
         self._models, self._tools, self._limits = models, tools, limits
-        self._asker = Asker(recorder, live, models, tools)
+        self._asker = Asker(recorder, live, models, tools, till)
 
     async def perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
         """Carry out one effect. Raises `Conflict` when the task has gone to another worker.
