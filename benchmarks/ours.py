@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from benchmarks.measure import Result, Watch, report, round_arguments, spread
+from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Limits as TaskLimits
@@ -193,7 +194,8 @@ async def engine(
 ) -> AsyncGenerator[tuple[Supervisor, Recorder, SystemClock]]:
     clock, live = SystemClock(), Live()
     recorder = Recorder(journal, clock, live, lambda: RULES)
-    performer = Performer(recorder, live, Models(), tools, Limits())
+    ledger = StoredLedger(journal.pages(), clock.now)
+    performer = Performer(recorder, live, Models(), tools, Limits(), (ledger, clock))
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     intake = Intake(depth=0, lanes=lanes)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)

@@ -53,6 +53,7 @@ from holdfast.engine.timekeep import Timekeeper
 from holdfast.runtime import doctor, upkeep
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.house import House, InForce
+from holdfast.runtime.top_up import TopUp
 
 _log = logging.getLogger("holdfast")
 _log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
@@ -150,9 +151,9 @@ async def open_house(
         ours = builtin_tools(
             box=box, blobs=blobs, clock=clock, spool=home / "outputs", options=options
         )
-        tools = Registry([*ours.all(), delegate])
+        tools = Registry([*ours.all(), delegate, TopUp(ledger)])
         limits = Limits(tool_seconds=config.engine.tool_seconds)
-        performer = Performer(recorder, live, models, tools, limits)
+        performer = Performer(recorder, live, models, tools, limits, (ledger, clock))
         channels = {"outbox": Outbox(home / "outbox")}
         timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
         intake = Intake(

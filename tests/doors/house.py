@@ -156,7 +156,7 @@ class Street:
 def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> House:
     clock, live, tools = SystemClock(), Live(), OnePay()
     recorder = Recorder(journal, clock, live, lambda: RULES)
-    performer = Performer(recorder, live, models, tools, Limits())
+    performer = Performer(recorder, live, models, tools, Limits(), (plan.ledger, clock))
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     box: Any = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,31 +26,41 @@ from holdfast.core.ids import CallId
 from holdfast.core.message import Reply, Usage
 from holdfast.core.task import TOP_UP, Status, Task
 from holdfast.ports.clock import Clock
-from holdfast.ports.ledger import Hold, Ledger, OverBudget, Payer, Warned
+from holdfast.ports.ledger import Ledger, OverBudget, Payer
 from holdfast.ports.model import Delta, ModelFailure, Models
 from holdfast.ports.tools import Tool, Tools
 
 from . import storable
 from .describe import described
+from .direct import DirectAccount
 from .live import Live
 from .record import Recorder, Stream
 
-_log = logging.getLogger("holdfast.engine")
 _SHORTEST = 4_000
+Pay = tuple[Ledger, Clock]
 Heard = HearReply | FailAttempt | RequestTopUp | CutContext
+
+
+class NotAsking(Refused):
+    """The task ended, or waits for a person, before the model could be asked."""
+
+    code = "not_asking"
 
 
 class Asker:
     """Shows a model the task and brings back what is to be told to it."""
 
     def __init__(
-        self, recorder: Recorder, live: Live, models: Models, tools: Tools, till: Till
+        self, recorder: Recorder, live: Live, models: Models, tools: Tools, pay: Pay
     ) -> None:
         self._recorder, self._live, self._models, self._tools = recorder, live, models, tools
-        self._till = till
+        self._pay = pay
 
-    async def ask(self, stream: Stream, effect: AskModel, fence: int | None) -> Heard:
-        """The reply, or why there is none. Raises `Refused` when the task must not go on asking."""
+    async def ask(self, stream: Stream, effect: AskModel, fence: int | None) -> Heard | None:
+        """The reply, or what else is to be told; None when the task must not go on asking.
+
+        Raises `Refused` when no model can be asked.
+        """
         name = stream.task.request.agent.model
         shown = prompt(stream.task, self._models.find(name).window)
         tools = self._offered(stream.task)
@@ -60,13 +69,16 @@ class Asker:
         def hear(delta: Delta) -> None:
             self._live.tell(stream.id, storable.delta(delta))
 
-        account = TaskAccount(self._recorder, self._till, stream, fence)
         try:
-            reply = await self._models.answer(name, shown, specs, hear, account)
+            async with DirectAccount(*self._pay, _payer(stream.task)) as ledger:
+                account = TaskAccount(ledger, self._recorder, stream, fence)
+                reply = await self._models.answer(name, shown, specs, hear, account)
+        except NotAsking:
+            return None
         except OverBudget as over:
             if over.final:
                 raise
-            return await self._till.wish(over)
+            return await self._wish(over)
         except ModelFailure as failure:
             chars = _shorter(stream.task, shown) if failure.code == "context_overflow" else 0
             if chars:
@@ -74,6 +86,17 @@ class Asker:
             return _failed_try(failure)
         reply = _resolved(reply, stream.task, {t.spec.name: t for t in tools})
         return HearReply(reply=reply, saw=shown.saw)
+
+    async def _wish(self, over: OverBudget) -> RequestTopUp:
+        """What a person is asked for: what is short, and not less than the budget's own size."""
+        more = {kind: n for kind, n in to_builtins(over.short).items() if n}
+        if over.key.startswith("price/"):
+            more = {}
+        ledger, _ = self._pay
+        for standing in await ledger.standings():
+            if standing.key == over.key:
+                more = {k: max(n, getattr(standing.budget, k) or 0) for k, n in more.items()}
+        return RequestTopUp(budget=over.key, text=str(over), more=more)
 
     def _offered(self, task: Task) -> Sequence[Tool]:
         wanted = task.request.agent.tools
@@ -84,74 +107,40 @@ class Asker:
         ]
 
 
-class Till:
-    """The ledger, as the engine uses it: for calls of tasks, and warnings go to the log."""
-
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
-        self._ledger, self._clock = ledger, clock
-
-    async def hold(self, payer: Payer, model: str, most: Reservation) -> str:
-        """Set money aside; returns the hold's id. Raises `OverBudget`, `Unavailable`."""
-        now = self._clock.now()
-        hold = Hold(id=self._clock.new_id("hold"), payer=payer, model=model, most=most, at=now)
-        await self._ledger.hold(hold)
-        return hold.id
-
-    async def settle(self, hold: str, usage: Usage) -> None:
-        _warn(await self._ledger.settle(hold, usage))
-
-    async def release(self, hold: str) -> None:
-        await self._ledger.release(hold)
-
-    async def lose(self, hold: str) -> None:
-        _warn(await self._ledger.lose(hold))
-
-    async def wish(self, over: OverBudget) -> RequestTopUp:
-        """What a person is asked for: what is short, and not less than the budget's own size."""
-        more = {kind: n for kind, n in to_builtins(over.short).items() if n}
-        if over.key.startswith("price/"):
-            more = {}
-        for standing in await self._ledger.standings():
-            if standing.key == over.key:
-                more = {k: max(n, getattr(standing.budget, k) or 0) for k, n in more.items()}
-        return RequestTopUp(budget=over.key, text=str(over), more=more)
-
-
 class TaskAccount:
     """Implements `ports.Account` for a task: held in the ledger, then as an event of the task."""
 
     def __init__(
-        self, recorder: Recorder, till: Till, stream: Stream, fence: int | None
+        self, ledger: DirectAccount, recorder: Recorder, stream: Stream, fence: int | None
     ) -> None:
-        self._recorder, self._till = recorder, till
+        self._ledger, self._recorder = ledger, recorder
         self._stream, self._fence = stream, fence
-        self._held = ""
 
     async def hold(self, model: str, most: Reservation) -> None:
-        self._held = await self._till.hold(_payer(self._stream.task), model, most)
+        await self._ledger.hold(model, most)
         running = False
         try:
             begin = BeginAsk(reserve=most)
             task = await self._recorder.tell(self._stream.id, begin, fence=self._fence)
-            # A question to a person stands open: the task is over its own limit.
+            # Over its own limit the task ends, or a question to a person stands open.
             running = task.status is Status.RUNNING and not task.calls
         finally:
             if not running:
                 with anyio.CancelScope(shield=True):
-                    await self._till.release(self._held)
+                    await self._ledger.release()
         if not running:
-            raise Refused("the task may not go on asking", code="not_asking")
+            raise NotAsking("the task may not go on asking")
 
     async def settle(self, model: str, usage: Usage) -> None:
-        await self._till.settle(self._held, usage)
+        await self._ledger.settle(model, usage)
 
     async def release(self) -> None:
-        await self._till.release(self._held)
+        await self._ledger.release()
         await self._recorder.tell(self._stream.id, ReleaseAsk(), fence=self._fence)
 
     async def lose(self) -> None:
         """The task's own share counts when more is held, or the try fails."""
-        await self._till.lose(self._held)
+        await self._ledger.lose()
 
 
 def _payer(task: Task) -> Payer:
@@ -163,11 +152,6 @@ def _payer(task: Task) -> Payer:
         team=request.agent.team,
         by=request.by,
     )
-
-
-def _warn(warnings: Sequence[Warned]) -> None:
-    for warned in warnings:
-        _log.warning("%s", warned.text, extra={"code": "budget.warning", "budget": warned.key})
 
 
 def _shorter(task: Task, shown: Prompt) -> int:

@@ -33,7 +33,7 @@ from holdfast.ports.model import Models
 from holdfast.ports.tools import Job, Tool, Tools
 
 from . import storable
-from .ask import Asker, Till
+from .ask import Asker, Pay
 from .live import Live
 from .record import Recorder, Stream
 
@@ -57,11 +57,11 @@ class Performer:
         models: Models,
         tools: Tools,
         limits: Limits,
-        till: Till,
+        pay: Pay,
     ) -> None:
         self._recorder, self._live = recorder, live
         self._models, self._tools, self._limits = models, tools, limits
-        self._asker = Asker(recorder, live, models, tools, till)
+        self._asker = Asker(recorder, live, models, tools, pay)
 
     async def perform(self, stream: Stream, effect: Effect, fence: int | None) -> None:
         """Carry out one effect. Raises `Conflict` when the task has gone to another worker.
@@ -122,7 +122,8 @@ class Performer:
             failure = FailAttempt(code=refused.code, message=str(refused), retryable=False)
             await self._surely(stream, failure, fence)
         else:
-            await self._surely(stream, heard, fence)
+            if heard is not None:
+                await self._surely(stream, heard, fence)
 
     async def _run(self, stream: Stream, opened: OpenCall, fence: int | None) -> None:
         call, job = opened.call, _job(stream.task, opened.call)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.core.message import Change, EffectClass, Failed, Outcome, Returned
 from holdfast.core.error import Refused
+from holdfast.core.message import Change, EffectClass, Failed, Outcome, Returned
 from holdfast.core.task import TOP_UP, Wait
 from holdfast.ports.ledger import Ledger, Used
 from holdfast.ports.model import ToolSpec

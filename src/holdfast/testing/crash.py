@@ -12,6 +12,9 @@ import anyio
 import anyio.lowlevel
 from msgspec import Struct
 
+from holdfast.adapters.models.paying import asked
+from holdfast.adapters.stores.ledger import StoredLedger
+from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Limits as TaskLimits
 from holdfast.core.budget import Reservation
@@ -41,7 +44,7 @@ from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.journal import Cursor, Journal, Query
-from holdfast.ports.model import Delta, ToolSpec
+from holdfast.ports.model import Account, Delta, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime import tasks
 from holdfast.runtime.delegate import Delegate
@@ -121,6 +124,7 @@ class ScriptedTurns:
     """Proposes the calls of `script`, turn by turn; then answers. Knows the task by its words."""
 
     name = "scripted/crash"
+    window = 0
 
     def __init__(self, script: Script, fuse: Fuse, world: World) -> None:
         self._script, self._fuse, self._world = script, fuse, world
@@ -130,6 +134,16 @@ class ScriptedTurns:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    async def answer(
+        self,
+        name: str,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        hear: Callable[[Delta], None],
+        account: Account,
+    ) -> Reply:
+        return await asked(self, prompt, tools, hear, account)
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         return Reservation()
@@ -288,7 +302,8 @@ async def _engine(
     recorder = Recorder(journal, clock, live, lambda: RULES)
     tools = WorldTools(fuse, world)
     models: Any = ScriptedTurns(story.script, fuse, world)
-    performer = Performer(recorder, live, models, tools, Limits())
+    ledger = StoredLedger(MemoryPages(), clock.now)
+    performer = Performer(recorder, live, models, tools, Limits(), (ledger, clock))
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     intake = Intake(lanes=8, drain=0.0)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)

@@ -12,6 +12,8 @@ import anyio.lowlevel
 from msgspec.structs import replace
 
 from holdfast.adapters.models.paying import asked
+from holdfast.adapters.stores.ledger import StoredLedger
+from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
@@ -28,9 +30,11 @@ from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.channel import Channel
 from holdfast.ports.journal import Journal
+from holdfast.ports.ledger import Budget, Ledger
 from holdfast.ports.model import Account, Delta, Model, ModelFailure, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.delegate import Delegate
+from holdfast.runtime.top_up import TopUp
 
 from .fake_clock import FakeClock
 
@@ -204,6 +208,7 @@ class TestEngine:
     clock: FakeClock
     model: ObedientModel
     tools: Toolbox
+    ledger: Ledger
 
     async def submit(self, prompt: str = "do it", **wishes: Any) -> TaskId:
         request = replace(Request(prompt=prompt, workspace="/work"), **wishes)
@@ -242,6 +247,7 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
     limits: Limits | None = None,
     channels: Mapping[str, Channel] | None = None,
     clock: FakeClock | None = None,
+    budgets: Sequence[Budget] = (),
 ) -> AsyncGenerator[TestEngine, None]:
     """An engine at work on `journal`; everything it started is stopped on leaving."""
     clock, live = clock or FakeClock(), Live()
@@ -249,13 +255,16 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
     obedient = model if isinstance(model, ObedientModel) else ObedientModel(model)
     recorder = Recorder(journal, clock, live, lambda: rules)
     box = Toolbox(*tools)
-    performer = Performer(recorder, live, obedient, box, limits or Limits())
+    ledger = StoredLedger(MemoryPages(), clock.now)
+    ledger.budgets(budgets)
+    performer = Performer(recorder, live, obedient, box, limits or Limits(), (ledger, clock))
     finisher = Finisher(recorder, channels or {}, clock)
     keeper = Timekeeper(journal, recorder, finisher, clock)
     supervisor = Supervisor(
         journal, recorder, performer, keeper, clock, intake or Intake(drain=1.0)
     )
     box.add(Delegate(recorder, journal, supervisor.submit))
+    box.add(TopUp(ledger))
     async with anyio.create_task_group() as group:
         await group.start(supervisor.run)
         yield TestEngine(
@@ -266,6 +275,7 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
             clock=clock,
             model=obedient,
             tools=box,
+            ledger=ledger,
         )
         group.cancel_scope.cancel()
 

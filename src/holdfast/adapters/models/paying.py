@@ -22,10 +22,9 @@ async def asked(
 ) -> Reply:
     """The reply of `model`, held on `account` before it is sent and settled after.
 
-    Being cancelled does not interrupt the account: a hold is either made or not, and then ended.
+    Waiting for money may be cancelled; what is held is then ended, whatever happens.
     """
-    with anyio.CancelScope(shield=True):
-        await account.hold(model.name, model.reserve(prompt, tools))
+    await account.hold(model.name, model.reserve(prompt, tools))
     end: Callable[[], Awaitable[None]] = account.release
     try:
         await anyio.lowlevel.checkpoint_if_cancelled()
