@@ -233,7 +233,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "found true; for example tool_seconds = 900.0",
         "config.toml:7: limits.steps: expected a whole number from 1 to 10000, "
         "found 999999; for example steps = 50",
-        "config.toml:10: models.providers.x.kind: expected one of openai, anthropic, google, "
+        "config.toml:10: models.providers.x.kind: expected one of auto, openai, "
+        "openai-responses, openai-compatible, anthropic, google, bedrock, azure, "
         'ollama, found "oppenai"; for example kind = "openai"',
         "config.toml:11: models.providers.x.base_url: expected an address that begins with "
         'http:// or https://, found "ftp://x"; for example base_url = "http://127.0.0.1:8000/v1"',

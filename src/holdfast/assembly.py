@@ -26,6 +26,7 @@ from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.failover import Patience
+from holdfast.adapters.models.known import kind_of
 from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.models.settings import ModelsConfig, Provider, Role, Timeouts
 from holdfast.adapters.stores import upkeep as store_upkeep
@@ -189,7 +190,8 @@ async def open_house(
 async def run_daemon(config: Config, environment: Mapping[str, str], token: str) -> None:
     """Recover, listen, work until told to stop, drain, close."""
     told = models_config(config, environment)
-    catalog = Catalog(told, remember=config.home / HEALTH)
+    files = FileBlobs(config.home / "blobs").get
+    catalog = Catalog(told, remember=config.home / HEALTH, files=files)
     linked = SavedConnections(catalog, told, FileVault(config.home / VAULT))
     async with (
         open_house(config, catalog, linked) as house,
@@ -252,7 +254,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
     )
     providers = {
         name: Provider(
-            kind="openai-compatible" if one.kind == "openai" and one.base_url else one.kind,
+            kind=kind_of(name, one.kind, one.base_url),
             base_url=one.base_url,
             api_key=one.api_key.get_secret_value(),
             key_env=one.api_key_env,
@@ -264,6 +266,11 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
                 total=one.total_seconds or timeouts.total,
             ),
             tools=one.tools,
+            max_output=one.max_output,
+            window=one.window,
+            headers=one.headers,
+            api_version=one.api_version,
+            region=one.region,
         )
         for name, one in models.providers.items()
     }

@@ -91,7 +91,7 @@ async def _provider(kind: Kind) -> AsyncGenerator[Model, None]:
         await catalog.close()
 
 
-MODELS = ("offline", "scripted", "in text", *KINDS)
+MODELS = ("offline", "scripted", "in text", *PATHS)
 
 
 def _open(name: str) -> AbstractAsyncContextManager[Model]:

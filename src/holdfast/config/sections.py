@@ -88,8 +88,20 @@ class Limits(Section):
 class Provider(Section):
     """One place that serves models."""
 
-    kind: Literal["openai", "anthropic", "google", "ollama"] = Field(
-        default="openai", description="The protocol it speaks.", examples=["openai"]
+    kind: Literal[
+        "auto",
+        "openai",
+        "openai-responses",
+        "openai-compatible",
+        "anthropic",
+        "google",
+        "bedrock",
+        "azure",
+        "ollama",
+    ] = Field(
+        default="auto",
+        description="The protocol it speaks; `auto`: what the provider of its name does.",
+        examples=["openai"],
     )
     base_url: str = _word("", "Where it is; empty: the provider's own.", "http://127.0.0.1:8000/v1")
     api_key_env: str = _word("", "The environment variable that holds the key.", "OPENAI_API_KEY")
@@ -113,6 +125,15 @@ class Provider(Section):
     )
     idle_seconds: float = _number(0.0, 0, 3600, "s", "Between two pieces; 0: as in `[models]`.")
     total_seconds: float = _number(0.0, 0, _DAY, "s", "For a whole reply; 0: as in `[models]`.")
+    headers: dict[str, str] = Field(
+        default={}, description="Sent with every request.", examples=[{"X-Team": "blue"}]
+    )
+    max_output: int = _number(
+        0, 0, 10**7, "tokens", "The longest reply; 0: what is usual for the model."
+    )
+    window: int = _number(0, 0, 10**9, "tokens", "What its models can read; 0: not known.")
+    api_version: str = _word("", "Azure's API version; empty: the newest.", "2024-10-21")
+    region: str = _word("", "The AWS region of Bedrock.", "eu-central-1")
 
     @field_validator("base_url")
     @classmethod

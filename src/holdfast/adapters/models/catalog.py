@@ -25,8 +25,9 @@ from holdfast.ports.model import Account, Delta, Model, ToolSpec
 
 from . import discover, roles
 from .answering import Call, Means, Question
-from .discover import KNOWN, Found
+from .discover import Found
 from .health import ModelHealth, Remembered
+from .known import KNOWN
 from .lending import Lender, opened
 from .loading import load_aside
 from .offline import OFFLINE, OfflineModel
@@ -50,7 +51,8 @@ def wall() -> Instant:
 class Catalog:
     """Implements `ports.Models`. Knows what is configured; `detect` looks for local servers too.
 
-    `remember` names the file that keeps the models' health; `now` and `sleep` are for tests.
+    `remember` names the file that keeps the models' health; `files` gives the bytes of a file that
+    is shown, by its digest; `now` and `sleep` are for tests.
     """
 
     def __init__(
@@ -59,13 +61,15 @@ class Catalog:
         *,
         more: Mapping[str, Model] | None = None,
         remember: Path | None = None,
+        files: Callable[[str], Awaitable[bytes]] | None = None,
         now: Callable[[], Instant] = wall,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._config = config
         self._found = discover.configured(config)
+        self._beside = discover.beside(config)
         ours = {OFFLINE: OfflineModel(), **(more or {})}
-        self._lender = Lender(ours, self._place, config.per_provider)
+        self._lender = Lender(ours, self._place, config.per_provider, files)
         self._health = Remembered(now, remember)
         self._now, self._sleep = now, sleep
 
@@ -78,6 +82,7 @@ class Catalog:
         local = (one for one in self._found if one.source == "local" and config.probe)
         found += [one for one in local if _is_new(one, found)]
         self._config, self._found = config, tuple(found)
+        self._beside = discover.beside(config)
         self._lender.changed(config.per_provider)
 
     @property
@@ -226,7 +231,7 @@ class Catalog:
         return (*listed, *self._lender.ours)
 
     def _by_name(self) -> dict[str, Found]:
-        return {one.name: one for one in self._found}
+        return {one.name: one for one in (*self._beside, *self._found)}
 
 
 async def listening(probes: tuple[Probe, ...], seconds: float) -> tuple[Probe, ...]:

@@ -15,7 +15,8 @@ from holdfast.ports.vault import Vault
 
 from .catalog import Catalog
 from .credentials import SAVED, Server, checked_key, is_provider_name, key_place, server_place
-from .discover import KNOWN, Found, added_provider, known_provider
+from .discover import Found, added_provider, known_provider
+from .known import KNOWN
 from .loading import load_aside
 from .settings import ModelsConfig, Provider
 

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import httpx2
 import openai
 from pydantic_ai.models import Model
+from pydantic_ai.models.cerebras import CerebrasModel
 from pydantic_ai.models.ollama import OllamaModel
 from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.profiles import merge_profile
+from pydantic_ai.models.openrouter import OpenRouterModel
+from pydantic_ai.models.zai import ZaiModel
+from pydantic_ai.profiles import ModelProfile, merge_profile
 from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.alibaba import AlibabaProvider
+from pydantic_ai.providers.cerebras import CerebrasProvider
+from pydantic_ai.providers.deepseek import DeepSeekProvider
+from pydantic_ai.providers.fireworks import FireworksProvider
+from pydantic_ai.providers.moonshotai import MoonshotAIProvider
 from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+from pydantic_ai.providers.openrouter import OpenRouterProvider
+from pydantic_ai.providers.together import TogetherProvider
+from pydantic_ai.providers.zai import ZaiProvider
 
+from . import flavours
 from .lean_openai import LeanClient
 from .remote import Address
+from .settings import Flavour
 from .translate import Voice
 
 _NO_KEY = "none"
@@ -27,6 +42,24 @@ _PLAIN = OpenAIModelProfile(
     openai_chat_supports_max_completion_tokens=False,
     openai_supports_strict_tool_definition=False,
 )
+
+Profile = Callable[[str], ModelProfile | None]
+
+# Whose ways: what it says of its models, and how it is spoken to.
+_FLAVOURS: Mapping[Flavour, tuple[Profile, type[OpenAIChatModel]]] = {
+    "": (OpenAICompatibleProvider.model_profile, OpenAIChatModel),
+    "cerebras": (CerebrasProvider.model_profile, CerebrasModel),
+    "deepseek": (DeepSeekProvider.model_profile, OpenAIChatModel),
+    "fireworks": (FireworksProvider.model_profile, OpenAIChatModel),
+    "grok": (flavours.grok_profile, OpenAIChatModel),
+    "groq": (flavours.groq_profile, flavours.GroqModel),
+    "mistral": (flavours.mistral_profile, flavours.MistralModel),
+    "moonshot": (MoonshotAIProvider.model_profile, OpenAIChatModel),
+    "openrouter": (OpenRouterProvider.model_profile, OpenRouterModel),
+    "qwen": (AlibabaProvider.model_profile, flavours.QwenModel),
+    "together": (TogetherProvider.model_profile, OpenAIChatModel),
+    "zai": (ZaiProvider.model_profile, ZaiModel),
+}
 
 
 def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
@@ -47,10 +80,12 @@ def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
                 address.model, provider=OpenAIProvider(openai_client=client), profile=profile
             )
         case _:
-            profile = merge_profile(OpenAICompatibleProvider.model_profile(address.model), _PLAIN)
+            told, model = _FLAVOURS[at.flavour]
+            profile = merge_profile(told(address.model), _PLAIN)
             named = OpenAICompatibleProvider(address.provider_name, openai_client=client)
-            return OpenAIChatModel(address.model, provider=named, profile=profile)
+            return model(address.model, provider=named, profile=profile)
 
 
 def voice(address: Address, model: Model) -> Voice:
-    return Voice(name=address.provider_name, system=model.system, thinking="field")
+    thinking = "sealed" if address.provider.flavour == "openrouter" else "field"
+    return Voice(name=address.provider_name, system=model.system, thinking=thinking)

@@ -9,8 +9,14 @@ from urllib.parse import urlsplit
 from holdfast.core.error import Invalid
 
 from .credentials import ADDED, KEYCHAIN, SAVED, Keys, Server, is_provider_name
-from .settings import Kind, ModelsConfig, Provider
+from .known import KNOWN, Known
+from .settings import Flavour, Kind, ModelsConfig, Provider
 
+_ACCESS_KEY = "AWS_ACCESS_KEY_ID"
+_MODELS: Mapping[str, str] = {
+    "bedrock": "BEDROCK_DEFAULT_MODEL",
+    "azure": "AZURE_OPENAI_DEPLOYMENT",
+}
 _PREFERRED_LOCAL = (
     "qwen2.5-coder", "codestral", "deepseek-coder-v2", "llama3.3", "llama3.1", "mistral", "gemma2",
 )  # fmt: skip
@@ -45,49 +51,14 @@ class Found:
         return f"{self.name}/{chosen}" if (chosen := _chosen(self.provider)) else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """A provider that everybody knows: the names of its keys and URLs, and its usual model."""
-
-    kind: Kind
-    keys: tuple[str, ...]
-    urls: tuple[str, ...]
-    base_url: str
-    model: str
-
-
-KNOWN: Mapping[str, Known] = {
-    "anthropic": Known(
-        kind="anthropic",
-        keys=("ANTHROPIC_API_KEY",),
-        urls=("ANTHROPIC_BASE_URL",),
-        base_url="https://api.anthropic.com",
-        model="claude-sonnet-5-5",
-    ),
-    "openai": Known(
-        kind="openai",
-        keys=("OPENAI_API_KEY",),
-        urls=("OPENAI_BASE_URL",),
-        base_url="https://api.openai.com/v1",
-        model="gpt-4.1",
-    ),
-    "google": Known(
-        kind="google",
-        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        urls=("GEMINI_BASE_URL", "GOOGLE_BASE_URL"),
-        base_url="https://generativelanguage.googleapis.com",
-        model="gemini-2.5-pro",
-    ),
-}
-
-
 def configured(config: ModelsConfig) -> tuple[Found, ...]:
     """What is found without looking around, the preferred first. A configured name wins.
 
     Raises `Invalid` for a configured provider without a usable address.
     """
     keys = Keys(config.env, config.vault, config.keychain)
-    found = {one.name: one for one in _known(keys, config.env)}
+    there = [one for one in _known(keys, config.env) if not KNOWN[one.name].beside]
+    found = {one.name: one for one in there if not KNOWN[one.name].local}
     for name, provider in config.providers.items():
         complete = _completed(name, provider, keys, config.env)
         if urlsplit(complete.base_url).scheme not in {"http", "https"} or not complete.host:
@@ -97,12 +68,15 @@ def configured(config: ModelsConfig) -> tuple[Found, ...]:
             )
         note = f"takes the place of the built-in {name}" if name in KNOWN else ""
         found[name] = Found(name=name, source="configuration", provider=complete, note=note)
-    for one in _added(keys):
+    for one in (*_added(keys), *there):
         found.setdefault(one.name, one)
-    if ollama := _ollama_host(config.env):
-        provider = Provider(kind="ollama", base_url=ollama)
-        found.setdefault("ollama", Found(name="ollama", source="OLLAMA_HOST", provider=provider))
     return tuple(found.values())
+
+
+def beside(config: ModelsConfig) -> tuple[Found, ...]:
+    """Other ways to ask providers that are found: there when named, but not listed."""
+    keys = Keys(config.env, config.vault, config.keychain)
+    return tuple(one for one in _known(keys, config.env) if KNOWN[one.name].beside)
 
 
 def with_models(found: Found, models: tuple[str, ...]) -> Found:
@@ -128,10 +102,12 @@ def _known(keys: Keys, env: Mapping[str, str]) -> list[Found]:
     for name, known in KNOWN.items():
         url = _first(env, known.urls)
         there = keys.all(name, known.keys)
-        if not there and not (url and known.kind == "openai"):
+        if not there and not (url and known.open):
             continue
         provider = known_provider(name, env, there[0].value if there else "")
         source = there[0].source if there else url
+        if not provider.base_url or (source == _ACCESS_KEY and not provider.secret_key):
+            continue
         also = tuple(key.source for key in there[1:])
         place = places[{KEYCHAIN: 1, SAVED: 2}.get(source, 0)]
         place.append(Found(name=name, source=source, provider=provider, also=also))
@@ -141,12 +117,14 @@ def _known(keys: Keys, env: Mapping[str, str]) -> list[Found]:
 def known_provider(name: str, env: Mapping[str, str], key: str) -> Provider:
     """A provider that everybody knows, asked with this key."""
     known = KNOWN[name]
-    return Provider(
+    provider = Provider(
         kind=known.kind,
-        base_url=_root(known.kind, env.get(_first(env, known.urls), "") or known.base_url),
+        base_url=_address(known, env),
         api_key=key,
-        models=(known.model,),
+        models=_usual(known, env),
+        flavour=known.flavour,
     )
+    return _with_account(provider, env)
 
 
 def _added(keys: Keys) -> Iterator[Found]:
@@ -172,18 +150,72 @@ def _completed(name: str, provider: Provider, keys: Keys, env: Mapping[str, str]
     A key from a variable that everybody knows goes to the provider's own address only.
     """
     key = keys.variable(provider.key_env) or keys.saved(name) or provider.api_key
-    provider = replace(provider, api_key=key)
-    known = next((known for known in KNOWN.values() if known.kind == provider.kind), None)
-    if provider.kind == "ollama" and not provider.base_url:
-        return replace(provider, base_url=_ollama_host(env) or "http://127.0.0.1:11434")
+    known = _who(name, provider)
+    flavour = provider.flavour or (known.flavour if known else "") or _flavour_at(provider.host)
+    provider = replace(provider, api_key=key, flavour=flavour)
     if known is None or provider.base_url:
         return replace(provider, base_url=_root(provider.kind, provider.base_url))
-    return replace(
-        provider,
-        base_url=_root(provider.kind, known.base_url),
-        api_key=provider.api_key or env.get(_first(env, known.keys), "").strip(),
-        models=provider.models or (known.model,),
-    )
+    key = key or env.get(_first(env, known.keys), "").strip()
+    models = provider.models or _usual(known, env)
+    provider = _with_account(replace(provider, api_key=key, models=models), env)
+    return replace(provider, base_url=_address(known, env, provider.region))
+
+
+def _who(name: str, provider: Provider) -> Known | None:
+    """Who the provider is: by its name, else the best known one that speaks the same."""
+    known = KNOWN.get(name)
+    if known and known.kind == provider.kind:
+        return known
+    if provider.kind == "openai-compatible":
+        return None
+    return next((known for known in KNOWN.values() if known.kind == provider.kind), None)
+
+
+def _address(known: Known, env: Mapping[str, str], region: str = "") -> str:
+    if known.kind == "ollama" and env.get("OLLAMA_HOST", "").strip():
+        return _ollama_host(env)
+    given = env.get(_first(env, known.urls), "")
+    url = given or known.base_url.format(region=region or _region(env))
+    return _root(known.kind, url)
+
+
+def _usual(known: Known, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The models of a provider that are known before it is asked."""
+    told = env.get(_MODELS.get(known.kind, ""), "").strip()
+    model = told or known.model
+    return (model,) if model else ()
+
+
+def _with_account(provider: Provider, env: Mapping[str, str]) -> Provider:
+    """With what else the environment says of an account: AWS's secrets, Azure's version."""
+    match provider.kind:
+        case "azure":
+            version = provider.api_version or env.get("OPENAI_API_VERSION", "").strip()
+            return replace(provider, api_version=version)
+        case "bedrock":
+            region = provider.region or _region(env)
+            if provider.secret_key or provider.api_key != env.get(_ACCESS_KEY, "").strip():
+                return replace(provider, region=region)
+            return replace(
+                provider,
+                region=region,
+                secret_key=env.get("AWS_SECRET_ACCESS_KEY", "").strip(),
+                session_token=env.get("AWS_SESSION_TOKEN", "").strip(),
+            )
+        case _:
+            return provider
+
+
+def _region(env: Mapping[str, str]) -> str:
+    return env.get(_first(env, ("AWS_REGION", "AWS_DEFAULT_REGION")), "us-east-1").strip()
+
+
+def _flavour_at(host: str) -> Flavour:
+    """Whose ways a configured server has, if it is one that everybody knows under its own host."""
+    if not host:
+        return ""
+    known = next((one for one in KNOWN.values() if f"//{host}/" in one.base_url), None)
+    return known.flavour if known else ""
 
 
 def _root(kind: Kind, url: str) -> str:

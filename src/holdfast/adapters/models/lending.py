@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +30,13 @@ class Lender:
     """Every model by its name. `place` says where a name is to be asked; `ours` are in-process."""
 
     def __init__(
-        self, ours: Mapping[str, Model], place: Callable[[str], Address], per_provider: int
+        self,
+        ours: Mapping[str, Model],
+        place: Callable[[str], Address],
+        per_provider: int,
+        files: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
-        self.ours, self._place = ours, place
+        self.ours, self._place, self._files = ours, place, files
         self._per_provider = per_provider
         self._models: dict[str, tuple[Model, RemoteModel]] = {}
         self._lanes: dict[str, anyio.CapacityLimiter] = {}
@@ -72,7 +76,7 @@ class Lender:
     def _remote(self, name: str) -> tuple[Model, RemoteModel]:
         if name not in self._models:
             address = self._place(name)
-            remote = RemoteModel(address, lambda: self.client(address.timeouts))
+            remote = RemoteModel(address, lambda: self.client(address.timeouts), self._files)
             self._models[name] = Direct(remote), remote
         return self._models[name]
 

@@ -11,18 +11,19 @@ import httpx2
 import msgspec
 from pydantic_ai import messages as m
 from pydantic_ai.exceptions import AgentRunError, UserError
-from pydantic_ai.models import Model, ModelRequestParameters
-from pydantic_ai.settings import ModelSettings
+from pydantic_ai.models import Model
 from pydantic_ai.usage import RequestUsage
 
 from holdfast.core.context import Prompt
 from holdfast.core.message import Reply, Usage
-from holdfast.ports.model import Delta, ToolSpec
+from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 
 from . import prices, wire
+from .expecting import EXPECTED, Expected
 from .failures import explained, failure
+from .question import Asker, Files, Question
 from .remote import Address, tokens_of
-from .translate import Voice, from_response, to_messages, to_tools, used_tools
+from .translate import Voice, from_response
 
 Hear = Callable[[Delta], None]
 
@@ -46,25 +47,28 @@ class Dialect(Protocol):
     def voice(self, address: Address, model: Model) -> Voice: ...
 
 
-def open_exchange(address: Address, dialect: Dialect, http: httpx2.AsyncClient) -> OpenExchange:
+def open_exchange(
+    address: Address, dialect: Dialect, http: httpx2.AsyncClient, files: Files | None = None
+) -> OpenExchange:
     model = dialect.open_model(address, http)
     faults = (AgentRunError, UserError, httpx2.HTTPError, *dialect.FAULTS, *_SHAPE)
-    return OpenExchange(address, http, model, dialect.voice(address, model), faults)
+    asker = Asker(address, model, dialect.voice(address, model), files)
+    return OpenExchange(address, http, model, asker, faults)
 
 
 class OpenExchange:
-    """A model with its connection: every question is one streamed request, tried once."""
+    """A model with its connection: every question is one request, tried once."""
 
     def __init__(
         self,
         address: Address,
         http: httpx2.AsyncClient,
         model: Model,
-        voice: Voice,
+        asker: Asker,
         faults: tuple[type[Exception], ...],
     ) -> None:
         self._address, self._http, self._model = address, http, model
-        self._voice, self._faults = voice, faults
+        self._asker, self._voice, self._faults = asker, asker.voice, faults
         self._takes_tools: bool | None = None if address.provider.kind == "ollama" else True
 
     async def takes_tools(self) -> bool:
@@ -74,50 +78,88 @@ class OpenExchange:
             self._takes_tools = await wire.ollama_has_tools(at.provider, at.model, self._http)
         return self._takes_tools
 
-    async def ask(self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Hear) -> Reply:
-        settings = ModelSettings(max_tokens=self._address.max_output, cache=True, max_retries=0)
-        declared = tools
-        if not tools and self._voice.needs_tools and (declared := used_tools(prompt)):
-            settings["tool_choice"] = "none"
-        response = await self._streamed(prompt, settings, declared, hear)
-        return self._reply(response, prompt, tools)
+    def takes_shape(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> bool:
+        """Whether the model itself is held to the shape of `prompt`, beside these tools."""
+        return self._asker.holds(prompt.shape, tools)
 
-    async def _streamed(
-        self, prompt: Prompt, settings: ModelSettings, tools: tuple[ToolSpec, ...], hear: Hear
-    ) -> m.ModelResponse:
-        """The whole response, within the time it may take."""
+    async def ask(self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Hear) -> Reply:
         patience = self._address.timeouts
+        silence = max(patience.first, patience.idle) if prompt.stream else patience.total
+        expected = Expected(streamed=prompt.stream, silence=silence)
+        token = EXPECTED.set(expected)
         begun = False
-        response: m.ModelResponse | None = None
-        messages = to_messages(prompt, self._voice)
-        parameters = ModelRequestParameters(function_tools=to_tools(tools))
+
+        def heard(delta: Delta) -> None:
+            nonlocal begun
+            begun = True
+            hear(delta)
+
         try:
-            with (
-                anyio.move_on_after(patience.total),
-                anyio.move_on_after(patience.first) as silence,
-            ):
-                messages = self._model.prepare_messages(messages, parameters)
-                async with self._model.request_stream(messages, settings, parameters) as stream:
-                    async for event in stream:
-                        begun = True
-                        silence.deadline = anyio.current_time() + patience.idle
-                        _tell(event, hear)
-                    response = stream.get()
+            question = await self._asker.question(prompt, tools)
+            response = await self._answer(question, expected, heard)
+        except ModelFailure:
+            raise
         except self._faults as error:
             raise explained(error, self._address, begun=begun) from None
+        finally:
+            EXPECTED.reset(token)
+        return self._reply(response, prompt, tools, streamed=expected.streamed)
+
+    async def _answer(self, question: Question, expected: Expected, hear: Hear) -> m.ModelResponse:
+        """Asked in the wanted form; what came in the other one is read in that one."""
+        try:
+            return await self._once(question, expected, hear)
+        except self._faults:
+            if expected.page:
+                raise failure("malformed", self._address, "a web page") from None
+            if expected.kept is None:
+                raise
+        expected.streamed = not expected.streamed
+        return await self._once(question, expected, hear)
+
+    async def _once(self, question: Question, expected: Expected, hear: Hear) -> m.ModelResponse:
+        """The whole response, within the time it may take."""
+        patience = self._address.timeouts
+        response: m.ModelResponse | None = None
+        with anyio.move_on_after(patience.total):
+            if not expected.streamed:
+                response = await self._model.request(
+                    question.messages, question.settings, question.parameters
+                )
+            else:
+                response = await self._streamed(question, hear)
         if response is None:
             raise failure("timeout", self._address)
         return response
 
+    async def _streamed(self, question: Question, hear: Hear) -> m.ModelResponse | None:
+        """None if it was silent for too long."""
+        patience = self._address.timeouts
+        with anyio.move_on_after(patience.first) as silence:
+            async with self._model.request_stream(
+                question.messages, question.settings, question.parameters
+            ) as stream:
+                async for event in stream:
+                    silence.deadline = anyio.current_time() + patience.idle
+                    _tell(event, hear)
+                return stream.get()
+        return None
+
     def _reply(
-        self, response: m.ModelResponse, prompt: Prompt, tools: tuple[ToolSpec, ...]
+        self,
+        response: m.ModelResponse,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        *,
+        streamed: bool,
     ) -> Reply:
-        self._check_end(response)
+        self._check_end(response, streamed=streamed)
         answer = from_response(response, self._voice)
         usage = self._usage(
             response, tokens_of(prompt, tools), said=len(msgspec.json.encode(answer))
         )
-        finish = "length" if response.finish_reason == "length" else "stop"
+        cut = response.finish_reason == "length" or response.state == "suspended"
+        finish = "length" if cut else "stop"
         return Reply(
             text=answer.text,
             thoughts=answer.thoughts,
@@ -127,20 +169,23 @@ class OpenExchange:
             finish="calls" if answer.calls and finish == "stop" else finish,
         )
 
-    def _check_end(self, response: m.ModelResponse) -> None:
+    def _check_end(self, response: m.ModelResponse, *, streamed: bool) -> None:
         """Raise unless the provider itself said that this was the end, and a good one.
 
         The libraries take a stream that was cut for a short answer. Only a reason to stop that
-        came over the wire proves the end: after it no provider sends content any more.
+        came over the wire proves the end: after it no provider sends content any more. An answer
+        that came whole proves it by being whole.
         """
         match response.finish_reason:
             case "content_filter":
                 raise failure("content_filtered", self._address)
             case "error":
                 raise failure("malformed", self._address)
-            case _:
+            case _ if streamed:
                 if not (response.provider_details or {}).get("finish_reason"):
                     raise failure("incomplete", self._address)
+            case _:
+                pass
 
     def _usage(self, response: m.ModelResponse, given: int, *, said: int) -> Usage:
         """What the provider counted; where it counted nothing, what it can have been at most."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
-from holdfast.core.message import Reply, ToolAnswered, words
+from holdfast.core.message import PersonSaid, Reply, ToolAnswered, words
 from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 
 from . import text_calls
@@ -41,12 +41,18 @@ _MORE_OUTPUT: tuple[tuple[str, int], ...] = (
 _DIALECTS: Mapping[Kind, str] = {
     "openai": "dialect_openai",
     "openai-compatible": "dialect_openai",
+    "openai-responses": "dialect_responses",
     "ollama": "dialect_openai",
     "anthropic": "dialect_anthropic",
     "google": "dialect_google",
+    "bedrock": "dialect_bedrock",
+    "azure": "dialect_azure",
 }
+# Protocols whose library is an extra of its own.
+_EXTRAS: Mapping[str, str] = {"bedrock": "bedrock"}
 _PER_ENTRY = 16
 _PER_TOOL = 64
+_PER_FILE = 12_000
 
 
 class Address(Struct, frozen=True, kw_only=True):
@@ -75,6 +81,8 @@ class Exchange(Protocol):
 
     async def takes_tools(self) -> bool: ...
 
+    def takes_shape(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> bool: ...
+
     async def ask(
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
     ) -> Reply: ...
@@ -83,8 +91,13 @@ class Exchange(Protocol):
 class RemoteModel:
     """Asks over HTTP. The library that speaks the protocol is imported at the first question."""
 
-    def __init__(self, address: Address, client: Callable[[], Any]) -> None:
-        self._address, self._client = address, client
+    def __init__(
+        self,
+        address: Address,
+        client: Callable[[], Any],
+        files: Callable[[str], Awaitable[bytes]] | None = None,
+    ) -> None:
+        self._address, self._client, self._files = address, client, files
         self._exchange: Exchange | None = None
         self._knows_no_tools = False
 
@@ -102,7 +115,7 @@ class RemoteModel:
 
     def afresh(self, client: Any) -> RemoteModel:
         """The same model, asked over another client."""
-        return RemoteModel(self._address, lambda: client)
+        return RemoteModel(self._address, lambda: client, self._files)
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         address = self._address
@@ -179,9 +192,17 @@ class RemoteModel:
     async def _opened(self) -> Exchange:
         if self._exchange is not None:
             return self._exchange
+        kind = self._address.provider.kind
         providers = await load_aside("providers")
-        dialect = await load_aside(_DIALECTS[self._address.provider.kind])
-        opened: Exchange = providers.open_exchange(self._address, dialect, self._client())
+        try:
+            dialect = await load_aside(_DIALECTS[kind])
+        except ImportError:
+            if kind not in _EXTRAS:
+                raise
+            raise _without_extra(self._address, _EXTRAS[kind]) from None
+        opened: Exchange = providers.open_exchange(
+            self._address, dialect, self._client(), self._files
+        )
         self._exchange = opened
         return opened
 
@@ -191,10 +212,20 @@ def tokens_of(prompt: Prompt, tools: tuple[ToolSpec, ...]) -> int:
     size = len(prompt.system.encode())
     for entry in prompt.entries:
         size += len(msgspec.json.encode(entry))
-        if isinstance(entry, ToolAnswered):
-            size += len(words(entry.outcome)) // 20
+        match entry:
+            case ToolAnswered():
+                size += len(words(entry.outcome)) // 20
+            case PersonSaid():
+                size += sum(max(file.size, _PER_FILE) for file in entry.files)
+            case _:
+                pass
     size += sum(len(msgspec.json.encode(tool)) for tool in tools)
     return size // 3 + _PER_ENTRY * (len(prompt.entries) + 1) + _PER_TOOL * len(tools)
+
+
+def _without_extra(address: Address, extra: str) -> ModelFailure:
+    message = f"{address.name} needs a part that is not installed: pip install 'holdfast[{extra}]'"
+    return ModelFailure("invalid_request", message, retryable=False, paid=False)
 
 
 def _about_tools(failure: ModelFailure, prompt: Prompt) -> bool:

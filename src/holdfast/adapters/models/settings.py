@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from holdfast.ports.vault import Vault
@@ -12,8 +12,31 @@ from holdfast.ports.vault import Vault
 from .credentials import Keychain
 from .failover import Patience
 
-Kind = Literal["openai", "anthropic", "google", "ollama", "openai-compatible"]
-KINDS: tuple[Kind, ...] = ("openai", "anthropic", "google", "ollama", "openai-compatible")
+Kind = Literal[
+    "openai",
+    "openai-responses",
+    "anthropic",
+    "google",
+    "bedrock",
+    "azure",
+    "ollama",
+    "openai-compatible",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Flavour = Literal[
+    "",
+    "cerebras",
+    "deepseek",
+    "fireworks",
+    "grok",
+    "groq",
+    "mistral",
+    "moonshot",
+    "openrouter",
+    "qwen",
+    "together",
+    "zai",
+]
 
 Calls = Literal["auto", "native", "text", "none"]
 """How a provider's models call tools: its own way, in their text, or not at all."""
@@ -39,6 +62,9 @@ class Provider:
     before a saved one, and that before `api_key`. `free` None means: free if the server is on this
     machine. `max_output` caps the tokens of one reply; 0 means what is usual for the model.
     `timeouts` None: those of all.
+    `flavour` is whose ways an OpenAI-compatible server has. `headers` are sent with every request.
+    `api_version` is Azure's. Bedrock has a `region`, and beside the key's id in `api_key` a
+    `secret_key` and perhaps a `session_token`; without a secret, `api_key` is a bearer token.
     """
 
     kind: Kind
@@ -51,6 +77,12 @@ class Provider:
     window: int = 0
     tools: Calls = "auto"
     timeouts: Timeouts | None = None
+    flavour: Flavour = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    api_version: str = ""
+    region: str = ""
+    secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
 
     @property
     def host(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Entry,
     Failed,
+    File,
     HouseSaid,
     ModelSaid,
     PersonSaid,
@@ -30,20 +32,26 @@ from holdfast.ports.model import ToolSpec
 
 _SIGNATURE = "thought_signature"
 _FIELDS = {"reasoning", "reasoning_content"}
+_SEALED = ("id", "signature", "provider_details")
+_TEXTS = {"application/json", "application/xml", "application/yaml", "application/x-yaml"}
+_NOTHING = Returned(text="[no result]")
+_Words = str | Sequence[m.UserContent]
 
 
 class Voice(Struct, frozen=True, kw_only=True):
     """How one provider wants things said.
 
     `name` is the provider's name here, `system` the library's. `thinking` is how its thoughts go
-    back to it: in the `field` they came in, `signed`, or as a signature `ahead` of what follows.
-    `flags_errors`: a failed tool is marked as such. `needs_tools`: the tools of a conversation must
-    be declared even when none may be called.
+    back to it: in the `field` they came in, `signed`, as a signature `ahead` of what follows, or
+    `sealed` with all that came with them. `redacted` is the library's name for a thought without
+    words. `flags_errors`: a failed tool is marked as such. `needs_tools`: the tools of a
+    conversation must be declared even when none may be called.
     """
 
     name: str
     system: str
-    thinking: Literal["field", "signed", "ahead"]
+    thinking: Literal["field", "signed", "ahead", "sealed"]
+    redacted: str = "redacted_thinking"
     flags_errors: bool = False
     needs_tools: bool = False
 
@@ -56,10 +64,13 @@ class Answer(Struct, frozen=True, kw_only=True):
     calls: tuple[ToolCall, ...]
 
 
-def to_messages(prompt: Prompt, voice: Voice) -> list[m.ModelMessage]:
-    """The conversation, one message per change of speaker."""
+def to_messages(
+    prompt: Prompt, voice: Voice, files: Mapping[str, bytes] | None = None
+) -> list[m.ModelMessage]:
+    """The conversation, one message per change of speaker. `files` are the bytes by digest."""
+    shown = files or {}
     told: list[m.ModelMessage] = [m.ModelRequest(parts=[m.SystemPromptPart(prompt.system)])]
-    for entry in prompt.entries:
+    for entry in whole(prompt.entries):
         last = told[-1]
         if isinstance(entry, ModelSaid):
             parts = _said(entry, voice)
@@ -68,10 +79,28 @@ def to_messages(prompt: Prompt, voice: Voice) -> list[m.ModelMessage]:
             elif parts:
                 told.append(m.ModelResponse(parts=parts, provider_name=voice.system))
         elif isinstance(last, m.ModelRequest):
-            last.parts = _joined([*last.parts, _heard(entry, voice)])
+            last.parts = _joined([*last.parts, _heard(entry, voice, shown)])
         else:
-            told.append(m.ModelRequest(parts=[_heard(entry, voice)]))
+            told.append(m.ModelRequest(parts=[_heard(entry, voice, shown)]))
     return told
+
+
+def whole(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Every call with its answer right after it, and no other answers: providers insist."""
+    answers: dict[CallId, deque[ToolAnswered]] = {}
+    for entry in entries:
+        if isinstance(entry, ToolAnswered):
+            answers.setdefault(entry.call_id, deque()).append(entry)
+    told: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry, ToolAnswered):
+            continue
+        told.append(entry)
+        for call in entry.calls if isinstance(entry, ModelSaid) else ():
+            known = answers.get(call.id)
+            nothing = ToolAnswered(call_id=call.id, tool=call.tool, outcome=_NOTHING)
+            told.append(known.popleft() if known else nothing)
+    return tuple(told)
 
 
 def to_tools(tools: Sequence[ToolSpec]) -> list[ToolDefinition]:
@@ -117,10 +146,15 @@ def from_response(response: m.ModelResponse, voice: Voice) -> Answer:
     return Answer(text=_unicode("".join(texts)), thoughts=tuple(thoughts), calls=tuple(calls))
 
 
-def _heard(entry: Entry, voice: Voice) -> m.ToolReturnPart | m.UserPromptPart:
+def _heard(
+    entry: Entry, voice: Voice, files: Mapping[str, bytes]
+) -> m.ToolReturnPart | m.UserPromptPart:
     match entry:
-        case PersonSaid():
+        case PersonSaid(files=()):
             return m.UserPromptPart(entry.text)
+        case PersonSaid():
+            shown = [_shown(file, files[file.digest]) for file in entry.files]
+            return m.UserPromptPart([*shown, entry.text] if entry.text else shown)
         case HouseSaid():
             return m.UserPromptPart(f"[house note: {entry.text}]")
         case ToolAnswered():
@@ -150,15 +184,35 @@ def _answered(entry: ToolAnswered, voice: Voice) -> m.ToolReturnPart:
     )
 
 
+def _shown(file: File, content: bytes) -> str | m.BinaryContent:
+    """Text is told as words with its name; anything else is shown as it is."""
+    if is_text(file.media_type):
+        return f"--- file {file.name} ---\n\n{content.decode('utf-8', 'replace')}"
+    return m.BinaryContent(content, media_type=file.media_type, identifier=file.name)
+
+
+def is_text(media_type: str) -> bool:
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind.startswith("text/") or kind in _TEXTS or kind.endswith(("+json", "+xml"))
+
+
 def _joined(parts: Sequence[m.ModelRequestPart]) -> list[m.ModelRequestPart]:
     """Words that follow words become one part."""
     *before, last = parts
     if before and isinstance(last, m.UserPromptPart):
         previous = before[-1]
         if isinstance(previous, m.UserPromptPart):
-            before[-1] = m.UserPromptPart(f"{previous.content}\n\n{last.content}")
+            before[-1] = m.UserPromptPart(_together(previous.content, last.content))
             return before
     return list(parts)
+
+
+def _together(first: _Words, second: _Words) -> _Words:
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    firsts = [first] if isinstance(first, str) else first
+    seconds = [second] if isinstance(second, str) else second
+    return [*firsts, *seconds]
 
 
 def _said(entry: ModelSaid, voice: Voice) -> list[m.ModelResponsePart]:
@@ -180,12 +234,15 @@ def _remembered(thought: Thought, voice: Voice) -> m.ThinkingPart | None:
         if signature not in _FIELDS:
             return None
         return m.ThinkingPart(thought.text, id=signature, provider_name=voice.system)
+    if voice.thinking == "sealed":
+        kept = cast("dict[str, Any]", json.loads(signature))
+        return m.ThinkingPart(thought.text, provider_name=voice.system, **kept)
     if voice.thinking == "ahead" and thought.text:
         details = {_SIGNATURE: signature}
         return m.ThinkingPart(thought.text, provider_name=voice.system, provider_details=details)
     return m.ThinkingPart(
         thought.text,
-        id="redacted_thinking" if voice.thinking == "signed" and not thought.text else None,
+        id=voice.redacted if voice.thinking == "signed" and not thought.text else None,
         signature=signature,
         provider_name=voice.system,
     )
@@ -212,6 +269,9 @@ def _thought(part: m.ThinkingPart, voice: Voice) -> Thought | None:
             signature = part.id if part.id in _FIELDS else ""
         case "signed":
             signature = part.signature
+        case "sealed":
+            kept = {name: value for name in _SEALED if (value := getattr(part, name))}
+            signature = json.dumps(kept, sort_keys=True) if kept else ""
         case "ahead":
             signature = part.signature or _detail(part)
     if not part.content and not signature:

@@ -9,6 +9,7 @@ import anyio
 import httpx2
 
 from .discover import Found
+from .expecting import EXPECTED, Client
 from .settings import Probe, Provider, Timeouts
 
 _POOL = httpx2.Limits(max_connections=128, max_keepalive_connections=32)
@@ -30,10 +31,12 @@ def new_client(timeouts: Timeouts, *, pool: bool = True) -> httpx2.AsyncClient:
 
     async def set_timeouts(request: httpx2.Request) -> None:
         """The libraries set timeouts of their own on every request; ours count."""
-        request.extensions = {**request.extensions, "timeout": wanted}
+        expected = EXPECTED.get()
+        silence = {"read": expected.silence} if expected else {}
+        request.extensions = {**request.extensions, "timeout": {**wanted, **silence}}
 
     hosts = ("127.0.0.1", "localhost", "[::1]")
-    return httpx2.AsyncClient(
+    return Client(
         timeout=httpx2.Timeout(**wanted),
         limits=_POOL if pool else _NO_POOL,
         mounts={f"all://{host}": None for host in hosts},

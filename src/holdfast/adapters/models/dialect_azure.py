@@ -1,0 +1,36 @@
+"""OpenAI chat completions at Azure: the model's name is that of a deployment."""
+
+from __future__ import annotations
+
+import httpx2
+import openai
+from pydantic_ai.models import Model
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles import merge_profile
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.azure import AzureProvider
+
+from .remote import Address
+from .translate import Voice
+
+FAULTS: tuple[type[Exception], ...] = (openai.OpenAIError,)
+
+_STRICT = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+
+
+def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
+    at = address.provider
+    endpoint = at.base_url.removesuffix("/openai/v1").rstrip("/")
+    # Without a version, the interface that has none: `…/openai/v1`.
+    provider = AzureProvider(
+        azure_endpoint=endpoint if at.api_version else f"{endpoint}/openai/v1",
+        api_version=at.api_version or None,
+        api_key=at.api_key or "none",
+        http_client=http,
+    )
+    profile = merge_profile(AzureProvider.model_profile(address.model), _STRICT)
+    return OpenAIChatModel(address.model, provider=provider, profile=profile)
+
+
+def voice(address: Address, model: Model) -> Voice:
+    return Voice(name=address.provider_name, system=model.system, thinking="field")

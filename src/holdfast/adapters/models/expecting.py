@@ -1,0 +1,105 @@
+"""The form of an answer, whole or streamed; what comes in the other one is understood."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, cast
+
+import httpx2
+import msgspec
+
+_LONGEST_ANSWER = 64_000_000
+_ANSWERS = ("choices", "content", "output", "candidates")
+# What a media type says of the form: nothing, if it is not one of these.
+_FORMS = {"application/json": False, "text/event-stream": True}
+
+
+class OtherForm(httpx2.TransportError):
+    """The server answered in the form that was not asked for; what it said is kept."""
+
+
+class NotAnAnswer(httpx2.TransportError):
+    """The server answered with a page for people."""
+
+
+class Expected:
+    """What the next answer is to look like, and what came instead."""
+
+    def __init__(self, *, streamed: bool, silence: float) -> None:
+        self.streamed, self.silence = streamed, silence
+        self.page = False
+        self.kept: httpx2.Response | None = None
+
+
+EXPECTED: ContextVar[Expected | None] = ContextVar("expected", default=None)
+
+
+class Client(httpx2.AsyncClient):
+    """A client that looks at the form of each answer before a library does.
+
+    An answer in the other form is kept whole and played to the next request, which is made in that
+    form; so every protocol is read by its own reader, and nothing is asked or paid twice.
+    """
+
+    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        expected = EXPECTED.get()
+        if expected is None:
+            return await super().send(request, **how)
+        if (kept := expected.kept) is not None:
+            expected.kept = None
+            return _played(kept, expected, request)
+        response = await super().send(request, **how)
+        if response.status_code != 200:
+            return response
+        return await _examined(response, expected)
+
+
+async def _examined(response: httpx2.Response, expected: Expected) -> httpx2.Response:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/html":
+        expected.page = True
+        await response.aclose()
+        raise NotAnAnswer("a page", request=response.request)
+    streamed = _FORMS.get(kind, expected.streamed)
+    if streamed != expected.streamed:
+        headers = {"content-type": kind}
+        expected.kept = httpx2.Response(200, headers=headers, content=await _whole(response))
+        raise OtherForm("the other form", request=response.request)
+    if not streamed and response.is_stream_consumed:
+        response.status_code = _status_within(response.content)
+    return response
+
+
+async def _whole(response: httpx2.Response) -> bytes:
+    if response.is_stream_consumed:
+        return response.content
+    whole = bytearray()
+    async for part in response.aiter_bytes():
+        whole += part
+        if len(whole) > _LONGEST_ANSWER:
+            await response.aclose()
+            raise NotAnAnswer("too long", request=response.request)
+    return bytes(whole)
+
+
+def _status_within(content: bytes) -> int:
+    """200; but some gateways send errors as a success: then the status it should have had."""
+    if b'"error"' not in content:
+        return 200
+    try:
+        answer: object = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return 200
+    fields = cast("dict[str, object]", answer) if isinstance(answer, dict) else {}
+    error = fields.get("error")
+    if not error or any(fields.get(name) for name in _ANSWERS):
+        return 200
+    code = cast("dict[str, object]", error).get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code <= 599 else 500
+
+
+def _played(kept: httpx2.Response, expected: Expected, request: httpx2.Request) -> httpx2.Response:
+    """What was kept, as the answer to `request`."""
+    content = kept.content
+    status = 200 if expected.streamed else _status_within(content)
+    return httpx2.Response(status, headers=kept.headers, content=content, request=request)

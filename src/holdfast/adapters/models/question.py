@@ -1,0 +1,170 @@
+"""A prompt as the library wants it asked: messages, settings and what may be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, cast
+
+from msgspec import Struct
+from pydantic_ai import messages as m
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+
+from holdfast.core.agent import Shape, Style
+from holdfast.core.context import Prompt
+from holdfast.core.error import HoldfastError
+from holdfast.core.message import File, PersonSaid
+from holdfast.ports.model import ToolSpec
+
+from .failures import failure
+from .remote import Address
+from .translate import Voice, is_text, to_messages, to_tools, used_tools
+
+Files = Callable[[str], Awaitable[bytes]]
+
+_SAMPLING = ("temperature", "top_p")
+_EFFORTS: Mapping[str, bool | Literal["low", "medium", "high"]] = {
+    "off": False,
+    "on": True,
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+}
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """One request to a model, in the library's words."""
+
+    messages: list[m.ModelMessage]
+    settings: ModelSettings
+    parameters: ModelRequestParameters
+
+
+class Asker:
+    """Puts prompts to one model. What is the same for every prompt is made once."""
+
+    def __init__(self, address: Address, model: Model, voice: Voice, files: Files | None) -> None:
+        self.voice = voice
+        self._address, self._model, self._files = address, model, files
+        self._told: tuple[ToolSpec, ...] = ()
+        self._definitions: list[ToolDefinition] = []
+        profile = cast("dict[str, Any]", model.profile)
+        also: tuple[str, ...] = profile.get("openai_unsupported_model_settings", ())
+        self._profile, self._ignored = profile, {*model.unsupported_settings, *also}
+
+    async def question(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Question:
+        files = await self._fetched(prompt)
+        settings = self._settings(prompt.style)
+        declared = tools
+        if not tools and self.voice.needs_tools and (declared := used_tools(prompt)):
+            settings["tool_choice"] = "none"
+        parameters = self._parameters(prompt.shape, declared, settings)
+        messages = to_messages(prompt, self.voice, files)
+        messages = self._model.prepare_messages(messages, parameters)
+        return Question(messages=messages, settings=settings, parameters=parameters)
+
+    def holds(self, shape: Shape | None, tools: tuple[ToolSpec, ...]) -> bool:
+        """Whether the model itself can be held to `shape` beside these tools."""
+        if shape is None:
+            return False
+        return self._parameters(shape, tools, self._settings(Style())).output_mode == "native"
+
+    def _parameters(
+        self, shape: Shape | None, tools: tuple[ToolSpec, ...], settings: ModelSettings
+    ) -> ModelRequestParameters:
+        """With the wanted shape, where the model can be held to it beside these tools."""
+        functions = self._defined(tools)
+        if shape is None or not self._profile.get("supports_json_schema_output"):
+            return ModelRequestParameters(function_tools=functions)
+        wanted = OutputObjectDefinition(
+            json_schema=shape.schema, name=shape.name, strict=None if shape.strict else False
+        )
+        shaped = ModelRequestParameters(
+            function_tools=functions, output_mode="native", output_object=wanted
+        )
+        try:
+            self._model.prepare_request(settings, shaped)
+        except UserError:
+            return ModelRequestParameters(function_tools=functions)
+        return shaped
+
+    def _defined(self, tools: tuple[ToolSpec, ...]) -> list[ToolDefinition]:
+        if tools is not self._told and tools != self._told:
+            self._told, self._definitions = tools, to_tools(tools)
+        return self._definitions if tools else []
+
+    def _settings(self, style: Style) -> ModelSettings:
+        """What the prompt wishes for, as far as the model knows of such wishes."""
+        most = self._address.max_output
+        settings = ModelSettings(max_tokens=min(style.max_output or most, most), cache=True)
+        settings["max_retries"] = 0
+        if style.thinking in _EFFORTS:
+            settings["thinking"] = _EFFORTS[style.thinking]
+        if headers := self._address.provider.headers:
+            settings["extra_headers"] = dict(headers)
+        if style.stop:
+            settings["stop_sequences"] = list(style.stop)
+        if style.seed is not None:
+            settings["seed"] = style.seed
+        if style.temperature is not None:
+            settings["temperature"] = style.temperature
+        if style.top_p is not None:
+            settings["top_p"] = style.top_p
+        ignored = {*self._ignored, *(_SAMPLING if self._reasons(style) else ())}
+        known = {name: value for name, value in settings.items() if name not in ignored}
+        return cast("ModelSettings", known)
+
+    def _reasons(self, style: Style) -> bool:
+        """Whether it will think before it answers: models that do take no temperature."""
+        known = self._profile
+        if known.get("thinking_always_enabled"):
+            return True
+        if not known.get("supports_thinking"):
+            return False
+        wanted = _EFFORTS.get(style.thinking)
+        return bool(known.get("thinking_enabled_by_default") if wanted is None else wanted)
+
+    async def _fetched(self, prompt: Prompt) -> Mapping[str, bytes]:
+        """The bytes of all files that are shown. Raises `ModelFailure` for one that cannot be."""
+        fetched: dict[str, bytes] = {}
+        for entry in prompt.entries:
+            for file in entry.files if isinstance(entry, PersonSaid) else ():
+                if file.digest not in fetched:
+                    fetched[file.digest] = await self._bytes_of(file)
+        return fetched
+
+    async def _bytes_of(self, file: File) -> bytes:
+        if not self._can_see(file.media_type):
+            why = f"it cannot read {file.name} ({file.media_type})"
+            raise failure("invalid_request", self._address, why)
+        if self._files is None:
+            why = f"{file.name} cannot be shown: no files are kept here"
+            raise failure("invalid_request", self._address, why)
+        try:
+            return await self._files(file.digest)
+        except HoldfastError as error:
+            why = f"{file.name} cannot be shown: {error}"
+            raise failure("invalid_request", self._address, why) from None
+
+    def _can_see(self, media_type: str) -> bool:
+        if is_text(media_type):
+            return True
+        known = self._profile
+        match media_type.partition("/")[0]:
+            case "image":
+                return bool(known.get("supports_image_input", True))
+            case "audio":
+                return bool(known.get("supports_audio_file_input", True))
+            case "video":
+                return bool(known.get("supports_video_input", True))
+            case _:
+                if not known.get("openai_chat_supports_document_input", True):
+                    return False
+                listed = known.get("supported_document_media_types", _DOCUMENTS)
+                return bool(known.get("supports_document_input", True)) and media_type in listed
+
+
+_DOCUMENTS = frozenset({"application/pdf"})
