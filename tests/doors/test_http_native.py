@@ -1,5 +1,6 @@
 """What each path does, through the front door of a house of fakes."""
 
+import base64
 import io
 import json
 import logging
@@ -18,7 +19,8 @@ from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Limits
 from holdfast.core.context import Prompt
-from holdfast.core.message import Reply
+from holdfast.core.ids import TaskId
+from holdfast.core.message import File, PersonSaid, Reply, Usage
 from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.doors.http.route import MAX_BODY, Facts
 from holdfast.engine.supervise import Intake
@@ -504,3 +506,49 @@ async def test_a_workspace_may_not_hold_the_home_nor_lie_in_it(tmp_path: Path):
             body = {"prompt": "x", "workspace": str(folder)}
             refused = await at.local.post("/v1/tasks", json=body)
             assert error(refused) == (422, "bad_workspace")
+
+
+async def test_a_file_that_is_shown_to_the_model_is_kept_with_the_task(tmp_path: Path) -> None:
+    shown: list[tuple[File, ...]] = []
+
+    async def turn(prompt: Prompt, _hear: Callable[[Delta], None]) -> Reply:
+        shown.extend(entry.files for entry in prompt.entries if isinstance(entry, PersonSaid))
+        return Reply(text="a cat", usage=Usage(cost=0))
+
+    picture = base64.b64encode(b"\x89PNG...").decode()
+    file = {"name": "cat.png", "media_type": "image/png", "data": picture}
+    async with street(tmp_path, turn) as at:
+        row = await at.done("what is this?", files=[file])
+        assert row["answer"] == "a cat"
+        ((kept,),) = shown
+        assert (kept.name, kept.media_type, kept.size) == ("cat.png", "image/png", 7)
+        assert await at.house.blobs.get(kept.digest) == b"\x89PNG..."
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ({"name": "x.png", "media_type": "image/png", "data": ""}, 422),
+        ({"name": "x.png", "media_type": "image/png", "data": "%%%"}, 422),
+        ({"name": "x.png", "media_type": "picture", "data": "AAAA"}, 422),
+        ({"name": "", "media_type": "image/png", "data": "AAAA"}, 422),
+    ],
+)
+async def test_a_file_that_is_none_is_refused(
+    tmp_path: Path, file: dict[str, str], code: int
+) -> None:
+    async with street(tmp_path) as at:
+        answer = await at.tcp.post("/v1/tasks", json={"prompt": "look", "files": [file]})
+        assert answer.status_code == code, answer.text
+
+
+async def test_a_task_that_ran_out_of_money_is_tried_again_under_a_higher_limit(
+    tmp_path: Path,
+) -> None:
+    says = [Reply(text="done", usage=Usage(input=10, cost=0))]
+    async with street(tmp_path, says) as at:
+        row = await at.done("do it", unattended=True, limits={"steps": 1, "seconds": 1})
+        assert row["status"] == "SUCCEEDED"
+        again = await at.tcp.post(f"/v1/tasks/{row['id']}/retry", json={"limits": {"steps": 7}})
+        fresh = await at.house.recorder.load(TaskId(again.json()["id"]))
+        assert (fresh.limits.steps, fresh.limits.seconds) == (7, 1)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from holdfast.core.budget import Limits
 from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
 from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.ids import CallId, TaskId
-from holdfast.core.message import ToolCall
+from holdfast.core.message import File, ToolCall
 from holdfast.core.policy import DENY, PRESETS
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Question, Summary, questions, summary
@@ -142,14 +143,31 @@ async def asked(house: House, task_id: TaskId) -> tuple[Question, ...]:
     return questions(await house.recorder.load(task_id))
 
 
-async def retry(house: House, task_id: TaskId, *, by: str) -> Summary:
-    """Try a failed task again where it stands; one that is over for good is submitted anew."""
+async def attach(house: House, name: str, media_type: str, data: bytes) -> File:
+    """Keep something that a model is to be shown; it counts once a request names it."""
+    if not data:
+        raise Invalid(f"{name} is empty", code="empty_file")
+    digest = await house.blobs.put(data)
+    return File(name=name, media_type=media_type, digest=digest, size=len(data))
+
+
+async def limits(house: House, task_id: TaskId) -> Limits:
+    """What a task may use as it stands."""
+    return (await house.recorder.load(task_id)).limits
+
+
+async def retry(house: House, task_id: TaskId, *, by: str, limits: Limits | None = None) -> Summary:
+    """Try a failed task again where it stands; one that is over for good is submitted anew.
+
+    `limits` are in force from then on.
+    """
     task: Task = await house.recorder.load(task_id)
     if task.status is Status.FAILED:
-        return summary(await house.recorder.tell(task_id, Retry(by=by)))
+        return summary(await house.recorder.tell(task_id, Retry(by=by, limits=limits)))
     if task.status not in ENDED:
         raise Refused(f"the task is {task.status}: there is nothing to retry", code="not_ended")
-    return await submit(house, replace(task.request, by=by, key="", parent=None))
+    agent = replace(task.request.agent, limits=limits or task.limits)
+    return await submit(house, replace(task.request, by=by, key="", parent=None, agent=agent))
 
 
 async def _over(house: House, task_id: TaskId, seen: int) -> bool:

@@ -111,6 +111,9 @@ def answer(prompt: Prompt, *, can_call: bool = True) -> Reply:
     Raises `ModelFailure` for what it does not understand (needs_model) and for what it could not
     do (not_done): a task that was not done must not look done.
     """
+    if any(isinstance(entry, PersonSaid) and entry.files for entry in prompt.entries):
+        text = f"the offline rules cannot look at what is attached; nothing was done. {CONNECT}"
+        raise ModelFailure("needs_model", text, retryable=False, paid=False)
     said, after = _latest(prompt)
     text, attached = parted(said)
     if _HELP.fullmatch(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import os
 import select
 import stat
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
 SECTION = "\n\n---\n\n"
 FILE_LIMIT = 256 * 1024
+ATTACHMENT_LIMIT = 7_000_000
+MEDIA_TYPES = {
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".mp3": "audio/mpeg",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".wav": "audio/wav",
+    ".webp": "image/webp",
+}
 STDIN_LIMIT = 4 * 1024 * 1024
 _LIMITS = {"budget": "cost_usd", "steps": "steps", "tokens": "tokens", "seconds": "seconds"}
 _QUIET_FOR = 2.0
@@ -30,7 +42,27 @@ def request(desk: Desk, given: Given) -> Json:
         file_section(Path(name), folder) for name in given.many("file")
     )
     attended = desk.screen.attended or given.has("detach")
-    return {"prompt": prompt, **terms(given, folder), "unattended": not attended}
+    body = {"prompt": prompt, **terms(given, folder), "unattended": not attended}
+    files = [attachment(Path(name)) for name in given.many("attach")]
+    return body | ({"files": files} if files else {})
+
+
+def attachment(path: Path) -> Json:
+    """A file as the model is to see it."""
+    kind = MEDIA_TYPES.get(path.suffix.lower())
+    if kind is None:
+        known = " ".join(sorted(MEDIA_TYPES))
+        raise Stop(f"{path} is of no kind that can be shown to a model: {known}", name="bad_file")
+    try:
+        size = path.stat().st_size
+        if size > ATTACHMENT_LIMIT:
+            most = ATTACHMENT_LIMIT / 1e6
+            raise Stop(f"{path} is larger than {most:g} MB", name="bad_file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise Stop(f"{path} cannot be read: {error.strerror}", name="bad_file") from error
+    coded = binascii.b2a_base64(data, newline=False).decode("ascii")
+    return {"name": path.name, "media_type": kind, "data": coded}
 
 
 def terms(given: Given, folder: Path) -> Json:
@@ -45,12 +77,17 @@ def terms(given: Given, folder: Path) -> Json:
     lists = {"allow": allow, "deny": given.many("deny")}
     lists |= {"checks": given.many("check"), "deliver": given.many("deliver")}
     body |= {name: items for name, items in lists.items() if items}
-    limits = {
+    limits = limits_of(given)
+    return body | ({"limits": limits} if limits else {})
+
+
+def limits_of(given: Given) -> Json:
+    """What the task may use, as far as the options say."""
+    return {
         field: given.number(name) if name == "budget" else given.count(name)
         for name, field in _LIMITS.items()
         if given.has(name)
     }
-    return body | ({"limits": limits} if limits else {})
 
 
 def workspace(given: Given) -> Path:

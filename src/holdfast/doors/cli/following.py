@@ -102,6 +102,18 @@ class Progress:
             if part_of(judged, "verdict").get("type") == "ask" and not self._asks:
                 self._point(f"waiting for approval: {name(judged['call'])}")
 
+    def top_up(self, data: Json) -> None:
+        judged: Json = part_of(data, "judged")
+        call: Json = part_of(judged, "call")
+        self.calls[str(call.get("id"))] = {**call, "arguments": {}}  # the question says it all
+        if not self._asks:
+            question = text_of(part_of(judged, "verdict"), "question")
+            self._point(f"waiting for approval: {_first(question)}")
+
+    def context_cut(self, data: Json) -> None:
+        chars = count_of(data, "chars")
+        self._point(f"too long for the model: asking again with {chars:,} characters")
+
     def checking(self, data: Json) -> None:
         for judged in rows_of(data, "judged"):
             self.calls[str(judged["call"]["id"])] = judged["call"]
@@ -163,6 +175,8 @@ _TOLD: dict[str, Callable[[Progress, Json], None]] = {
     "Submitted": Progress.submitted,
     "AskBegun": Progress.asking,
     "Replied": Progress.replied,
+    "TopUpRequested": Progress.top_up,
+    "ContextCut": Progress.context_cut,
     "ChecksDue": Progress.checking,
     "CallStarted": Progress.call_started,
     "CallSettled": Progress.call_settled,

@@ -108,4 +108,6 @@ def asks(item: Happening) -> bool:
     judged: list[Json] = rows_of(item.data, "judged")
     if item.kind == "Replied":
         return any(part_of(one, "verdict").get("type") == "ask" for one in judged)
+    if item.kind == "TopUpRequested":
+        return True
     return item.kind == "CallWaiting" and part_of(item.data, "wait").get("type") == "human"

@@ -7,22 +7,27 @@ from .command import CHECKING, Command, Option
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
 _REF = ("TASK", "the task's id, or 4 or more characters that it begins or ends with")
 
+_LIMITS = (
+    Option("--budget", "USD", "the most money the task may spend", kind="number"),
+    Option("--steps", "N", "the most model turns", kind="count"),
+    Option("--tokens", "N", "the most tokens, in and out", kind="count"),
+    Option("--seconds", "N", "the most time at work", kind="count"),
+)
+
 _ASKING = (
     Option("-m --model", "NAME", "which model works on it, `provider/model`; ? lets you choose"),
     Option("--allow", "SPEC", "allow `tool` or `tool:pattern` without asking", repeats=True),
     Option("--deny", "SPEC", "deny `tool` or `tool:pattern`, whatever else says", repeats=True),
     Option("--preset", "NAME", "the policy below these: read-only, ask, workspace or open"),
     Option("--yes", "", "allow everything in the box, the same as --allow '*'"),
-    Option("--budget", "USD", "the most money the task may spend", kind="number"),
-    Option("--steps", "N", "the most model turns", kind="count"),
-    Option("--tokens", "N", "the most tokens, in and out", kind="count"),
-    Option("--seconds", "N", "the most time at work", kind="count"),
+    *_LIMITS,
     Option("-C --workspace", "DIR", "the folder it works on (default: the current one)"),
 )
 
 _RUN = (
     Option("--stdin", "", "read the task from stdin"),
     Option("-f --file", "PATH", "add a file: its text up to 256 KiB, else its name", repeats=True),
+    Option("--attach", "PATH", "show the model an image, a PDF or a sound", repeats=True),
     *_ASKING,
     Option("--check", "COMMAND", "must exit 0 before the task counts as done", repeats=True),
     Option("--until", "WORD", "the answer must contain this word"),
@@ -116,7 +121,11 @@ _TASKS = (
         "tasks:retry",
         arguments=(_REF,),
         takes=(1, 1),
-        examples=(("holdfast task retry 3f2a91bc", "prints the id of the task that goes on"),),
+        options=_LIMITS,
+        examples=(
+            ("holdfast task retry 3f2a91bc", "prints the id of the task that goes on"),
+            ("holdfast task retry 3f2a91bc --budget 2", "the same under a higher limit"),
+        ),
     ),
     Command(
         "task approve",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from .approving import describe
+from .asking import limits_of
 from .client import quote
 from .following import Progress, follow
 from .listing import cost, spent, state
@@ -61,7 +62,8 @@ def cancel(desk: Desk, given: Given) -> int:
 
 
 def retry(desk: Desk, given: Given) -> int:
-    row = desk.daemon.post(f"{_target(given)}/retry")
+    limits = limits_of(given)
+    row = desk.daemon.post(f"{_target(given)}/retry", {"limits": limits} if limits else {})
     if given.has("json"):
         desk.screen.json(row)
     else:

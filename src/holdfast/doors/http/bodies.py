@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from holdfast.core.task import Status
 
@@ -76,6 +77,32 @@ class NewLimits(Body):
     check_rounds: int | None = Field(default=None, ge=1, le=100)
 
 
+class Again(Body):
+    """Another try."""
+
+    limits: NewLimits | None = Field(
+        default=None, description="What the task may use from now on, over what it could before."
+    )
+
+
+class NewFile(Body):
+    """Something that the model is shown beside the words."""
+
+    name: Name = Field(min_length=1)
+    media_type: Name = Field(pattern=r"^[\w.+-]+/[\w.+-]+$", description="image/png and the like.")
+    data: bytes = Field(strict=False, max_length=10_000_000, description="The bytes in base64.")
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _decoded(cls, value: object) -> bytes:
+        if not isinstance(value, str):
+            raise ValueError("expected a text in base64")  # noqa: TRY004 - it is input that is wrong
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            raise ValueError("this is not base64") from None
+
+
 class NewTask(Body):
     """Something to be done."""
 
@@ -97,6 +124,9 @@ class NewTask(Body):
     deliver: Patterns = Field(default=(), description="Channels that get the result.")
     limits: NewLimits | None = None
     key: Name = Field(default="", description="The same key again is the same task.")
+    files: Annotated[tuple[NewFile, ...], Field(max_length=20)] = Field(
+        default=(), strict=False, description="Images and documents that the model is shown."
+    )
 
 
 class AskedCall(Body):

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from holdfast.core.agent import Agent
+from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed, NotFound
 from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.policy import Leave
@@ -53,21 +54,27 @@ async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
         until=new.until,
         deliver=new.deliver,
         key=new.key or key,
+        files=tuple([await tasks.attach(house, f.name, f.media_type, f.data) for f in new.files]),
     )
     row = a.task_row(await tasks.submit(house, request))
     return json_answer(row, 202, {"Location": f"/v1/tasks/{row.id}"})
 
 
 def _agent(agent: Agent, new: b.NewTask) -> Agent:
-    limits = agent.limits
-    if new.limits is not None:
-        told = new.limits.model_dump(exclude_none=True)
-        if "cost_usd" in told:
-            told["cost"] = round(told.pop("cost_usd") * 1e6)
-        for name in {"tokens", "seconds"} & told.keys():
-            told[name] = told[name] or None
-        limits = replace(limits, **told)
+    limits = _limits(agent.limits, new.limits)
     return replace(agent, model=new.model or agent.model, limits=limits)
+
+
+def _limits(limits: Limits, new: b.NewLimits | None) -> Limits:
+    """What is said in the request, over what is in force."""
+    if new is None:
+        return limits
+    told = new.model_dump(exclude_none=True)
+    if "cost_usd" in told:
+        told["cost"] = round(told.pop("cost_usd") * 1e6)
+    for name in {"tokens", "seconds"} & told.keys():
+        told[name] = told[name] or None
+    return replace(limits, **told)
 
 
 async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
@@ -125,8 +132,12 @@ async def say(ask: Ask[b.NoQuery, b.Message]) -> a.TaskRow:
     return a.task_row(await tasks.say(ask.house, await ask.task(), ask.body.text, by=ask.by))
 
 
-async def retry(ask: Ask[b.NoQuery, b.Nothing]) -> a.TaskRow:
-    return a.task_row(await tasks.retry(ask.house, await ask.task(), by=ask.by))
+async def retry(ask: Ask[b.NoQuery, b.Again]) -> a.TaskRow:
+    task, new = await ask.task(), ask.body.limits
+    if new is None:
+        return a.task_row(await tasks.retry(ask.house, task, by=ask.by))
+    limits = _limits(await tasks.limits(ask.house, task), new)
+    return a.task_row(await tasks.retry(ask.house, task, by=ask.by, limits=limits))
 
 
 async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:

@@ -73,7 +73,15 @@ ROUTES: tuple[Entry, ...] = (
         body=b.Message,
         errors=(409,),
     ),
-    Entry("POST", f"{_TASK}/retry", n.retry, "Try it again.", a.TaskRow, errors=(409, 429)),
+    Entry(
+        "POST",
+        f"{_TASK}/retry",
+        n.retry,
+        "Try it again.",
+        a.TaskRow,
+        body=b.Again,
+        errors=(409, 429),
+    ),
     Entry(
         "POST",
         f"{_CALL}/approve",
