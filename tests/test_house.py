@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts.sizes import complaints, imports_at_top, knots, measure, measure_module
+from scripts.sizes import (
+    code_lines,
+    complaints,
+    imports_at_top,
+    knots,
+    measure,
+    measure_module,
+    rooms,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "holdfast"
@@ -64,6 +72,11 @@ def test_three_named_places_at_most_catch_everything_and_no_size_outgrows_the_ra
 
 def test_no_module_reaches_itself_through_its_imports():
     assert list(knots(imports_at_top(ROOT))) == []
+
+
+def test_the_heart_stays_readable_in_an_afternoon():
+    assert list(rooms(ROOT)) == []
+    assert code_lines('"""Why.\n\nMore."""\n\n# a word\nx = 1\n\ndef f():\n    """Not."""\n') == 2
 
 
 def test_the_size_gate_sees_what_it_is_for():
