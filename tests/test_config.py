@@ -118,6 +118,7 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "models.providers": ('{x = {base_url = "http://x"}}', {"x": Provider(base_url="http://x")}),
         "models.roles": ('{small = {model = "a/b"}}', {"small": Role(model="a/b")}),
         "models.fallback": ('{"a/b" = ["c/d"]}', {"a/b": ("c/d",)}),
+        "models.logins": ("{claude = true}", None),
         "policy.preset": ("open", "open"),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "agent.name": ("me", "me"),

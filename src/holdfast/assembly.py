@@ -27,6 +27,8 @@ from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.known import kind_of
+from holdfast.adapters.models.logins.login import keep_fresh
+from holdfast.adapters.models.logins.vendors import Addresses
 from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.models.settings import ModelsConfig, Provider, Role, Timeouts
 from holdfast.adapters.stores import upkeep as store_upkeep
@@ -63,6 +65,7 @@ SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
 HEALTH = Path("run") / "model-health.json"
 _HOUR = 3600.0
+_LEAD = 86_400.0
 _LOOK = 1.0
 
 
@@ -192,7 +195,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
     told = models_config(config, environment)
     files = FileBlobs(config.home / "blobs").get
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
-    linked = SavedConnections(catalog, told, FileVault(config.home / VAULT))
+    linked = SavedConnections(catalog, FileVault(config.home / VAULT))
     async with (
         open_house(config, catalog, linked) as house,
         anyio.create_task_group() as group,
@@ -204,6 +207,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
             await catalog.detect()
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
+        group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         group.start_soon(partial(_follow, house.in_force, catalog, config, environment))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
@@ -278,6 +282,15 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
         env=environment,
         providers=providers,
         vault=FileVault(config.home / VAULT),
+        borrowed=frozenset(
+            name
+            for name in ("claude", "codex", "qwen-code")
+            if getattr(models.logins, name.replace("-", "_"))
+        ),
+        addresses={
+            name: Addresses(**client.model_dump()) for name, client in models.logins.clients.items()
+        },
+        locks=config.home / "run",
         default=models.default,
         probe=models.detect_local,
         per_provider=config.engine.provider_calls,

@@ -170,7 +170,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         supervisor=supervisor,
         live=live,
         models=models,
-        connections=SavedConnections(Catalog(told), told, vault),
+        connections=SavedConnections(Catalog(told), vault),
         ledger=plan.ledger,
         tools=tools,
         box=box,

@@ -8,6 +8,8 @@ from .words import expected, in_toml
 
 _TABLES = (
     ("[models.providers.NAME]", "Provider"),
+    ("[models.logins]", "Logins"),
+    ("[models.logins.clients.NAME]", "LoginClient"),
     ("[models.roles.NAME]", "Role"),
     ("[[policy.rule]]", "RuleRow"),
 )

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from holdfast.core.message import EffectClass
 
 _DAY = 86_400
+_LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
 _ROLES = ("executor", "evaluator", "planner", "small")
 
 
@@ -138,12 +139,63 @@ class Provider(Section):
     @field_validator("base_url")
     @classmethod
     def _is_plain_web_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
-            raise ValueError("expected an address that begins with http:// or https://")
-        if parts.username or parts.password:
-            raise ValueError("an address may not carry a password: use api_key_env")
+        return _web_address(value)
+
+
+class LoginClient(Section):
+    """What is said otherwise of one login: copilot, chatgpt, claude, codex or qwen-code."""
+
+    client_id: str = _word("", "The OAuth client to log in as; nobody else's is built in.", "Iv1…")
+    base_url: str = _word("", "Where its models are asked.", "https://proxy.test/v1")
+    device_url: str = _word("", "Where device codes come from.", "https://proxy.test/device")
+    authorize_url: str = _word("", "Where a person logs in.", "https://proxy.test/authorize")
+    redirect_url: str = _word("", "Where the login ends.", "http://localhost:1455/auth/callback")
+    token_url: str = _word("", "Where tokens come from.", "https://proxy.test/token")
+    exchange_url: str = _word("", "Where Copilot's tokens come from.", "https://proxy.test/v2")
+    revoke_url: str = _word("", "Where a login is taken back.", "https://proxy.test/revoke")
+
+    @field_validator("*")
+    @classmethod
+    def _are_plain_web_addresses(cls, value: str, info: ValidationInfo) -> str:
+        is_address = (info.field_name or "").endswith("_url")
+        return _web_address(value) if is_address else value
+
+
+class Logins(Section):
+    """Logins instead of keys. Those of other programs are off: their vendors do not document it."""
+
+    claude: bool = _word(
+        False, "Use the login of `claude`. Its vendor does not document this and may forbid it."
+    )
+    codex: bool = _word(
+        False, "Use the login of `codex`. Its vendor does not document this and may forbid it."
+    )
+    qwen_code: bool = _word(
+        False, "Use the login of `qwen`. Its vendor does not document this and may forbid it."
+    )
+    keychain: bool = _word(
+        False, "Look for keys in the system's keychain too, under `holdfast`; needs the extra."
+    )
+    clients: dict[str, LoginClient] = Field(
+        default={}, description="One table per login: `[models.logins.clients.NAME]`."
+    )
+
+    @field_validator("clients")
+    @classmethod
+    def _are_logins(cls, value: dict[str, LoginClient]) -> dict[str, LoginClient]:
+        for name in value:
+            if name not in _LOGINS:
+                raise ValueError(f"expected only the logins {', '.join(_LOGINS)}, not {name}")
         return value
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("expected an address that begins with http:// or https://")
+    if parts.username or parts.password:
+        raise ValueError("an address may not carry a password: use api_key_env")
+    return value
 
 
 class Role(Section):
@@ -186,6 +238,10 @@ class Models(Section):
     )
     providers: dict[str, Provider] = Field(
         default={}, description="One table per provider: `[models.providers.NAME]`."
+    )
+
+    logins: Logins = Field(
+        default=Logins.model_construct(), description="Logins instead of keys: `[models.logins]`."
     )
 
     @field_validator("roles")

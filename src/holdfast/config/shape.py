@@ -49,7 +49,8 @@ def _others(node: Any) -> Schema:
 def _told(node: Schema) -> Schema:
     """A schema without references and without the case that there is no value."""
     if "$ref" in node:
-        return definition(node["$ref"].rpartition("/")[2])
+        beside = {name: value for name, value in node.items() if name != "$ref"}
+        return {**definition(node["$ref"].rpartition("/")[2]), **beside}
     if "anyOf" in node:
         return {**node, **next(one for one in node["anyOf"] if one.get("type") != "null")}
     return node

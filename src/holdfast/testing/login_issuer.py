@@ -25,7 +25,8 @@ class Issuer:
     """Logins by their family: whoever uses a refresh token twice loses all of it.
 
     Every secret that it makes has the word `canary` in it. `refreshes` counts the good ones;
-    `slow` answers the next poll with `slow_down`; `error` answers every token request with it.
+    `slow` answers the next poll with `slow_down`; with `approve_after` the person types the code
+    before the so-manieth poll; `error` answers every token request with it.
     """
 
     def __init__(self, *, lifetime: int, interval: int) -> None:
@@ -33,6 +34,7 @@ class Issuer:
         self.live: dict[str, str] = {}
         self.refreshes = self.reused = 0
         self.slow = False
+        self.approve_after = 0
         self.error = ""
         self.no_exchange = False
         self.revoked: list[str] = []
@@ -104,6 +106,10 @@ class Issuer:
 
     def _github_token(self, headers: dict[str, str], fields: Fields) -> Answer:
         code = fields.get("device_code", "")
+        if self.approve_after:
+            self.approve_after -= 1
+            if not self.approve_after:
+                self._devices[code] = "approved"
         match self._devices.get(code, "expired"):
             case "open" if self.slow:
                 self.slow = False

@@ -30,6 +30,8 @@ from .health import ModelHealth, Remembered
 from .known import KNOWN
 from .lending import Lender, opened
 from .loading import load_aside
+from .logins.login import Login
+from .logins.registry import Logins
 from .offline import OFFLINE, OfflineModel
 from .remote import Address
 from .settings import ModelsConfig, Probe
@@ -66,7 +68,8 @@ class Catalog:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._config = config
-        self._found = discover.configured(config)
+        self.logins = logins_of(config)
+        self._found = discover.configured(config, self.logins)
         self._beside = discover.beside(config)
         ours = {OFFLINE: OfflineModel(), **(more or {})}
         self._lender = Lender(ours, self._place, config.per_provider, files)
@@ -78,12 +81,18 @@ class Catalog:
 
         What `detect` has found on this machine stays.
         """
-        found = list(discover.configured(config))
+        logins = logins_of(config).after(self.logins)
+        found = list(discover.configured(config, logins))
         local = (one for one in self._found if one.source == "local" and config.probe)
         found += [one for one in local if _is_new(one, found)]
-        self._config, self._found = config, tuple(found)
+        self._config, self._found, self.logins = config, tuple(found), logins
         self._beside = discover.beside(config)
         self._lender.changed(config.per_provider)
+
+    @property
+    def config(self) -> ModelsConfig:
+        """What it goes by at the moment."""
+        return self._config
 
     @property
     def default(self) -> str:
@@ -122,7 +131,8 @@ class Catalog:
 
     def _candidates(self, name: str) -> tuple[list[str], list[tuple[str, str]]]:
         """Who can be asked for `name`, in order; who cannot, and why. `Invalid` if nobody can."""
-        small = roles.small_of([one for one in self._found if not roles.without_key(one)])
+        usable = [one for one in self._found if one.automatic and not roles.without_key(one)]
+        small = roles.small_of(usable)
         able: list[str] = []
         unable: dict[str, Invalid] = {}
         for wanted in self._in_order(name, small):
@@ -154,6 +164,10 @@ class Catalog:
         variable = found.provider.key_env or next(usual, "")
         hint = f"set {variable} in the daemon's environment, or: holdfast connect {found.name}"
         raise Invalid(f"No API key is configured for {name}.", code="no_key", hint=hint)
+
+    def lasting_logins(self) -> tuple[Login, ...]:
+        """The logins that are kept alive while nobody uses them."""
+        return self.logins.lasting()
 
     def refresh(self) -> None:
         """Look at keys, logins and added servers once more. Who is being asked is not disturbed."""
@@ -193,6 +207,7 @@ class Catalog:
             model=model,
             provider=found.provider,
             timeouts=found.provider.timeouts or self._config.timeouts,
+            login=self.logins.find(found.provider.login) if found.provider.login else None,
         )
 
     def _full_name(self, name: str) -> str:
@@ -232,6 +247,16 @@ class Catalog:
 
     def _by_name(self) -> dict[str, Found]:
         return {one.name: one for one in (*self._beside, *self._found)}
+
+
+def logins_of(config: ModelsConfig) -> Logins:
+    return Logins(
+        config.env,
+        config.vault,
+        config.locks,
+        borrowed=config.borrowed,
+        addresses=config.addresses,
+    )
 
 
 async def listening(probes: tuple[Probe, ...], seconds: float) -> tuple[Probe, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 from urllib.parse import urlsplit
 
 from holdfast.core.error import Invalid
 
 from .credentials import ADDED, KEYCHAIN, SAVED, Keys, Server, is_provider_name
 from .known import KNOWN, Known
+from .logins.registry import Logins
 from .settings import Flavour, Kind, ModelsConfig, Provider
 
 _ACCESS_KEY = "AWS_ACCESS_KEY_ID"
@@ -51,14 +53,15 @@ class Found:
         return f"{self.name}/{chosen}" if (chosen := _chosen(self.provider)) else ""
 
 
-def configured(config: ModelsConfig) -> tuple[Found, ...]:
+def configured(config: ModelsConfig, logins: Logins) -> tuple[Found, ...]:
     """What is found without looking around, the preferred first. A configured name wins.
 
     Raises `Invalid` for a configured provider without a usable address.
     """
     keys = Keys(config.env, config.vault, config.keychain)
-    there = [one for one in _known(keys, config.env) if not KNOWN[one.name].beside]
-    found = {one.name: one for one in there if not KNOWN[one.name].local}
+    logged_in = tuple(_logged_in(logins))
+    there = [one for one in _known(keys, config.env, logged_in) if not _is_beside(one)]
+    found = {one.name: one for one in there if not _is_local(one)}
     for name, provider in config.providers.items():
         complete = _completed(name, provider, keys, config.env)
         if urlsplit(complete.base_url).scheme not in {"http", "https"} or not complete.host:
@@ -76,7 +79,15 @@ def configured(config: ModelsConfig) -> tuple[Found, ...]:
 def beside(config: ModelsConfig) -> tuple[Found, ...]:
     """Other ways to ask providers that are found: there when named, but not listed."""
     keys = Keys(config.env, config.vault, config.keychain)
-    return tuple(one for one in _known(keys, config.env) if KNOWN[one.name].beside)
+    return tuple(one for one in _known(keys, config.env) if _is_beside(one))
+
+
+def _is_beside(found: Found) -> bool:
+    return (known := KNOWN.get(found.name)) is not None and known.beside
+
+
+def _is_local(found: Found) -> bool:
+    return (known := KNOWN.get(found.name)) is not None and known.local
 
 
 def with_models(found: Found, models: tuple[str, ...]) -> Found:
@@ -96,9 +107,9 @@ def _from(found: Found) -> str:
     return f"on {found.host}" if found.source == "local" else f"from {found.source}"
 
 
-def _known(keys: Keys, env: Mapping[str, str]) -> list[Found]:
-    """Those that everybody knows: all with a variable, then the keychain's, then the saved."""
-    places = (list[Found](), list[Found](), list[Found]())
+def _known(keys: Keys, env: Mapping[str, str], logged_in: tuple[Found, ...] = ()) -> list[Found]:
+    """All with a key in a variable, then the logins, then the keychain's keys, then the saved."""
+    places = (list[Found](), [*logged_in], list[Found](), list[Found]())
     for name, known in KNOWN.items():
         url = _first(env, known.urls)
         there = keys.all(name, known.keys)
@@ -109,9 +120,28 @@ def _known(keys: Keys, env: Mapping[str, str]) -> list[Found]:
         if not provider.base_url or (source == _ACCESS_KEY and not provider.secret_key):
             continue
         also = tuple(key.source for key in there[1:])
-        place = places[{KEYCHAIN: 1, SAVED: 2}.get(source, 0)]
+        place = places[{KEYCHAIN: 2, SAVED: 3}.get(source, 0)]
         place.append(Found(name=name, source=source, provider=provider, also=also))
     return [one for place in places for one in place]
+
+
+def _logged_in(logins: Logins) -> Iterator[Found]:
+    """What a borrowed login gives is used only where it is named."""
+    for vendor, shelf, token in logins.all():
+        provider = Provider(
+            kind=cast("Kind", vendor.kind),
+            base_url=token.base_url or vendor.base_url,
+            models=token.models or vendor.models,
+            free=True,
+            login=vendor.name,
+        )
+        yield Found(
+            name=vendor.name,
+            source=shelf.place,
+            provider=provider,
+            automatic=not vendor.borrowed,
+            note=vendor.note,
+        )
 
 
 def known_provider(name: str, env: Mapping[str, str], key: str) -> Provider:

@@ -53,6 +53,7 @@ _OVERFLOW = re.compile(
     r"exceeds? the (?:model'?s? )?(?:available )?context",
     re.IGNORECASE,
 )
+_TOKEN = re.compile(r"\b(?:eyJ[\w-]+\.[\w.-]+|tid=\S+|gh[a-z]_\w{8,})")
 _FILTERED = re.compile(r"content[_ ](?:filter|policy)|safety", re.IGNORECASE)
 _NO_END = "without a `finish_reason`"
 _ADVICE = {
@@ -91,7 +92,10 @@ def failure(
     """A `ModelFailure` in our words. `detail` is quoted, without the key."""
     said = _SAYS[code].format(who=address.name)
     quoted = f": {_quote(detail, address)}" if detail else ""
-    message = f"{said}{quoted}. {_ADVICE[code]}".rstrip()
+    advice = _ADVICE[code]
+    if code == "auth" and address.provider.login:
+        said, advice = f"The login was not accepted for {address.name}", "Log in again."
+    message = f"{said}{quoted}. {advice}".rstrip()
     return ModelFailure(
         code,
         message,
@@ -193,6 +197,7 @@ def _quote(text: str, address: Address) -> str:
     plain = " ".join(text.split())
     if key := address.provider.api_key:
         plain = plain.replace(key, "[key]")
+    plain = _TOKEN.sub("[token]", plain)
     plain = re.sub(r"\b(?:sk|key|AIza|gsk|xai|Bearer)[-_ ]?[\w*.-]{12,}", "[key]", plain)
     plain = plain.rstrip(". ")
     return plain if len(plain) <= _LONGEST_QUOTE else f"{plain[: _LONGEST_QUOTE - 1]}…"

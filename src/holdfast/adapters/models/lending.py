@@ -40,7 +40,7 @@ class Lender:
         self._per_provider = per_provider
         self._models: dict[str, tuple[Model, RemoteModel]] = {}
         self._lanes: dict[str, anyio.CapacityLimiter] = {}
-        self._clients: dict[Timeouts, Any] = {}
+        self._clients: dict[tuple[Timeouts, str], Any] = {}
 
     def model(self, name: str) -> Model:
         """The same model for the same name, until something changes."""
@@ -55,9 +55,19 @@ class Lender:
 
     def client(self, timeouts: Timeouts) -> Any:
         """The HTTP client that all models with these timeouts share."""
-        if timeouts not in self._clients:
-            self._clients[timeouts] = load("wire").new_client(timeouts)
-        return self._clients[timeouts]
+        key = (timeouts, "")
+        if key not in self._clients:
+            self._clients[key] = load("wire").new_client(timeouts)
+        return self._clients[key]
+
+    def _client_of(self, address: Address) -> Any:
+        """With a login the client is the provider's own: a token goes nowhere else."""
+        if address.login is None:
+            return self.client(address.timeouts)
+        key = (address.timeouts, f"{address.provider.login} {address.provider.base_url}")
+        if key not in self._clients:
+            self._clients[key] = _client(address, pool=True)
+        return self._clients[key]
 
     def changed(self, per_provider: int) -> None:
         """Names may have other places now. What is lent stays as it is."""
@@ -76,7 +86,7 @@ class Lender:
     def _remote(self, name: str) -> tuple[Model, RemoteModel]:
         if name not in self._models:
             address = self._place(name)
-            remote = RemoteModel(address, lambda: self.client(address.timeouts), self._files)
+            remote = RemoteModel(address, lambda: self._client_of(address), self._files)
             self._models[name] = Direct(remote), remote
         return self._models[name]
 
@@ -89,10 +99,17 @@ async def opened(lent: Mapping[str, Lent], name: str, *, fresh: bool) -> AsyncGe
         if not fresh or one.remote is None:
             yield one.model
             return
-        wire = await load_aside("wire")
-        client = wire.new_client(one.remote.timeouts, pool=False)
+        await load_aside("wire")
+        client = _client(one.remote.address, pool=False)
         try:
             yield Direct(one.remote.afresh(client))
         finally:
             with anyio.CancelScope(shield=True):
                 await client.aclose()
+
+
+def _client(address: Address, *, pool: bool) -> Any:
+    """An HTTP client that logs in where the provider wants it."""
+    login = address.login
+    auth = load("logins.apply").LoginAuth(login, address.provider.base_url) if login else None
+    return load("wire").new_client(address.timeouts, pool=pool, auth=auth)

@@ -16,6 +16,7 @@ from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 
 from . import text_calls
 from .loading import load, load_aside
+from .logins.login import Login
 from .reading import Reading, understood
 from .settings import Calls, Kind, Provider, Timeouts
 
@@ -47,6 +48,8 @@ _DIALECTS: Mapping[Kind, str] = {
     "google": "dialect_google",
     "bedrock": "dialect_bedrock",
     "azure": "dialect_azure",
+    "copilot": "dialect_copilot",
+    "codex": "dialect_codex",
 }
 # Protocols whose library is an extra of its own.
 _EXTRAS: Mapping[str, str] = {"bedrock": "bedrock"}
@@ -62,6 +65,7 @@ class Address(Struct, frozen=True, kw_only=True):
     model: str
     provider: Provider
     timeouts: Timeouts
+    login: Login | None = None
 
     @property
     def name(self) -> str:
@@ -110,8 +114,8 @@ class RemoteModel:
         return self._address.provider.window
 
     @property
-    def timeouts(self) -> Timeouts:
-        return self._address.timeouts
+    def address(self) -> Address:
+        return self._address
 
     def afresh(self, client: Any) -> RemoteModel:
         """The same model, asked over another client."""
@@ -136,6 +140,8 @@ class RemoteModel:
     async def ask(
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
     ) -> Reply:
+        if self._address.login:
+            await self._address.login.token()  # says what to do where there is none
         exchange = await self._opened()
         wanted = tools if prompt.tools else ()
         form = await self._form(exchange, prompt, wanted)

@@ -61,6 +61,6 @@ def small_of(found: Sequence[Found]) -> str:
 def without_key(found: Found) -> bool:
     """Whether a provider that wants a key has none here."""
     at = found.provider
-    if at.api_key:
+    if at.api_key or at.login:
         return False
     return bool(at.key_env) or (not at.local and at.kind in {"openai", "anthropic", "google"})

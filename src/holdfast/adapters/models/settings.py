@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from holdfast.ports.vault import Vault
 
 from .credentials import Keychain
 from .failover import Patience
+from .logins.vendors import Addresses
 
 Kind = Literal[
     "openai",
@@ -21,8 +23,12 @@ Kind = Literal[
     "azure",
     "ollama",
     "openai-compatible",
+    "copilot",
+    "codex",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+_BY_LOGIN = ("copilot", "codex")
+KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind not in _BY_LOGIN)
+"""What a key is enough for."""
 Flavour = Literal[
     "",
     "cerebras",
@@ -61,7 +67,7 @@ class Provider:
     `models` are known by name, the first is its default. A key in the variable `key_env` goes
     before a saved one, and that before `api_key`. `free` None means: free if the server is on this
     machine. `max_output` caps the tokens of one reply; 0 means what is usual for the model.
-    `timeouts` None: those of all.
+    `timeouts` None: those of all. `login` names the login that is used instead of a key.
     `flavour` is whose ways an OpenAI-compatible server has. `headers` are sent with every request.
     `api_version` is Azure's. Bedrock has a `region`, and beside the key's id in `api_key` a
     `secret_key` and perhaps a `session_token`; without a secret, `api_key` is a bearer token.
@@ -83,6 +89,7 @@ class Provider:
     region: str = ""
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
+    login: str = ""
 
     @property
     def host(self) -> str:
@@ -132,13 +139,18 @@ class Role:
 class ModelsConfig:
     """All that the catalogue is told. Nothing else is read, least of all the real environment.
 
-    `vault` has the saved keys and servers; `keychain` gives the key of a provider, or "".
+    `vault` has the saved keys, servers and logins; `keychain` gives the key of a provider, or "".
+    `borrowed` are the logins of other programs that may be used, `addresses` what is said otherwise
+    of logins, and `locks` the folder where processes meet before they refresh one.
     """
 
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     providers: Mapping[str, Provider] = field(default_factory=dict[str, Provider])
     vault: Vault | None = None
     keychain: Keychain | None = None
+    borrowed: frozenset[str] = frozenset()
+    addresses: Mapping[str, Addresses] = field(default_factory=dict[str, Addresses])
+    locks: Path = field(default_factory=Path)
     default: str = ""
     probe: bool = True
     probes: tuple[Probe, ...] = LOCAL_SERVERS

@@ -17,10 +17,12 @@ _NO_POOL = httpx2.Limits(max_connections=8, max_keepalive_connections=0)
 _LONGEST_LIST = 4_000_000
 
 
-def new_client(timeouts: Timeouts, *, pool: bool = True) -> httpx2.AsyncClient:
+def new_client(
+    timeouts: Timeouts, *, pool: bool = True, auth: httpx2.Auth | None = None
+) -> httpx2.AsyncClient:
     """The client that all providers share; without a `pool`, every connection is a new one.
 
-    Loopback never goes through a proxy.
+    Loopback never goes through a proxy. `auth` is put on every request.
     """
     wanted = {
         "connect": timeouts.connect,
@@ -37,6 +39,7 @@ def new_client(timeouts: Timeouts, *, pool: bool = True) -> httpx2.AsyncClient:
 
     hosts = ("127.0.0.1", "localhost", "[::1]")
     return Client(
+        auth=auth,
         timeout=httpx2.Timeout(**wanted),
         limits=_POOL if pool else _NO_POOL,
         mounts={f"all://{host}": None for host in hosts},

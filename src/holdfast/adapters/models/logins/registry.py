@@ -35,6 +35,13 @@ class Logins:
         self._left = left_by_programs(env)
         self._open: dict[tuple[str, str], Login] = {}
 
+    def after(self, earlier: Logins) -> Logins:
+        """The same; what is in use goes on as it is, if nothing of it has changed."""
+        for key, login in earlier._open.items():
+            if login.vendor == self.vendors[key[0]]:
+                self._open[key] = login
+        return self
+
     def find(self, name: str) -> Login | None:
         """The login that counts; None if there is none."""
         for shelf, _ in self._shelves(name):
