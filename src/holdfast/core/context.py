@@ -60,11 +60,11 @@ def _room(task: Task, window: int) -> int:
     """How many characters of conversation the model is shown.
 
     A token is taken for three characters, on the safe side of the usual four; of the window 20,000
-    tokens, of a small one a quarter, are left for the reply and the tools.
+    tokens, of a small one half, are left for the reply and the tools.
     """
     limits = [task.request.agent.context_chars]
     if window:
-        limits.append((window - min(20_000, window // 4)) * 3)
+        limits.append((window - min(20_000, window // 2)) * 3)
     if task.context_chars:
         limits.append(task.context_chars)
     return min(limits)

@@ -72,7 +72,8 @@ def _head(outcome: Outcome) -> Outcome:
 
 def _without_oldest(entries: tuple[Entry, ...], limit: int) -> tuple[Entry, ...]:
     first, *later = _turns(entries)
-    excess = sum(map(length, entries)) - limit
+    lines = min(_LINES, limit // (4 * _LINE))  # a quarter of the room at most
+    excess = sum(map(length, entries)) - limit + (lines + 1) * _LINE
     kept = sum(map(len, later))
     gone: list[Entry] = []
     while excess > 0 and later and kept - len(later[0]) >= _NEWEST:
@@ -81,7 +82,7 @@ def _without_oldest(entries: tuple[Entry, ...], limit: int) -> tuple[Entry, ...]
         gone += turn
         excess -= sum(map(length, turn))
     rest = [entry for turn in later for entry in turn]
-    return (*first, *([_told(gone)] if gone else []), *rest)
+    return (*first, *([_told(gone, lines)] if gone else []), *rest)
 
 
 def _turns(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -95,11 +96,11 @@ def _turns(entries: Sequence[Entry]) -> list[list[Entry]]:
     return turns
 
 
-def _told(gone: Sequence[Entry]) -> HouseSaid:
+def _told(gone: Sequence[Entry], most: int) -> HouseSaid:
     """The turns that are left out, the newest of them in a line each."""
-    lines = [_line(entry) for entry in gone[-_LINES:]]
-    head = f"{len(gone)} earlier messages are left out to fit what you can read. The last of them:"
-    return HouseSaid(text="\n".join([head, *lines]))
+    lines = [_line(entry) for entry in gone[-most:]] if most else []
+    head = f"{len(gone)} earlier messages are left out to fit what you can read."
+    return HouseSaid(text="\n".join([f"{head} The last of them:", *lines] if lines else [head]))
 
 
 def _line(entry: Entry) -> str:
