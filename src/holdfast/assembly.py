@@ -243,6 +243,7 @@ def _facts(config: Config, catalog: Catalog) -> Facts:
         model=lambda: catalog.describe().line,
         default=lambda: catalog.describe().using,
         models=lambda: catalog.describe().names,
+        health=catalog.health,
         database=config.home / DATABASE,
     )
 

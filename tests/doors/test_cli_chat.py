@@ -101,6 +101,25 @@ def test_at_a_terminal_words_appear_as_they_come_and_only_once(stage: Stage):
     assert "done in 3 steps" in before
 
 
+def test_at_a_terminal_a_half_answer_is_said_to_be_void(stage: Stage):
+    stage.daemon.plan(
+        ("delta", {"text": "the ans"}),
+        ("delta", {"reset": "b/2"}),
+        ("delta", {"text": "the answer"}),
+        replied("the answer"),
+        answer="the answer",
+    )
+    with Terminal(stage, "chat") as person:
+        person.until("> ")
+        person.type("go\n")
+        person.until("the ans")
+        between = person.until("the answer")
+        assert "that broke off; b/2 begins again" in between
+        assert "the answer" not in person.until("> ")
+        person.type("\x04")
+        assert person.end()[0] == 0
+
+
 def test_at_a_terminal_a_question_is_asked_in_the_conversation(stage: Stage):
     one = call("c1", "exec", "make", command="make")
     stage.daemon.plan(("delta", {"text": "let me"}), asks(one), settled("c1"), answer="made")

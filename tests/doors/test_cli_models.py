@@ -68,7 +68,7 @@ def test_an_answer_that_begins_again_is_shown_once_more_and_whole(stage: Stage):
         ("reply", REPLY),
     ]
     told = stage.run("model", "ask", "say hello")
-    assert told.out == "hell\nhello you\n"
+    assert told.out == "hello you\n", "who reads from a pipe gets no half answer"
     assert "again, with b/2" in told.err
 
 
@@ -76,7 +76,7 @@ def test_a_model_that_fails_is_an_error_before_and_after_the_answer_began(stage:
     said = {"code": "overloaded", "message": "The provider has trouble.", "hint": ""}
     stage.daemon.streams[ASK] = [("delta", {"text": "hell"}), ("error", {"error": said})]
     told = stage.run("model", "ask", "say hello")
-    assert (told.code, told.out) == (4, "hell\n")
+    assert (told.code, told.out) == (4, "")
     assert "error: The provider has trouble." in told.err
     stage.daemon.refusals[ASK] = (504, {**said, "code": "timeout"})
     told = stage.run("model", "ask", "--json", "say hello")
@@ -86,3 +86,37 @@ def test_a_model_that_fails_is_an_error_before_and_after_the_answer_began(stage:
 def test_a_line_that_breaks_is_no_answer(stage: Stage):
     stage.daemon.streams[ASK] = [("delta", {"text": "hell"}), ("cut", {})]
     assert stage.run("model", "ask", "say hello").code == 4
+
+
+WELL = {
+    "model": "b/2",
+    "available": True,
+    "success_count": 1204,
+    "failure_count": 0,
+    "consecutive_failures": 0,
+    "cooldown_remaining": 0.0,
+    "last_code": "",
+    "last_error": "",
+}
+ILL = WELL | {
+    "model": "a/1",
+    "available": False,
+    "failure_count": 2,
+    "cooldown_remaining": 299.5,
+    "last_code": "overloaded",
+    "last_error": "a/1 has trouble",
+}
+
+
+def test_how_the_models_are_is_a_row_for_each(stage: Stage):
+    """Part of row OL-34."""
+    found = {"models": [ILL, ILL | {"model": "a/0", "cooldown_remaining": 0.0}, WELL]}
+    stage.daemon.canned["/v1/models/health"] = found
+    told = stage.run("model", "health").out.splitlines()
+    assert told[0].split() == ["MODEL", "STATE", "ANSWERED", "FAILED", "LAST", "BECAUSE"]
+    assert "left alone for 4 m  1,204     2       overloaded  a/1 has trouble" in told[1]
+    assert told[2].split()[:3] == ["a/0", "on", "trial"]
+    assert told[3].split() == ["b/2", "well", "1,204", "0", "-", "-"]
+    assert json.loads(stage.run("model", "health", "--json").out) == found
+    stage.daemon.canned["/v1/models/health"] = {"models": []}
+    assert stage.run("model", "health").err == "no model has been asked yet\n"

@@ -175,3 +175,32 @@ def test_a_restore_is_refused_while_the_daemon_runs(stage: Stage):
     told = stage.run("restore", "old.db")
     assert told.code == 2
     assert "hint: holdfast serve stop && holdfast restore" in told.err
+
+
+TRIED = [
+    {"model": "c/3", "code": "skipped", "reason": "cooling down for another 9 s after timeout"},
+    {"model": "a/1", "code": "overloaded", "reason": "a/1 has trouble", "took": 400},
+    {"model": "b/2", "after": 410, "took": 1200, "first": 300},
+]
+TRIED[1]["next"] = "failover"
+SAID = [
+    "c/3 was not asked: cooling down for another 9 s after timeout",
+    "a/1 overloaded after 0.4 s; went on to the next: a/1 has trouble",
+    "b/2 answered after 1.2 s, first piece after 0.3 s",
+]
+
+
+def test_who_was_asked_and_why_is_told_when_more_than_one_was(stage: Stage):
+    kind, data = replied("x")
+    gave_up = {"model": "a/1", "code": "timeout", "reason": "too slow", "next": "give up"}
+    failed = {"fault": {"message": "too slow"}, "at": 1000, "retry_at": 3000, "tried": [gave_up]}
+    stage.daemon.plan(
+        replied("", call("c1", "read", "a")),
+        (kind, {**data, "tried": TRIED}),
+        ("AttemptFailed", failed),
+    )
+    told = stage.run("run", "go")
+    assert [line[2:] for line in told.err.splitlines()[1:4]] == SAID
+    assert "a/1 timeout after 0.0 s; gave up: too slow" in told.err
+    shown = stage.run("task", "show", stage.daemon.jobs[-1].id).out
+    assert f"turn 2     {SAID[0]}\n           {SAID[1]}\n           {SAID[2]}\n" in shown

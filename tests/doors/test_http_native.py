@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import msgspec
 import pytest
 
 from holdfast.adapters.stores.memory import MemoryJournal
@@ -24,7 +25,7 @@ from holdfast.core.message import File, PersonSaid, Reply, Usage
 from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.doors.http.route import MAX_BODY, Facts
 from holdfast.engine.supervise import Intake
-from holdfast.ports.model import Delta
+from holdfast.ports.model import Delta, ModelHealth
 from tests.doors.house import PAYS, TOKEN, Plan, client, street
 
 pytestmark = pytest.mark.anyio
@@ -339,6 +340,23 @@ async def test_models_are_listed_with_the_default(tmp_path: Path):
     async with street(tmp_path, plan=Plan(facts=facts)) as at:
         answer = await at.tcp.get("/v1/models")
         assert answer.json() == {"default": "a/b", "models": ["a/b", "a/c"]}
+
+
+async def test_the_health_of_the_models_is_told(tmp_path: Path):
+    """Part of row OL-34."""
+    one = ModelHealth(
+        model="a/b",
+        available=False,
+        success_count=3,
+        failure_count=2,
+        consecutive_failures=1,
+        cooldown_remaining=59.5,
+        last_code="overloaded",
+        last_error="trouble",
+    )
+    async with street(tmp_path, plan=Plan(facts=Facts(health=lambda: (one,)))) as at:
+        (told,) = (await at.tcp.get("/v1/models/health")).json()["models"]
+        assert told == msgspec.to_builtins(one)
 
 
 async def test_a_backup_goes_to_a_new_file_only(tmp_path: Path):

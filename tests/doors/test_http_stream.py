@@ -81,6 +81,29 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.005)
 
 
+async def test_a_half_answer_is_void_before_the_next_one_comes(tmp_path: Path):
+    """Part of row OL-33."""
+
+    watched: list[Callable[[], bool]] = []
+
+    async def turn(_: Prompt, hear: Callable[[Delta], None]) -> Reply:
+        await until(lambda: bool(watched) and watched[0]())
+        hear(Delta(text="hel"))
+        await anyio.sleep(0.1)
+        hear(Delta(text="lo you"))
+        hear(Delta(reset=True, model="b/2"))
+        hear(Delta(text="hello"))
+        return HELLO
+
+    async with street(tmp_path, turn) as at, listening(at, tmp_path) as client:
+        row = await at.submit()
+        watched.append(lambda: at.house.live.watched(TaskId(row["id"])))
+        told = await follow(client, row["id"])
+        deltas = [item.data for item in told if item.kind == "delta"]
+        assert "".join(one.get("text", "") for one in deltas[:-2]).startswith("hel")
+        assert deltas[-2:] == [{"reset": "b/2"}, {"text": "hello"}]
+
+
 async def test_a_stream_tells_everything_in_order_and_ends_with_the_summary(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at, listening(at, tmp_path) as client:
         row = await at.done()

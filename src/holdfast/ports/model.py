@@ -109,6 +109,23 @@ class Model(Protocol):
         ...
 
 
+class ModelHealth(Struct, frozen=True, kw_only=True):
+    """How one model is. One that is not `available` is left alone while another can be asked.
+
+    Counts are of tries since it was first asked; `consecutive_failures` of how often in a row it
+    was given up; `cooldown_remaining` in seconds; `last_code` and `last_error` say what went wrong.
+    """
+
+    model: str
+    available: bool
+    success_count: int
+    failure_count: int
+    consecutive_failures: int
+    cooldown_remaining: float
+    last_code: str
+    last_error: str
+
+
 class Models(Protocol):
     """All models this installation can reach. A name is `provider/model`, a provider or `@role`."""
 

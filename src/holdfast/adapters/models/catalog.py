@@ -21,12 +21,12 @@ from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
 from holdfast.core.ids import Instant
 from holdfast.core.message import Reply
-from holdfast.ports.model import Account, Delta, Model, ToolSpec
+from holdfast.ports.model import Account, Delta, Model, ModelHealth, ToolSpec
 
 from . import discover, roles
 from .answering import Call, Means, Question
 from .discover import Found
-from .health import ModelHealth, Remembered
+from .health import Remembered
 from .known import KNOWN
 from .lending import Lender, opened
 from .loading import load_aside

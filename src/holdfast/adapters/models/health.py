@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.core.ids import Instant
-from holdfast.ports.model import ModelFailure
+from holdfast.ports.model import ModelFailure, ModelHealth
 
 from . import failover
 from .failover import UNKNOWN, Health, Patience, Rule, Scene
@@ -22,23 +22,6 @@ _log = logging.getLogger("holdfast.models")
 _MOST = 256
 _LONGEST_FILE = 1 << 20
 _LONGEST_ERROR = 300
-
-
-class ModelHealth(Struct, frozen=True, kw_only=True):
-    """How one model is, for a person to read.
-
-    `consecutive_failures` counts how often in a row it was given up; a model that is not available
-    is left alone while another one can be asked.
-    """
-
-    model: str
-    available: bool
-    success_count: int
-    failure_count: int
-    consecutive_failures: int
-    cooldown_remaining: float
-    last_code: str
-    last_error: str
 
 
 class _Kept(Struct, frozen=True, kw_only=True):

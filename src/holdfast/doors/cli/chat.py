@@ -206,6 +206,8 @@ class Voice:
 
     def hear(self, item: Happening) -> None:
         if item.kind == "delta":
+            if "reset" in item.data:
+                self._begin_again(text_of(item.data, "reset"))
             self._speak(text_of(item.data, "text"))
             return
         if item.kind == "AskBegun":
@@ -232,6 +234,13 @@ class Voice:
         if self._screen.out_is_terminal:
             self._said += piece
             self._screen.give(piece)
+
+    def _begin_again(self, model: str) -> None:
+        """What was said is void: it broke off, and `model` begins anew, or nobody."""
+        said, _ = self._said, self._pause()
+        if said:
+            then = f"; {model} begins again" if model else ""
+            self._screen.note(f"that broke off{then}", mark="point", color="faint")
 
     def _pause(self) -> None:
         if self._said:

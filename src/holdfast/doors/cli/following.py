@@ -8,6 +8,7 @@ from .listing import cost, spent
 from .out import line, plain
 from .reading import count_of, part_of, rows_of, text_of
 from .stop import FAILED, OK, UNAVAILABLE, Stop
+from .tries import told
 from .wire import CutOff
 
 TYPE_CHECKING = False
@@ -97,6 +98,7 @@ class Progress:
 
     def replied(self, data: Json) -> None:
         self._model = str(data.get("model") or self._model)
+        self.tried(data)
         for judged in rows_of(data, "judged"):
             self.calls[str(judged["call"]["id"])] = judged["call"]
             if part_of(judged, "verdict").get("type") == "ask" and not self._asks:
@@ -143,7 +145,12 @@ class Progress:
     def said(self, data: Json) -> None:
         self._point(f"{data.get('by') or 'somebody'} said: {_first(str(data.get('text') or ''))}")
 
+    def tried(self, data: Json) -> None:
+        for one in told(data):
+            self._point(one)
+
     def attempt_failed(self, data: Json) -> None:
+        self.tried(data)
         fault: Json = part_of(data, "fault")
         pause = max(0, count_of(data, "retry_at") - count_of(data, "at")) / 1000
         self._bad(f"{_first(str(fault.get('message') or ''))}; trying again in {pause:.0f} s")
@@ -184,5 +191,6 @@ _TOLD: dict[str, Callable[[Progress, Json], None]] = {
     "Nudged": Progress.nudged,
     "Said": Progress.said,
     "AttemptFailed": Progress.attempt_failed,
+    "Failed": Progress.tried,
     "Recovered": Progress.recovered,
 }

@@ -1,10 +1,10 @@
-"""`holdfast model`: ask one, straight."""
+"""`holdfast model`: ask one, straight; and how they are."""
 
 from __future__ import annotations
 
 from .asking import task_text
-from .out import dollars
-from .reading import count_of, part_of, rows_of, text_of
+from .out import dollars, span
+from .reading import count_of, number_of, part_of, rows_of, text_of
 from .stop import FAILED, INTERRUPTED, OK, UNAVAILABLE, Stop
 from .wire import CutOff
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .wire import Json
 
 _ASK = "/v1/models/ask"
+_HEAD = ("MODEL", "STATE", "ANSWERED", "FAILED", "LAST", "BECAUSE")
 
 
 def ask(desk: Desk, given: Given) -> int:
@@ -35,17 +36,44 @@ def ask(desk: Desk, given: Given) -> int:
     return FAILED if reply.get("problem") else OK
 
 
+def health(desk: Desk, given: Given) -> int:
+    found = desk.daemon.get("/v1/models/health")
+    rows = rows_of(found, "models")
+    if given.has("json"):
+        desk.screen.json(found)
+    elif rows:
+        desk.screen.table(_HEAD, [_health(row) for row in rows])
+    else:
+        desk.screen.note("no model has been asked yet")
+    return OK
+
+
+def _health(row: Json) -> tuple[str, ...]:
+    left = number_of(row, "cooldown_remaining")
+    state = "well" if row.get("available") else f"left alone for {span(left)}"
+    return (
+        text_of(row, "model"),
+        state if row.get("available") or left else "on trial",
+        f"{count_of(row, 'success_count'):,}",
+        f"{count_of(row, 'failure_count'):,}",
+        text_of(row, "last_code") or "-",
+        text_of(row, "last_error") or "-",
+    )
+
+
 def _heard(desk: Desk, body: Json, *, quiet: bool) -> Json:
-    """The whole reply. Its text is shown on the way, unless `quiet`."""
-    shown = ""
+    """The whole reply. A terminal shows its text on the way, unless `quiet`.
+
+    A program that reads gets the answer only, and once: what was heard may turn out to be void.
+    """
+    shown, aloud = "", desk.screen.out_is_terminal and not quiet
     try:
         for item in desk.daemon.hear(_ASK, body):
             match item.kind:
-                case "delta" if "reset" in item.data and not quiet:
-                    desk.screen.tell("")
-                    desk.screen.note(f"again, with {item.data['reset']}", mark="point")
+                case "delta" if "reset" in item.data:
+                    _begin_again(desk, shown, text_of(item.data, "reset"))
                     shown = ""
-                case "delta" if not quiet:
+                case "delta" if aloud:
                     piece = text_of(item.data, "text")
                     shown += piece
                     desk.screen.give(piece)
@@ -54,20 +82,30 @@ def _heard(desk: Desk, body: Json, *, quiet: bool) -> Json:
                         desk.screen.tell(text_of(item.data, "text").removeprefix(shown))
                     return item.data
                 case "error":
-                    if shown:
-                        desk.screen.tell("")
-                    said = part_of(item.data, "error")
-                    raise Stop(
-                        text_of(said, "message"),
-                        hint=text_of(said, "hint"),
-                        name=text_of(said, "code"),
-                        code=UNAVAILABLE,
-                    )
+                    _begin_again(desk, shown, "")
+                    raise _failure(part_of(item.data, "error"))
                 case _:
                     pass
     except CutOff as error:
         raise Stop(str(error), hint="holdfast doctor", code=UNAVAILABLE) from error
     raise Stop("the daemon ended the answer before its end", code=UNAVAILABLE)
+
+
+def _begin_again(desk: Desk, shown: str, model: str) -> None:
+    """What was shown is void; `model` begins anew, or nobody."""
+    if shown:
+        desk.screen.tell("")
+    if model:
+        desk.screen.note(f"again, with {model}", mark="point")
+
+
+def _failure(said: Json) -> Stop:
+    return Stop(
+        text_of(said, "message"),
+        hint=text_of(said, "hint"),
+        name=text_of(said, "code"),
+        code=UNAVAILABLE,
+    )
 
 
 def _tell_what_it_took(desk: Desk, reply: Json) -> None:

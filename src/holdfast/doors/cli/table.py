@@ -210,6 +210,12 @@ _MODELS = (
         examples=(("holdfast model list", "what `run -m` takes"),),
     ),
     Command(
+        "model health",
+        "Show how the models are that were asked lately, and which are left alone.",
+        "models:health",
+        examples=(("holdfast model health", "why was another model asked?"),),
+    ),
+    Command(
         "model ask",
         "Ask a model one thing, outside any task: the answer as it comes.",
         "models:ask",

@@ -16,10 +16,11 @@ from .out import ago, line
 from .reading import count_of, part_of, rows_of, text_of, texts_of
 from .run import give
 from .stop import FAILED, INTERRUPTED, OK, Stop
+from .tries import told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .desk import Desk, Given
     from .wire import Json
@@ -36,7 +37,7 @@ def show(desk: Desk, given: Given) -> int:
             raise Stop(f"{row['id']} has no answer: it is {row['status']}", code=FAILED)
         desk.screen.answer(str(row["answer"]))
     else:
-        for name, value in _facts(row, time.time()):
+        for name, value in [*_facts(row, time.time()), *_tries(desk, str(row["id"]))]:
             desk.screen.tell(f"{name:<11}{value}")
         if row.get("answer") is not None:
             desk.screen.tell("")
@@ -203,16 +204,30 @@ def _question(desk: Desk, given: Given) -> tuple[Json, Json]:
 
 def _call(desk: Desk, task: str, call: str) -> Json:
     """A proposed call with its arguments, from the task's own events."""
+    for event in _events(desk, task):
+        for judged in rows_of(part_of(event, "data"), "judged"):
+            if judged["call"]["id"] == call:
+                return judged["call"]
+    return {}
+
+
+def _tries(desk: Desk, task: str) -> Iterator[tuple[str, str]]:
+    """Who was asked for each turn that took more than one try."""
+    turn = 1
+    for event in _events(desk, task):
+        for place, one in enumerate(told(part_of(event, "data"))):
+            yield "" if place else f"turn {turn}", one
+        turn += event.get("kind") == "Replied"
+
+
+def _events(desk: Desk, task: str) -> Iterator[Json]:
     after = 0
     while True:
         page = desk.daemon.get(f"/v1/tasks/{task}/events?after={after}")
         events: list[Json] = rows_of(page, "events")
-        for event in events:
-            for judged in rows_of(part_of(event, "data"), "judged"):
-                if judged["call"]["id"] == call:
-                    return judged["call"]
+        yield from events
         if len(events) < _EVENT_PAGE:
-            return {}
+            return
         after = int(events[-1]["seq"])
 
 

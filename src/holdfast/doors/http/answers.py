@@ -15,6 +15,7 @@ from holdfast.core.view import Question, Summary
 from holdfast.engine.live import Happened
 from holdfast.ports.connections import Connection, Offer
 from holdfast.ports.journal import Recorded
+from holdfast.ports.model import ModelHealth
 
 _SHORT = 8
 
@@ -150,6 +151,12 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
     default: str
     models: tuple[str, ...]
+
+
+class ModelHealthList(Struct, frozen=True, kw_only=True):
+    """How each model is that has been asked, by name."""
+
+    models: tuple[ModelHealth, ...]
 
 
 class ConnectionList(Struct, frozen=True, kw_only=True):

@@ -238,6 +238,10 @@ async def models(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelList:
     return a.ModelList(default=facts.default(), models=tuple(facts.models()))
 
 
+async def model_health(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelHealthList:
+    return a.ModelHealthList(models=tuple(ask.door.facts.health()))
+
+
 async def backup(ask: Ask[b.NoQuery, b.Backup]) -> Mapping[str, Any]:
     return await upkeep.backup(ask.house, Path(ask.body.to))
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.core.error import Invalid
 from holdfast.core.ids import TaskId
+from holdfast.ports.model import ModelHealth
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
 
@@ -42,6 +43,7 @@ class Facts:
     model: Callable[[], str] = str
     default: Callable[[], str] = str
     models: Callable[[], Sequence[str]] = tuple
+    health: Callable[[], Sequence[ModelHealth]] = tuple
     database: Path | None = None
 
 

@@ -200,6 +200,8 @@ class _Tape:
     def gather(self, delta: Delta) -> bool:
         """Text and thought run on; each call has its own event. True for the first to write."""
         runs, first = self._runs, not self._runs
+        if delta.reset:
+            runs[:] = [("reset", delta.model)]  # what was not written yet is void already
         for kind, text in (("thought", delta.thought), ("text", delta.text)):
             if text and runs and runs[-1][0] == kind:
                 runs[-1] = (kind, runs[-1][1] + text)

@@ -110,6 +110,13 @@ ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/v1/sessions/{id:path}", n.exchanges, "What was said in one.", a.Exchanges),
     Entry("GET", "/v1/status", n.status, "How the daemon is.", a.StatusPage),
     Entry("GET", "/v1/models", n.models, "The models there are.", a.ModelList),
+    Entry(
+        "GET",
+        "/v1/models/health",
+        n.model_health,
+        "How the models are that were asked lately.",
+        a.ModelHealthList,
+    ),
     Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
     Entry(
         "POST",
