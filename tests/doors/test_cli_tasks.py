@@ -191,12 +191,11 @@ SAID = [
 
 
 def test_who_was_asked_and_why_is_told_when_more_than_one_was(stage: Stage):
-    kind, data = replied("x")
     gave_up = {"model": "a/1", "code": "timeout", "reason": "too slow", "next": "give up"}
     failed = {"fault": {"message": "too slow"}, "at": 1000, "retry_at": 3000, "tried": [gave_up]}
     stage.daemon.plan(
         replied("", call("c1", "read", "a")),
-        (kind, {**data, "tried": TRIED}),
+        ("Replied", {"judged": [], "model": "b/2", "tried": TRIED}),
         ("AttemptFailed", failed),
     )
     told = stage.run("run", "go")
