@@ -19,7 +19,10 @@ class EffectClass(StrEnum):
 
 
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one model call used. Tokens; `cost` in micro-dollars, None when no price is known."""
+    """What one model call used. Tokens; `cost` in micro-dollars, None when no price is known.
+
+    `saved`: how much dearer it would have been without reading from a cache.
+    """
 
     input: int = 0
     output: int = 0
@@ -27,6 +30,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache_write: int = 0
     reasoning: int = 0
     cost: int | None = None
+    saved: int = 0
 
     @property
     def tokens(self) -> int:

@@ -165,7 +165,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def settle(self, hold: str, usage: Usage, saved: int = 0) -> Sequence[Warned]:
+    async def settle(self, hold: str, usage: Usage) -> Sequence[Warned]:
         """Replace a hold, or a doubtful call, by what was really used, even if that is more.
 
         Counts from now on; what the disk refuses is written with what comes next, and a process

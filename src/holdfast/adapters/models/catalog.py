@@ -208,6 +208,7 @@ class Catalog:
             provider=found.provider,
             timeouts=found.provider.timeouts or self._config.timeouts,
             login=self.logins.find(found.provider.login) if found.provider.login else None,
+            price=self._config.price(name),
         )
 
     def _full_name(self, name: str) -> str:

@@ -192,26 +192,27 @@ class OpenExchange:
         counted = response.usage
         if counted.unmeasured_requests or not (counted.input_tokens or counted.output_tokens):
             counted = RequestUsage(input_tokens=given, output_tokens=math.ceil(said / 3))
+        cost, saved = self._money(counted, response.model_name)
         return Usage(
             input=counted.input_tokens,
             output=counted.output_tokens,
             cache_read=counted.cache_read_tokens,
             cache_write=counted.cache_write_tokens,
             reasoning=counted.output_reasoning_tokens,
-            cost=self._cost(counted, response.model_name),
+            cost=cost,
+            saved=saved,
         )
 
-    def _cost(self, counted: RequestUsage, answered: str | None) -> int | None:
-        """By the name that the provider answered under, else by the name it was asked under."""
-        at = self._address.provider
-        if at.costs_nothing:
-            return 0
-        for model in (answered, self._address.model):
-            if model:
-                price = prices.cost(counted, model, kind=at.kind, base_url=at.base_url)
-                if price is not None:
-                    return price
-        return None
+    def _money(self, counted: RequestUsage, answered: str | None) -> tuple[int | None, int]:
+        """Cost and what was saved, by the name that answered, else by the one that was asked."""
+        address, at = self._address, self._address.provider
+        if address.costs_nothing:
+            return 0, 0
+        for model in filter(None, (answered, address.model)):
+            sold = prices.Sold(model, at.kind, at.base_url, address.price)
+            if (cost := prices.cost(counted, sold)) is not None:
+                return cost, prices.saved(counted, sold)
+        return None, 0
 
 
 def _tell(event: m.ModelResponseStreamEvent, hear: Hear) -> None:

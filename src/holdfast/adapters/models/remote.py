@@ -18,7 +18,7 @@ from . import text_calls
 from .loading import load, load_aside
 from .logins.login import Login
 from .reading import Reading, understood
-from .settings import Calls, Kind, Provider, Timeouts
+from .settings import Calls, Kind, Price, Provider, Timeouts
 
 NO_TOOLS = "[Note: tools were unavailable for this response]\n"
 _USUAL_OUTPUT = 4_096
@@ -66,6 +66,11 @@ class Address(Struct, frozen=True, kw_only=True):
     provider: Provider
     timeouts: Timeouts
     login: Login | None = None
+    price: Price | None = None
+
+    @property
+    def costs_nothing(self) -> bool:
+        return self.price is None and self.provider.costs_nothing
 
     @property
     def name(self) -> str:
@@ -126,15 +131,11 @@ class RemoteModel:
         given, taken = tokens_of(prompt, tools), address.max_output
         if tools and address.provider.tools in {"auto", "text"}:
             given += text_calls.ABOUT_INSTRUCTIONS
-        if address.provider.costs_nothing:
+        if address.costs_nothing:
             return Reservation()
-        most: int | None = load("prices").most(
-            given,
-            taken,
-            address.model,
-            kind=address.provider.kind,
-            base_url=address.provider.base_url,
-        )
+        prices, at = load("prices"), address.provider
+        sold = prices.Sold(address.model, at.kind, at.base_url, address.price)
+        most: int | None = prices.most(given, taken, sold)
         return Reservation(tokens=given + taken, cost=most)
 
     async def ask(

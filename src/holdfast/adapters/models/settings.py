@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
@@ -103,7 +104,19 @@ class Provider:
 
     @property
     def costs_nothing(self) -> bool:
+        """Unless a price is set for the model that is asked."""
         return self.local if self.free is None else self.free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a person says that a model costs: dollars per million tokens, and per call."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cache_read: float | None = None
+    cache_write: float | None = None
+    per_call: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +168,15 @@ class ModelsConfig:
     probe: bool = True
     probes: tuple[Probe, ...] = LOCAL_SERVERS
     probe_seconds: float = 0.3
+    prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
     timeouts: Timeouts = Timeouts()
     per_provider: int = 16
     roles: Mapping[str, Role] = field(default_factory=dict[str, Role])
     fallback: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     patience: Patience = field(default_factory=Patience)
+
+    def price(self, name: str) -> Price | None:
+        """What is set for `provider/model`: by its whole name, else by the first pattern."""
+        if name in self.prices:
+            return self.prices[name]
+        return next((one for like, one in self.prices.items() if fnmatchcase(name, like)), None)

@@ -107,14 +107,14 @@ class StoredLedger:
             self._wake()
             raise
 
-    async def settle(self, hold: str, usage: Usage, saved: int = 0) -> Sequence[Warned]:
+    async def settle(self, hold: str, usage: Usage) -> Sequence[Warned]:
         before = await self._charge(hold)
         most = before.hold.most.cost
         if most is not None and (usage.cost or 0) > most:
             text = "%s of %s cost %s, more than the %s that was set aside"
             real = dollars(usage.cost or 0)
             _log.warning(text, hold, before.hold.model, real, dollars(most))
-        return await self._end(before, replace(before, state="settled", usage=usage, saved=saved))
+        return await self._end(before, replace(before, state="settled", usage=usage))
 
     async def release(self, hold: str) -> None:
         await self._end(await self._charge(hold), None)

@@ -63,7 +63,6 @@ class Charge(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold: Hold
     state: Literal["held", "settled", "doubtful"] = "held"
     usage: Usage = Usage()
-    saved: int = 0
     light: bool = False
 
     @property

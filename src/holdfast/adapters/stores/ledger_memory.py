@@ -120,7 +120,7 @@ def _cost(group: tuple[str, ...], charges: Sequence[Charge]) -> Cost:
         doubtful_calls=len(doubtful),
         held=sum(one.hold.most.cost or 0 for one in held),
         unpriced=unpriced,
-        saved=sum(one.saved for one in settled),
+        saved=sum(u.saved for u in used),
         input=sum(u.input for u in used),
         output=sum(u.output for u in used),
         cache_read=sum(u.cache_read for u in used),

@@ -126,7 +126,7 @@ def _row(charge: Charge) -> tuple[Value, ...]:
     return (
         *(hold.id, hold.at, charge.state, payer.task, payer.session, payer.agent, payer.team),
         *(payer.by, payer.role, hold.model, most.tokens, most.cost, cost, usage.input),
-        *(usage.output, usage.cache_read, usage.cache_write, usage.reasoning, charge.saved),
+        *(usage.output, usage.cache_read, usage.cache_write, usage.reasoning, usage.saved),
     )
 
 
@@ -146,8 +146,8 @@ def _charge(row: Sequence[Any]) -> Charge:
             cache_write=written,
             reasoning=reasoning,
             cost=cost,
+            saved=saved,
         ),
-        saved=saved,
     )
 
 
