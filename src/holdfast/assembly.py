@@ -40,7 +40,7 @@ from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.vaults.files import FileVault
-from holdfast.config import Config, home_folder, load, to_agent, to_box_limits, to_rules
+from holdfast.config import Config, home_folder, load, to_agent, to_box_limits, to_budgets, to_rules
 from holdfast.core.error import Broken, HoldfastError, Refused, Unavailable
 from holdfast.doors.cli.version import VERSION
 from holdfast.doors.http.app import create_app
@@ -142,6 +142,7 @@ async def open_house(
         open_sqlite(home / DATABASE, now=clock.now()) as journal,
         open_ledger(journal.pages(), clock.now) as ledger,
     ):
+        ledger.budgets(to_budgets(config), config.models.unknown_price)
         recorder = Recorder(journal, clock, live, lambda: in_force.rules)
         box, blobs = BubblewrapBox(limits=to_box_limits(config)), FileBlobs(home / "blobs")
         # The delegate tool is bound late: it submits to the supervisor that runs it.
@@ -208,7 +209,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
-        group.start_soon(partial(_follow, house.in_force, catalog, config, environment))
+        group.start_soon(partial(_follow, house, catalog, config, environment))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
             listen = partial(serve, app, unix=unix, host=host, port=port)
@@ -264,6 +265,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
             api_key=one.api_key.get_secret_value(),
             key_env=one.api_key_env,
             models=one.models,
+            free=one.free,
             timeouts=Timeouts(
                 connect=one.connect_seconds or timeouts.connect,
                 first=one.first_token_seconds or timeouts.first,
@@ -320,14 +322,14 @@ def _in_force(config: Config) -> InForce:
 
 
 async def _follow(
-    in_force: InForce, catalog: Catalog, config: Config, environment: Mapping[str, str]
+    house: House, catalog: Catalog, config: Config, environment: Mapping[str, str]
 ) -> None:
     """Take over a changed configuration within two seconds; a bad one changes nothing.
 
-    Rules, limits, the agent and the models change for what begins from then on; the rest at the
-    next start.
+    Rules, limits, budgets, the agent and the models change for what begins from then on; the rest
+    at the next start.
     """
-    seen = _stamp(config.path)
+    in_force, seen = house.in_force, _stamp(config.path)
     while True:
         await anyio.sleep(_LOOK)
         if (now := _stamp(config.path)) == seen:
@@ -343,6 +345,7 @@ async def _follow(
             continue
         in_force.rules, in_force.agent = fresh.rules, fresh.agent
         in_force.config, in_force.problem = fresh.config, ""
+        house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
         if config.models.detect_local and not catalog.describe().found:
             await catalog.detect()

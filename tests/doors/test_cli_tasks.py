@@ -117,10 +117,13 @@ def test_sessions_are_listed_with_their_tasks_and_shown_with_their_words(stage: 
 
 
 def test_status_tells_what_the_daemon_tells_and_what_it_cost(stage: Stage):
-    """Part of row OK-98."""
-    done(stage)
+    """Row OK-142. Part of row OK-98."""
+    used = {"usd": 0.0012, "calls": 2, "input": 1_200, "output": 4, "saved_usd": 0.5}
+    row = {**used, "group": {"model": "p/m"}}
+    stage.daemon.canned["/v1/costs"] = {"rows": [row], "total": used}
     told = stage.run("status", "--costs").out
-    for said in ("up          1 m", "2 succeeded; 1 of 4 lanes busy", "$0.0012 for 1,204 tokens"):
+    costs = ("today       $0.0012 for 1,204 tokens in 2 calls", "$0.0012 (100 %) p/m", "$0.5000 by")
+    for said in ("up          1 m", "2 succeeded; 1 of 4 lanes busy", *costs):
         assert said in told
     assert json.loads(stage.run("status", "--json").out)["lanes"] == 4
     assert json.loads(stage.run("status", "--live", "--json").out)["lanes"] == 4

@@ -1,6 +1,6 @@
 """The configuration, parsed once into frozen values; the only place that reads the environment."""
 
-from .parts import to_agent, to_box_limits, to_limits, to_rules
+from .parts import to_agent, to_box_limits, to_budgets, to_limits, to_rules
 from .read import Config, Setting, home_folder, load
 from .reference import reference
 from .sections import Provider, Settings
@@ -15,6 +15,7 @@ __all__ = [
     "reference",
     "to_agent",
     "to_box_limits",
+    "to_budgets",
     "to_limits",
     "to_rules",
 ]

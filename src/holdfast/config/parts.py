@@ -7,6 +7,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.ids import digest
 from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.ports.box import BoxLimits
+from holdfast.ports.ledger import Budget
 
 from .sections import Settings
 
@@ -46,6 +47,22 @@ def to_agent(config: Settings) -> Agent:
         limits=to_limits(config),
         lanes=config.engine.agent_lanes,
         context_chars=config.agent.context_chars,
+    )
+
+
+def to_budgets(config: Settings) -> tuple[Budget, ...]:
+    """What may be used above each task."""
+    return tuple(
+        Budget(
+            scope=row.scope,
+            of=row.of,
+            per=row.per,
+            cost=None if row.usd is None else round(row.usd * 1e6),
+            tokens=row.tokens,
+            calls=row.calls,
+            warn=row.warn,
+        )
+        for row in config.budget
     )
 
 

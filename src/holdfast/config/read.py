@@ -17,7 +17,7 @@ from holdfast.core.error import Invalid, NotAllowed
 from holdfast.core.ids import digest
 
 from .sections import Settings
-from .shape import Loc, at, sections
+from .shape import LISTS, Loc, at, sections
 from .words import by_name, example, expected, in_toml, line, masked, meant, problem, short
 
 MAX_BYTES = 1 << 20
@@ -55,6 +55,9 @@ class Config(Settings):
                 key = f"{section}.{name}"
                 shown = in_toml(masked(key, value))
                 found.append(Setting(key, shown, self.sources.get(key, "default")))
+        for name in LISTS:
+            shown = in_toml(masked(name, getattr(self, name)))
+            found.append(Setting(name, shown, self.sources.get(name, "default")))
         return found
 
     def fingerprint(self) -> str:
@@ -137,6 +140,8 @@ def _keys(told: Mapping[str, Any]) -> Iterator[str]:
     for section, table in told.items():
         if isinstance(table, dict):
             yield from (f"{section}.{name}" for name in cast("dict[str, Any]", table))
+        elif section in LISTS:
+            yield section
 
 
 def _overlay(told: dict[str, Any], sources: dict[str, str], env: Mapping[str, str]) -> list[str]:
@@ -200,7 +205,7 @@ def _checked(settings: Settings, home: Path, path: Path, sources: Mapping[str, s
             f"server.host {host!r} is not this machine's own", code="exposed", hint=hint
         )
     return Config.model_construct(
-        **{section: getattr(settings, section) for section, _ in sections()},
+        **{name: getattr(settings, name) for name in Settings.model_fields},
         home=home,
         path=path,
         sources=sources,

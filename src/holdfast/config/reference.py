@@ -7,6 +7,8 @@ from .shape import Schema, at, definition, sections
 from .words import expected, in_toml
 
 _TABLES = (
+    ("[[budget]]", "BudgetRow"),
+    ('[models.price."NAME"]', "Price"),
     ("[models.providers.NAME]", "Provider"),
     ("[models.logins]", "Logins"),
     ("[models.logins.clients.NAME]", "LoginClient"),

@@ -120,6 +120,11 @@ class Provider(Section):
         description="How its models call tools; auto: its own way, or as text where it has none.",
         examples=["text"],
     )
+    free: bool | None = Field(
+        default=None,
+        description="Whether it costs nothing; left out: only a server on this machine does.",
+        examples=[True],
+    )
     connect_seconds: float = _number(0.0, 0, 600, "s", "To connect; 0: as in `[models]`.")
     first_token_seconds: float = _number(
         0.0, 0, 3600, "s", "To the first piece of a reply; 0: as in `[models]`."
@@ -198,6 +203,31 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _dollars(what: str, default: float | None = 0.0, example: float = 0.5) -> Any:
+    return Field(
+        default=default,
+        ge=0,
+        le=1_000_000,
+        description=what,
+        examples=[example],
+        json_schema_extra={"unit": "US dollars"},
+    )
+
+
+class Price(Section):
+    """What a model costs, in place of the built-in list."""
+
+    input: float = _dollars("A million tokens sent.", example=3.0)
+    output: float = _dollars("A million tokens of the reply.", example=15.0)
+    cache_read: float | None = _dollars(
+        "A million tokens that it read from its cache; left out: as `input`.", None, 0.3
+    )
+    cache_write: float | None = _dollars(
+        "A million tokens that it wrote there; left out: a quarter more than `input`.", None, 3.75
+    )
+    per_call: float = _dollars("Each call.", example=0.01)
+
+
 class Role(Section):
     """Which model plays a part: `@NAME` wherever a model is named."""
 
@@ -235,6 +265,15 @@ class Models(Section):
         default={},
         description="Who stands in for a model that fails, in order.",
         examples=[{"openai/gpt-5": ["anthropic/claude-sonnet-5-5"]}],
+    )
+    unknown_price: Literal["ask", "deny", "allow"] = Field(
+        default="ask",
+        description="What is done before a call whose price nobody knows: ask a person, deny it, "
+        "or allow it where no budget of money applies.",
+        examples=["ask"],
+    )
+    price: dict[str, Price] = Field(
+        default={}, description='One table per model, or shell pattern: `[models.price."NAME"]`.'
     )
     providers: dict[str, Provider] = Field(
         default={}, description="One table per provider: `[models.providers.NAME]`."
@@ -279,6 +318,34 @@ class Policy(Section):
     approval_seconds: int = _number(_DAY, 1, 365 * _DAY, "s", "How long a question stays open.")
     rule: tuple[RuleRow, ...] = Field(
         default=(), strict=False, description="Your rules, strongest first: `[[policy.rule]]`."
+    )
+
+
+class BudgetRow(Section):
+    """What may be used in a day, in a month or at all; what is left out has no limit.
+
+    A budget with a name takes the place of the one for everybody (`*`).
+    """
+
+    scope: Literal["installation", "team", "agent", "session"] = Field(
+        description="Whose calls it limits.", examples=["agent"]
+    )
+    of: str = _word("*", "Its name; `*`: each one by itself.", "default")
+    per: Literal["day", "month", "total"] = Field(
+        default="day", description="How long, by the calendar of UTC.", examples=["month"]
+    )
+    usd: float | None = _dollars("Money.", None, 5.0)
+    tokens: int | None = Field(
+        default=None, ge=0, le=10**15, description="Tokens, in and out.", examples=[1_000_000]
+    )
+    calls: int | None = Field(
+        default=None, ge=0, le=10**12, description="Model calls.", examples=[1000]
+    )
+    warn: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        default=(80,),
+        strict=False,
+        description="Percentages used at which it is said, each once.",
+        examples=[[50, 80]],
     )
 
 
@@ -353,3 +420,24 @@ class Settings(Section):
     box: Box = Box.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
+    budget: tuple[BudgetRow, ...] = Field(
+        default=(),
+        strict=False,
+        description="What may be used above each task: `[[budget]]`.",
+        examples=[[{"scope": "installation", "per": "month", "usd": 50}]],
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _are_limits_each_its_own(cls, value: tuple[BudgetRow, ...]) -> tuple[BudgetRow, ...]:
+        names = set[str]()
+        for row in value:
+            name = f"{row.scope} {row.of} per {row.per}"
+            if row.scope == "installation" and row.of != "*":
+                raise ValueError("expected no name: there is only one installation")
+            if row.usd is None and row.tokens is None and row.calls is None:
+                raise ValueError(f"expected usd, tokens or calls in the budget {name}")
+            if name in names:
+                raise ValueError(f"expected one budget for {name}, not two")
+            names.add(name)
+        return value

@@ -8,6 +8,9 @@ from typing import Any, cast
 
 from .sections import Settings
 
+LISTS = ("budget",)
+"""What is no table in the file, but a list of tables."""
+
 Loc = tuple[str | int, ...]
 Schema = Mapping[str, Any]
 
@@ -21,7 +24,8 @@ def whole() -> Schema:
 def sections() -> Iterator[tuple[str, Schema]]:
     """Every section with the schemas of its keys."""
     for section in whole()["properties"]:
-        yield section, at((section,))["properties"]
+        if section not in LISTS:
+            yield section, at((section,))["properties"]
 
 
 def definition(name: str) -> Schema:

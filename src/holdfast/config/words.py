@@ -43,17 +43,18 @@ def line(text: str, loc: Loc) -> int:
     index = next((step for step in loc if isinstance(step, int)), None)
     header: list[str] = []
     tables: Counter[str] = Counter()
-    best, place = 0, 1
+    best, place, listed = 0, 1, False
     for number, content in enumerate(text.splitlines(), start=1):
         if found := _HEADER.match(content):
             header = path = _split(found[1])
+            listed = content.lstrip().startswith("[[")
             tables[".".join(header)] += 1
         elif found := _KEY.match(content):
             path = [*header, *_split(found[1])]
         else:
             continue
         nth = tables[".".join(header)] - 1
-        mine = index is None or len(header) < 2 or nth == index
+        mine = index is None or not listed or nth == index
         if mine and path == wanted[: len(path)] and len(path) > best:
             best, place = len(path), number
     return place

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 

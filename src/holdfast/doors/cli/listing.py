@@ -90,7 +90,8 @@ def status(desk: Desk, given: Given) -> int:
     for name, value in describe(found):
         desk.screen.tell(f"{name:<12}{value}")
     if given.has("costs"):
-        for name, value in costs(desk):
+        told: list[tuple[str, str]] = load("money").summary(desk)
+        for name, value in told:
             desk.screen.tell(f"{name:<12}{value}")
     return OK
 
@@ -113,27 +114,3 @@ def describe(found: Json) -> list[tuple[str, str]]:
         ("tasks", f"{told or 'none'}; {lanes}"),
         ("size", f"{size / 1e6:.1f} MB on disk, {memory / 1e6:.0f} MB in memory"),
     ]
-
-
-def costs(desk: Desk) -> list[tuple[str, str]]:
-    """The sums over every task the daemon still has."""
-    tasks = tokens = steps = unpriced = 0
-    money, before = 0.0, ""
-    while True:
-        page = desk.daemon.get(f"/v1/tasks{query(limit=500, before=before)}")
-        for row in rows_of(page, "tasks"):
-            tasks += 1
-            tokens, steps = tokens + spent(row, "tokens"), steps + spent(row, "steps")
-            unpriced += spent(row, "unpriced")
-            money += number_of(row, "cost_usd")
-        before = text_of(page, "next")
-        if not before:
-            break
-    rows = [
-        ("spent", f"{dollars(money)} for {tokens:,} tokens in {steps:,} steps, {tasks:,} tasks")
-    ]
-    if tasks:
-        rows.append(("average", f"{dollars(money / tasks)} and {tokens // tasks:,} tokens a task"))
-    if unpriced:
-        rows.append(("unpriced", f"{unpriced:,} replies came from models without a known price"))
-    return rows

@@ -330,6 +330,61 @@ _HOUSE = (
         examples=(("holdfast disconnect openai", "safe to repeat"),),
     ),
     Command(
+        "budget list",
+        "Show how the budgets stand, and which calls may have been paid.",
+        "money:budget_list",
+        examples=(("holdfast budget list", "what is used, set aside and left"),),
+        more="Budgets are set in config.toml: [[budget]] with scope, of, per, usd, tokens, calls.",
+    ),
+    Command(
+        "budget raise",
+        "Add to a budget until its day or month ends.",
+        "money:budget_raise",
+        arguments=(
+            ("KEY", "as `budget list` and a refusal name it; price/MODEL allows a model today"),
+            ("[USD]", "how much money"),
+        ),
+        takes=(1, 2),
+        options=(
+            Option("--tokens", "N", "tokens to add", kind="count"),
+            Option("--calls", "N", "calls to add", kind="count"),
+        ),
+        examples=(
+            ("holdfast budget raise agent/default/day 2.50", "for the rest of the day"),
+            ("holdfast budget raise price/lab/model-x", "let it be called without a known price"),
+        ),
+    ),
+    Command(
+        "budget settle",
+        "Say what a call really cost whose answer never came.",
+        "money:budget_settle",
+        arguments=(("CALL", "its id in `budget list`"), ("USD", "what it cost; 0: nothing")),
+        takes=(2, 2),
+        examples=(("holdfast budget settle hold_0193 0", "the provider never saw it"),),
+    ),
+    Command(
+        "costs",
+        "Show where the money went.",
+        "money:costs",
+        options=(
+            Option("--by", "GROUPS", "day, week, month, agent, team, model, role, task, session"),
+            Option("--since", "DAY", "today, week, month or a date (default: this month)"),
+            Option("--until", "DAY", "the same; not included"),
+            Option("--task", "TASK", "only those of one task"),
+            Option("--session", "ID", "only those of one session"),
+            Option("--agent", "NAME", "only those of one agent"),
+            Option("--team", "NAME", "only those of one team"),
+            Option("--role", "NAME", "only those asked as one role, e.g. executor"),
+            Option("--csv", "", "comma-separated values"),
+        ),
+        examples=(
+            ("holdfast costs --by model,role --since week", "who used what in seven days"),
+            ("holdfast costs --by day --csv > costs.csv", "for a spreadsheet"),
+        ),
+        more="Money in doubt belongs to calls that were cut off; they count in full until"
+        " `budget settle` says better. Days are those of UTC.",
+    ),
+    Command(
         "backup",
         "Copy the history of every task into one file, while the daemon works.",
         "housekeeping:backup",
@@ -403,6 +458,7 @@ _HOUSE = (
 GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
+    "budget": "budget list",
     "task": "task list",
     "session": "session list",
     "model": "model list",

@@ -11,6 +11,7 @@ from holdfast.ports.connections import Connection, Forgotten, Invitation
 from . import answers as a
 from . import bodies as b
 from . import connections as c
+from . import money as m
 from . import native as n
 from .asking import ask_model
 from .openapi import document
@@ -117,6 +118,26 @@ ROUTES: tuple[Entry, ...] = (
         "How the models are that were asked lately.",
         a.ModelHealthList,
     ),
+    Entry("GET", "/v1/budgets", m.budget_list, "How the budgets stand.", m.BudgetList),
+    Entry(
+        "POST",
+        "/v1/budgets/raise",
+        m.budget_raise,
+        "Add to a budget until its period ends.",
+        m.Raised,
+        body=m.Raise,
+        errors=(409, 503),
+    ),
+    Entry(
+        "POST",
+        "/v1/budgets/settle",
+        m.budget_settle,
+        "Say what a call cost whose answer never came.",
+        m.Settled,
+        body=m.Settle,
+        errors=(503,),
+    ),
+    Entry("GET", "/v1/costs", m.costs, "Where the money went.", m.CostPage, query=m.CostAsk),
     Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
     Entry(
         "POST",

@@ -1,0 +1,88 @@
+"""Where the money went, how the budgets stand, and what a person changes about them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from holdfast.core.budget import dollars
+from holdfast.core.error import Invalid, Refused
+from holdfast.core.ids import Instant
+from holdfast.core.message import Usage
+from holdfast.ports.ledger import Cost, CostQuery, Hold, Standing, Used
+
+from .house import House
+
+_log = logging.getLogger("holdfast.ledger")
+_WEEK = timedelta(days=6)
+PRICE = "price/"
+
+
+async def standings(house: House) -> Sequence[Standing]:
+    """Every budget as it stands now."""
+    return await house.ledger.standings()
+
+
+async def doubtful(house: House) -> Sequence[Hold]:
+    """The newest calls that may have been paid, though their answer never came."""
+    return await house.ledger.doubtful()
+
+
+async def top_up(house: House, key: str, more: Used, *, by: str, once: str) -> Standing | None:
+    """Add to a budget until its period ends; for `price/<model>` allow it until midnight UTC."""
+    if more == Used() and not key.startswith(PRICE):
+        raise Invalid("say by how much: money, tokens or calls", code="nothing_to_add")
+    standing = await house.ledger.top_up(key, more, by=by, once=once or house.clock.new_id("raise"))
+    if standing is None and not key.startswith(PRICE):
+        raise Refused(
+            f"the period of {key} is over: there is nothing to raise any more", code="period_over"
+        )
+    return standing
+
+
+async def settle(house: House, call: str, cost: int, *, by: str) -> None:
+    """End the doubt about a call with what it really cost; at 0 it is as if it had not been."""
+    if cost:
+        await house.ledger.settle(call, Usage(cost=cost))
+    else:
+        await house.ledger.release(call)
+    _log.info("%s says that %s cost %s", by or "somebody", call, dollars(cost))
+
+
+async def costs(house: House, query: CostQuery) -> tuple[Sequence[Cost], Cost]:
+    """One row per group, and the sum of all."""
+    rows = await house.ledger.costs(query)
+    if not query.by:
+        return (), rows[0]
+    whole = CostQuery(since=query.since, until=query.until, payer=query.payer)
+    return rows, (await house.ledger.costs(whole))[0]
+
+
+def moment(text: str, now: Instant) -> Instant:
+    """`today`, `week` (seven days with today), `month` or an ISO date, as its first moment in UTC.
+
+    Raises `Invalid`.
+    """
+    today = datetime.fromtimestamp(now / 1000, UTC).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    match text:
+        case "today":
+            begin = today
+        case "week":
+            begin = today - _WEEK
+        case "month":
+            begin = today.replace(day=1)
+        case _:
+            begin = _parsed(text)
+    return round(begin.timestamp() * 1000)
+
+
+def _parsed(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        hint = "for example 2026-11-21, 2026-11-21T09:00:00+01:00, today, week or month"
+        raise Invalid(f"{text!r} is not a day or a time", code="bad_time", hint=hint) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
