@@ -18,12 +18,14 @@ malformed          yes      what came is not what the protocol says
 from __future__ import annotations
 
 import re
+import time
 
 import httpx2
 from pydantic_ai import exceptions as e
 
 from holdfast.ports.model import ModelFailure
 
+from . import resets
 from .remote import Address
 
 RETRYABLE = frozenset(
@@ -55,6 +57,7 @@ _OVERFLOW = re.compile(
 )
 _TOKEN = re.compile(r"\b(?:eyJ[\w-]+\.[\w.-]+|tid=\S+|gh[a-z]_\w{8,})")
 _FILTERED = re.compile(r"content[_ ](?:filter|policy)|safety", re.IGNORECASE)
+_BAD_CALL = "tool_use_failed"  # Groq read the model's call, and could not
 _NO_END = "without a `finish_reason`"
 _ADVICE = {
     "auth": "Check the key of this provider and that it may use this model.",
@@ -87,10 +90,10 @@ _SAYS = {
 
 
 def failure(
-    code: str, address: Address, detail: str = "", *, retry_after: float = 0.0
+    code: str, address: Address, detail: str = "", *, status: int = 0, retry_after: float = 0.0
 ) -> ModelFailure:
     """A `ModelFailure` in our words. `detail` is quoted, without the key."""
-    said = _SAYS[code].format(who=address.name)
+    said = _SAYS[code].format(who=address.name) + (f" (HTTP {status})" if status else "")
     quoted = f": {_quote(detail, address)}" if detail else ""
     advice = _ADVICE[code]
     if code == "auth" and address.provider.login:
@@ -138,12 +141,24 @@ def _unreached(
 def _refused(error: e.ModelAPIError, address: Address) -> ModelFailure:
     detail = _detail(error)
     code = _code(error, detail)
+    status = error.status_code if isinstance(error, e.ModelHTTPError) else 0
     if code in {"auth", "overloaded", "incomplete", "malformed"}:
         detail = ""
-    return failure(code, address, detail, retry_after=error.retry_after or 0.0)
+    return failure(code, address, detail, status=status, retry_after=_wait(error, code))
+
+
+def _wait(error: e.ModelAPIError, code: str) -> float:
+    """How long the provider asks to wait: in so many words, or by when its counters start anew."""
+    if error.retry_after is not None:
+        return max(0.0, error.retry_after)
+    if code != "rate_limited" or not isinstance(error, e.ModelHTTPError) or not error.headers:
+        return 0.0
+    return resets.wait(error.headers, time.time())
 
 
 def _code(error: e.ModelAPIError, detail: str) -> str:
+    if error.provider_error_code == _BAD_CALL:
+        return "malformed"
     if isinstance(error, e.ModelHTTPError):
         if code := _BY_STATUS.get(error.status_code):
             return code
