@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 
 from benchmarks.measure import Result, Watch, report, round_arguments, spread
+from holdfast.adapters.models.paying import asked
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.core.agent import Agent
@@ -39,7 +40,7 @@ from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.journal import Journal
-from holdfast.ports.model import ToolSpec
+from holdfast.ports.model import Account, Delta, ToolSpec
 from holdfast.ports.tools import Traits
 
 RULES = Rules(layers=(PRESETS["open"],), version="benchmark")
@@ -53,6 +54,8 @@ class Model:
     """
 
     name = "scripted/benchmark"
+
+    window = 0
 
     def reserve(self, _prompt: Prompt, _tools: object) -> Reservation:
         return Reservation()
@@ -71,9 +74,14 @@ class Models:
         return Model()
 
     async def answer(
-        self, _name: str, prompt: Prompt, tools: object, hear: object, _account: object
+        self,
+        name: str,
+        prompt: Prompt,
+        tools: tuple[ToolSpec, ...],
+        hear: Callable[[Delta], None],
+        account: Account,
     ) -> Reply:
-        return await Model().ask(prompt, tools, hear)
+        return await asked(self.find(name), prompt, tools, hear, account)
 
     async def close(self) -> None: ...
 
