@@ -19,6 +19,17 @@ def test_no_language_model_is_a_warning_that_says_what_to_do(tmp_path: Path):
         assert (found.level, found.hint[:17]) == (level, hint)
 
 
+def test_what_takes_the_place_of_a_built_in_provider_is_said(tmp_path: Path):
+    """Part of row OK-90."""
+    given = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_MODELS_DETECT_LOCAL": "false"}
+    prepare(tmp_path)
+    mine = '[models.providers.openai]\nbase_url = "http://127.0.0.1:9/v1"\nmodels = ["m"]\n'
+    (tmp_path / "config.toml").write_text(mine)
+    findings = anyio.run(examine, load(environment=given), given)
+    found = next(finding for finding in findings if finding.name == "provider: openai")
+    assert (found.level, found.detail) == ("warn", "takes the place of the built-in openai")
+
+
 def test_a_secret_that_others_may_read_is_a_failure_that_says_what_to_do(tmp_path: Path):
     given = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_MODELS_DETECT_LOCAL": "false"}
     prepare(tmp_path)

@@ -40,6 +40,7 @@ from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.vaults.files import FileVault
+from holdfast.adapters.vaults.keychain import Keychain
 from holdfast.config import Config, home_folder, load, to_agent, to_box_limits, to_budgets, to_rules
 from holdfast.core.error import Broken, HoldfastError, Refused, Unavailable
 from holdfast.doors.cli.version import VERSION
@@ -66,6 +67,7 @@ VAULT = "vault"
 HEALTH = Path("run") / "model-health.json"
 _HOUR = 3600.0
 _LEAD = 86_400.0
+_KEYCHAIN = Keychain()
 _LOOK = 1.0
 
 
@@ -285,6 +287,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
         env=environment,
         providers=providers,
         vault=FileVault(config.home / VAULT),
+        keychain=_KEYCHAIN if models.logins.keychain else None,
         borrowed=frozenset(
             name
             for name in ("claude", "codex", "qwen-code")
@@ -408,17 +411,22 @@ async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor
     vault = FileVault(config.home / VAULT)
     problems = vault.problems()
     kept = 0 if problems else len(vault.names())
-    return [*await _examined(config, environment), *doctor.vault(kept, problems)]
-
-
-async def _examined(config: Config, environment: Mapping[str, str]) -> list[doctor.Finding]:
-    box = BubblewrapBox(limits=to_box_limits(config))
     catalog = Catalog(models_config(config, environment))
     try:
         found = await catalog.detect()
     finally:
         await catalog.close()
     model = doctor.model(found.line, offline=found.using == OFFLINE)
+    noted = [(one.name, one.note) for one in found.found if one.note]
+    return [
+        *await _examined(config, model),
+        *doctor.vault(kept, problems),
+        *doctor.noted(noted),
+    ]
+
+
+async def _examined(config: Config, model: doctor.Finding) -> list[doctor.Finding]:
+    box = BubblewrapBox(limits=to_box_limits(config))
     try:
         with only_one(config.home):
             now = SystemClock().now()

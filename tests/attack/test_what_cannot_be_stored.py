@@ -197,7 +197,7 @@ def test_a_log_line_that_is_not_unicode_is_written_all_the_same(
     handlers, level = root.handlers[:], root.level
     try:
         start_logging(tmp_path, level="info", as_json=True, also_stderr=False)
-        logging.getLogger("test").info("a file: caf\udce9")
+        logging.getLogger("holdfast.test").info("a file: caf\udce9")
     finally:
         for handler in root.handlers:
             handler.close()

@@ -60,6 +60,11 @@ def vault(kept: int, problems: Sequence[HoldfastError]) -> list[Finding]:
     ]
 
 
+def noted(notes: Sequence[tuple[str, str]]) -> list[Finding]:
+    """What a person should know of single providers."""
+    return [Finding(name=f"provider: {name}", level="warn", detail=note) for name, note in notes]
+
+
 def _python() -> Finding:
     return Finding(name="python", level="ok", detail=sys.version.split()[0])
 

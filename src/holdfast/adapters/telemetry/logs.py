@@ -49,16 +49,7 @@ def start_logging(folder: Path, *, level: str, as_json: bool, also_stderr: bool)
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     for handler in handlers:
         handler.setFormatter(JsonLines() if as_json else plain)
-    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
-    # A line for each request of a client is what the decision log of a call already says.
-    for noisy in (
-        "httpx",
-        "httpx2",
-        "httpcore",
-        "httpcore2",
-        "uvicorn.error",
-        "openai",
-        "anthropic",
-        "google_genai",
-    ):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    wanted = logging.getLevelNamesMapping()[level.upper()]
+    # Libraries tell of requests and their headers when asked for details: their warnings will do.
+    logging.basicConfig(level=max(wanted, logging.WARNING), handlers=handlers, force=True)
+    logging.getLogger("holdfast").setLevel(wanted)
