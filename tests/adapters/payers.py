@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio.lowlevel
+
 from holdfast.core.budget import Reservation
 from holdfast.core.error import Refused
 from holdfast.core.message import Usage
@@ -20,6 +22,7 @@ class Book:
         self._moment = moment
 
     async def hold(self, model: str, most: Reservation) -> None:
+        await anyio.lowlevel.checkpoint()
         if self.refuses == model:
             raise Refused("too dear", code="budget_exceeded")
         self._write(f"hold {model}")
@@ -27,19 +30,20 @@ class Book:
         self.most_open = max(self.open, self.most_open)
 
     async def settle(self, model: str, usage: Usage) -> None:
-        self._end("settle")
+        await self._end("settle")
 
     async def release(self) -> None:
-        self._end("release")
+        await self._end("release")
 
     async def lose(self) -> None:
-        self._end("lose")
+        await self._end("lose")
 
     @property
     def ends(self) -> list[str]:
         return [row for row in self.rows if not row.startswith("hold")]
 
-    def _end(self, how: str) -> None:
+    async def _end(self, how: str) -> None:
+        await anyio.lowlevel.checkpoint()
         self._write(how)
         self.open -= 1
         assert self.open >= 0, f"ended what is not held: {self.rows}"

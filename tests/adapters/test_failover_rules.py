@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from holdfast.adapters.models import failover
 from holdfast.adapters.models.catalog import Catalog
-from holdfast.adapters.models.failover import RULES, UNKNOWN, Health, Patience
+from holdfast.adapters.models.failover import RULES, UNKNOWN, Chain, Health, Patience, Scene
 from holdfast.adapters.models.health import Remembered
 from holdfast.adapters.models.roles import in_order
 from holdfast.adapters.models.scripted import ScriptedModel
@@ -39,6 +39,20 @@ def fails(code: str, retry_after: float = 0.0) -> ModelFailure:
     )
 
 
+class Halving(ScriptedModel):
+    """What breaks off has said half of it before."""
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply:
+        try:
+            return await super().ask(prompt, tools, hear)
+        except ModelFailure as failure:
+            if failure.paid:
+                hear(Delta(text="half an"))
+            raise
+
+
 @dataclass
 class World:
     """Models that say what their script says, a clock that sleeping moves, an account."""
@@ -50,6 +64,7 @@ class World:
     now: int = 1_800_000_000_000
     pauses: list[float] = field(default_factory=list[float])
     asked: list[str] = field(default_factory=list[str])
+    while_cooling: list[str] = field(default_factory=list[str])
     heard: list[Delta] = field(default_factory=list[Delta])
     book: Book = field(default_factory=Book)
 
@@ -72,10 +87,12 @@ class World:
     def model(self, name: str) -> Model:
         def rule(_: Prompt) -> Reply | ModelFailure:
             self.asked.append(name)
+            if any(one.model == name and one.cooldown_remaining for one in self.catalog.health()):
+                self.while_cooling.append(name)
             script = self.scripts[name]
             return script.pop(0) if script else Reply(text=f"from {name}")
 
-        return ScriptedModel(rule, name=name)
+        return Halving(rule, name=name)
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -345,6 +362,22 @@ def test_calls_that_fail_together_count_as_one_failure():
     anyio.run(play)
 
 
+def test_whoever_cools_down_meanwhile_is_passed_over():
+    ill = Health(row=1, opened=0, until=9_000, code="timeout")
+    scene = Scene(now=1_000, health={"b/y": ill})
+    chain = Chain(left=NAMES)
+    move = failover.move(
+        chain, RULES["overloaded"], code="overloaded", told=0, scene=scene, patience=Patience()
+    )
+    assert (move.next, move.chain.left) == ("failover", ("c/z",))
+    assert move.passed == (("b/y", "cooling down for another 8 s after timeout"),)
+    scene = Scene(now=1_000, health={"b/y": ill, "c/z": ill})
+    move = failover.move(
+        chain, RULES["overloaded"], code="overloaded", told=0, scene=scene, patience=Patience()
+    )
+    assert (move.next, move.chain.left) == ("retry", ("a/x",))
+
+
 def test_together_means_begun_before_the_cooldown_did():
     rule = RULES["overloaded"]
     health = failover.given_up(
@@ -478,6 +511,7 @@ def told(
         for name, outcomes in scripts.items():
             world.scripts[name][:] = [scripted(one) for one in outcomes]
         world.asked.clear()
+        world.while_cooling.clear()
         world.heard.clear()
         before: dict[str, Health] = dict(vars(world.catalog)["_health"].scene.health)
         try:
@@ -501,10 +535,9 @@ def test_whatever_happens_the_rules_hold(
         assert len(world.asked) <= len(world.scripts) + retries
         assert world.book.most_open == 1
         assert world.book.open == 0
-        first = world.asked[0]
         start = world.now - sum(round(p * 1000) for p in world.pauses)
         world.pauses.clear()
-        if before.get(first, UNKNOWN).left(start):
+        if world.while_cooling:
             assert all(before.get(name, UNKNOWN).left(start) for name in world.scripts)
         since = max((i for i, d in enumerate(world.heard) if d.reset), default=-1) + 1
         heard = "".join(delta.text for delta in world.heard[since:])
@@ -531,20 +564,24 @@ class Slow:
 
     def __init__(self, name: str, outcomes: list[str]) -> None:
         self.name, self.window, self._outcomes = name, 0, outcomes
+        self.sent = False
         self.inner = ScriptedModel([], name=name)
         self.reserve = self.inner.reserve
 
     async def ask(
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
     ) -> Reply:
+        self.sent = True
         for _ in range(3):
             await anyio.lowlevel.checkpoint()
         hear(Delta(text="go"))
         await anyio.lowlevel.checkpoint()
         came = scripted(self._outcomes.pop(0) if self._outcomes else "")
         if isinstance(came, ModelFailure):
+            self.sent = False
             raise came
         hear(Delta(text="od"))
+        self.sent = False
         return came
 
 
@@ -591,5 +628,7 @@ def test_wherever_a_call_is_cut_off_every_hold_is_ended_once(
         assert book.open == 0, book.rows
         holds = [row for row in book.rows if row.startswith("hold")]
         assert len(holds) == len(book.ends)
+        if any(model.sent for model in more.values()):
+            assert book.ends[-1] == "lose", "what was sent may have been paid"
 
     anyio.run(play)
