@@ -467,6 +467,20 @@ def test_a_configured_provider_without_a_key_is_said_when_nobody_else_is_left():
     with pytest.raises(Invalid, match="No API key is configured for mine/claude") as caught:
         Catalog(config).find("mine/claude")
     assert caught.value.code == "no_key"
+    assert caught.value.hint.startswith("set ANTHROPIC_API_KEY in the daemon's environment")
+    config = ModelsConfig(
+        providers={
+            "groq": Provider(kind="openai-compatible", base_url="https://groq.test/v1"),
+            "lab": Provider(
+                kind="openai-compatible", base_url="http://127.0.0.1:9/v1", key_env="LAB_KEY"
+            ),
+        },
+        probe=False,
+    )
+    for name, variable in (("groq/x", "GROQ_API_KEY"), ("lab/x", "LAB_KEY")):
+        with pytest.raises(Invalid) as caught:
+            Catalog(config).find(name)
+        assert caught.value.hint.startswith(f"set {variable} in")
 
 
 def test_a_changed_configuration_counts_from_the_next_call():

@@ -25,7 +25,10 @@ class Happened(Struct, frozen=True, kw_only=True):
 
 
 class Watcher:
-    """One reader's bounded queue. A reader that is too slow gets `gap` and reads the journal."""
+    """One reader's bounded queue. A reader that is too slow gets `gap` and reads the journal.
+
+    Of a reply with pieces lost nothing counts: what was heard of it is reset.
+    """
 
     def __init__(self) -> None:
         self._items: deque[Happened | Delta] = deque()
@@ -35,6 +38,7 @@ class Watcher:
     def put(self, item: Happened | Delta) -> None:
         if len(self._items) >= _BUFFER:
             self._items.clear()
+            self._items.append(Delta(reset=True))
             self.gap = True
         self._items.append(item)
         self._arrived.set()

@@ -160,8 +160,9 @@ class Catalog:
         found = self._by_name().get(name.partition("/")[0])
         if name in self._lender.ours or found is None or not roles.without_key(found):
             return
-        usual = (one.keys[0] for one in KNOWN.values() if one.kind == found.provider.kind)
-        variable = found.provider.key_env or next(usual, "")
+        alike = (one for one in KNOWN.values() if one.kind == found.provider.kind)
+        known = KNOWN.get(found.name) or next(alike, None)
+        variable = found.provider.key_env or (known.keys[0] if known else "a key")
         hint = f"set {variable} in the daemon's environment, or: holdfast connect {found.name}"
         raise Invalid(f"No API key is configured for {name}.", code="no_key", hint=hint)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from holdfast.core.error import Invalid
 
 from .discover import Found
+from .known import KNOWN
 from .settings import ROLES, ModelsConfig, Role
 
 _SMALL = (
@@ -60,7 +61,9 @@ def small_of(found: Sequence[Found]) -> str:
 
 def without_key(found: Found) -> bool:
     """Whether a provider that wants a key has none here."""
-    at = found.provider
+    at, known = found.provider, KNOWN.get(found.name)
     if at.api_key or at.login:
         return False
-    return bool(at.key_env) or (not at.local and at.kind in {"openai", "anthropic", "google"})
+    keyed = at.kind in {"openai", "anthropic", "google"}
+    keyed |= at.kind == "openai-compatible" and known is not None and not known.open
+    return bool(at.key_env) or (keyed and not at.local)

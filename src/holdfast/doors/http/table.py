@@ -51,7 +51,8 @@ ROUTES: tuple[Entry, ...] = (
         n.events,
         "What happened; or, followed, what happens: `id` is the `seq`, `event` the kind, and at "
         "the end comes `end` with the summary. `delta` events are pieces of a reply on its way "
-        "and are not repeated. `Last-Event-ID` goes on where a stream broke.",
+        "and are not repeated; one with `reset` makes all pieces before it void."
+        " `Last-Event-ID` goes on where a stream broke.",
         a.EventPage,
         query=b.EventQuery,
         streams=True,
