@@ -20,8 +20,8 @@ from holdfast.config import (
     to_rules,
 )
 from holdfast.config.read import MAX_BYTES
-from holdfast.config.sections import Policy, Price, Role
-from holdfast.core.agent import Agent
+from holdfast.config.sections import Output, Policy, Price, Role
+from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
 from holdfast.core.ids import CallId
@@ -130,6 +130,10 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "box.read_only": ('["/opt"]', ("/opt",)),
         "box.environment": ('{TZ = "UTC"}', {"TZ": "UTC"}),
         "log.level": ("debug", "debug"),
+        "agent.thinking": ("low", "low"),
+        "agent.show_thinking": ("always", "always"),
+        "agent.temperature": ("0.5", 0.5),
+        "agent.output": ('{schema_file = "s.json"}', Output(schema_file="s.json")),
         "limits.cost_usd": ("1.5", 1.5),
     }
     if key in others:
@@ -408,3 +412,43 @@ def test_the_reference_has_a_row_for_every_key_with_words_and_a_range(tmp_path: 
         assert f"## [{section}]" in page or f"## [[{section}]]" in page
     assert "`api_key_env`" in page
     assert "`say`" in page
+
+
+def test_what_answers_must_look_like_is_read_from_a_file_or_the_table(tmp_path: Path):
+    """Part of row GC-42."""
+    (tmp_path / "s.json").write_text('{"type": "object"}')
+    config = configured(tmp_path, '[agent.output]\nschema_file = "s.json"\nretries = 1\n')
+    assert to_agent(config).shape == Shape(schema={"type": "object"}, retries=1)
+    text = '[agent.output]\nstrict = false\nschema = { type = "array" }\n'
+    config = configured(tmp_path, text)
+    assert to_agent(config).shape == Shape(schema={"type": "array"}, strict=False)
+    (line,) = told(tmp_path, "[agent.output]\nretries = 1\n")
+    assert line.startswith("config.toml:1: agent.output: expected schema_file or schema, and not")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{", "is not JSON"),
+        ("[]", "holds no JSON object"),
+        (" " * (1 << 21), "is longer than a schema may be"),
+    ],
+)
+def test_a_file_that_holds_no_schema_is_refused_by_name(
+    tmp_path: Path, text: str | None, said: str
+):
+    """Part of row GC-42."""
+    if text is not None:
+        (tmp_path / "s.json").write_text(text)
+    config = configured(tmp_path, '[agent.output]\nschema_file = "s.json"\n')
+    with pytest.raises(Invalid) as found:
+        to_agent(config)
+    assert f"agent.output.schema_file: {tmp_path}/s.json {said}" in str(found.value)
+    assert found.value.code == "bad_config"
+
+
+def test_how_the_agent_answers_is_configured(tmp_path: Path):
+    text = '[agent]\nthinking = "low"\ntemperature = 0.5\nmax_output = 9\n'
+    style = Style(thinking="low", temperature=0.5, max_output=9)
+    assert to_agent(configured(tmp_path, text)).style == style

@@ -27,6 +27,7 @@ from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.known import kind_of
+from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.models.logins.login import keep_fresh
 from holdfast.adapters.models.logins.vendors import Addresses
 from holdfast.adapters.models.offline import OFFLINE
@@ -321,7 +322,16 @@ async def _until_signal(done: anyio.Event) -> None:
 
 
 def _in_force(config: Config) -> InForce:
-    return InForce(rules=to_rules(config), agent=to_agent(config), config=config.fingerprint())
+    agent = to_agent(config)
+    if agent.shape is not None:
+        load_part("shapes").check(agent.shape.schema)
+    return InForce(
+        rules=to_rules(config),
+        agent=agent,
+        config=config.fingerprint(),
+        show_thinking=config.agent.show_thinking,
+        max_thinking_chars=config.agent.max_thinking_chars,
+    )
 
 
 async def _follow(
@@ -349,6 +359,8 @@ async def _follow(
         in_force.rules, in_force.agent = fresh.rules, fresh.agent
         in_force.config, in_force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
+        in_force.show_thinking = fresh.show_thinking
+        in_force.max_thinking_chars = fresh.max_thinking_chars
         _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
         if config.models.detect_local and not catalog.describe().found:
             await catalog.detect()

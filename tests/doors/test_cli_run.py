@@ -76,6 +76,40 @@ def test_a_text_file_is_added_with_its_name_and_anything_else_by_name_only(stage
     assert "See also the file long.txt (262,145 bytes)." in said
 
 
+def test_a_wanted_shape_and_how_much_to_think_are_part_of_the_task(stage: Stage):
+    """Part of rows GC-42, OC-62."""
+    (stage.folder / "s.json").write_text('{"type": "object"}')
+    stage.daemon.plan(answer="{}", thinking="Hm.")
+    shape = ("--schema", "s.json", "--schema-retries", "1", "--no-strict")
+    told = stage.run("run", "ask", *shape, "--thinking", "low", "--show-thinking", "always")
+    body = stage.daemon.asked("POST", "/v1/tasks")[0]
+    assert body["shape"] == {"schema": {"type": "object"}, "strict": False, "retries": 1}
+    assert body["style"] == {"thinking": "low"}
+    assert told.out == "{}\n\nThinking:\nHm.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "No such file"),
+        ("{", "is not JSON"),
+        ("[]", "holds no JSON object"),
+        ("x" * 300_000, "larger than 256 KiB"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused_with_its_file(
+    stage: Stage, text: str | None, said: str
+):
+    """Part of row GC-42."""
+    if text is not None:
+        (stage.folder / "s.json").write_text(text)
+    told = stage.run("run", "ask", "--schema", "s.json")
+    assert told.code == 2
+    assert said in told.err
+    assert "s.json" in told.err
+    assert stage.daemon.jobs == []
+
+
 def test_a_file_that_the_task_could_not_open_is_refused(
     stage: Stage, tmp_path_factory: pytest.TempPathFactory
 ):

@@ -16,12 +16,13 @@ import httpx2
 import msgspec
 import pytest
 
+from holdfast.adapters.models.reading import shaped
 from holdfast.adapters.stores.memory import MemoryJournal
-from holdfast.core.agent import Agent
+from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.context import Prompt
 from holdfast.core.ids import TaskId
-from holdfast.core.message import File, PersonSaid, Reply, Usage
+from holdfast.core.message import File, PersonSaid, Reply, Thought, Usage
 from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.doors.http.route import MAX_BODY, Facts
 from holdfast.engine.supervise import Intake
@@ -570,3 +571,89 @@ async def test_a_task_that_ran_out_of_money_is_tried_again_under_a_higher_limit(
         again = await at.tcp.post(f"/v1/tasks/{row['id']}/retry", json={"limits": {"steps": 7}})
         fresh = await at.house.recorder.load(TaskId(again.json()["id"]))
         assert (fresh.limits.steps, fresh.limits.seconds) == (7, 1)
+
+
+SHAPE: dict[str, Any] = {
+    "type": "object",
+    "required": ["n"],
+    "additionalProperties": False,
+    "properties": {"n": {}},
+}
+
+
+async def test_a_wanted_shape_and_style_are_the_tasks_own(tmp_path: Path):
+    """Part of row GC-42."""
+    async with street(tmp_path, never) as at:
+        shape: dict[str, Any] = {"schema": SHAPE, "retries": 1, "strict": False}
+        style = {"thinking": "low", "temperature": 0.5}
+        row = await at.submit(shape=shape, style=style)
+        agent = (await at.house.recorder.load(row["id"])).request.agent
+        assert agent.shape == Shape(schema=SHAPE, retries=1, strict=False)
+        assert agent.style == Style(thinking="low", temperature=0.5)
+        for wrong, said in [
+            ({"schema": {"type": "odd"}}, "at #/type: 'odd' is not"),
+            ({"schema": {"$ref": "https://example.com"}}, "at #/$ref"),
+            ({"schema": {"enum": ["x" * 70_000]}}, "the limit is 65536"),
+        ]:
+            answer = await at.tcp.post("/v1/tasks", json={"prompt": "x", "shape": wrong})
+            assert error(answer) == (422, "bad_schema")
+            assert said in answer.json()["error"]["message"]
+
+
+async def test_an_answer_without_its_shape_is_sent_back_with_what_is_wrong(tmp_path: Path):
+    """Part of row GC-42."""
+    prompts: list[Prompt] = []
+
+    async def turn(prompt: Prompt, _: object) -> Reply:
+        prompts.append(prompt)
+        text = "Well: {" if len(prompts) == 1 else '```json\n{"n": 1}\n```'
+        return await shaped(Reply(text=text), prompt)
+
+    async with street(tmp_path, turn) as at:
+        row = await at.done(shape={"schema": SHAPE})
+        assert (row["status"], row["answer"]) == ("SUCCEEDED", '{"n":1}')
+        assert len(prompts) == 2
+        assert "no JSON was found in the answer" in str(prompts[1].entries[-1])
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_an_answer_that_never_fits_fails_a_strict_task_only(tmp_path: Path, strict: bool):
+    """Part of row GC-42."""
+
+    async def turn(prompt: Prompt, _: object) -> Reply:
+        return await shaped(Reply(text='{"m": 1}'), prompt)
+
+    async with street(tmp_path, turn) as at:
+        row = await at.done(shape={"schema": SHAPE, "strict": strict, "retries": 1})
+        if strict:
+            assert row["fault"]["code"] == "invalid_output"
+            assert 'at $: "m" does not belong there' in row["fault"]["message"]
+        else:
+            assert (row["status"], row["answer"]) == ("SUCCEEDED", '{"m": 1}')
+
+
+async def test_thinking_is_shown_to_people_when_it_is_to_be(tmp_path: Path):
+    """Part of row OC-62."""
+    thoughts = (Thought(text="First this. "), Thought(text="Then that."))
+    good = Reply(text="done", thoughts=thoughts)
+    bad = Reply(thoughts=(Thought(text="Hm."),))
+    async with street(tmp_path, [good, *[bad] * 9]) as at:
+        done, failed = await at.done(), await at.done()
+        assert failed["status"] == "FAILED"
+
+        async def shown(row: dict[str, Any], mode: str) -> str:
+            path = f"/v1/tasks/{row['id']}"
+            one = (await at.tcp.get(f"{path}?show_thinking={mode}")).json()
+            events = await at.tcp.get(f"{path}/events?follow=true&show_thinking={mode}")
+            told = events.text.rpartition("data: ")[2]
+            assert json.loads(told) == one
+            assert one.get("answer") == row.get("answer")
+            return one.get("thinking", "")
+
+        assert await shown(done, "always") == "First this.\n\nThen that."
+        assert [await shown(done, mode) for mode in ("", "never", "on_error")] == [""] * 3
+        assert (await shown(failed, "on_error")).startswith("Hm.")
+        at.house.in_force.show_thinking = "always"
+        at.house.in_force.max_thinking_chars = 5
+        assert await shown(done, "") == "…that."
+        assert error(await at.tcp.get(f"/v1/tasks/{done['id']}?show_thinking=odd"))[0] == 422

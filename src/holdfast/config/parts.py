@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from holdfast.core.agent import Agent
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
+from holdfast.core.error import Invalid
 from holdfast.core.ids import digest
 from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.ports.box import BoxLimits
 from holdfast.ports.ledger import Budget
 
+from .read import Config
 from .sections import Settings
+
+_LONGEST_SCHEMA = 1 << 20
 
 
 def to_rules(config: Settings) -> Rules:
@@ -38,7 +46,7 @@ def to_limits(config: Settings) -> Limits:
     )
 
 
-def to_agent(config: Settings) -> Agent:
+def to_agent(config: Config) -> Agent:
     """The agent that works on tasks that name no other."""
     return Agent(
         name=config.agent.name,
@@ -47,6 +55,12 @@ def to_agent(config: Settings) -> Agent:
         limits=to_limits(config),
         lanes=config.engine.agent_lanes,
         context_chars=config.agent.context_chars,
+        style=Style(
+            thinking=config.agent.thinking,
+            temperature=config.agent.temperature,
+            max_output=config.agent.max_output,
+        ),
+        shape=_to_shape(config),
     )
 
 
@@ -64,6 +78,37 @@ def to_budgets(config: Settings) -> tuple[Budget, ...]:
         )
         for row in config.budget
     )
+
+
+def _to_shape(config: Config) -> Shape | None:
+    """What answers must look like, its schema read from the file that is named."""
+    if (output := config.agent.output) is None:
+        return None
+    if output.schema_file:
+        schema = _schema_in(config.path.parent / Path(output.schema_file).expanduser())
+    else:
+        schema = output.json_schema
+    return Shape(schema=schema, retries=output.retries, strict=output.strict)
+
+
+def _schema_in(path: Path) -> dict[str, Any]:
+    """Raises `Invalid` for what is not the file of a schema."""
+    why = ""
+    found: object = None
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LONGEST_SCHEMA + 1)
+        why = "is longer than a schema may be" if len(text) > _LONGEST_SCHEMA else ""
+        found = None if why else json.loads(text)
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+    except (ValueError, RecursionError) as error:
+        why = f"is not JSON: {error}"
+    if not why and not isinstance(found, dict):
+        why = "holds no JSON object"
+    if why:
+        raise Invalid(f"agent.output.schema_file: {path} {why}", code="bad_config")
+    return cast("dict[str, Any]", found)
 
 
 def to_box_limits(config: Settings) -> BoxLimits:

@@ -14,6 +14,7 @@ _TABLES = (
     ("[models.logins.clients.NAME]", "LoginClient"),
     ("[models.roles.NAME]", "Role"),
     ("[[policy.rule]]", "RuleRow"),
+    ("[agent.output]", "Output"),
 )
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from holdfast.core.message import EffectClass
 
@@ -349,6 +357,26 @@ class BudgetRow(Section):
     )
 
 
+class Output(Section):
+    """What answers must look like: JSON that fits a JSON Schema, from a file or as a table."""
+
+    schema_file: str = _word("", "The file of the schema, beside this one.", "answer.json")
+    json_schema: dict[str, Any] = Field(
+        default={},
+        alias="schema",
+        description="The schema itself.",
+        examples=[{"type": "object"}],
+    )
+    retries: int = _number(2, 0, 10, "times", "How often a wrong answer is sent back.")
+    strict: bool = _word(True, "Fail the task if the answer is still wrong; else take it as it is.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Output:
+        if bool(self.schema_file) == bool(self.json_schema):
+            raise ValueError("expected schema_file or schema, and not both")
+        return self
+
+
 class Agent(Section):
     """Who does the work when a task does not say."""
 
@@ -359,6 +387,34 @@ class Agent(Section):
     )
     context_chars: int = _number(
         400_000, 1_000, 10**8, "characters", "Conversation it is shown; older output is shortened."
+    )
+    thinking: Literal["", "off", "low", "medium", "high"] = Field(
+        default="",
+        description="How much the model thinks before it answers; empty: as it likes.",
+        examples=["low"],
+    )
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="How freely it chooses its words; left out: as its provider likes.",
+        examples=[0.2],
+    )
+    max_output: int = _number(
+        0, 0, 10**7, "tokens", "The most of one reply; 0: what is usual for the model."
+    )
+    show_thinking: Literal["never", "on_error", "always"] = Field(
+        default="never",
+        description="Whether people see what it thought: below the answer, or when a task failed.",
+        examples=["on_error"],
+    )
+    max_thinking_chars: int = _number(
+        4_000, 0, 1_000_000, "characters", "Thinking shown with one task, the latest."
+    )
+    output: Output | None = Field(
+        default=None,
+        description="What answers must look like; see `[agent.output]`.",
+        examples=[{"schema_file": "answer.json"}],
     )
 
 

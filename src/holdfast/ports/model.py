@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from holdfast.core.agent import Shape
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.message import Reply, Try, Usage
@@ -147,6 +148,10 @@ class Models(Protocol):
         reset before the pieces of another try. Raises `ModelFailure` with what was tried, and
         whatever `account.hold` raises.
         """
+        ...
+
+    async def check_shape(self, shape: Shape) -> None:
+        """Raises `Invalid`, saying where, for a shape that no answer can be held to."""
         ...
 
     async def close(self) -> None: ...

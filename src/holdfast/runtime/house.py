@@ -32,6 +32,8 @@ class InForce:
     agent: Agent
     config: str = ""
     problem: str = ""
+    show_thinking: str = "never"
+    max_thinking_chars: int = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,8 @@ async def ask(
     or a conversation that cannot be, `OverBudget`, and `ModelFailure` when no model answered.
     """
     _check(prompt.entries)
+    if prompt.shape is not None:
+        await house.models.check_shape(prompt.shape)
 
     def pass_on(delta: Delta) -> None:
         if hear is not None:

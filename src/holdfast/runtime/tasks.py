@@ -12,7 +12,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
 from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.ids import CallId, TaskId
-from holdfast.core.message import File, ToolCall
+from holdfast.core.message import File, ModelSaid, ToolCall
 from holdfast.core.policy import DENY, PRESETS
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Question, Summary, questions, summary
@@ -39,6 +39,8 @@ async def submit(house: House, request: Request) -> Summary:
     used for another request.
     """
     request = _checked(house, request)
+    if request.agent.shape is not None:
+        await house.models.check_shape(request.agent.shape)
     task_id = TaskId(house.clock.new_id("task"))
     try:
         return summary(await house.supervisor.submit(task_id, request))
@@ -65,6 +67,23 @@ async def show(house: House, task_id: TaskId) -> Summary:
     if row is None:
         raise NotFound(f"there is no task {task_id}", code="task_not_found")
     return row
+
+
+async def thinking(house: House, row: Summary, mode: str = "") -> str:
+    """What the model thought during an ended task, where people are to see it; else empty.
+
+    `mode` is never, on_error (only if it failed) or always; empty: as configured. Of more than
+    `max_thinking_chars` the beginning is left out.
+    """
+    mode, most = mode or house.in_force.show_thinking, house.in_force.max_thinking_chars
+    failed = row.status in {Status.FAILED, Status.DEAD_LETTER}
+    if row.status not in ENDED or not (mode == "always" or (mode == "on_error" and failed)):
+        return ""
+    task = await house.recorder.load(row.id)
+    turns = (entry for entry in task.transcript if isinstance(entry, ModelSaid))
+    thoughts = (thought.text.strip() for said in turns for thought in said.thoughts)
+    whole = "\n\n".join(filter(None, thoughts))
+    return whole if len(whole) <= most else f"…{whole[len(whole) - most :]}"
 
 
 async def query(house: House, wanted: Query) -> Sequence[Summary]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from holdfast.adapters.models.paying import asked
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
-from holdfast.core.agent import Agent
+from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.event import Event
@@ -75,6 +75,9 @@ class ObedientModel:
 
     def find(self, name: str) -> Model:
         return self
+
+    async def check_shape(self, shape: Shape) -> None:
+        """Takes any."""
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 from msgspec import Struct
 
+from holdfast.core.agent import Shape
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
 from holdfast.core.ids import Instant
@@ -33,6 +34,7 @@ from .loading import load_aside
 from .logins.login import Login
 from .logins.registry import Logins
 from .offline import OFFLINE, OfflineModel
+from .reading import check_shape
 from .remote import Address
 from .settings import ModelsConfig, Probe
 
@@ -104,6 +106,9 @@ class Catalog:
 
     def find(self, name: str) -> Model:
         return self._lender.model(self._candidates(name)[0][0])
+
+    async def check_shape(self, shape: Shape) -> None:
+        await check_shape(shape)
 
     async def answer(
         self,

@@ -33,6 +33,7 @@ from .offline_abilities import ABILITIES, Begin
 from .offline_attached import parted
 from .offline_requests import Unclear, directives, understand
 from .offline_steps import Call, CannotGoOn, Step
+from .reading import shaped
 from .scripted import tell
 
 OFFLINE = "offline/rules"
@@ -64,7 +65,7 @@ class OfflineModel:
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
     ) -> Reply:
         await anyio.lowlevel.checkpoint()
-        reply = answer(prompt, can_call=bool(tools) and prompt.tools)
+        reply = await shaped(answer(prompt, can_call=bool(tools) and prompt.tools), prompt)
         tell(reply, hear)
         return reply
 
@@ -101,6 +102,7 @@ class Direct:
             if work.calls
             else Reply(text=work.text, usage=_FREE, model=OFFLINE)
         )
+        reply = await shaped(reply, prompt)
         tell(reply, hear)
         return reply
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio.to_thread
 from msgspec.structs import replace
 
+from holdfast.core.agent import Shape
 from holdfast.core.context import Prompt
+from holdfast.core.ids import canonical
 from holdfast.core.message import Reply, Thought
 from holdfast.ports.model import Delta, ToolSpec
 
 from .call_filter import CallFilter
+from .loading import load_aside
 from .text_calls import MOST_CALLS, numbered
 from .thinking import Thinking
 
@@ -82,3 +86,33 @@ def understood(reply: Reply, prompt: Prompt, tools: tuple[ToolSpec, ...] = ()) -
         calls=(*reply.calls, *found),
         finish="calls" if found and reply.finish == "stop" else reply.finish,
     )
+
+
+_SHAPE = """\
+Your final answer must be one JSON value that fits the JSON Schema below, and nothing else: no \
+words before or after it.
+
+"""
+
+
+def with_shape(prompt: Prompt) -> Prompt:
+    """The prompt with the wanted shape of the answer in words, for all who do not enforce it."""
+    if prompt.shape is None:
+        return prompt
+    schema = canonical(prompt.shape.schema)
+    return replace(prompt, system=f"{prompt.system}\n\n{_SHAPE}{schema}".lstrip())
+
+
+async def shaped(reply: Reply, prompt: Prompt) -> Reply:
+    """A final answer as the canonical JSON that was wanted, or with its `problem`."""
+    if prompt.shape is None or reply.calls:
+        return reply
+    shapes = await load_aside("shapes")
+    text, problem = await anyio.to_thread.run_sync(shapes.fit, reply.text, prompt.shape)
+    return replace(reply, text=text, problem=problem)
+
+
+async def check_shape(shape: Shape) -> None:
+    """Raises `Invalid` for a shape that no answer can be held to."""
+    shapes = await load_aside("shapes")
+    await anyio.to_thread.run_sync(shapes.check, shape.schema)

@@ -17,7 +17,7 @@ from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 from . import text_calls
 from .loading import load, load_aside
 from .logins.login import Login
-from .reading import Reading, understood
+from .reading import Reading, shaped, understood, with_shape
 from .settings import Calls, Kind, Price, Provider, Timeouts
 
 NO_TOOLS = "[Note: tools were unavailable for this response]\n"
@@ -128,7 +128,7 @@ class RemoteModel:
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         address = self._address
-        given, taken = tokens_of(prompt, tools), address.max_output
+        given, taken = tokens_of(with_shape(prompt), tools), address.max_output
         if tools and address.provider.tools in {"auto", "text"}:
             given += text_calls.ABOUT_INSTRUCTIONS
         if address.costs_nothing:
@@ -144,6 +144,7 @@ class RemoteModel:
         if self._address.login:
             await self._address.login.token()  # says what to do where there is none
         exchange = await self._opened()
+        prompt = with_shape(prompt)
         wanted = tools if prompt.tools else ()
         form = await self._form(exchange, prompt, wanted)
         if form == "native":
@@ -154,9 +155,10 @@ class RemoteModel:
                     raise
                 self._knows_no_tools = "support" in str(failure).lower()
         if form == "none" and wanted:
-            hear(Delta(text=NO_TOOLS))
+            if not prompt.shape:
+                hear(Delta(text=NO_TOOLS))
             reply = await self._in_text(exchange, prompt, (), hear)
-            return replace(reply, text=NO_TOOLS + reply.text)
+            return reply if prompt.shape else replace(reply, text=NO_TOOLS + reply.text)
         return await self._in_text(exchange, prompt, wanted, hear)
 
     async def _form(
@@ -182,7 +184,7 @@ class RemoteModel:
         reading = Reading(self.name, hear)
         reply = await exchange.ask(prompt, tools, reading.hear)
         reading.end()
-        return understood(reply, prompt)
+        return await shaped(understood(reply, prompt), prompt)
 
     async def _in_text(
         self,
@@ -194,7 +196,7 @@ class RemoteModel:
         reading = Reading(self.name, hear, tools)
         reply = await exchange.ask(text_calls.told(prompt, tools), (), reading.hear)
         reading.end()
-        return understood(reply, prompt, tools)
+        return await shaped(understood(reply, prompt, tools), prompt)
 
     async def _opened(self) -> Exchange:
         if self._exchange is not None:

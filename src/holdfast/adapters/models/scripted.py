@@ -8,6 +8,7 @@ from typing import Self
 import anyio.lowlevel
 from msgspec.structs import replace
 
+from holdfast.core.agent import Shape
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
@@ -15,6 +16,7 @@ from holdfast.core.message import Reply
 from holdfast.ports.model import Account, Delta, Model, ModelFailure, ToolSpec
 
 from .paying import asked
+from .reading import check_shape
 
 Rule = Callable[[Prompt], Reply | ModelFailure]
 
@@ -69,6 +71,9 @@ class OneModel:
         if name in {"", self._model.name}:
             return self._model
         raise Invalid(f"There is no model {name!r} here.", hint=f"use {self._model.name}")
+
+    async def check_shape(self, shape: Shape) -> None:
+        await check_shape(shape)
 
     async def answer(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import json
 import os
 import select
 import stat
@@ -77,6 +78,10 @@ def terms(given: Given, folder: Path) -> Json:
     lists = {"allow": allow, "deny": given.many("deny")}
     lists |= {"checks": given.many("check"), "deliver": given.many("deliver")}
     body |= {name: items for name, items in lists.items() if items}
+    if given.one("thinking"):
+        body["style"] = {"thinking": given.one("thinking")}
+    if given.one("schema"):
+        body["shape"] = shape(given)
     limits = limits_of(given)
     return body | ({"limits": limits} if limits else {})
 
@@ -88,6 +93,25 @@ def limits_of(given: Given) -> Json:
         for name, field in _LIMITS.items()
         if given.has(name)
     }
+
+
+def shape(given: Given) -> Json:
+    """What the answer must look like, from a file of JSON Schema. Raises `Stop`."""
+    path = Path(given.one("schema"))
+    try:
+        if path.stat().st_size > FILE_LIMIT:
+            raise Stop(f"{path} is larger than {FILE_LIMIT // 1024} KiB", name="bad_schema")
+        schema = json.loads(path.read_bytes())
+    except OSError as error:
+        raise Stop(f"{path} cannot be read: {error.strerror}", name="bad_schema") from error
+    except (ValueError, RecursionError) as error:
+        raise Stop(f"{path} is not JSON: {error}", name="bad_schema") from error
+    if not isinstance(schema, dict):
+        raise Stop(f"{path} holds no JSON object", name="bad_schema")
+    told: Json = {"schema": schema, "strict": not given.has("no-strict")}
+    if given.has("schema-retries"):
+        told["retries"] = given.count("schema-retries")
+    return told
 
 
 def workspace(given: Given) -> Path:

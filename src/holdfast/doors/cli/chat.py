@@ -15,7 +15,7 @@ from .following import Progress, closing, follow
 from .listing import describe, spent, task_rows
 from .out import dollars, plain, short
 from .reading import number_of, part_of, rows_of, text_of
-from .run import asks, choose_model, interrupted, submit
+from .run import asks, choose_model, interrupted, showing, submit, with_thinking
 from .sessions import exchanges
 from .stop import OK, Stop
 from .version import VERSION
@@ -54,6 +54,7 @@ class Talk:
     def __init__(self, desk: Desk, given: Given) -> None:
         self._desk, self._screen = desk, desk.screen
         self._terms = terms(given, workspace(given))
+        self._show_thinking = showing(desk, given)
         self._session = self._resumed(given.one("resume")) or given.one("session")
         self._fresh = not self._session
         self._session = self._session or f"chat-{os.urandom(4).hex()}"
@@ -103,7 +104,7 @@ class Talk:
         task = str(row["id"])
         voice = Voice(self._desk, task)
         try:
-            row = follow(self._desk, task, voice.hear)
+            row = follow(self._desk, task, voice.hear, show_thinking=self._show_thinking)
         except KeyboardInterrupt:
             interrupted(self._desk, task)
             return
@@ -228,6 +229,9 @@ class Voice:
         elif answer is not None:
             self._pause()
             self._screen.answer(str(answer))
+        if row.get("thinking"):
+            self._pause()
+            self._screen.answer(with_thinking("", row))
 
     def _speak(self, piece: str) -> None:
         """A program that reads wants the answer only, and once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from .client import query
 from .listing import cost, spent
 from .out import line, plain
 from .reading import count_of, part_of, rows_of, text_of
@@ -24,7 +25,14 @@ _PAUSE = 0.1
 _ROOM = 88
 
 
-def follow(desk: Desk, task: str, hear: Callable[[Happening], None], *, after: int = 0) -> Json:
+def follow(
+    desk: Desk,
+    task: str,
+    hear: Callable[[Happening], None],
+    *,
+    after: int = 0,
+    show_thinking: str = "",
+) -> Json:
     """The summary of the task when it has ended. `hear` gets each event once, and deltas.
 
     A daemon that was killed is started again; one that was stopped in good order stays stopped.
@@ -33,7 +41,8 @@ def follow(desk: Desk, task: str, hear: Callable[[Happening], None], *, after: i
     while True:
         clean = True
         try:
-            for item in desk.daemon.follow(f"/v1/tasks/{task}/events?after={seen}"):
+            wanted = query(after=seen, show_thinking=show_thinking)
+            for item in desk.daemon.follow(f"/v1/tasks/{task}/events{wanted}"):
                 if item.kind == "end":
                     return item.data
                 if item.kind != "delta":

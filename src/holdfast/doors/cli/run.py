@@ -10,7 +10,8 @@ from .approving import Approver
 from .asking import request
 from .client import Happening
 from .following import Progress, closing, follow
-from .reading import part_of, rows_of, texts_of
+from .out import plain
+from .reading import part_of, rows_of, text_of, texts_of
 from .stop import INTERRUPTED, OK, Stop
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ def run(desk: Desk, given: Given) -> int:
         )
     task = str(row["id"])
     try:
-        row = attend(desk, task, ask=not body["unattended"])
+        row = attend(desk, task, given, ask=not body["unattended"])
     except KeyboardInterrupt:
         return interrupted(desk, task)
     return give(desk, row, as_json=given.has("json"))
@@ -49,7 +50,7 @@ def submit(desk: Desk, body: Json) -> Json:
     return desk.daemon.post("/v1/tasks", body, repeatable=True)
 
 
-def attend(desk: Desk, task: str, *, ask: bool) -> Json:
+def attend(desk: Desk, task: str, given: Given, *, ask: bool) -> Json:
     """Follow a task and put its questions to the person who sits there; its last summary."""
     progress, approver = Progress(desk, asks=ask), Approver(desk, task)
 
@@ -58,7 +59,7 @@ def attend(desk: Desk, task: str, *, ask: bool) -> Json:
         if ask and asks(item):
             approver.look(progress.calls)
 
-    return follow(desk, task, hear)
+    return follow(desk, task, hear, show_thinking=showing(desk, given))
 
 
 def give(desk: Desk, row: Json, *, as_json: bool) -> int:
@@ -66,8 +67,23 @@ def give(desk: Desk, row: Json, *, as_json: bool) -> int:
     if as_json:
         desk.screen.json(row)
     elif row.get("answer") is not None:
-        desk.screen.answer(str(row["answer"]))
-    return closing(desk, row)
+        desk.screen.answer(with_thinking(str(row["answer"]), row))
+    code = closing(desk, row)
+    if row.get("thinking") and row.get("answer") is None and not as_json:
+        desk.screen.note(plain(with_thinking("", row)), color="faint")
+    return code
+
+
+def showing(desk: Desk, given: Given) -> str:
+    """When to show what the model thought; a program that reads gets it only if it asked."""
+    people = desk.screen.out_is_terminal or given.has("json")
+    return given.one("show-thinking") or ("" if people else "never")
+
+
+def with_thinking(answer: str, row: Json) -> str:
+    """The answer and, where it is to be shown, what the model thought."""
+    thinking = text_of(row, "thinking")
+    return f"{answer}\n\nThinking:\n{thinking}".lstrip("\n") if thinking else answer
 
 
 def interrupted(desk: Desk, task: str) -> int:

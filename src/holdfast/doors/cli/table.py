@@ -14,6 +14,10 @@ _LIMITS = (
     Option("--seconds", "N", "the most time at work", kind="count"),
 )
 
+_SHOW_THINKING = Option(
+    "--show-thinking", "WHEN", "show what the model thought: never, on_error or always"
+)
+
 _ASKING = (
     Option("-m --model", "NAME", "which model works on it, `provider/model`; ? lets you choose"),
     Option("--allow", "SPEC", "allow `tool` or `tool:pattern` without asking", repeats=True),
@@ -22,6 +26,8 @@ _ASKING = (
     Option("--yes", "", "allow everything in the box, the same as --allow '*'"),
     *_LIMITS,
     Option("-C --workspace", "DIR", "the folder it works on (default: the current one)"),
+    Option("--thinking", "LEVEL", "how much the model thinks: off, low, medium or high"),
+    _SHOW_THINKING,
 )
 
 _RUN = (
@@ -31,6 +37,9 @@ _RUN = (
     *_ASKING,
     Option("--check", "COMMAND", "must exit 0 before the task counts as done", repeats=True),
     Option("--until", "WORD", "the answer must contain this word"),
+    Option("--schema", "FILE", "the answer must be JSON that fits this JSON Schema"),
+    Option("--schema-retries", "N", "how often a wrong answer is sent back (2)", kind="count"),
+    Option("--no-strict", "", "take an answer as it is when it still does not fit"),
     Option("--session", "ID", "the conversation it belongs to"),
     Option("--priority", "N", "higher goes first; 10 and above before all others", kind="count"),
     Option("--key", "KEY", "the same key again gives the same task, not a second one"),
@@ -91,7 +100,7 @@ _TASKS = (
         "tasks:show",
         arguments=(_REF,),
         takes=(1, 1),
-        options=(Option("--answer", "", "only the answer, exactly as it is"),),
+        options=(Option("--answer", "", "only the answer, exactly as it is"), _SHOW_THINKING),
         exits=CHECKING,
         examples=(("holdfast task show 3f2a91bc --answer > out.md", "the answer into a file"),),
     ),
@@ -101,7 +110,10 @@ _TASKS = (
         "tasks:watch",
         arguments=(_REF,),
         takes=(1, 1),
-        options=(Option("--after", "N", "skip events up to this number", kind="count"),),
+        options=(
+            Option("--after", "N", "skip events up to this number", kind="count"),
+            _SHOW_THINKING,
+        ),
         exits=CHECKING,
         examples=(("holdfast task watch 3f2a91bc", "progress on stderr, the answer on stdout"),),
         more="Ctrl-C ends the watching, not the task.",

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from .approving import describe
 from .asking import limits_of
-from .client import quote
+from .client import query, quote
 from .following import Progress, follow
 from .listing import cost, spent, state
 from .out import ago, line
 from .reading import count_of, part_of, rows_of, text_of, texts_of
-from .run import give
+from .run import give, showing, with_thinking
 from .stop import FAILED, INTERRUPTED, OK, Stop
 from .tries import told
 
@@ -29,7 +29,8 @@ _EVENT_PAGE = 500
 
 
 def show(desk: Desk, given: Given) -> int:
-    row = desk.daemon.get(_target(given))
+    wanted = query(show_thinking=showing(desk, given))
+    row = desk.daemon.get(f"{_target(given)}{wanted}")
     if given.has("json"):
         desk.screen.json(row)
     elif given.has("answer"):
@@ -41,7 +42,10 @@ def show(desk: Desk, given: Given) -> int:
             desk.screen.tell(f"{name:<11}{value}")
         if row.get("answer") is not None:
             desk.screen.tell("")
-            desk.screen.answer(str(row["answer"]))
+            desk.screen.answer(with_thinking(str(row["answer"]), row))
+        elif row.get("thinking"):
+            desk.screen.tell("")
+            desk.screen.tell(with_thinking("", row))
     return OK
 
 
@@ -50,7 +54,13 @@ def watch(desk: Desk, given: Given) -> int:
     task = str(desk.daemon.get(_target(given))["id"])
     progress = Progress(desk)
     try:
-        row = follow(desk, task, progress.hear, after=given.count("after") or 0)
+        row = follow(
+            desk,
+            task,
+            progress.hear,
+            after=given.count("after") or 0,
+            show_thinking=showing(desk, given),
+        )
     except KeyboardInterrupt:
         desk.screen.note(f"the task goes on: holdfast task watch {task[-8:]}")
         return INTERRUPTED

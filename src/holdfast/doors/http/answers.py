@@ -21,10 +21,14 @@ _SHORT = 8
 
 
 class TaskRow(Summary, frozen=True, kw_only=True, omit_defaults=True):
-    """A task's summary; `short` is the end of its id and names it as well."""
+    """A task's summary; `short` is the end of its id and names it as well.
+
+    `thinking` is what the model thought, where `show_thinking` says that people are to see it.
+    """
 
     cost_usd: float
     short: str
+    thinking: str = ""
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
@@ -266,8 +270,9 @@ def answered(reply: Reply) -> Answered:
     )
 
 
-def task_row(row: Summary) -> TaskRow:
-    return TaskRow(**asdict(row), cost_usd=row.spent.cost / 1e6, short=row.id[-_SHORT:])
+def task_row(row: Summary, thinking: str = "") -> TaskRow:
+    cost, short = row.spent.cost / 1e6, row.id[-_SHORT:]
+    return TaskRow(**asdict(row), cost_usd=cost, short=short, thinking=thinking)
 
 
 def event_row(item: Recorded | Happened) -> EventRow:

@@ -103,6 +103,28 @@ class NewFile(Body):
             raise ValueError("this is not base64") from None
 
 
+class NewStyle(Body):
+    """How the model is to answer; what is left out is as configured."""
+
+    thinking: Literal["off", "low", "medium", "high"] | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    stop: tuple[Name, ...] | None = Field(default=None, max_length=16)
+    max_output: int | None = Field(default=None, ge=0, le=10_000_000, description="Tokens.")
+
+
+class NewShape(Body):
+    """JSON that fits a schema. A wrong answer is sent back; then the task fails, if `strict`."""
+
+    schema_: dict[str, Any] = Field(
+        alias="schema", description="A JSON Schema, draft 2020-12 or 7, 64 KiB at most."
+    )
+    name: Name = Field(default="answer", min_length=1)
+    retries: int = Field(default=2, ge=0, le=10, description="Times that it is sent back.")
+    strict: bool = True
+
+
 class NewTask(Body):
     """Something to be done."""
 
@@ -123,6 +145,8 @@ class NewTask(Body):
     until: Name = Field(default="", description="A word that the answer must contain.")
     deliver: Patterns = Field(default=(), description="Channels that get the result.")
     limits: NewLimits | None = None
+    style: NewStyle | None = None
+    shape: NewShape | None = Field(default=None, description="What the answer must look like.")
     key: Name = Field(default="", description="The same key again is the same task.")
     files: Annotated[tuple[NewFile, ...], Field(max_length=20)] = Field(
         default=(), strict=False, description="Images and documents that the model is shown."
@@ -247,6 +271,18 @@ class Purge(Body):
         return self
 
 
+ShowThinking = Annotated[
+    Literal["", "never", "on_error", "always"],
+    Field(description="Whether `thinking` is shown; empty: as configured."),
+]
+
+
+class ShowQuery(Question):
+    """How to show a task."""
+
+    show_thinking: ShowThinking = ""
+
+
 class TaskQuery(Question):
     """Which tasks to list."""
 
@@ -276,3 +312,4 @@ class EventQuery(Question):
     follow: bool = Field(
         default=False, description="Stay and stream; so does `Accept: text/event-stream`."
     )
+    show_thinking: ShowThinking = ""

@@ -17,7 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from holdfast.core.agent import Agent
+from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed, NotFound
 from holdfast.core.ids import SessionId, TaskId
@@ -61,8 +61,18 @@ async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
 
 
 def _agent(agent: Agent, new: b.NewTask) -> Agent:
-    limits = _limits(agent.limits, new.limits)
-    return replace(agent, model=new.model or agent.model, limits=limits)
+    style = new.style.model_dump(exclude_none=True) if new.style else {}
+    return replace(
+        agent,
+        model=new.model or agent.model,
+        limits=_limits(agent.limits, new.limits),
+        style=replace(agent.style, **style),
+        shape=_shape(new.shape) if new.shape else agent.shape,
+    )
+
+
+def _shape(new: b.NewShape) -> Shape:
+    return Shape(schema=new.schema_, name=new.name, retries=new.retries, strict=new.strict)
 
 
 def _limits(limits: Limits, new: b.NewLimits | None) -> Limits:
@@ -96,21 +106,20 @@ async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
     )
 
 
-async def show(ask: Ask[b.NoQuery, b.Nothing]) -> a.TaskRow:
-    return a.task_row(await tasks.show(ask.house, await ask.task()))
+async def show(ask: Ask[b.ShowQuery, b.Nothing]) -> a.TaskRow:
+    row = await tasks.show(ask.house, await ask.task())
+    return a.task_row(row, await tasks.thinking(ask.house, row, ask.query.show_thinking))
 
 
 async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:
     task, wanted, headers = await ask.task(), ask.query, ask.request.headers
     if wanted.follow or "text/event-stream" in headers.get("accept", ""):
-        door = ask.door
         await tasks.events(ask.house, task, limit=1)  # what cannot be read is refused, not streamed
         return EventStream(
-            ask.house,
+            ask.door,
             task,
             after=max(wanted.after, _last_seen(headers.get("last-event-id", ""))),
-            closing=door.closing,
-            keep_alive=door.keep_alive,
+            show_thinking=wanted.show_thinking,
         )
     found = await tasks.events(ask.house, task, after=wanted.after, limit=wanted.limit)
     last = found[-1].seq if found else wanted.after

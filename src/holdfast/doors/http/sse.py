@@ -16,10 +16,10 @@ from holdfast.core.ids import TaskId
 from holdfast.engine.live import Happened
 from holdfast.ports.model import Delta
 from holdfast.runtime import tasks
-from holdfast.runtime.house import House
 
 from .answers import event_row, task_row
 from .errors import said
+from .route import Door
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -38,11 +38,10 @@ T = TypeVar("T")
 class EventStream:
     """One reader of one task, as an ASGI answer. Ends with the task, the reader, or `closing`."""
 
-    def __init__(
-        self, house: House, task: TaskId, *, after: int, closing: anyio.Event, keep_alive: float
-    ) -> None:
-        self._house, self._task, self._after = house, task, after
-        self._closing, self._keep_alive = closing, keep_alive
+    def __init__(self, door: Door, task: TaskId, *, after: int, show_thinking: str = "") -> None:
+        self._house, self._task, self._after = door.house, task, after
+        self._closing, self._keep_alive = door.closing, door.keep_alive
+        self._show_thinking = show_thinking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _begin(send)
@@ -75,7 +74,8 @@ class EventStream:
                 break
             if chunk := tape.told(item):
                 await _body(send, chunk)
-        summary = task_row(await tasks.show(self._house, self._task))
+        row = await tasks.show(self._house, self._task)
+        summary = task_row(row, await tasks.thinking(self._house, row, self._show_thinking))
         await _body(send, tape.flushed() + _event("end", msgspec.json.encode(summary)))
 
 

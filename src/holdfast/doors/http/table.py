@@ -44,7 +44,7 @@ ROUTES: tuple[Entry, ...] = (
         errors=(409, 429, 503),
     ),
     Entry("GET", "/v1/tasks", n.list_tasks, "List tasks.", a.TaskPage, query=b.TaskQuery),
-    Entry("GET", _TASK, n.show, "One task.", a.TaskRow),
+    Entry("GET", _TASK, n.show, "One task.", a.TaskRow, query=b.ShowQuery),
     Entry(
         "GET",
         f"{_TASK}/events",
