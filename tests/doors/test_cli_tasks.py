@@ -56,7 +56,8 @@ def test_a_task_that_is_not_there_is_exit_two_with_a_hint(stage: Stage):
 def test_a_reference_with_strange_signs_stays_inside_its_place(stage: Stage):
     told = stage.run("task", "show", "../status?x=é")
     assert told.code == 2
-    assert stage.daemon.requests[-1][1] == "/v1/tasks/..%2Fstatus%3Fx%3D%C3%A9"
+    path = stage.daemon.requests[-1][1].partition("?")[0]
+    assert path == "/v1/tasks/..%2Fstatus%3Fx%3D%C3%A9"
 
 
 def test_watching_tells_everything_and_ends_with_the_task(stage: Stage):
