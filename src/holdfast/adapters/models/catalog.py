@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import anyio
 from msgspec import Struct
 
-from holdfast.core.agent import Shape
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
 from holdfast.core.ids import Instant
@@ -107,8 +106,7 @@ class Catalog:
     def find(self, name: str) -> Model:
         return self._lender.model(self._candidates(name)[0][0])
 
-    async def check_shape(self, shape: Shape) -> None:
-        await check_shape(shape)
+    check_shape = staticmethod(check_shape)
 
     async def answer(
         self,

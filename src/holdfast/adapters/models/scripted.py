@@ -8,7 +8,6 @@ from typing import Self
 import anyio.lowlevel
 from msgspec.structs import replace
 
-from holdfast.core.agent import Shape
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
@@ -72,8 +71,7 @@ class OneModel:
             return self._model
         raise Invalid(f"There is no model {name!r} here.", hint=f"use {self._model.name}")
 
-    async def check_shape(self, shape: Shape) -> None:
-        await check_shape(shape)
+    check_shape = staticmethod(check_shape)
 
     async def answer(
         self,
