@@ -92,7 +92,6 @@ class Catalog:
 
     @property
     def config(self) -> ModelsConfig:
-        """What it goes by at the moment."""
         return self._config
 
     @property
@@ -129,7 +128,6 @@ class Catalog:
         return await Call(question, means).reply(candidates, skipped)
 
     def health(self) -> tuple[ModelHealth, ...]:
-        """How every model was that has been asked lately."""
         return self._health.report()
 
     def _candidates(self, name: str) -> tuple[list[str], list[tuple[str, str]]]:
