@@ -22,6 +22,9 @@ from holdfast.testing.model_contract import CALL, CLAUSES, Clause
 PATHS: dict[Kind, str] = {
     "openai": "/v1",
     "openai-compatible": "/v1",
+    "openai-responses": "/v1",
+    "azure": "",
+    "bedrock": "",
     "ollama": "",
     "anthropic": "",
     "google": "",
@@ -91,7 +94,7 @@ async def _provider(kind: Kind) -> AsyncGenerator[Model, None]:
         await catalog.close()
 
 
-MODELS = ("offline", "scripted", "in text", *PATHS)
+MODELS = ("offline", "scripted", "in text", *KINDS)
 
 
 def _open(name: str) -> AbstractAsyncContextManager[Model]:

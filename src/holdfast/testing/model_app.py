@@ -10,7 +10,9 @@ from typing import Any
 import anyio
 import msgspec
 
-from . import model_anthropic, model_gemini, model_ollama, model_openai
+from . import model_anthropic, model_bedrock, model_gemini, model_ollama, model_openai
+from .model_mistral import Mistral
+from .model_responses import Responses
 from .model_script import RecordedRequest, Reply, Script, parse_script
 from .model_wire import NOT_JSON, Asked, Dialect, Plan, Turn, encode, number_calls, plan
 
@@ -26,8 +28,12 @@ _OPENAI = model_openai.OpenAI()
 _ANTHROPIC = model_anthropic.Anthropic()
 _GEMINI = model_gemini.Gemini()
 _OLLAMA = model_ollama.Ollama()
+_BEDROCK = model_bedrock.Bedrock()
+# By how the path ends: what comes before it differs from provider to provider.
 _CHATS: dict[str, Dialect] = {
-    "/v1/chat/completions": _OPENAI,
+    "/mistral/v1/chat/completions": Mistral(),
+    "/chat/completions": _OPENAI,
+    "/v1/responses": Responses(),
     "/v1/messages": _ANTHROPIC,
     "/api/chat": _OLLAMA,
 }
@@ -290,7 +296,9 @@ def _dialect(client: _Client) -> Dialect | None:
     if client.path.startswith(model_gemini.PATH):
         known = client.path.endswith((":generateContent", ":streamGenerateContent"))
         return _GEMINI if known else None
-    return _CHATS.get(client.path)
+    if client.path.startswith(model_bedrock.PATH):
+        return _BEDROCK if client.path.endswith(("/converse", "/converse-stream")) else None
+    return next((chat for end, chat in _CHATS.items() if client.path.endswith(end)), None)
 
 
 def _guess(client: _Client) -> Dialect:

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-DialectName = Literal["openai", "anthropic", "gemini", "ollama"]
+DialectName = Literal["openai", "responses", "mistral", "anthropic", "gemini", "bedrock", "ollama"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
@@ -122,7 +122,7 @@ def _words(value: object) -> Iterator[str]:
                 yield from _words(item)
         case dict():
             known = cast("dict[str, object]", value)
-            for key in ("text", "content", "parts"):
+            for key in ("text", "content", "parts", "output", "toolResult"):
                 yield from _words(known.get(key))
             if answer := known.get("functionResponse"):
                 yield msgspec.json.encode(answer).decode()

@@ -1,4 +1,7 @@
-"""A scripted model over real HTTP: OpenAI, Anthropic, Gemini and Ollama, one script for all.
+"""A scripted model over real HTTP: one script for every provider's way to be asked.
+
+It speaks OpenAI's chat completions (also as Azure and Mistral have them) and responses, Anthropic's
+messages, Gemini's generateContent, Bedrock's Converse and Ollama's chat.
 
 In a test:
 
