@@ -220,7 +220,42 @@ def test_without_a_client_id_it_says_where_one_goes(home: Path, server: LoginSer
     configured(home, server, "claude", client_id="")
     with Daemon(home) as daemon:
         daemon.start()
-        for name in ("copilot", "chatgpt", "claude"):
+        for name in ("copilot", "claude"):
             said = holdfast(home, "connect", name)
             assert said.returncode == 2
             assert f"set client_id in [models.logins.clients.{name}]" in said.stderr
+
+
+def test_without_a_client_id_chatgpt_registers_one_as_openai_documents(
+    home: Path, server: LoginServer
+):
+    configured(home, server, client_id="")
+    with Daemon(home) as daemon:
+        daemon.start()
+        invited = daemon.post("/v1/connections/chatgpt/login", {})
+        assert invited["code"] == ""
+        assert "client_id=dynamic_agent_client" in invited["url"]
+        back = server.log_in(invited["url"])
+        said = connect(home, "connect", "chatgpt", stdin="x#y")
+        assert "its state is another" in said.stderr
+        invited = daemon.post("/v1/connections/chatgpt/login", {})
+        server.issuer.scope = "openid"
+        back = server.log_in(invited["url"])
+        with pytest.raises(Answered, match="did not allow the use of your ChatGPT plan"):
+            daemon.post(f"/v1/logins/{invited['attempt']}", {"answer": back})
+        server.issuer.scope = "openid chatgpt.tokens.use.direct"
+        invited = daemon.post("/v1/connections/chatgpt/login", {})
+        back = server.log_in(invited["url"])
+        made = daemon.post(f"/v1/logins/{invited['attempt']}", {"answer": back})["connection"]
+        assert (made["name"], made["source"]) == ("chatgpt", "login")
+        assert holdfast(home, "run", "hello").stdout.strip() == TEXT
+        (body,) = server.asked("/responses")
+        assert body["store"] is False
+        assert "max_output_tokens" not in body
+        server.expire()
+        assert holdfast(home, "run", "hello").stdout.strip() == TEXT
+        refresh = server.asked("/oauth/token")[-1]
+        assert refresh["client_id"] == "issued-client"
+        assert refresh["resource"] == "https://api.openai.com/v1"
+        again = daemon.post("/v1/connections/chatgpt/login", {})
+        assert "client_id=issued-client" in again["url"], "the registration is used again"

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 Answer = tuple[int, str, bytes]
 Fields = dict[str, str]
@@ -35,6 +36,8 @@ class Issuer:
         self.refreshes = self.reused = 0
         self.slow = False
         self.approve_after = 0
+        self.url = ""
+        self.scope = "openid chatgpt.tokens.use.direct"
         self.error = ""
         self.no_exchange = False
         self.revoked: list[str] = []
@@ -72,12 +75,21 @@ class Issuer:
                 self._devices[code] = state
 
     def authorize(self, asked: Fields) -> str:
-        """The person says yes; the code is bound to what was asked."""
+        """The person says yes; the code is bound to what was asked. Who registers gets a client."""
         code = f"code-{CANARY}-{secrets.token_hex(8)}"
         assert asked["response_type"] == "code"
         assert asked["code_challenge_method"] == "S256"
+        back = f"{code}#{asked['state']}"
+        if "nonce" in asked:
+            registers = asked["client_id"] == "dynamic_agent_client"
+            assert registers is ("agent_name_hint" in asked)
+            assert asked["ext_agent_host_id"].startswith("urn:uuid:")
+            client = "issued-client" if registers else asked["client_id"]
+            asked = {**asked, "client_id": client}
+            query = {"code": code, "state": asked["state"], "client_id": client}
+            back = f"{asked['redirect_uri']}?{urlencode(query)}"
         self._codes[code] = asked
-        return f"{code}#{asked['state']}"
+        return back
 
     def family(self) -> tuple[str, str]:
         """The access and refresh token of a login that was made elsewhere."""
@@ -170,6 +182,11 @@ class Issuer:
             return said(400, error="invalid_grant", error_description="redirect")
         if asked["code_challenge"] != _challenge(fields.get("code_verifier", "")):
             return said(400, error="invalid_grant", error_description="PKCE")
+        if nonce := asked.get("nonce"):
+            status, kind, body = self._new(secrets.token_hex(4))
+            claims = {"iss": self.url, "aud": [asked["client_id"]], "nonce": nonce}
+            told = json.loads(body) | {"id_token": self.signed(claims), "scope": self.scope}
+            return status, kind, json.dumps(told).encode()
         return self._new(secrets.token_hex(4))
 
     def _refresh(self, fields: Fields) -> Answer:

@@ -42,6 +42,7 @@ class LoginServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Desk)
         self._http.daemon_threads = True
+        self.issuer.url = self.url
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
         self._thread.start()
         return self

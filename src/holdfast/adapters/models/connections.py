@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -26,6 +27,7 @@ from .logins.vendors import UNDOCUMENTED, Vendor
 from .settings import Provider
 
 _MOST_MODELS = 50
+_HOST = "installation/host"
 
 
 class SavedConnections:
@@ -89,7 +91,20 @@ class SavedConnections:
             hint = f"give its key: holdfast connect {name}"
             raise Invalid(f"{name} has no login of this kind", code="no_login", hint=hint)
         _check_way(vendor, allowed=self._catalog.logins.allowed(vendor))
-        return await self._attempts.begin(vendor)
+        registered = ""
+        with suppress(Broken):  # a login that cannot be read is replaced
+            earlier = self._catalog.logins.shelf(name).load()
+            registered = earlier.client_id if earlier and vendor.resource else ""
+        host = await to_thread.run_sync(self._host) if vendor.resource else ""
+        return await self._attempts.begin(vendor, host=host, registered=registered)
+
+    def _host(self) -> str:
+        """What this installation is called by those who want to tell it from others: no secret."""
+        found = self._vault.get(_HOST)
+        if found is None:
+            found = uuid.uuid4().urn
+            self._vault.put(_HOST, found)
+        return found
 
     async def accept(self, attempt: str, answer: str = "") -> Connection | None:
         done = await self._attempts.finish(attempt, answer)
@@ -187,7 +202,7 @@ def _check_way(vendor: Vendor, *, allowed: bool) -> None:
     if not vendor.flow:
         hint = f"log in with its own program: {vendor.program}"
         raise Invalid(f"{vendor.title} is borrowed, not made here", code="no_login", hint=hint)
-    if not vendor.client_id:
+    if not vendor.client_id and not vendor.resource:
         own = f", or log in with its own program: {vendor.program}" if vendor.program else ""
         hint = f"set client_id in {table}{own}; docs/guides/providers.md says where it comes from"
         raise Invalid(f"{vendor.title} needs a client id", code="no_client_id", hint=hint)

@@ -11,8 +11,9 @@ import httpx2
 import openai
 from pydantic_ai import messages as m
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
-from pydantic_ai.models.openai import OpenAIResponsesModelSettings
+from pydantic_ai.models.openai import OpenAIResponsesModel, OpenAIResponsesModelSettings
 from pydantic_ai.models.openai_codex import OpenAICodexModel
+from pydantic_ai.providers.openai_chatgpt import OpenAIChatGPTProvider
 from pydantic_ai.providers.openai_codex import OpenAICodexProvider
 from pydantic_ai.settings import ModelSettings
 
@@ -61,6 +62,10 @@ def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
     client = openai.AsyncOpenAI(
         base_url=address.provider.base_url, api_key="none", http_client=http, max_retries=0
     )
+    if address.provider.kind == "chatgpt":
+        return OpenAIResponsesModel(
+            address.model, provider=OpenAIChatGPTProvider(openai_client=client)
+        )
     return _Codex(address.model, provider=OpenAICodexProvider(openai_client=client))
 
 

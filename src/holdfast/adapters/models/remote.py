@@ -50,6 +50,7 @@ _DIALECTS: Mapping[Kind, str] = {
     "azure": "dialect_azure",
     "copilot": "dialect_copilot",
     "codex": "dialect_codex",
+    "chatgpt": "dialect_codex",
 }
 # Protocols whose library is an extra of its own.
 _EXTRAS: Mapping[str, str] = {"bedrock": "bedrock"}

@@ -26,8 +26,9 @@ Kind = Literal[
     "openai-compatible",
     "copilot",
     "codex",
+    "chatgpt",
 ]
-_BY_LOGIN = ("copilot", "codex")
+_BY_LOGIN = ("copilot", "codex", "chatgpt")
 KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind not in _BY_LOGIN)
 """What a key is enough for."""
 Flavour = Literal[

@@ -42,11 +42,14 @@ class Attempts:
         self._now = now
         self._open: dict[str, _Attempt] = {}
 
-    async def begin(self, vendor: Vendor) -> Invitation:
-        """Raises `Unavailable` and `NotAllowed` as the issuer does."""
+    async def begin(self, vendor: Vendor, *, host: str, registered: str) -> Invitation:
+        """`host` names this installation, `registered` the client of an earlier login.
+
+        Raises `Unavailable` and `NotAllowed` as the issuer does.
+        """
         grants = await load_aside("logins.grants")
         if vendor.flow == "browser":
-            begun: Any = grants.begin_browser(vendor)
+            begun: Any = grants.begin_browser(vendor, host=host, registered=registered)
             code, seconds, interval = "", _LIFE, 0
         else:
             with _telling(vendor, grants):
@@ -78,8 +81,10 @@ class Attempts:
             self._attempt(attempt)
             grants = await load_aside("logins.grants")
             if one.vendor.flow == "browser":
-                code = _code(answer, one.begun.state)
-                asked = grants.finish_browser(one.vendor, one.begun, code, time.time())
+                code, issued = _code(answer, one.begun.state)
+                asked = grants.finish_browser(
+                    one.vendor, one.begun, code, time.time(), issued=issued
+                )
             elif self._now() < one.next_at:
                 return None
             else:
@@ -137,22 +142,31 @@ def _no(vendor: Vendor, code: str) -> NotAllowed:
             hint = f"look at client_id of [models.logins.clients.{vendor.name}]"
             what = f"{vendor.title} does not know this client id"
             return NotAllowed(what, code="bad_client_id", hint=hint)
+        case "plan_not_allowed":
+            what = "you did not allow the use of your ChatGPT plan"
+            return NotAllowed(what, code="login_denied", hint=again)
+        case "no_client_was_issued":
+            what = "the address does not say which client was registered: paste the whole of it"
+            return NotAllowed(what, code="bad_answer", hint=again)
         case _:
             what = f"{vendor.title} refused the login ({code})"
             return NotAllowed(what, code="login_refused", hint=again)
 
 
-def _code(answer: str, state: str) -> str:
-    """The code in what was pasted: `code#state`, or the address that the browser ended at.
+def _code(answer: str, state: str) -> tuple[str, str]:
+    """The code, and the client if one was issued, from what was pasted.
 
-    Without the very state that was sent, it may be somebody else's login: `NotAllowed`.
+    It is `code#state`, or the address that the browser ended at. Without the very state that was sent, it may be somebody else's login: `NotAllowed`.
     """
     plain = answer.strip()
     if "://" in plain:
         told = parse_qs(urlsplit(plain).query)
-        code, said = ("".join(told.get(name, [])[:1]) for name in ("code", "state"))
+        code, said, issued = (
+            "".join(told.get(name, [])[:1]) for name in ("code", "state", "client_id")
+        )
     else:
         code, _, said = plain.partition("#")
+        issued = ""
     if not code:
         hint = "paste the whole address, or code#state as the page shows it"
         raise Invalid("there is no code in what was pasted", code="bad_answer", hint=hint)
@@ -160,4 +174,4 @@ def _code(answer: str, state: str) -> str:
         hint = "it may be from an earlier login, or somebody else's: begin again"
         what = "the answer does not belong to this login: its state is another"
         raise NotAllowed(what, code="state_mismatch", hint=hint)
-    return code
+    return code, issued

@@ -18,11 +18,12 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
-from .token import Token, account_of, expiry
-from .vendors import Vendor
+from .token import Token, account_of, claims, expiry
+from .vendors import PLAN_SCOPE, Vendor
 
 _SECONDS = 30.0
 _DEVICE_LIFE = 900
+_REGISTERS = "dynamic_agent_client"  # documented as the way to register, and no client itself
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _CODE = re.compile(r"[a-zA-Z0-9_]{1,60}")
 _OVER = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "access_denied"})
@@ -61,6 +62,8 @@ class Browser(Struct, frozen=True, kw_only=True):
     url: str
     state: str
     verifier: str
+    nonce: str
+    client_id: str
 
     def __repr__(self) -> str:
         return "Browser()"
@@ -129,13 +132,18 @@ async def _poll_openai(vendor: Vendor, device: Device, now: float) -> Token | Wa
     return await _exchanged(vendor, code, verifier, now)
 
 
-def begin_browser(vendor: Vendor) -> Browser:
-    """An authorization request with PKCE (S256) and a state."""
+def begin_browser(vendor: Vendor, *, host: str = "", registered: str = "") -> Browser:
+    """An authorization request with PKCE (S256) and a state.
+
+    `host` names this installation, and `registered` the client that an earlier login was given,
+    for an issuer that registers one for each person.
+    """
+    client_id = vendor.client_id or registered
     verifier, state = secrets.token_urlsafe(48), secrets.token_hex(24)
     digest = hashlib.sha256(verifier.encode()).digest()
     asked = {
         "response_type": "code",
-        "client_id": vendor.client_id,
+        "client_id": client_id or _REGISTERS,
         "redirect_uri": vendor.redirect_url,
         "scope": vendor.scope,
         "state": state,
@@ -146,16 +154,57 @@ def begin_browser(vendor: Vendor) -> Browser:
         asked = {"code": "true", **asked}
     elif vendor.kind == "codex":
         asked |= {"id_token_add_organizations": "true"}
-    return Browser(url=f"{vendor.authorize_url}?{urlencode(asked)}", state=state, verifier=verifier)
+    nonce = secrets.token_urlsafe(16)
+    if vendor.resource:
+        asked |= {"resource": vendor.resource, "nonce": nonce, "ext_agent_host_id": host}
+        asked |= {} if client_id else {"agent_name_hint": "Holdfast"}
+    return Browser(
+        url=f"{vendor.authorize_url}?{urlencode(asked)}",
+        state=state,
+        verifier=verifier,
+        nonce=nonce,
+        client_id=client_id,
+    )
 
 
-async def finish_browser(vendor: Vendor, begun: Browser, code: str, now: float) -> Token:
-    return await _exchanged(vendor, code, begun.verifier, now, state=begun.state)
-
-
-async def _exchanged(
-    vendor: Vendor, code: str, verifier: str, now: float, *, state: str = ""
+async def finish_browser(
+    vendor: Vendor, begun: Browser, code: str, now: float, *, issued: str = ""
 ) -> Token:
+    """The tokens for the code. `issued` is the client that the login was given just now."""
+    client_id = begun.client_id or issued
+    if client_id in {"", _REGISTERS}:
+        raise Rejected("no_client_was_issued")
+    asked = {
+        "grant_type": "authorization_code",
+        "client_id": client_id,
+        "code": code,
+        "code_verifier": begun.verifier,
+        "redirect_uri": vendor.redirect_url,
+    }
+    if vendor.json:
+        asked["state"] = begun.state
+    if not vendor.resource:
+        told = await _tokens(vendor, asked)
+    else:
+        told = await _tokens(vendor, {**asked, "resource": vendor.resource})
+        _check_plan(vendor, told, client_id, begun.nonce)
+    return _token(vendor, told, Token(access="", client_id=client_id), now)
+
+
+def _check_plan(vendor: Vendor, told: Mapping[str, Any], client_id: str, nonce: str) -> None:
+    """The login is the one that was begun, and its person allowed the use of their plan."""
+    said = claims(_text(told, "id_token"))
+    audience = said.get("aud")
+    there = cast("list[object]", audience) if isinstance(audience, list) else [audience]
+    issuer = httpx2.URL(vendor.token_url).copy_with(raw_path=b"/")
+    ours = (said.get("iss"), said.get("nonce")) == (str(issuer).rstrip("/"), nonce)
+    if not ours or client_id not in there:
+        raise Rejected("another_login")
+    if PLAN_SCOPE not in _text(told, "scope").split():
+        raise Rejected("plan_not_allowed")
+
+
+async def _exchanged(vendor: Vendor, code: str, verifier: str, now: float) -> Token:
     asked = {
         "grant_type": "authorization_code",
         "client_id": vendor.client_id,
@@ -163,8 +212,6 @@ async def _exchanged(
         "code_verifier": verifier,
         "redirect_uri": vendor.redirect_url,
     }
-    if vendor.json and state:
-        asked["state"] = state
     return _token(vendor, await _tokens(vendor, asked), Token(access=""), now)
 
 
@@ -173,6 +220,7 @@ async def refreshed(vendor: Vendor, old: Token, client_id: str, now: float) -> T
     if vendor.exchange_url:
         return await _copilot(vendor, old, now)
     asked = {"grant_type": "refresh_token", "refresh_token": old.refresh, "client_id": client_id}
+    asked |= {"resource": vendor.resource} if vendor.resource else {}
     try:
         told = await _tokens(vendor, asked)
     except Rejected as no:

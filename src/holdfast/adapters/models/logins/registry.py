@@ -12,7 +12,7 @@ from holdfast.ports.vault import Vault
 from .login import Login
 from .shelves import Shelf, VaultShelf, left_by_programs
 from .token import Token
-from .vendors import VENDORS, Addresses, Vendor, configured
+from .vendors import PLAN, VENDORS, Addresses, Vendor, configured
 
 _log = logging.getLogger("holdfast.logins")
 
@@ -31,6 +31,8 @@ class Logins:
     ) -> None:
         told = addresses or {}
         self.vendors = {name: configured(one, told.get(name)) for name, one in VENDORS.items()}
+        if not self.vendors["chatgpt"].client_id:
+            self.vendors["chatgpt"] = configured(PLAN, told.get("chatgpt"))
         self.borrowed, self._vault, self._locks = borrowed, vault, locks
         self._left = left_by_programs(env)
         self._open: dict[tuple[str, str], Login] = {}
@@ -66,7 +68,7 @@ class Logins:
 
     def lasting(self) -> tuple[Login, ...]:
         """Those that are kept alive while nobody uses them: logins that end when they rest."""
-        there = [vendor for vendor, _, _ in self.all() if vendor.kind == "codex"]
+        there = [vendor for vendor, _, _ in self.all() if vendor.kind in {"codex", "chatgpt"}]
         return tuple(login for vendor in there if (login := self.find(vendor.name)))
 
     def shelf(self, name: str) -> VaultShelf:

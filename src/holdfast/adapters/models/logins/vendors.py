@@ -1,7 +1,7 @@
 """Who issues logins: the addresses, the ways to log in, and what each wants on a request.
 
-Nobody else's client id is built in: a login that needs one takes it from the configuration, or
-from the tokens that the vendor's own program left.
+Nobody else's client id is built in: a login that needs one takes it from the configuration, from
+the tokens that the vendor's own program left, or gets one of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Flow = Literal["github-device", "openai-device", "browser", ""]
+PLAN_SCOPE = "chatgpt.tokens.use.direct"
 UNDOCUMENTED = "its vendor does not document this use and may end it or forbid it at any time"
 
 
@@ -18,7 +19,8 @@ UNDOCUMENTED = "its vendor does not document this use and may end it or forbid i
 class Vendor:
     """One login. Empty addresses are such as it does not have; `json` is how tokens are asked for.
 
-    `borrowed`: the login that the vendor's own program left may be used, if that is switched on.
+    With a `resource` a client is registered for whoever logs in. `borrowed`: the login that the
+    vendor's own program left may be used, if that is switched on.
     """
 
     name: str
@@ -118,6 +120,25 @@ VENDORS: Mapping[str, Vendor] = {
         ),
     )
 }
+
+PLAN = Vendor(
+    name="chatgpt",
+    title="ChatGPT",
+    kind="chatgpt",
+    flow="browser",
+    base_url="https://api.openai.com/v1",
+    authorize_url=f"{_OPENAI}/api/accounts/authorize",
+    redirect_url="http://127.0.0.1:1455/auth/callback",
+    token_url=f"{_OPENAI}/api/accounts/oauth/token",
+    revoke_url=f"{_OPENAI}/api/accounts/oauth/revoke",
+    scope=f"{_SCOPE} resource.invoke {PLAN_SCOPE}",
+    resource="https://api.openai.com/v1",
+    models=("gpt-6.1-sol",),
+)
+"""Sign in with ChatGPT, as OpenAI documents it for open-source programs: it registers a client for
+the person who logs in (https://developers.openai.com/siwc/token-sharing-open-source). It counts
+where no client id is configured for a login by device code.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
