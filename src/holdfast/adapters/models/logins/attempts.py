@@ -156,7 +156,8 @@ def _no(vendor: Vendor, code: str) -> NotAllowed:
 def _code(answer: str, state: str) -> tuple[str, str]:
     """The code, and the client if one was issued, from what was pasted.
 
-    It is `code#state`, or the address that the browser ended at. Without the very state that was sent, it may be somebody else's login: `NotAllowed`.
+    It is `code#state`, or the address that the browser ended at. Without the very state that was
+    sent it may be somebody else's login: `NotAllowed`.
     """
     plain = answer.strip()
     if "://" in plain:
