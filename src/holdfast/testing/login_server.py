@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from .login_issuer import Answer, Issuer
+from .login_issuer import Answer, Issuer, signed
 from .login_provider import provider_answer
 
 Fields = dict[str, str]
@@ -88,7 +88,7 @@ class LoginServer:
         self.requests.append((method, path, headers, fields))
         if path.endswith("/token"):
             self._held.wait(10)
-        found = self.issuer.answer(method, path, headers, fields)
+        found = self.issuer.answer(path, headers, fields)
         return found or provider_answer(self.issuer, method, path, headers)
 
 
@@ -126,4 +126,4 @@ def _fields(kind: str, data: bytes) -> Any:
 
 def jwt(**claims: Any) -> str:
     """A token that says something about itself, signed by nobody."""
-    return Issuer.signed(claims | {"jti": secrets.token_hex(8), "iat": time.time()})
+    return signed(claims | {"jti": secrets.token_hex(8), "iat": time.time()})

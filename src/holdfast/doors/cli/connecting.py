@@ -22,6 +22,9 @@ _LONGEST = 1 << 16
 
 def connect(desk: Desk, given: Given) -> int:
     name = given.word()
+    if given.word(1):  # it may be a key: it is not repeated
+        hint = f"holdfast connect {name} asks for it, or reads it with --stdin"
+        raise Stop("a key is never an argument, where others see it", hint=hint, name="usage")
     if not name:
         return _list(desk, given)
     if given.one("url") or given.has("stdin") or _how(desk, name) == "key":

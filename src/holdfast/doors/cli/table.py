@@ -316,7 +316,7 @@ _HOUSE = (
         "Connect a provider with a key or a login, or list what is connected.",
         "connecting:connect",
         arguments=(("[PROVIDER]", "which one; nothing lists them, and where each key comes from"),),
-        takes=(0, 1),
+        takes=(0, 2),
         options=(
             Option("--stdin", "", "read the key from stdin; it is never an argument"),
             Option("--url", "URL", "a server of your own that speaks as OpenAI does"),
