@@ -40,7 +40,6 @@ class Issuer:
         self.scope = "openid chatgpt.tokens.use.direct"
         self.error = ""
         self.no_exchange = False
-        self.revoked: list[str] = []
         self.account = "account-1"
         self._rights: dict[str, str] = {}
         self._used: dict[str, str] = {}
@@ -142,8 +141,9 @@ class Issuer:
     def _openai_device(self, headers: dict[str, str], fields: Fields) -> Answer:
         if fields.get("client_id") != "our-client":
             return said(401, error={"code": "invalid_client"})
-        code = self._device()
-        return said(200, device_auth_id=code, user_code="ABCD-98765", interval=str(self.interval))
+        return said(
+            200, device_auth_id=self._device(), user_code="ABCD-98765", interval=str(self.interval)
+        )
 
     def _openai_poll(self, headers: dict[str, str], fields: Fields) -> Answer:
         code = fields.get("device_auth_id", "")
@@ -196,7 +196,6 @@ class Issuer:
 
     def _revoke(self, headers: dict[str, str], fields: Fields) -> Answer:
         if family := self._rights.get(fields.get("token", "")):
-            self.revoked.append(family)
             self._end(family)
         return 200, _JSON, b""
 
