@@ -207,8 +207,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         done = anyio.Event()
         group.start_soon(_until_signal, done)
         await group.start(house.supervisor.run)
-        if config.models.detect_local and not catalog.describe().found:
-            await catalog.detect()
+        await _look_around(catalog, config)
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
@@ -362,8 +361,15 @@ async def _follow(
         in_force.show_thinking = fresh.show_thinking
         in_force.max_thinking_chars = fresh.max_thinking_chars
         _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
-        if config.models.detect_local and not catalog.describe().found:
-            await catalog.detect()
+        await _look_around(catalog, config)
+
+
+async def _look_around(catalog: Catalog, config: Config) -> None:
+    """Look for local servers if somebody may be missed; say who is named and cannot be asked."""
+    if config.models.detect_local and (not catalog.describe().found or catalog.doubts()):
+        await catalog.detect()
+    for name, why in catalog.doubts():
+        _log.warning("the model %s cannot be asked: %s", name, why)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -434,6 +440,7 @@ async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor
         *await _examined(config, model),
         *doctor.vault(kept, problems),
         *doctor.noted(noted),
+        *doctor.doubted(catalog.doubts()),
     ]
 
 

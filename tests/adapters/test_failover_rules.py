@@ -495,6 +495,48 @@ def test_a_changed_configuration_counts_from_the_next_call():
     assert world.ask().model == "b/y"
 
 
+def test_models_that_are_named_and_cannot_be_asked_are_told_beforehand():
+    config = ModelsConfig(
+        default="offline/rules",
+        roles={"small": Role(model="opnai/x", fallback=("offline/rules",))},
+        fallback={"a/b": ("anthropic/claude", "offline/rules", "opnai/x")},
+        probe=False,
+    )
+    (first, why), (second, also) = Catalog(config).doubts()
+    assert (first, second) == ("opnai/x", "anthropic/claude")
+    assert "There is no model 'opnai/x'." in why
+    assert "ANTHROPIC_API_KEY" in also
+
+
+def test_a_key_that_was_mended_is_not_left_alone_any_longer(tmp_path: Path):
+    keep = tmp_path / "health.json"
+    world = World({"a/x": [fails("auth")], "b/y": []}, keep=keep)
+    assert world.ask().model == "b/y"
+    assert world.ask().model == "b/y"
+    world.catalog = world.opened()
+    assert world.ask().model == "a/x", "a restart looks at it anew"
+
+
+def test_a_provider_that_was_changed_starts_anew():
+    def config(key: str) -> ModelsConfig:
+        url = "http://127.0.0.1:9/v1"
+        lab = Provider(kind="openai-compatible", base_url=url, api_key=key)
+        return ModelsConfig(providers={"lab": lab}, probe=False)
+
+    catalog = Catalog(config("old"), now=lambda: 1_000)
+    health: Remembered = vars(catalog)["_health"]
+    health.given_up("lab/x", RULES["auth"], fails("auth"), 0, Patience())
+    catalog.configure(config("old"))
+    assert [one.available for one in catalog.health()] == [False]
+    catalog.configure(config("new"))
+    assert [one.available for one in catalog.health()] == [True]
+
+
+def test_when_to_come_back_is_what_the_provider_said_even_below_the_threshold():
+    world = World({"a/x": [fails("overloaded", 99)]}, patience=Patience(failures_to_open=5))
+    assert world.fail().retry_after == 99
+
+
 # In every order of events
 
 OUTCOMES = st.sampled_from(["", "", *RULES, "rate_limited:9", "rate_limited:99"])

@@ -65,6 +65,11 @@ def noted(notes: Sequence[tuple[str, str]]) -> list[Finding]:
     return [Finding(name=f"provider: {name}", level="warn", detail=note) for name, note in notes]
 
 
+def doubted(doubts: Sequence[tuple[str, str]]) -> list[Finding]:
+    """The models that are configured and cannot be asked: nobody would notice until they must."""
+    return [Finding(name=f"model: {name}", level="warn", detail=why) for name, why in doubts]
+
+
 def _python() -> Finding:
     return Finding(name="python", level="ok", detail=sys.version.split()[0])
 

@@ -155,7 +155,7 @@ class Call:
         if len(real) > 1:
             message = f"{failure} Tried: {failover.in_short(real)}."
             failure = _like(failure, message, self._soonest(candidates, failure))
-        elif failure.retryable:
+        else:
             failure = _like(failure, str(failure), self._soonest(candidates, failure))
         failure.tried = tuple(self._tried)
         return failure
@@ -165,7 +165,8 @@ class Call:
         if not failure.retryable:
             return 0.0
         scene = self._means.health.scene
-        return min(scene.of(model).left(scene.now) for model in candidates) / 1000
+        soonest = min(scene.of(model).left(scene.now) for model in candidates) / 1000
+        return soonest or failure.retry_after
 
 
 class _Ear:

@@ -86,7 +86,11 @@ class Catalog:
         found = list(discover.configured(config, logins))
         local = (one for one in self._found if one.source == "local" and config.probe)
         found += [one for one in local if _is_new(one, found)]
+        before = self._by_name()
         self._config, self._found, self.logins = config, tuple(found), logins
+        for one in found:
+            if one.name in before and one.provider != before[one.name].provider:
+                self._health.changed(one.name)
         self._beside = discover.beside(config)
         self._lender.changed(config.per_provider)
 
@@ -129,6 +133,16 @@ class Catalog:
 
     def health(self) -> tuple[ModelHealth, ...]:
         return self._health.report()
+
+    def doubts(self) -> list[tuple[str, str]]:
+        """The models that are configured as somebody's, and cannot be asked; and why."""
+        config, found = self._config, list[tuple[str, str]]()
+        for name in dict.fromkeys(roles.named(config)):
+            try:
+                self._check_key(self._full_name(name))
+            except Invalid as problem:
+                found.append((name, f"{problem} {problem.hint}".strip()))
+        return found
 
     def _candidates(self, name: str) -> tuple[list[str], list[tuple[str, str]]]:
         """Who can be asked for `name`, in order; who cannot, and why. `Invalid` if nobody can."""

@@ -213,6 +213,11 @@ def failed(health: Health, code: str, error: str) -> Health:
     return replace(health, bad=health.bad + 1, error=f"{code}: {error}")
 
 
+def forgiven(health: Health) -> Health:
+    """As if it had never been given up; what was counted stays."""
+    return Health(good=health.good, bad=health.bad, error=health.error)
+
+
 def given_up(  # noqa: PLR0913 - one value each
     health: Health,
     rule: Rule,

@@ -16,7 +16,7 @@ from holdfast.core.ids import Instant
 from holdfast.ports.model import ModelFailure, ModelHealth
 
 from . import failover
-from .failover import UNKNOWN, Health, Patience, Rule, Scene
+from .failover import RULES, UNKNOWN, Health, Patience, Rule, Scene
 
 _log = logging.getLogger("holdfast.models")
 _MOST = 256
@@ -84,6 +84,12 @@ class Remembered:
         self._set(model, health)
         self.save()
 
+    def changed(self, provider: str) -> None:
+        """A provider is asked in another way from now on: nothing is held against its models."""
+        for name, health in self._health.items():
+            if health.row and name.startswith(f"{provider}/"):
+                self._health[name] = failover.forgiven(health)
+
     def report(self) -> tuple[ModelHealth, ...]:
         scene = self.scene
         return tuple(_told(name, scene) for name in sorted(self._health))
@@ -119,7 +125,15 @@ def _read(path: Path) -> dict[str, Health]:
     except (OSError, ValueError) as error:
         _log.warning("%s is not used: %s", path, error)
         return {}
-    return dict(list(kept.items())[-_MOST:])
+    # A key or an account may have been mended since: to ask once costs nothing.
+    return {
+        name: failover.forgiven(one) if _is_long(one.code) else one
+        for name, one in list(kept.items())[-_MOST:]
+    }
+
+
+def _is_long(code: str) -> bool:
+    return code in RULES and RULES[code].cooling == "long"
 
 
 def _told(name: str, scene: Scene) -> ModelHealth:

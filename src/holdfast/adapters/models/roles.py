@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from holdfast.core.error import Invalid
 
@@ -45,6 +45,16 @@ def in_order(name: str, config: ModelsConfig, default: str, small: str) -> tuple
         first, *others = in_order("@executor", config, default, small)
         return (first, *(role.fallback or others))
     return (model, *(role.fallback or config.fallback.get(model, ())))
+
+
+def named(config: ModelsConfig) -> Iterator[str]:
+    """Every model that the configuration names as somebody's."""
+    if config.default:
+        yield config.default
+    for role in config.roles.values():
+        yield from filter(None, (role.model, *role.fallback))
+    for models in config.fallback.values():
+        yield from models
 
 
 def small_of(found: Sequence[Found]) -> str:
