@@ -136,50 +136,24 @@ class Catalog:
 
     def doubts(self) -> list[tuple[str, str]]:
         """The models that are configured as somebody's, and cannot be asked; and why."""
-        config, found = self._config, list[tuple[str, str]]()
-        for name in dict.fromkeys(roles.named(config)):
-            try:
-                self._check_key(self._full_name(name))
-            except Invalid as problem:
-                found.append((name, f"{problem} {problem.hint}".strip()))
-        return found
+        return roles.doubts(self._config, self._usable)
 
     def _candidates(self, name: str) -> tuple[list[str], list[tuple[str, str]]]:
         """Who can be asked for `name`, in order; who cannot, and why. `Invalid` if nobody can."""
         usable = [one for one in self._found if one.automatic and not roles.without_key(one)]
-        small = roles.small_of(usable)
-        able: list[str] = []
-        unable: dict[str, Invalid] = {}
-        for wanted in self._in_order(name, small):
-            try:
-                full = self._full_name(wanted)
-                self._check_key(full)
-            except Invalid as problem:
-                unable[wanted] = problem
-            else:
-                able += [full] if full not in able else []
-        if not able:
-            raise next(iter(unable.values()))
-        return able, [(wanted, f"{why} {why.hint}".strip()) for wanted, why in unable.items()]
-
-    def _in_order(self, name: str, small: str) -> tuple[str, ...]:
-        """As roles.py says; the fallbacks of a model are also those of every name it has."""
-        config = self._config
-        first, *others = roles.in_order(name, config, self.default, small)
-        if not others:
+        names = roles.in_order(name, self._config, self.default, roles.small_of(usable))
+        if len(names) == 1:  # the fallbacks of a model are also those of every name it has
             with suppress(Invalid):
-                others = [*config.fallback.get(self._full_name(first), ())]
-        return (first, *others)
+                names += tuple(self._config.fallback.get(self._full_name(names[0]), ()))
+        return roles.sorted_out(names, self._usable)
 
-    def _check_key(self, name: str) -> None:
-        found = self._by_name().get(name.partition("/")[0])
-        if name in self._lender.ours or found is None or not roles.without_key(found):
-            return
-        alike = (one for one in KNOWN.values() if one.kind == found.provider.kind)
-        known = KNOWN.get(found.name) or next(alike, None)
-        variable = found.provider.key_env or (known.keys[0] if known else "a key")
-        hint = f"set {variable} in the daemon's environment, or: holdfast connect {found.name}"
-        raise Invalid(f"No API key is configured for {name}.", code="no_key", hint=hint)
+    def _usable(self, name: str) -> str:
+        """The full name of a model that can be asked. Raises `Invalid`."""
+        full = self._full_name(name)
+        found = self._by_name().get(full.partition("/")[0])
+        if full not in self._lender.ours and found is not None:
+            roles.check_key(full, found)
+        return full
 
     def lasting_logins(self) -> tuple[Login, ...]:
         """The logins that are kept alive while nobody uses them."""

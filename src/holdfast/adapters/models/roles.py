@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.core.error import Invalid
 
@@ -47,8 +47,36 @@ def in_order(name: str, config: ModelsConfig, default: str, small: str) -> tuple
     return (model, *(role.fallback or config.fallback.get(model, ())))
 
 
-def named(config: ModelsConfig) -> Iterator[str]:
-    """Every model that the configuration names as somebody's."""
+def sorted_out(
+    names: Sequence[str], usable: Callable[[str], str]
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """The full names of those that can be asked; who cannot, and why. `Invalid` if nobody can."""
+    able: list[str] = []
+    unable: dict[str, Invalid] = {}
+    for name in names:
+        try:
+            full = usable(name)
+        except Invalid as problem:
+            unable[name] = problem
+        else:
+            able += [full] if full not in able else []
+    if not able:
+        raise next(iter(unable.values()))
+    return able, [(name, f"{why} {why.hint}".strip()) for name, why in unable.items()]
+
+
+def doubts(config: ModelsConfig, usable: Callable[[str], str]) -> list[tuple[str, str]]:
+    """The models that the configuration names as somebody's and that cannot be asked; and why."""
+    found: dict[str, str] = {}
+    for name in _named(config):
+        try:
+            usable(name)
+        except Invalid as problem:
+            found[name] = f"{problem} {problem.hint}".strip()
+    return list(found.items())
+
+
+def _named(config: ModelsConfig) -> Iterator[str]:
     if config.default:
         yield config.default
     for role in config.roles.values():
@@ -77,3 +105,14 @@ def without_key(found: Found) -> bool:
     keyed = at.kind in {"openai", "anthropic", "google"}
     keyed |= at.kind == "openai-compatible" and known is not None and not known.open
     return bool(at.key_env) or (keyed and not at.local)
+
+
+def check_key(name: str, found: Found) -> None:
+    """Raises `Invalid` for a model whose provider wants a key and has none."""
+    if not without_key(found):
+        return
+    alike = (one for one in KNOWN.values() if one.kind == found.provider.kind)
+    known = KNOWN.get(found.name) or next(alike, None)
+    variable = found.provider.key_env or (known.keys[0] if known else "a key")
+    hint = f"set {variable} in the daemon's environment, or: holdfast connect {found.name}"
+    raise Invalid(f"No API key is configured for {name}.", code="no_key", hint=hint)
