@@ -68,7 +68,7 @@ class Logins:
 
     def lasting(self) -> tuple[Login, ...]:
         """Those that are kept alive while nobody uses them: logins that end when they rest."""
-        there = [vendor for vendor, _, _ in self.all() if vendor.kind in {"codex", "chatgpt"}]
+        there = [vendor for vendor, _, _ in self.all() if vendor.kind == "codex"]
         return tuple(login for vendor in there if (login := self.find(vendor.name)))
 
     def shelf(self, name: str) -> VaultShelf:
