@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from holdfast.adapters.models.call_filter import CallFilter
 from holdfast.adapters.models.call_json import Broken, Wanted
 from holdfast.adapters.models.reading import Reading, understood
+from holdfast.adapters.models.remote import tokens_of
 from holdfast.adapters.models.text_calls import MOST_CALLS, told
 from holdfast.core.context import Prompt
 from holdfast.core.ids import CallId
@@ -169,7 +170,7 @@ def test_tags_within_a_call_are_not_thinking_and_a_call_within_thinking_is_no_ca
 
 
 def test_six_calls_of_a_reply_are_run_and_the_model_is_told_of_the_rest():
-    """Part of row OC-53."""
+    """Row OC-53."""
     reply = read("\n".join(call(path=str(n)) for n in range(9)))
     ran = [one for one in reply.calls if not one.problem]
     assert [one.arguments["path"] for one in ran] == list("012345")
@@ -363,3 +364,23 @@ def test_what_is_found_is_bounded_in_number_and_size():
     assert len(calls.found) == MOST_CALLS + 1
     assert calls.left_out == 1000 - MOST_CALLS
     assert all(isinstance(one, Wanted | Broken) for one in calls.found)
+
+
+@given(text=st.text(max_size=400) | st.lists(st.text(max_size=3), max_size=99).map(" ".join))
+def test_the_estimate_of_tokens_is_never_below_words_or_characters(text: str):
+    """Row GC-39."""
+    words, length = len(text.split(" ")) * 1.33, len(text) / 4
+    for prompt in (
+        Prompt(system=text, entries=(), saw=0),
+        Prompt(system="", entries=(PersonSaid(text=text),), saw=0),
+        Prompt(system="", entries=(ModelSaid(text=text),), saw=0),
+    ):
+        assert max(words, length) <= tokens_of(prompt, ()) <= 3 * len(text.encode()) + 100
+
+
+def test_the_estimate_of_tokens_counts_tools_and_is_near_what_english_has():
+    english = Prompt(
+        system="The quick brown fox jumps over the lazy dog. " * 100, entries=(), saw=0
+    )
+    assert 1_000 <= tokens_of(english, ()) <= 2_000
+    assert tokens_of(english, TOOLS) > tokens_of(english, ())

@@ -601,7 +601,7 @@ async def test_a_wanted_shape_and_style_are_the_tasks_own(tmp_path: Path):
 
 
 async def test_an_answer_without_its_shape_is_sent_back_with_what_is_wrong(tmp_path: Path):
-    """Part of row GC-42."""
+    """Row GC-42."""
     prompts: list[Prompt] = []
 
     async def turn(prompt: Prompt, _: object) -> Reply:

@@ -67,6 +67,8 @@ class Asker:
         specs = tuple(t.spec for t in tools) if effect.tools and shown.tools else ()
 
         def hear(delta: Delta) -> None:
+            if not self._live.watched(stream.id):
+                return
             self._live.tell(stream.id, storable.delta(delta))
 
         try:

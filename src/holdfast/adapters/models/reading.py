@@ -39,9 +39,8 @@ class Reading:
             self._begin()
         if delta.text:
             self._thinking.feed(delta.text)
-            delta = replace(delta, text="")
         if delta.thought or delta.call or delta.reset:
-            self._hear(delta)
+            self._hear(replace(delta, text=""))
 
     def end(self) -> None:
         """The reply is whole: nothing is held back any more."""
