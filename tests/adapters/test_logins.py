@@ -126,7 +126,7 @@ async def test_a_browser_login_is_bound_by_its_verifier(name: str, server: Login
 
 
 async def test_ten_calls_near_the_end_refresh_once(server: LoginServer, tmp_path: Path):
-    """Row KV-41."""
+    """Part of row KV-41."""
     login = made(server, tmp_path, life=59)
     old = await Login(login.vendor, _shelf(tmp_path), tmp_path / "other").token(early=0)
     found: list[Token] = []

@@ -169,7 +169,7 @@ def left_by_codex(place: Path, server: LoginServer, hours: float = 48) -> Path:
 
 
 def test_the_login_that_codex_left_is_used_when_switched_on(home: Path, server: LoginServer):
-    """Row KV-43. We say who we are: `originator` is our own name."""
+    """Part of row KV-43. We say who we are: `originator` is our own name."""
     configured(home, server)
     path = left_by_codex(home.parent, server)
     environment = {"CODEX_HOME": str(path.parent)}
