@@ -31,7 +31,7 @@ from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.models.logins.login import keep_fresh
 from holdfast.adapters.models.logins.vendors import Addresses
 from holdfast.adapters.models.offline import OFFLINE
-from holdfast.adapters.models.settings import ModelsConfig, Provider, Role, Timeouts
+from holdfast.adapters.models.settings import ModelsConfig, Price, Provider, Role, Timeouts
 from holdfast.adapters.stores import upkeep as store_upkeep
 from holdfast.adapters.stores.ledger import open_ledger
 from holdfast.adapters.stores.sqlite import open_sqlite
@@ -298,6 +298,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
         },
         locks=config.home / "run",
         default=models.default,
+        prices={name: Price(**dict(one)) for name, one in models.price.items()},
         probe=models.detect_local,
         per_provider=config.engine.provider_calls,
         timeouts=timeouts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from holdfast.config.shape import at, sections
+from holdfast.config.shape import LISTS, at, sections
 from holdfast.config.words import example, expected, in_toml
 
 _HEAD = """\
@@ -27,4 +27,10 @@ def config_text() -> str:
             parts.append(
                 f"# {name} = {in_toml(default) if default is not None else example(schema)}\n"
             )
+    for name in LISTS:
+        schema = at((name,))
+        parts.append(f"\n# {schema['description']} For example:\n")
+        for row in schema["examples"][0]:
+            lines = [f"# {key} = {in_toml(value)}\n" for key, value in row.items()]
+            parts.append("".join([f"# [[{name}]]\n", *lines]))
     return "".join(parts)
