@@ -260,32 +260,9 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
         idle=models.idle_seconds,
         total=models.total_seconds,
     )
-    providers = {
-        name: Provider(
-            kind=kind_of(name, one.kind, one.base_url),
-            base_url=one.base_url,
-            api_key=one.api_key.get_secret_value(),
-            key_env=one.api_key_env,
-            models=one.models,
-            free=one.free,
-            timeouts=Timeouts(
-                connect=one.connect_seconds or timeouts.connect,
-                first=one.first_token_seconds or timeouts.first,
-                idle=one.idle_seconds or timeouts.idle,
-                total=one.total_seconds or timeouts.total,
-            ),
-            tools=one.tools,
-            max_output=one.max_output,
-            window=one.window,
-            headers=one.headers,
-            api_version=one.api_version,
-            region=one.region,
-        )
-        for name, one in models.providers.items()
-    }
     return ModelsConfig(
         env=environment,
-        providers=providers,
+        providers=_providers(config, timeouts),
         vault=FileVault(config.home / VAULT),
         keychain=_KEYCHAIN if models.logins.keychain else None,
         borrowed=frozenset(
@@ -312,6 +289,33 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
             cooldown=models.cooldown_seconds,
         ),
     )
+
+
+def _providers(config: Config, timeouts: Timeouts) -> dict[str, Provider]:
+    """What is configured of each provider; where it says no deadline, the common one counts."""
+    return {
+        name: Provider(
+            kind=kind_of(name, one.kind, one.base_url),
+            base_url=one.base_url,
+            api_key=one.api_key.get_secret_value(),
+            key_env=one.api_key_env,
+            models=one.models,
+            free=one.free,
+            timeouts=Timeouts(
+                connect=one.connect_seconds or timeouts.connect,
+                first=one.first_token_seconds or timeouts.first,
+                idle=one.idle_seconds or timeouts.idle,
+                total=one.total_seconds or timeouts.total,
+            ),
+            tools=one.tools,
+            max_output=one.max_output,
+            window=one.window,
+            headers=one.headers,
+            api_version=one.api_version,
+            region=one.region,
+        )
+        for name, one in config.models.providers.items()
+    }
 
 
 async def _until_signal(done: anyio.Event) -> None:
