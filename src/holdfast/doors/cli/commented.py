@@ -31,6 +31,6 @@ def config_text() -> str:
         schema = at((name,))
         parts.append(f"\n# {schema['description']} For example:\n")
         for row in schema["examples"][0]:
-            lines = [f"# {key} = {in_toml(value)}\n" for key, value in row.items()]
-            parts.append("".join([f"# [[{name}]]\n", *lines]))
+            lines = [f"[[{name}]]", *(f"{key} = {in_toml(value)}" for key, value in row.items())]
+            parts += [f"#   {line}\n" for line in lines]
     return "".join(parts)
