@@ -55,7 +55,7 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
-from holdfast.runtime import doctor, upkeep
+from holdfast.runtime import budgets, doctor, upkeep
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.top_up import TopUp
@@ -159,7 +159,9 @@ async def open_house(
         ours = builtin_tools(
             box=box, blobs=blobs, clock=clock, spool=home / "outputs", options=options
         )
-        tools = Registry([*ours.all(), delegate, TopUp(ledger)])
+        tools = Registry(
+            [*ours.all(), delegate, TopUp(ledger, partial(budgets.resume, journal, recorder))]
+        )
         limits = Limits(tool_seconds=config.engine.tool_seconds)
         performer = Performer(recorder, live, models, tools, limits, (ledger, clock))
         channels = {"outbox": Outbox(home / "outbox")}
@@ -207,6 +209,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         done = anyio.Event()
         group.start_soon(_until_signal, done)
         await group.start(house.supervisor.run)
+        await budgets.resume(house.journal, house.recorder)  # the limits may be others now
         await _look_around(catalog, config)
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
@@ -365,6 +368,7 @@ async def _follow(
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         in_force.show_thinking = fresh.show_thinking
         in_force.max_thinking_chars = fresh.max_thinking_chars
+        await budgets.resume(house.journal, house.recorder)
         _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
         await _look_around(catalog, config)
 

@@ -120,7 +120,7 @@ EVENTS: dict[str, e.Event] = {
         ),
         e.Nudged(text="go on"),
         e.ContextCut(chars=40_000),
-        e.TopUpRequested(judged=TOP_UP),
+        e.TopUpRequested(judged=(TOP_UP,)),
         e.ChecksDue(answer="fixed", judged=JUDGED[:1]),
         e.ChecksFailed(report="2 failed"),
         e.Said(text="in French", by="bob"),

@@ -236,7 +236,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self.extra_tokens += max(0, usage.tokens - reserved.tokens)
                 self.extra_cost += max(0, (usage.cost or 0) - (reserved.cost or 0))
             case e.TopUpRequested(judged=judged):
-                self.propose((judged,))
+                self.propose(judged)
             case e.ChecksDue(judged=judged):
                 self.propose(judged)
             case e.CallApproved(call_id=call_id):

@@ -1,6 +1,7 @@
 """What happens when the money does not reach."""
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core import event as e
 from holdfast.core.agent import Agent, Shape
@@ -13,6 +14,7 @@ from holdfast.core.command import (
     Refuse,
     Release,
     RequestTopUp,
+    ResumeAsking,
     Retry,
     Say,
     Submit,
@@ -23,7 +25,7 @@ from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Refused, Reply, Returned, ToolCall, Usage
 from holdfast.core.policy import Leave
 from holdfast.core.task import Parent, Request, Status
-from tests.core.given import HOUR, TASK, Story, again, ask, pay, running
+from tests.core.given import HOUR, NOW, TASK, Story, again, ask, pay, running
 
 DAILY = "agent/default/day/2027-01-15"
 SHORT = RequestTopUp(budget=DAILY, text="the day's $5 are spent", more={"cost": 5_000_000})
@@ -133,6 +135,27 @@ def test_a_budget_above_the_task_is_raised_by_the_house_and_not_by_the_task():
 def test_what_has_no_price_may_be_used_all_the_same():
     story = running().when(RequestTopUp(budget="price/far/model", text="far/model has no price"))
     assert story.question == "far/model has no price. Go on all the same (price/far/model)?"
+
+
+def test_a_task_that_waits_for_a_budget_goes_on_when_there_may_be_money_again():
+    for budget in ("", DAILY):
+        story = running().when(SHORT, Release()).when(ResumeAsking(budget=budget))
+        assert story.status is Status.QUEUED
+        assert again(story).due == (AskModel(),)
+    others = running().when(SHORT, Release())
+    others.when(ResumeAsking(budget="team/x/day")).then()
+    running(limits=Limits(tokens=500)).when(ask(tokens=600)).when(ResumeAsking()).then()
+    running().replies(pay("p")).when(ResumeAsking()).then()
+
+
+def test_a_budget_that_begins_anew_is_as_good_as_a_yes():
+    tomorrow = replace(SHORT, back_at=NOW + 5 * HOUR)
+    story = running().when(tomorrow).when(Release()).when(Tick(), after=5 * HOUR)
+    assert isinstance(story.answer(TOP_UP), Returned)
+    assert again(story).due == (AskModel(),)
+    late = running().when(replace(SHORT, back_at=NOW + 99 * HOUR)).when(Release())
+    late.when(Tick(), after=25 * HOUR)
+    assert isinstance(late.answer(TOP_UP), Refused)
 
 
 def test_nobody_is_asked_for_money_while_calls_are_open():

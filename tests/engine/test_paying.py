@@ -85,6 +85,30 @@ async def test_a_task_that_a_budget_above_it_stops_asks_a_person_and_goes_on_aft
         assert (standing.raised.cost, standing.spent.cost) == (1_000, 900)
 
 
+async def test_one_yes_lets_every_task_go_on_that_waits_for_the_same_budget() -> None:
+    model = dear(*[DONE] * 4)
+    async with engine(MemoryJournal(), model, budgets=[replace(DAILY, cost=500)]) as house:
+        ids = [await house.submit() for _ in range(2)]
+        first, second = [await asked(house, task_id) for task_id in ids]
+        await yes(house, first)
+        for task in (first, second):
+            await house.until(task.id, Status.SUCCEEDED)
+        (standing,) = await house.ledger.standings()
+        assert standing.raised.cost == 500
+
+
+async def test_a_task_that_waits_for_money_goes_on_when_a_new_day_begins() -> None:
+    async with engine(
+        MemoryJournal(), dear(DONE, DONE), budgets=[replace(DAILY, cost=700)]
+    ) as house:
+        await house.until(await house.submit(), Status.SUCCEEDED)
+        task_id = await house.submit()
+        await asked(house, task_id)
+        await house.until(task_id, Status.WAITING)
+        house.clock.advance(24 * 3600)
+        await house.until(task_id, Status.SUCCEEDED)
+
+
 async def test_a_no_ends_the_task_and_another_day_begins_with_the_whole_budget() -> None:
     async with engine(MemoryJournal(), dear(DONE, DONE), budgets=[DAILY]) as house:
         tight = replace(DAILY, cost=500)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from .budget import Limits, Reservation, Spent
-from .ids import CallId, TaskId
+from .ids import CallId, Instant, TaskId
 from .message import Change, Entry, Outcome, Reply, Try
 from .task import Request, Wait
 
@@ -52,12 +52,20 @@ class ReleaseAsk(Struct, frozen=True, kw_only=True):
 class RequestTopUp(Struct, frozen=True, kw_only=True):
     """A budget above the task does not allow the coming model call: ask a person to raise it.
 
-    `budget` is its key, `text` says what is short, `more` is what would be added to it.
+    `budget` is its key, `text` says what is short, `more` is what would be added to it; at
+    `back_at` it begins anew by itself (0: never).
     """
 
     budget: str
     text: str
     more: dict[str, int] = {}
+    back_at: Instant = 0
+
+
+class ResumeAsking(Struct, frozen=True, kw_only=True):
+    """There may be money again under `budget` (empty: under any): whoever waits for it goes on."""
+
+    budget: str = ""
 
 
 class CutContext(Struct, frozen=True, kw_only=True):
@@ -176,6 +184,7 @@ Command = (
     | BeginAsk
     | ReleaseAsk
     | RequestTopUp
+    | ResumeAsking
     | CutContext
     | HearReply
     | FailAttempt
@@ -209,6 +218,7 @@ __all__ = [
     "Release",
     "ReleaseAsk",
     "RequestTopUp",
+    "ResumeAsking",
     "Retry",
     "Say",
     "SettleCall",

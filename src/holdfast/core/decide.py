@@ -21,6 +21,7 @@ from .command import (
     Release,
     ReleaseAsk,
     RequestTopUp,
+    ResumeAsking,
     Retry,
     Say,
     SettleCall,
@@ -38,7 +39,7 @@ from .policy import Rules
 from .rules import calls, life, money, turns
 from .task import Status, Task
 
-_OPEN = frozenset({Say, Cancel, Tick, Approve, Refuse, SettleCall, Recover})
+_OPEN = frozenset({Say, Cancel, Tick, Approve, Refuse, SettleCall, Recover, ResumeAsking})
 _OVER = frozenset({ConfirmDelivery, StopChild})
 
 ACCEPTS: Mapping[Status, frozenset[type[Command]]] = {
@@ -98,6 +99,8 @@ def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[
             return () if task.reserved is None else (AskReleased(),)
         case RequestTopUp():
             return money.requested(task, command, rules, now)
+        case ResumeAsking():
+            return money.resumed(task, command, now)
         case CutContext():
             return (ContextCut(chars=command.chars, tried=command.tried),)
         case HearReply():

@@ -52,7 +52,7 @@ class AskReleased(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class TopUpRequested(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The money does not reach for the next turn: a person is asked for more."""
 
-    judged: JudgedCall
+    judged: tuple[JudgedCall, ...]
 
 
 class ContextCut(Struct, frozen=True, kw_only=True, omit_defaults=True):

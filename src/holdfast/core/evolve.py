@@ -123,7 +123,7 @@ def _of_money(task: Task, event: e.OfMoney) -> Task:
         case e.AskReleased():
             return replace(task, reserved=None)
         case e.TopUpRequested():
-            return replace(task, calls=_opened((event.judged,)), top_ups=task.top_ups + 1)
+            return replace(task, calls=_opened(event.judged), top_ups=task.top_ups + 1)
 
 
 def _of_calls(task: Task, event: e.OfCalls) -> Task:

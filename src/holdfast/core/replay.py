@@ -121,7 +121,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
         case e.AskReleased():
             yield c.ReleaseAsk()
         case e.TopUpRequested() as event:
-            yield from _wanting(task, event.judged)
+            yield from _wanting(task, *event.judged)
         case e.ContextCut() as event:
             yield c.CutContext(chars=event.chars, tried=event.tried)
         case e.Replied() as event:
@@ -193,8 +193,9 @@ def _wanting(task: Task, judged: JudgedCall) -> Iterable[c.Command]:
         cost = told.cost or _needed(arguments.get("cost"), limits.cost, spent.cost)
         yield c.BeginAsk(reserve=Reservation(tokens=tokens, cost=cost))
     text = question.rpartition(". Raise the budget ")[0] or question.rpartition(". Go on ")[0]
-    more = {name: amount for name, amount in arguments.items() if name != "budget"}
-    yield c.RequestTopUp(budget=judged.call.target, text=text, more=more)
+    back_at = arguments.get("back_at", 0)
+    more = {name: n for name, n in arguments.items() if name not in {"budget", "back_at"}}
+    yield c.RequestTopUp(budget=judged.call.target, text=text, more=more, back_at=back_at)
 
 
 def _needed(wanted: int | None, limit: int | None, spent: int) -> int:
@@ -209,6 +210,7 @@ def _settling(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:
     first = ahead[0]
     if isinstance(first, e.CallSettled):
         yield c.SettleCall(call_id=first.call_id, outcome=first.outcome, spent=first.spent)
+        yield c.ResumeAsking()
         yield c.Say(text=getattr(first.outcome, "text", ""), by="")
         reason = getattr(first.outcome, "reason", "")
         by, _, why = reason.partition(" said no")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -22,11 +23,11 @@ from holdfast.core.context import Prompt, prompt
 from holdfast.core.effect import AskModel
 from holdfast.core.error import Refused
 from holdfast.core.fitting import length
-from holdfast.core.ids import CallId
+from holdfast.core.ids import CallId, Instant
 from holdfast.core.message import Reply, Usage
 from holdfast.core.task import TOP_UP, Status, Task
 from holdfast.ports.clock import Clock
-from holdfast.ports.ledger import Ledger, OverBudget, Payer
+from holdfast.ports.ledger import Ledger, OverBudget, Payer, Period
 from holdfast.ports.model import Delta, ModelFailure, Models
 from holdfast.ports.tools import Tool, Tools
 
@@ -80,7 +81,7 @@ class Asker:
         except OverBudget as over:
             if over.final:
                 raise
-            return await self._wish(over)
+            return self._wish(over)
         except ModelFailure as failure:
             chars = _shorter(stream.task, shown) if failure.code == "context_overflow" else 0
             if chars:
@@ -89,16 +90,15 @@ class Asker:
         reply = _resolved(reply, stream.task, {t.spec.name: t for t in tools})
         return HearReply(reply=reply, saw=shown.saw)
 
-    async def _wish(self, over: OverBudget) -> RequestTopUp:
+    def _wish(self, over: OverBudget) -> RequestTopUp:
         """What a person is asked for: what is short, and not less than the budget's own size."""
-        more = {kind: n for kind, n in to_builtins(over.short).items() if n}
-        if over.key.startswith("price/"):
-            more = {}
-        ledger, _ = self._pay
-        for standing in await ledger.standings():
-            if standing.key == over.key:
-                more = {k: max(n, getattr(standing.budget, k) or 0) for k, n in more.items()}
-        return RequestTopUp(budget=over.key, text=str(over), more=more)
+        _, clock = self._pay
+        if (budget := over.budget) is None:  # what has no price may be allowed until midnight
+            return RequestTopUp(budget=over.key, text=str(over), back_at=_end("day", clock.now()))
+        short: dict[str, int] = to_builtins(over.short)
+        more = {k: max(n, getattr(budget, k) or 0) for k, n in short.items() if n}
+        back_at = _end(budget.per, clock.now())
+        return RequestTopUp(budget=over.key, text=str(over), more=more, back_at=back_at)
 
     def _offered(self, task: Task) -> Sequence[Tool]:
         wanted = task.request.agent.tools
@@ -143,6 +143,18 @@ class TaskAccount:
     async def lose(self) -> None:
         """The task's own share counts when more is held, or the try fails."""
         await self._ledger.lose()
+
+
+def _end(per: Period, now: Instant) -> Instant:
+    """When the running period ends, in UTC; 0 for one that does not."""
+    if per == "total":
+        return 0
+    today = datetime.fromtimestamp(now / 1000, UTC).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    next_month = (today.replace(day=28) + timedelta(days=4)).replace(day=1)
+    end = today + timedelta(days=1) if per == "day" else next_month
+    return round(end.timestamp() * 1000)
 
 
 def _payer(task: Task) -> Payer:

@@ -136,16 +136,23 @@ class OverBudget(Refused):
     """A budget does not allow the call. `key` names what a person may raise with `top_up`.
 
     `short`: what must be added so that this call passes. `final`: nobody may be asked, the
-    configuration says no.
+    configuration says no. `budget` is the one that is short; None where a price is missing.
     """
 
     code = "budget_exceeded"
 
     def __init__(
-        self, message: str, *, key: str, short: Used, final: bool = False, hint: str = ""
+        self,
+        message: str,
+        *,
+        key: str,
+        short: Used,
+        budget: Budget | None = None,
+        final: bool = False,
+        hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
-        self.key, self.short, self.final = key, short, final
+        self.key, self.short, self.budget, self.final = key, short, budget, final
 
 
 class Ledger(Protocol):

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from holdfast.core.budget import dollars
+from holdfast.core.command import ResumeAsking
 from holdfast.core.error import Invalid, Refused
-from holdfast.core.ids import Instant
+from holdfast.core.ids import Instant, TaskId
 from holdfast.core.message import Usage
+from holdfast.core.task import TOP_UP
+from holdfast.engine.record import Recorder
+from holdfast.ports.journal import Journal, Query
 from holdfast.ports.ledger import Cost, CostQuery, Hold, Standing, Used
 
 from .house import House
 
 _log = logging.getLogger("holdfast.ledger")
 _WEEK = timedelta(days=6)
+_PAGE = 200
 PRICE = "price/"
 
 
@@ -38,7 +44,19 @@ async def top_up(house: House, key: str, more: Used, *, by: str, once: str) -> S
         raise Refused(
             f"the period of {key} is over: there is nothing to raise any more", code="period_over"
         )
+    await resume(house.journal, house.recorder, key)
     return standing
+
+
+async def resume(journal: Journal, recorder: Recorder, key: str = "") -> None:
+    """Let every task go on that waits for money under `key`, or under any budget."""
+    before: TaskId | None = None
+    while rows := await journal.query(Query(asked=True, limit=_PAGE, before=before)):
+        for row in rows:
+            if any(asked.tool == TOP_UP for asked in row.questions):
+                with suppress(Refused):
+                    await recorder.tell(row.id, ResumeAsking(budget=key))
+        before = rows[-1].id
 
 
 async def settle(house: House, call: str, cost: int, *, by: str) -> None:
@@ -47,6 +65,7 @@ async def settle(house: House, call: str, cost: int, *, by: str) -> None:
         await house.ledger.settle(call, Usage(cost=cost))
     else:
         await house.ledger.release(call)
+    await resume(house.journal, house.recorder)
     _log.info("%s says that %s cost %s", by or "somebody", call, dollars(cost))
 
 

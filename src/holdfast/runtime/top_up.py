@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from holdfast.core.error import Refused
@@ -19,10 +19,11 @@ class TopUp:
     """Raises the budget that a task ran into. No model is ever offered it.
 
     A task's own limit is raised by the event that settles the call; running it twice raises once.
+    `resume` lets the other tasks go on that wait for the same budget.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, resume: Callable[[str], Awaitable[None]]) -> None:
+        self._ledger, self._resume = ledger, resume
 
     @property
     def spec(self) -> ToolSpec:
@@ -52,4 +53,5 @@ class TopUp:
             await self._ledger.top_up(budget, more, by=job.task, once=f"{job.task}/{job.call}")
         except Refused as refused:
             return Failed(text=str(refused), code=refused.code)
+        await self._resume(budget)
         return Returned(text=f"{budget} is raised")

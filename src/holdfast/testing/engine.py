@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -33,6 +34,7 @@ from holdfast.ports.journal import Journal
 from holdfast.ports.ledger import Budget, Ledger
 from holdfast.ports.model import Account, Delta, Model, ModelFailure, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
+from holdfast.runtime.budgets import resume
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.top_up import TopUp
 
@@ -267,7 +269,7 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
         journal, recorder, performer, keeper, clock, intake or Intake(drain=1.0)
     )
     box.add(Delegate(recorder, journal, supervisor.submit))
-    box.add(TopUp(ledger))
+    box.add(TopUp(ledger, partial(resume, journal, recorder)))
     async with anyio.create_task_group() as group:
         await group.start(supervisor.run)
         yield TestEngine(

@@ -399,6 +399,7 @@ def _refusal(spot: Spot, budget: Budget, line: _Line, need: Used) -> OverBudget:
         f"the budget {spot.key} does not allow it: {'; '.join(parts)}",
         key=spot.key,
         short=short,
+        budget=budget,
         hint=f"`holdfast budget raise {spot.key}{more}`{again.get(budget.per, '')}",
     )
 

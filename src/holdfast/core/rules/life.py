@@ -21,9 +21,9 @@ from holdfast.core.error import Invalid, NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
 from holdfast.core.ids import Instant, digest, jitter
-from holdfast.core.message import Refused, Returned
+from holdfast.core.message import Outcome, Refused, Returned, ToolCall
 from holdfast.core.policy import Ask, Rules, layers_for
-from holdfast.core.task import CallState, Fault, OpenCall, Status, Task, Timer
+from holdfast.core.task import TOP_UP, CallState, Fault, OpenCall, Status, Task, Timer
 
 from .calls import cut_off, followed, settle, stopped
 
@@ -101,13 +101,19 @@ def ticked(task: Task, now: Instant) -> tuple[e.Event, ...]:
     for opened in task.calls.values():
         match opened:
             case OpenCall(state=CallState.ASKED, verdict=Ask(until=until)) if until <= now:
-                outcome = Refused(reason="nobody answered in time", rule="approval expired")
-                events += settle(fold(events, task), opened, outcome)
+                events += settle(fold(events, task), opened, _unanswered(opened.call, now))
             case OpenCall(state=CallState.WAITING, wait=Timer(until=until)) if until <= now:
                 events += settle(fold(events, task), opened, Returned(text="the time has come"))
             case _:
                 pass
     return followed(task, events, now) if events else ()
+
+
+def _unanswered(call: ToolCall, now: Instant) -> Outcome:
+    """What becomes of a question that nobody answered: no, unless the budget has begun anew."""
+    if call.tool == TOP_UP and 0 < call.arguments.get("back_at", 0) <= now:
+        return Returned(text="the budget has begun anew")
+    return Refused(reason="nobody answered in time", rule="approval expired")
 
 
 def _pause_over(task: Task, now: Instant) -> tuple[e.Event, ...]:

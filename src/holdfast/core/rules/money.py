@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from holdfast.core import event as e
 from holdfast.core import habits as h
 from holdfast.core.budget import dollars, enough, exceeded
-from holdfast.core.command import BeginAsk, RequestTopUp
+from holdfast.core.command import BeginAsk, RequestTopUp, ResumeAsking
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import charged
 from holdfast.core.ids import CallId, Instant, digest
-from holdfast.core.message import EffectClass, ToolCall
+from holdfast.core.message import EffectClass, Returned, ToolCall
 from holdfast.core.policy import Ask, Rules
-from holdfast.core.task import TOP_UP, Fault, JudgedCall, Task
+from holdfast.core.task import TOP_UP, CallState, Fault, JudgedCall, Task
+
+from .calls import followed, settle
 
 
 def ask_begun(task: Task, command: BeginAsk, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
@@ -28,8 +30,8 @@ def ask_begun(task: Task, command: BeginAsk, rules: Rules, now: Instant) -> tupl
         more = enough(task.limits, spent, command.reserve)
         if more is None:
             return _too_much(broken, now)
-        wanted = {"tokens": more.tokens, "cost": more.cost}
-        return _asked(task, "task", broken, _changed(task, wanted), rules.approval_seconds, now)
+        wanted = _changed(task, {"tokens": more.tokens, "cost": more.cost})
+        return _asked(task, RequestTopUp(budget="task", text=broken, more=wanted), rules, now)
     if not command.reserve.tokens and not command.reserve.cost:
         return ()
     return (e.AskBegun(reserve=command.reserve),)
@@ -39,26 +41,37 @@ def requested(task: Task, command: RequestTopUp, rules: Rules, now: Instant) -> 
     """A budget above the task is short: a person may raise it, or the task ends here."""
     if task.calls:
         raise NotNow("calls are open: no model is to be asked", code="calls_open")
-    patience = rules.approval_seconds
-    return _asked(task, command.budget, command.text, command.more, patience, now)
+    return _asked(task, command, rules, now)
 
 
-def _asked(
-    task: Task, budget: str, text: str, more: Mapping[str, int], patience: int, now: Instant
-) -> tuple[e.Event, ...]:
+def resumed(task: Task, command: ResumeAsking, now: Instant) -> tuple[e.Event, ...]:
+    """The question for more money answers itself: the next turn finds out whether it reaches."""
+    for opened in task.calls.values():
+        target = opened.call.target if opened.call.tool == TOP_UP else "task"
+        if opened.state is CallState.ASKED and target != "task" and command.budget in {"", target}:
+            settled = settle(task, opened, Returned(text="there may be money again"))
+            return followed(task, settled, now)
+    return ()
+
+
+def _asked(task: Task, wanted: RequestTopUp, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
     """The question for more money; a failure where nobody can be asked, or the answer is known."""
+    budget, more = wanted.budget, wanted.more
     if task.no_more or task.request.leave.unattended or task.request.parent is not None:
-        return _too_much(text, now)
+        return _too_much(wanted.text, now)
+    until = now + rules.approval_seconds * 1000
+    back = {"back_at": wanted.back_at} if wanted.back_at else {}
     call = ToolCall(
         id=CallId(f"{TOP_UP}{task.top_ups + 1}"),
         tool=TOP_UP,
-        arguments={"budget": budget, **more},
+        arguments={"budget": budget, **more, **back},
         effect=EffectClass.REPEATABLE,
         target=budget,
     )
-    question = f"{text}. {_wish(budget, more)}"
-    verdict = Ask(rule="budget", question=question, until=now + patience * 1000)
-    return (e.TopUpRequested(judged=JudgedCall(call=call, verdict=verdict)),)
+    question = f"{wanted.text}. {_wish(budget, more)}"
+    until = min(until, wanted.back_at or until)
+    verdict = Ask(rule="budget", question=question, until=until)
+    return (e.TopUpRequested(judged=(JudgedCall(call=call, verdict=verdict),)),)
 
 
 def _changed(task: Task, wanted: Mapping[str, int | None]) -> dict[str, int]:

@@ -83,7 +83,8 @@ def describe(question: Json, call: Json) -> list[str]:
     """What is asked, in full as far as a person can take it in."""
     head = line(f"{question.get('tool')} {question.get('target') or ''}")
     lines = [f"? {line(str(question.get('question') or head))}"]
-    arguments: Json = part_of(call, "arguments")
+    # A question for more money says it all; its arguments are in units for programs.
+    arguments: Json = part_of(call, "arguments") if call.get("tool") != "top_up" else {}
     for key, value in arguments.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         sign = "-" if key in _BEFORE else "+" if key in _AFTER else ""

@@ -114,12 +114,11 @@ class Progress:
                 self._point(f"waiting for approval: {name(judged['call'])}")
 
     def top_up(self, data: Json) -> None:
-        judged: Json = part_of(data, "judged")
-        call: Json = part_of(judged, "call")
-        self.calls[str(call.get("id"))] = {**call, "arguments": {}}  # the question says it all
-        if not self._asks:
-            question = text_of(part_of(judged, "verdict"), "question")
-            self._point(f"waiting for approval: {_first(question)}")
+        for judged in rows_of(data, "judged"):
+            self.calls[str(judged["call"]["id"])] = judged["call"]
+            if not self._asks:
+                question = text_of(part_of(judged, "verdict"), "question")
+                self._point(f"waiting for approval: {_first(question)}")
 
     def context_cut(self, data: Json) -> None:
         chars = count_of(data, "chars")
