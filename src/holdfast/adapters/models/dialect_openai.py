@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping
 import httpx2
 import openai
 from pydantic_ai.models import Model
-from pydantic_ai.models.cerebras import CerebrasModel
 from pydantic_ai.models.ollama import OllamaModel
 from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.models.openrouter import OpenRouterModel
-from pydantic_ai.models.zai import ZaiModel
 from pydantic_ai.profiles import ModelProfile, merge_profile
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.alibaba import AlibabaProvider
@@ -43,22 +40,25 @@ _PLAIN = OpenAIModelProfile(
     openai_supports_strict_tool_definition=False,
 )
 
+_SHAPELESS = frozenset[Flavour]({"deepseek", "moonshot", "qwen", "zai"})
+_NO_SHAPE = OpenAIModelProfile(supports_json_schema_output=False)
+
 Profile = Callable[[str], ModelProfile | None]
 
 # Whose ways: what it says of its models, and how it is spoken to.
 _FLAVOURS: Mapping[Flavour, tuple[Profile, type[OpenAIChatModel]]] = {
-    "": (OpenAICompatibleProvider.model_profile, OpenAIChatModel),
-    "cerebras": (CerebrasProvider.model_profile, CerebrasModel),
-    "deepseek": (DeepSeekProvider.model_profile, OpenAIChatModel),
-    "fireworks": (FireworksProvider.model_profile, OpenAIChatModel),
-    "grok": (flavours.grok_profile, OpenAIChatModel),
+    "": (OpenAICompatibleProvider.model_profile, flavours.ChatModel),
+    "cerebras": (CerebrasProvider.model_profile, flavours.CerebrasChat),
+    "deepseek": (DeepSeekProvider.model_profile, flavours.ChatModel),
+    "fireworks": (FireworksProvider.model_profile, flavours.ChatModel),
+    "grok": (flavours.grok_profile, flavours.ChatModel),
     "groq": (flavours.groq_profile, flavours.GroqModel),
     "mistral": (flavours.mistral_profile, flavours.MistralModel),
-    "moonshot": (MoonshotAIProvider.model_profile, OpenAIChatModel),
-    "openrouter": (OpenRouterProvider.model_profile, OpenRouterModel),
+    "moonshot": (MoonshotAIProvider.model_profile, flavours.ChatModel),
+    "openrouter": (OpenRouterProvider.model_profile, flavours.RoutedModel),
     "qwen": (AlibabaProvider.model_profile, flavours.QwenModel),
-    "together": (TogetherProvider.model_profile, OpenAIChatModel),
-    "zai": (ZaiProvider.model_profile, ZaiModel),
+    "together": (TogetherProvider.model_profile, flavours.ChatModel),
+    "zai": (ZaiProvider.model_profile, flavours.ZaiChat),
 }
 
 
@@ -81,7 +81,8 @@ def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
             )
         case _:
             told, model = _FLAVOURS[at.flavour]
-            profile = merge_profile(told(address.model), _PLAIN)
+            shape = _NO_SHAPE if at.flavour in _SHAPELESS else None
+            profile = merge_profile(told(address.model), _PLAIN, shape)
             named = OpenAICompatibleProvider(address.provider_name, openai_client=client)
             return model(address.model, provider=named, profile=profile)
 

@@ -1,4 +1,4 @@
-"""Ways that some servers of chat completions have: Groq, Mistral, Qwen and xAI."""
+"""Ways that some servers of chat completions have, beside those that the library knows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from openai.types.chat import ChatCompletionChunk, chat_completion_chunk
 from openai.types.completion_usage import CompletionUsage
 from pydantic_ai.messages import ModelResponseStreamEvent, ThinkingPart
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.cerebras import CerebrasModel
 from pydantic_ai.models.openai import (
     OpenAIChatModel,
     OpenAIChatModelSettings,
     OpenAIStreamedResponse,
 )
+from pydantic_ai.models.openrouter import OpenRouterModel
+from pydantic_ai.models.zai import ZaiModel, ZaiStreamedResponse
 from pydantic_ai.profiles import ModelProfile, merge_profile
 from pydantic_ai.profiles.grok import GrokModelProfile, grok_model_profile
 from pydantic_ai.profiles.groq import groq_model_profile
@@ -48,7 +51,48 @@ def mistral_profile(model: str) -> ModelProfile | None:
     return merge_profile(OpenAICompatibleProvider.model_profile(f"mistral/{model}"), schema)
 
 
-class GroqModel(OpenAIChatModel):
+class ChatModel(OpenAIChatModel):
+    """Counts as the protocol says, whatever the library knows of a provider of that name."""
+
+    @property
+    def _streamed_response_cls(self) -> type[OpenAIStreamedResponse]:
+        return _ChatStream
+
+    def _map_usage(self, response: chat.ChatCompletion) -> RequestUsage:
+        return _counted(super()._map_usage(response), response.usage)
+
+
+class _ChatStream(OpenAIStreamedResponse):
+    def _map_usage(self, response: ChatCompletionChunk) -> RequestUsage:
+        return _counted(super()._map_usage(response), response.usage)
+
+
+class CerebrasChat(ChatModel, CerebrasModel):
+    """As the library has it."""
+
+
+class ZaiChat(ChatModel, ZaiModel):
+    """Has reasons to stop of its own."""
+
+    @property
+    def _streamed_response_cls(self) -> type[OpenAIStreamedResponse]:
+        return _ZaiStream
+
+
+class _ZaiStream(_ChatStream, ZaiStreamedResponse):
+    """Both."""
+
+
+class RoutedModel(OpenRouterModel):
+    """Need not say which provider has answered: servers that act as OpenRouter do not."""
+
+    def _validate_completion(self, response: chat.ChatCompletion) -> Any:
+        if response.model_extra is not None:
+            response.model_extra.setdefault("provider", "")
+        return super()._validate_completion(response)
+
+
+class GroqModel(ChatModel):
     """Counts the tokens of a stream in a place of its own; thinks in a field if told to."""
 
     @property
@@ -73,7 +117,7 @@ class GroqModel(OpenAIChatModel):
         return super()._translate_thinking(model_settings, model_request_parameters)
 
 
-class _GroqStream(OpenAIStreamedResponse):
+class _GroqStream(_ChatStream):
     def _map_usage(self, response: ChatCompletionChunk) -> RequestUsage:
         if response.usage is None:
             own: object = (response.model_extra or {}).get("x_groq")
@@ -85,7 +129,7 @@ class _GroqStream(OpenAIStreamedResponse):
         return super()._map_usage(response)
 
 
-class MistralModel(OpenAIChatModel):
+class MistralModel(ChatModel):
     """Sends thoughts as pieces of the content, and knows a few settings by other names."""
 
     @property
@@ -121,7 +165,7 @@ class MistralModel(OpenAIChatModel):
         return answer
 
 
-class _MistralStream(OpenAIStreamedResponse):
+class _MistralStream(_ChatStream):
     def _map_thinking_delta(
         self, choice: chat_completion_chunk.Choice
     ) -> Iterable[ModelResponseStreamEvent]:
@@ -135,7 +179,7 @@ class _MistralStream(OpenAIStreamedResponse):
             )
 
 
-class QwenModel(OpenAIChatModel):
+class QwenModel(ChatModel):
     """Thinks when told to in a field of its own."""
 
     def prepare_request(
@@ -153,6 +197,22 @@ class QwenModel(OpenAIChatModel):
         model_request_parameters: ModelRequestParameters,
     ) -> Any:
         return omit
+
+
+def _counted(counted: RequestUsage, told: CompletionUsage | None) -> RequestUsage:
+    """What was read from a cache is in a detail, or where DeepSeek and Moonshot say it."""
+    if told is None:
+        return counted
+    more = told.model_extra or {}
+    details, thought = told.prompt_tokens_details, told.completion_tokens_details
+    read = (details and details.cached_tokens) or next(
+        (more[name] for name in ("prompt_cache_hit_tokens", "cached_tokens") if name in more), 0
+    )
+    counted.input_tokens, counted.output_tokens = told.prompt_tokens, told.completion_tokens
+    counted.cache_read_tokens = read if isinstance(read, int) else 0
+    if thought and thought.reasoning_tokens:
+        counted.output_reasoning_tokens = thought.reasoning_tokens
+    return counted
 
 
 def _with_body(settings: ModelSettings | None, **more: object) -> ModelSettings:

@@ -91,7 +91,7 @@ KNOWN: Mapping[str, Known] = {
         keys=("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID"),
         urls=("BEDROCK_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
         base_url="https://bedrock-runtime.{region}.amazonaws.com",
-        model="us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        model="global.anthropic.claude-sonnet-5-5",
     ),
     "azure": Known(
         kind="azure",

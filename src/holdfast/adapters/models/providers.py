@@ -9,6 +9,7 @@ from typing import Protocol
 import anyio
 import httpx2
 import msgspec
+from pydantic_ai import exceptions as e
 from pydantic_ai import messages as m
 from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.models import Model
@@ -78,10 +79,6 @@ class OpenExchange:
             self._takes_tools = await wire.ollama_has_tools(at.provider, at.model, self._http)
         return self._takes_tools
 
-    def takes_shape(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> bool:
-        """Whether the model itself is held to the shape of `prompt`, beside these tools."""
-        return self._asker.holds(prompt.shape, tools)
-
     async def ask(self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Hear) -> Reply:
         patience = self._address.timeouts
         silence = max(patience.first, patience.idle) if prompt.stream else patience.total
@@ -97,6 +94,10 @@ class OpenExchange:
         try:
             question = await self._asker.question(prompt, tools)
             response = await self._answer(question, expected, heard)
+        except e.ModelHTTPError as error:
+            if not begun and self._asker.unlearned(error, prompt):
+                return await self.ask(prompt, tools, hear)
+            raise explained(error, self._address, begun=begun) from None
         except ModelFailure:
             raise
         except self._faults as error:

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from msgspec import Struct
 from pydantic_ai import messages as m
-from pydantic_ai.exceptions import UserError
+from pydantic_ai.exceptions import ModelHTTPError, UserError
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
@@ -25,8 +25,19 @@ from .translate import Voice, is_text, to_messages, to_tools, used_tools
 
 Files = Callable[[str], Awaitable[bytes]]
 
+_SHAPING = ("response_format", "json_schema", "output_config", "outputconfig", "text.format")
 _SAMPLING = ("temperature", "top_p")
-_EFFORTS: Mapping[str, bool | Literal["low", "medium", "high"]] = {
+Level = Literal["low", "medium", "high"]
+Effort = bool | Level
+_UNTUNED = ("thinking_always_enabled", "anthropic_disallows_sampling_settings")
+_ADAPTIVE = ("anthropic_supports_adaptive_thinking", "bedrock_supports_adaptive_thinking")
+_BUDGETS: Mapping[Level, int] = {"low": 2_048, "medium": 10_000, "high": 16_384}
+_LESS: Mapping[Level, tuple[Level, ...]] = {
+    "low": ("low",),
+    "medium": ("medium", "low"),
+    "high": ("high", "medium", "low"),
+}
+_EFFORTS: Mapping[str, Effort] = {
     "off": False,
     "on": True,
     "low": "low",
@@ -54,6 +65,7 @@ class Asker:
         profile = cast("dict[str, Any]", model.profile)
         also: tuple[str, ...] = profile.get("openai_unsupported_model_settings", ())
         self._profile, self._ignored = profile, {*model.unsupported_settings, *also}
+        self._shapes = bool(profile.get("supports_json_schema_output"))
 
     async def question(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Question:
         files = await self._fetched(prompt)
@@ -66,22 +78,23 @@ class Asker:
         messages = self._model.prepare_messages(messages, parameters)
         return Question(messages=messages, settings=settings, parameters=parameters)
 
-    def holds(self, shape: Shape | None, tools: tuple[ToolSpec, ...]) -> bool:
-        """Whether the model itself can be held to `shape` beside these tools."""
-        if shape is None:
+    def unlearned(self, error: ModelHTTPError, prompt: Prompt) -> bool:
+        """Whether the server refused only to be held to a shape; then it is not asked again."""
+        words = str(error.body).lower()
+        refused = error.status_code in {400, 422} and any(word in words for word in _SHAPING)
+        if not refused or prompt.shape is None or not self._shapes:
             return False
-        return self._parameters(shape, tools, self._settings(Style())).output_mode == "native"
+        self._shapes = False
+        return True
 
     def _parameters(
         self, shape: Shape | None, tools: tuple[ToolSpec, ...], settings: ModelSettings
     ) -> ModelRequestParameters:
         """With the wanted shape, where the model can be held to it beside these tools."""
         functions = self._defined(tools)
-        if shape is None or not self._profile.get("supports_json_schema_output"):
+        if shape is None or not self._shapes:
             return ModelRequestParameters(function_tools=functions)
-        wanted = OutputObjectDefinition(
-            json_schema=shape.schema, name=shape.name, strict=None if shape.strict else False
-        )
+        wanted = OutputObjectDefinition(json_schema=shape.schema, name=shape.name)
         shaped = ModelRequestParameters(
             function_tools=functions, output_mode="native", output_object=wanted
         )
@@ -99,10 +112,11 @@ class Asker:
     def _settings(self, style: Style) -> ModelSettings:
         """What the prompt wishes for, as far as the model knows of such wishes."""
         most = self._address.max_output
-        settings = ModelSettings(max_tokens=min(style.max_output or most, most), cache=True)
+        wanted = min(style.max_output or most, most)
+        settings = ModelSettings(max_tokens=wanted, cache=True)
         settings["max_retries"] = 0
         if style.thinking in _EFFORTS:
-            settings["thinking"] = _EFFORTS[style.thinking]
+            settings["thinking"] = self._effort(_EFFORTS[style.thinking], wanted)
         if headers := self._address.provider.headers:
             settings["extra_headers"] = dict(headers)
         if style.stop:
@@ -117,10 +131,19 @@ class Asker:
         known = {name: value for name, value in settings.items() if name not in ignored}
         return cast("ModelSettings", known)
 
+    def _effort(self, wanted: Effort, most: int) -> Effort:
+        """As much of it as fits a reply: older Claudes are given tokens for it, of the reply's."""
+        known = self._profile
+        ours = known.get("bedrock_thinking_variant", self._model.system) == "anthropic"
+        if not wanted or not ours or any(known.get(name) for name in _ADAPTIVE):
+            return wanted
+        less = _LESS["medium" if wanted is True else wanted]
+        return next((effort for effort in less if _BUDGETS[effort] < most), False)
+
     def _reasons(self, style: Style) -> bool:
         """Whether it will think before it answers: models that do take no temperature."""
         known = self._profile
-        if known.get("thinking_always_enabled"):
+        if any(known.get(name) for name in _UNTUNED):
             return True
         if not known.get("supports_thinking"):
             return False

@@ -82,7 +82,7 @@ class Address(Struct, frozen=True, kw_only=True):
         """The tokens that one reply may have; sent with every request, so that it is a limit."""
         if self.provider.max_output:
             return self.provider.max_output
-        bare = self.model.rpartition("/")[2].lower()
+        bare = self.model.rpartition("/")[2].rpartition("anthropic.")[2].lower()
         return next((most for start, most in _MORE_OUTPUT if bare.startswith(start)), _USUAL_OUTPUT)
 
 
@@ -90,8 +90,6 @@ class Exchange(Protocol):
     """A model that has been opened: see providers.py."""
 
     async def takes_tools(self) -> bool: ...
-
-    def takes_shape(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> bool: ...
 
     async def ask(
         self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
