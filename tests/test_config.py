@@ -128,6 +128,7 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "agent.instructions": ("be brief", "be brief"),
         "agent.tools": ('["read"]', ("read",)),
         "box.read_only": ('["/opt"]', ("/opt",)),
+        "models.window": ("{m = 4000}", {"m": 4000}),
         "box.environment": ('{TZ = "UTC"}', {"TZ": "UTC"}),
         "log.level": ("debug", "debug"),
         "agent.thinking": ("low", "low"),

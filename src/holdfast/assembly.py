@@ -24,6 +24,7 @@ from holdfast.adapters.boxes import orphans
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.known import kind_of
@@ -63,6 +64,8 @@ from holdfast.runtime.top_up import TopUp
 _log = logging.getLogger("holdfast")
 _log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
 DATABASE = "holdfast.db"
+LISTS = Path("cache") / "models"
+CHOICES = "models.json"
 SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
 HEALTH = Path("run") / "model-health.json"
@@ -70,6 +73,7 @@ _HOUR = 3600.0
 _LEAD = 86_400.0
 _KEYCHAIN = Keychain()
 _LOOK = 1.0
+_LEARN = 2.0
 
 
 def prepare(home: Path) -> str:
@@ -181,6 +185,7 @@ async def open_house(
                 live=live,
                 models=models,
                 connections=connections,
+                choosing=SavedChoices(models, home / CHOICES),
                 ledger=ledger,
                 tools=tools,
                 box=box,
@@ -211,6 +216,8 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         await group.start(house.supervisor.run)
         await budgets.resume(house.journal, house.recorder)  # the limits may be others now
         await _look_around(catalog, config)
+        with anyio.move_on_after(_LEARN):
+            await catalog.learn()
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
@@ -247,8 +254,6 @@ def _facts(config: Config, catalog: Catalog) -> Facts:
     return Facts(
         lanes=config.engine.lanes,
         model=lambda: catalog.describe().line,
-        default=lambda: catalog.describe().using,
-        models=lambda: catalog.describe().names,
         health=catalog.health,
         database=config.home / DATABASE,
     )
@@ -286,6 +291,8 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
             name: Role(model=one.model, fallback=one.fallback) for name, one in models.roles.items()
         },
         fallback=models.fallback,
+        windows=models.window,
+        lists=config.home / LISTS,
         patience=Patience(
             retries=models.retries,
             failures_to_open=models.failures_to_open,

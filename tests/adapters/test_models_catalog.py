@@ -142,10 +142,13 @@ def test_no_key_is_shown():
     ("name", "hint"),
     [
         ("antropic/claude-sonnet-5-5", "did you mean anthropic/claude-sonnet-5-5?"),
-        ("claude-sonnet-5-5", "did you mean anthropic/claude-sonnet-5-5?"),
+        ("sonnet-5-5", "did you mean anthropic/claude-sonnet-5-5?"),
         ("opnai/gpt-9", "did you mean openai/gpt-9?"),
-        ("openai/gpt-9", "set OPENAI_API_KEY to use openai"),
-        ("zzz", "there are: anthropic/claude-sonnet-5-5, offline/rules"),
+        ("openai/gpt-9", "connect its provider first: holdfast connect openai"),
+        (
+            "zzz",
+            "holdfast model list shows them; there are: anthropic/claude-sonnet-5-5, offline/rules",
+        ),
         ("offline/rulez", "did you mean offline/rules?"),
     ],
 )

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
@@ -162,6 +163,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     box: Any = None
     vault = MemoryVault()
     told = ModelsConfig(vault=vault, probe=False)
+    catalog = models if isinstance(models, Catalog) else Catalog(told)
     (home / "workspace").mkdir(exist_ok=True)
     return House(
         home=home,
@@ -170,7 +172,8 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         supervisor=supervisor,
         live=live,
         models=models,
-        connections=SavedConnections(Catalog(told), vault),
+        connections=SavedConnections(catalog, vault),
+        choosing=SavedChoices(catalog, home / "models.json"),
         ledger=plan.ledger,
         tools=tools,
         box=box,

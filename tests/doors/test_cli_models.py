@@ -1,4 +1,4 @@
-"""`holdfast model`: asking one, straight."""
+"""`holdfast model`: which there are, which is chosen, and a question straight to one."""
 
 import json
 from collections.abc import Generator
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.doors.cli_stage import Stage, staged
+from tests.doors.cli_stage import Stage, Terminal, staged
 
 ASK = "/v1/models/ask"
 REPLY: dict[str, Any] = {
@@ -21,6 +21,22 @@ REPLY: dict[str, Any] = {
         {"model": "b/2"},
     ],
     "problem": "",
+}
+
+
+CARDS: list[dict[str, Any]] = [
+    {"name": "a/big", "window": 200_000, "input_price": 3_000_000, "output_price": 15_000_000,
+     "tools": True, "vision": True},
+    {"name": "b/cheap", "window": 128_000, "output_price": 600_000, "thinking": True},
+    {"name": "c/dear", "output_price": 75_000_000},
+    {"name": "d/local", "output_price": 0, "input_price": 0},
+    *({"name": f"lab/m{number:02}"} for number in range(30)),
+]  # fmt: skip
+LIST: dict[str, Any] = {
+    "default": "b/cheap",
+    "models": [one["name"] for one in CARDS],
+    "roles": {"executor": "b/cheap", "evaluator": "b/cheap", "planner": "b/cheap", "small": ""},
+    "cards": CARDS,
 }
 
 
@@ -120,3 +136,70 @@ def test_how_the_models_are_is_a_row_for_each(stage: Stage):
     assert json.loads(stage.run("model", "health", "--json").out) == found
     stage.daemon.canned["/v1/models/health"] = {"models": []}
     assert stage.run("model", "health").err == "no model has been asked yet\n"
+
+
+def test_models_are_listed_with_what_they_can_and_cost(stage: Stage):
+    stage.daemon.canned["/v1/models"] = LIST
+    told = stage.run("model", "list")
+    rows = [line.split() for line in told.out.splitlines()]
+    assert rows[0] == ["MODEL", "CAN", "IN", "OUT", "READS", "ROLE"]
+    assert rows[1] == ["a/big", "tools", "vision", "$3.00", "$15.00", "200,000"]
+    assert rows[2][:2] == ["b/cheap", "thinking"]
+    assert rows[2][-3:] == ["executor", "evaluator", "planner"]
+    assert rows[4] == ["d/local", "free", "free"]
+    assert "34 models shown" in told.err
+    assert len(stage.run("model", "list", "lab").out.splitlines()) == 31
+    found = json.loads(stage.run("model", "list", "--json", "cheap").out)
+    assert (found["models"], found["default"]) == (["b/cheap"], "b/cheap")
+
+
+def test_a_refresh_asks_the_providers_now(stage: Stage):
+    stage.daemon.canned["/v1/models/refresh"] = LIST
+    assert "a/big" in stage.run("model", "refresh", "big").out
+    assert len(stage.daemon.asked("POST", "/v1/models/refresh")) == 1
+
+
+def test_a_model_is_chosen_for_a_role_and_a_choice_that_does_not_count_says_so(stage: Stage):
+    choose = "/v1/models/choose"
+    stage.daemon.canned[choose] = {"role": "small", "model": "b/cheap", "note": "config wins"}
+    told = stage.run("model", "set", "cheap", "--role", "small")
+    assert (told.code, told.out) == (0, "b/cheap\n")
+    assert "config wins" in told.err
+    assert stage.run("model", "set", "--clear").code == 0
+    assert stage.daemon.asked("POST", choose) == [
+        {"model": "cheap", "role": "small"},
+        {"model": "", "role": "executor"},
+    ]
+    assert stage.run("model", "set").code == 2, "nobody is here to pick one"
+
+
+def test_a_model_is_picked_from_pages_that_narrow_while_one_types(stage: Stage):
+    """Row OK-84."""
+    stage.daemon.canned["/v1/models"] = LIST
+    with Terminal(stage, "run", "-m", "?", "go", out=False) as person:
+        page = person.until("Esc leaves")
+        rows = [row.split() for row in page.splitlines() if "/" in row]
+        assert rows[0] == ["a/big", "[V][T]", "$$", "200K"]
+        assert rows[1] == [">", "b/cheap", "[R]", "$", "128K"], "the default is offered first"
+        assert rows[2:4] == [["c/dear", "$$$"], ["d/local", "free"]]
+        assert len(rows) == 20
+        assert "page 1 of 2" in page
+        person.type("\x1b[6~")
+        assert "lab/m29" in person.until("page 2 of 2")
+        person.type("LAB 1")
+        narrowed = person.until("12 of 34 models: LAB 1_")
+        assert narrowed
+        person.type("\x7f\x1b[B\x1b[B\r")
+        person.until("lab/m02")
+        assert person.end()[0] == 0
+    assert stage.daemon.jobs[0].body["model"] == "lab/m02"
+
+
+def test_leaving_the_picker_asks_nobody_anything(stage: Stage):
+    stage.daemon.canned["/v1/models"] = LIST
+    for key in ("\x1b", "\x04"):
+        with Terminal(stage, "run", "-m", "?", "go", out=False) as person:
+            person.until("Esc leaves")
+            person.type(key)
+            assert person.end()[0] == 2
+    assert stage.daemon.jobs == []

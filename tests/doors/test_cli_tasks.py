@@ -143,20 +143,6 @@ def test_live_status_draws_frames_until_it_is_interrupted(stage: Stage):
     assert "do it now" in frame
 
 
-def test_models_are_listed_with_the_default_marked(stage: Stage):
-    stage.daemon.canned["/v1/models"] = {"default": "b/2", "models": ["a/1", "b/2"]}
-    assert stage.run("model", "list").out == "a/1\nb/2  (default)\n"
-
-
-def test_a_model_may_be_chosen_from_the_list(stage: Stage):
-    stage.daemon.canned["/v1/models"] = {"default": "b/2", "models": ["a/1", "b/2"]}
-    with Terminal(stage, "run", "-m", "?", "go", out=False) as person:
-        person.until("which one?")
-        person.type("1\n")
-        assert person.end()[0] == 0
-    assert stage.daemon.jobs[0].body["model"] == "a/1"
-
-
 def test_a_backup_goes_where_it_is_wanted_as_an_absolute_path(stage: Stage):
     stage.daemon.canned["/v1/backup"] = {"path": "/x/y.db", "bytes": 12}
     told = stage.run("backup", "y.db")

@@ -336,13 +336,6 @@ async def test_the_status_tells_how_the_daemon_is(tmp_path: Path):
         assert 0 <= status["uptime_seconds"] < 60
 
 
-async def test_models_are_listed_with_the_default(tmp_path: Path):
-    facts = Facts(default=lambda: "a/b", models=lambda: ("a/b", "a/c"))
-    async with street(tmp_path, plan=Plan(facts=facts)) as at:
-        answer = await at.tcp.get("/v1/models")
-        assert answer.json() == {"default": "a/b", "models": ["a/b", "a/c"]}
-
-
 async def test_the_health_of_the_models_is_told(tmp_path: Path):
     """Part of row OL-34."""
     one = ModelHealth(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.testing.daemon import Daemon, stage, use_model
-from holdfast.testing.model_server import ModelServer, Reply
+from holdfast.testing.model_server import Catalogue, ModelServer, Reply
 from tests.e2e.at_home import holdfast
 
 
@@ -35,3 +35,32 @@ def test_does_my_provider_work(home: Path):
         assert daemon.get("/v1/tasks")["tasks"] == []
         wrong = holdfast(home, "model", "ask", "--json", "say hello")
         assert (wrong.returncode, json.loads(wrong.stdout)["error"]["code"]) == (4, "auth")
+
+
+def test_a_server_is_asked_for_its_models_once_an_hour_and_one_is_chosen_for_good(home: Path):
+    """Part of rows OK-82, OK-83."""
+    with ModelServer(default=Reply(text="Hello."), catalogue=Catalogue(models=("m1", "m2"))) as lab:
+        home.mkdir()
+        text = f'[models.providers.lab]\nkind = "openai"\nbase_url = "{lab.url}/v1"\n'
+        (home / "config.toml").write_text(text)
+        with Daemon(home) as daemon:
+            daemon.start()
+            assert holdfast(home, "run", "say hello").stdout == "Hello.\n"
+            assert lab.requests[-1].model == "m1"
+            chosen = holdfast(home, "model", "set", "M2")
+            assert (chosen.returncode, chosen.stdout) == (0, "lab/m2\n"), chosen.stderr
+            said = holdfast(home, "run", "say hello")
+            assert (said.stdout, lab.requests[-1].model) == ("Hello.\n", "m2")
+            wrong = holdfast(home, "run", "-m", "lab/m3", "say hello")
+            assert wrong.returncode == 2
+            assert "not found in lab (2 models available)" in wrong.stderr
+            daemon.stop()
+            daemon.start()
+            said = holdfast(home, "run", "-m", "lab/M1", "say hello")
+            assert (said.stdout, lab.requests[-1].model) == ("Hello.\n", "m1")
+            assert "lab/m1 answers" in said.stderr
+            holdfast(home, "run", "say hello")
+            assert lab.requests[-1].model == "m2", "the choice is still there"
+            assert len(lab.probes) == 1
+            assert "lab/m2" in holdfast(home, "model", "refresh", "m2").stdout
+            assert len(lab.probes) == 2

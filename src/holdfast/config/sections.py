@@ -145,7 +145,9 @@ class Provider(Section):
     max_output: int = _number(
         0, 0, 10**7, "tokens", "The longest reply; 0: what is usual for the model."
     )
-    window: int = _number(0, 0, 10**9, "tokens", "What its models can read; 0: not known.")
+    window: int = _number(
+        0, 0, 10**9, "tokens", "What its models read in one call; 0: as is usual for the model."
+    )
     api_version: str = _word("", "Azure's API version; empty: the newest.", "2024-10-21")
     region: str = _word("", "The AWS region of Bedrock.", "eu-central-1")
 
@@ -282,6 +284,11 @@ class Models(Section):
     )
     price: dict[str, Price] = Field(
         default={}, description='One table per model, or shell pattern: `[models.price."NAME"]`.'
+    )
+    window: dict[str, Annotated[int, Field(ge=1_000, le=10**9)]] = Field(
+        default={},
+        description="Tokens that a model reads in one call, by `provider/model` or `model`.",
+        examples=[{"lab/qwen3": 32_768}],
     )
     providers: dict[str, Provider] = Field(
         default={}, description="One table per provider: `[models.providers.NAME]`."

@@ -13,6 +13,7 @@ from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Box
+from holdfast.ports.choosing import Choosing
 from holdfast.ports.clock import Clock
 from holdfast.ports.connections import Connections
 from holdfast.ports.journal import Journal
@@ -47,6 +48,7 @@ class House:
     live: Live
     models: Models
     connections: Connections
+    choosing: Choosing
     ledger: Ledger
     tools: Tools
     box: Box

@@ -1,18 +1,22 @@
-"""Ask a model directly: one paid call outside any task."""
+"""Ask a model straight, outside any task; see which there are, and choose."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
 from holdfast.core.message import Entry, ModelSaid, PersonSaid, Reply, ToolAnswered
 from holdfast.engine import storable
 from holdfast.engine.direct import DirectAccount
+from holdfast.ports.choosing import Card, Choice
 from holdfast.ports.ledger import Payer
 from holdfast.ports.model import Delta, ToolSpec
 
 from .house import House
+
+_log = logging.getLogger("holdfast.models")
 
 
 async def ask(
@@ -40,6 +44,23 @@ async def ask(
     async with DirectAccount(house.ledger, house.clock, payer) as account:
         reply = await house.models.answer(name, prompt, tools, pass_on, account)
     return storable.reply(reply)
+
+
+async def cards(house: House, *, fresh: bool) -> Sequence[Card]:
+    """Everything that can be asked; `fresh`: as the providers tell it now."""
+    return await house.choosing.cards(fresh=fresh)
+
+
+def roles(house: House) -> Mapping[str, str]:
+    """The model that each role has now."""
+    return house.choosing.roles()
+
+
+async def choose(house: House, model: str, role: str, *, by: str) -> Choice:
+    """From now on `role` has `model`; "" takes a choice back."""
+    made = await house.choosing.choose(model, role)
+    _log.info("%s was chosen as %s by %s", model or "what is configured", role, by)
+    return made
 
 
 def _check(entries: Sequence[Entry]) -> None:

@@ -6,7 +6,6 @@ configuration. To add a protocol: a module `dialect_<kind>.py`, and its line in 
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -21,21 +20,23 @@ from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
 from holdfast.core.ids import Instant
 from holdfast.core.message import Reply
+from holdfast.ports.choosing import Card
 from holdfast.ports.model import Account, Delta, Model, ModelHealth, ToolSpec
 
 from . import discover, roles
 from .answering import Call, Means, Question
+from .directory import Directory
 from .discover import Found
 from .health import Remembered
-from .known import KNOWN
 from .lending import Lender, opened
+from .listing import Listings
 from .loading import load_aside
 from .logins.login import Login
 from .logins.registry import Logins
 from .offline import OFFLINE, OfflineModel
 from .reading import check_shape
 from .remote import Address
-from .settings import ModelsConfig, Probe
+from .settings import ModelsConfig, Probe, with_choices
 
 
 class Described(Struct, frozen=True, kw_only=True):
@@ -68,14 +69,15 @@ class Catalog:
         now: Callable[[], Instant] = wall,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        self._config = config
+        self._config = self._told = config
         self.logins = logins_of(config)
-        self._found = discover.configured(config, self.logins)
-        self._beside = discover.beside(config)
         ours = {OFFLINE: OfflineModel(), **(more or {})}
         self._lender = Lender(ours, self._place, config.per_provider, files)
         self._health = Remembered(now, remember)
         self._now, self._sleep = now, sleep
+        self._chosen: Mapping[str, str] = {}
+        self._directory = Directory(Listings(now, config.lists), ours)
+        self._directory.fill(discover.configured(config, self.logins), discover.beside(config))
 
     def configure(self, config: ModelsConfig) -> None:
         """From now on this; calls under way end as they began. Raises `Invalid`: nothing changes.
@@ -84,14 +86,15 @@ class Catalog:
         """
         logins = logins_of(config).after(self.logins)
         found = list(discover.configured(config, logins))
-        local = (one for one in self._found if one.source == "local" and config.probe)
+        local = (one for one in self._directory.found if one.source == "local" and config.probe)
         found += [one for one in local if _is_new(one, found)]
-        before = self._by_name()
-        self._config, self._found, self.logins = config, tuple(found), logins
+        before = {one.name: one.provider for one in self._directory.found}
         for one in found:
-            if one.name in before and one.provider != before[one.name].provider:
+            if one.provider != before.get(one.name, one.provider):
                 self._health.changed(one.name)
-        self._beside = discover.beside(config)
+        self._directory.fill(tuple(found), discover.beside(config))
+        self._told, self.logins = config, logins
+        self._config = with_choices(config, self._chosen)
         self._lender.changed(config.per_provider)
 
     @property
@@ -103,7 +106,8 @@ class Catalog:
         """The model that is used when none is named and the executor has none of its own."""
         if self._config.default:
             return self._config.default
-        usable = (one.default for one in self._found if one.automatic)
+        there = self._directory
+        usable = (there.default_of(one) for one in there.found if one.automatic)
         return next(filter(None, usable), OFFLINE)
 
     def find(self, name: str) -> Model:
@@ -140,17 +144,18 @@ class Catalog:
 
     def _candidates(self, name: str) -> tuple[list[str], list[tuple[str, str]]]:
         """Who can be asked for `name`, in order; who cannot, and why. `Invalid` if nobody can."""
-        usable = [one for one in self._found if one.automatic and not roles.without_key(one)]
+        there = (one for one in self._directory.found if one.automatic)
+        usable = [one for one in there if not roles.without_key(one)]
         names = roles.in_order(name, self._config, self.default, roles.small_of(usable))
         if len(names) == 1:  # the fallbacks of a model are also those of every name it has
             with suppress(Invalid):
-                names += tuple(self._config.fallback.get(self._full_name(names[0]), ()))
+                names += tuple(self._config.fallback.get(self._directory.full(names[0]), ()))
         return roles.sorted_out(names, self._usable)
 
     def _usable(self, name: str) -> str:
         """The full name of a model that can be asked. Raises `Invalid`."""
-        full = self._full_name(name)
-        found = self._by_name().get(full.partition("/")[0])
+        full = self._directory.full(name)
+        found = self._directory.find(full.partition("/")[0])
         if full not in self._lender.ours and found is not None:
             roles.check_key(full, found)
         return full
@@ -161,11 +166,16 @@ class Catalog:
 
     def refresh(self) -> None:
         """Look at keys, logins and added servers once more. Who is being asked is not disturbed."""
-        self.configure(self._config)
+        self.configure(self._told)
+
+    def choose(self, roles: Mapping[str, str]) -> None:
+        """These models were chosen for roles; they count where nothing is configured."""
+        self._chosen = roles
+        self._config = with_choices(self._told, roles)
 
     async def detect(self) -> Described:
         """Look for servers on this machine, and ask those without known models for theirs."""
-        found, seconds = list(self._found), self._config.probe_seconds
+        found, seconds = list(self._directory.found), self._config.probe_seconds
         open_ports = await listening(self._config.probes if self._config.probe else (), seconds)
         if not open_ports and all(one.models for one in found):
             return self.describe()  # nothing to ask: the HTTP client need not be loaded
@@ -177,13 +187,25 @@ class Catalog:
             if not one.models:
                 named = await wire.models_of(one.provider, client, 3.0)
                 found[index] = discover.with_models(one, named or ())
-        self._found = tuple(found)
+        self._directory.fill(tuple(found))
         return self.describe()
+
+    async def learn(self) -> None:
+        """Ask those of whose models nobody has told, unless they have said within the hour."""
+        if await self._directory.learn():
+            self._lender.changed(self._config.per_provider)
+
+    async def cards(self, *, fresh: bool) -> tuple[Card, ...]:
+        """What is known of all models here; whose list is too old is asked, or everybody."""
+        if await self._directory.refresh(fresh=fresh):
+            self._lender.changed(self._config.per_provider)
+        return self._directory.cards(self._config.windows)
 
     def describe(self) -> Described:
         using = self.default
-        line = discover.line(self._found, using)
-        return Described(found=self._found, names=self._names(), using=using, line=line)
+        there = self._directory
+        line = discover.line(there.found, using)
+        return Described(found=there.found, names=there.names(), using=using, line=line)
 
     async def close(self) -> None:
         self._health.save()
@@ -191,53 +213,20 @@ class Catalog:
 
     def _place(self, name: str) -> Address:
         provider, _, model = name.partition("/")
-        found = self._by_name()[provider]
+        found = self._directory.find(provider)
+        if found is None:
+            raise LookupError(f"{provider} is not here any more")
+        card = self._directory.card(name, self._config.windows)
         return Address(
             provider_name=provider,
             model=model,
+            window=card.window,
+            listed_output=card.output,
             provider=found.provider,
             timeouts=found.provider.timeouts or self._config.timeouts,
             login=self.logins.find(found.provider.login) if found.provider.login else None,
             price=self._config.price(name),
         )
-
-    def _full_name(self, name: str) -> str:
-        """`provider/model` for `name`, which may be a provider alone. Raises `Invalid`."""
-        if name in self._lender.ours:
-            return name
-        provider, slash, model = name.partition("/")
-        found = self._by_name().get(provider)
-        if found and slash and model:
-            return name
-        if found and found.default:
-            return found.default
-        if found:
-            hint = f"name one of its models: {provider}/<model>"
-            raise Invalid(f"No model of {provider} is known.", code="unknown_model", hint=hint)
-        raise Invalid(
-            f"There is no model {name!r}.", code="unknown_model", hint=self._meant(name, provider)
-        )
-
-    def _meant(self, name: str, provider: str) -> str:
-        if known := KNOWN.get(provider):
-            return f"set {known.keys[0]} to use {provider}"
-        names = self._names()
-        same = [one for one in names if one.partition("/")[2] == name]
-        close = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        providers = difflib.get_close_matches(provider, [*self._by_name(), *KNOWN], n=1)
-        if not close and providers:
-            rest = name.partition("/")[2]
-            close = [f"{providers[0]}/{rest}" if rest else providers[0]]
-        if close:
-            return f"did you mean {' or '.join(close)}?"
-        return f"there are: {', '.join(names)}"
-
-    def _names(self) -> tuple[str, ...]:
-        listed = [f"{one.name}/{model}" for one in self._found for model in one.models]
-        return (*listed, *self._lender.ours)
-
-    def _by_name(self) -> dict[str, Found]:
-        return {one.name: one for one in (*self._beside, *self._found)}
 
 
 def logins_of(config: ModelsConfig) -> Logins:

@@ -23,7 +23,7 @@ async def check(name: str, provider: Provider) -> tuple[str, ...]:
     Raises `NotAllowed` for a key that it does not accept, `Invalid` for an address where nothing
     speaks its language, `Unavailable` if it cannot be asked. Never quotes key or answer.
     """
-    url, headers = _request(provider)
+    url, headers = list_request(provider)
     loopback = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
     try:
         with anyio.fail_after(_SECONDS):
@@ -36,7 +36,7 @@ async def check(name: str, provider: Provider) -> tuple[str, ...]:
     return _understood(name, provider, response)
 
 
-def _request(provider: Provider) -> tuple[str, Mapping[str, str]]:
+def list_request(provider: Provider) -> tuple[str, Mapping[str, str]]:
     base, key = provider.base_url, provider.api_key
     match provider.kind:
         case "anthropic":

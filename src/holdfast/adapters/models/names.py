@@ -119,9 +119,9 @@ def _somewhere(name: str, shelves: Sequence[Shelf]) -> str:
     """The model that a name without a provider means; empty if it may mean several, or none."""
     usual = [one for one in shelves if one.automatic]
     lower = name.lower()
-    for fits in (lambda one: one == name, lambda one: one.lower() == lower):
-        if found := next(_all(fits, (*usual, *(one for one in shelves if not one.automatic))), ""):
-            return found
+    same = list(_all(lambda one: one.lower() == lower, usual))
+    if same:
+        return next((one for one in same if one.endswith(f"/{name}")), same[0])
     if "/" in name:
         return ""
     begins = list(_all(lambda one: one.lower().startswith(lower), [o for o in usual if o.whole]))

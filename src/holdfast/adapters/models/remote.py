@@ -22,6 +22,7 @@ from .settings import Calls, Kind, Price, Provider, Timeouts
 
 NO_TOOLS = "[Note: tools were unavailable for this response]\n"
 _USUAL_OUTPUT = 4_096
+_MOST_LISTED = 16_384
 _MORE_OUTPUT: tuple[tuple[str, int], ...] = (
     ("claude-3-5-haiku", 8_192),
     ("claude-3-haiku", 4_096),
@@ -68,6 +69,8 @@ class Address(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     login: Login | None = None
     price: Price | None = None
+    window: int = 0
+    listed_output: int = 0
 
     @property
     def costs_nothing(self) -> bool:
@@ -82,6 +85,8 @@ class Address(Struct, frozen=True, kw_only=True):
         """The tokens that one reply may have; sent with every request, so that it is a limit."""
         if self.provider.max_output:
             return self.provider.max_output
+        if self.listed_output:
+            return min(self.listed_output, _MOST_LISTED)
         bare = self.model.rpartition("/")[2].rpartition("anthropic.")[2].lower()
         return next((most for start, most in _MORE_OUTPUT if bare.startswith(start)), _USUAL_OUTPUT)
 
@@ -115,7 +120,7 @@ class RemoteModel:
 
     @property
     def window(self) -> int:
-        return self._address.provider.window
+        return self._address.window
 
     @property
     def address(self) -> Address:

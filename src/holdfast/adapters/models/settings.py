@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, get_args
@@ -155,7 +155,8 @@ class ModelsConfig:
 
     `vault` has the saved keys, servers and logins; `keychain` gives the key of a provider, or "".
     `borrowed` are the logins of other programs that may be used, `addresses` what is said otherwise
-    of logins, and `locks` the folder where processes meet before they refresh one.
+    of logins, and `locks` the folder where processes meet before they refresh one. `lists` is the
+    folder that keeps what providers say they have; `windows` are by model.
     """
 
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -172,6 +173,8 @@ class ModelsConfig:
     prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
     timeouts: Timeouts = Timeouts()
     per_provider: int = 16
+    lists: Path | None = None
+    windows: Mapping[str, int] = field(default_factory=dict[str, int])
     roles: Mapping[str, Role] = field(default_factory=dict[str, Role])
     fallback: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     patience: Patience = field(default_factory=Patience)
@@ -181,3 +184,14 @@ class ModelsConfig:
         if name in self.prices:
             return self.prices[name]
         return next((one for like, one in self.prices.items() if fnmatchcase(name, like)), None)
+
+
+def with_choices(config: ModelsConfig, roles: Mapping[str, str]) -> ModelsConfig:
+    """What is configured, and what was chosen where nothing is."""
+    default = config.default or roles.get("executor", "")
+    others = {role: model for role, model in roles.items() if role != "executor"}
+    parts = {name: config.roles.get(name, Role()) for name in {*config.roles, *others}}
+    filled = {
+        name: replace(one, model=one.model or others.get(name, "")) for name, one in parts.items()
+    }
+    return replace(config, default=default, roles=filled)

@@ -10,12 +10,13 @@ import time
 
 from .approving import Approver
 from .asking import terms, workspace
+from .choosing import pick_model
 from .client import Happening, query
 from .following import Progress, closing, follow
 from .listing import describe, spent, task_rows
 from .out import dollars, plain, short
 from .reading import number_of, part_of, rows_of, text_of
-from .run import asks, choose_model, interrupted, showing, submit, with_thinking
+from .run import asks, interrupted, showing, submit, with_thinking
 from .sessions import exchanges
 from .stop import OK, Stop
 from .version import VERSION
@@ -32,7 +33,7 @@ _QUITS = {"quit", "exit", "/quit", "/exit"}
 
 
 def chat(desk: Desk, given: Given) -> int:
-    choose_model(desk, given)
+    pick_model(desk, given)
     talk = Talk(desk, given)
     talk.greet()
     while (text := talk.hear()) is not None and text not in _QUITS:

@@ -106,12 +106,18 @@ class Progress:
         self._point(f"asking {self._model or 'the model'}")
 
     def replied(self, data: Json) -> None:
-        self._model = str(data.get("model") or self._model)
+        self._answered(text_of(data, "model"))
         self.tried(data)
         for judged in rows_of(data, "judged"):
             self.calls[str(judged["call"]["id"])] = judged["call"]
             if part_of(judged, "verdict").get("type") == "ask" and not self._asks:
                 self._point(f"waiting for approval: {name(judged['call'])}")
+
+    def _answered(self, model: str) -> None:
+        """Said when it is not the one that was named: a short name, or a fallback."""
+        if model and self._model and model != self._model:
+            self._point(f"{model} answers")
+        self._model = model or self._model
 
     def top_up(self, data: Json) -> None:
         for judged in rows_of(data, "judged"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .asking import task_text
+from .choosing import pick_model
 from .out import dollars, span
 from .reading import count_of, number_of, part_of, rows_of, text_of
 from .stop import FAILED, INTERRUPTED, OK, UNAVAILABLE, Stop
@@ -19,6 +20,7 @@ _HEAD = ("MODEL", "STATE", "ANSWERED", "FAILED", "LAST", "BECAUSE")
 
 def ask(desk: Desk, given: Given) -> int:
     """The answer on stdout as it comes; who gave it, and what it took, on stderr."""
+    pick_model(desk, given)
     body: Json = {"text": task_text(desk.screen, given), "stream": True}
     for name in ("model", "role", "system"):
         if given.one(name):

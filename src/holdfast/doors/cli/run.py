@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from .approving import Approver
 from .asking import request
+from .choosing import pick_model
 from .client import Happening
 from .following import Progress, closing, follow
 from .out import plain
-from .reading import part_of, rows_of, text_of, texts_of
+from .reading import part_of, rows_of, text_of
 from .stop import INTERRUPTED, OK, Stop
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ _GOODBYE = 5.0
 
 def run(desk: Desk, given: Given) -> int:
     desk.screen.quiet = given.has("quiet")
-    choose_model(desk, given)
+    pick_model(desk, given)
     body = request(desk, given)
     row = submit(desk, body)
     if given.has("detach"):
@@ -100,23 +100,6 @@ def interrupted(desk: Desk, task: str) -> int:
     except Stop as stop:
         desk.screen.note(f"the task may still be running: {stop.message}", mark="bad")
     return INTERRUPTED
-
-
-def choose_model(desk: Desk, given: Given) -> None:
-    """`-m ?`: a numbered list, and the number that is typed."""
-    if given.one("model") != "?":
-        return
-    desk.need_person("choosing a model")
-    names = [str(name) for name in texts_of(desk.daemon.get("/v1/models"), "models")]
-    for number, name in enumerate(names, start=1):
-        desk.screen.ask(f"{number:>3}  {name}\n")
-    desk.screen.ask("which one? ")
-    typed = sys.stdin.readline().strip()
-    if typed.isdigit() and 0 < int(typed) <= len(names):
-        typed = names[int(typed) - 1]
-    if typed not in names:
-        raise Stop(f"{typed!r} is none of them")
-    given.options["model"] = [typed]
 
 
 def asks(item: Happening) -> bool:

@@ -1,12 +1,12 @@
-"""Conversations, and the models that can take part in them."""
+"""Conversations."""
 
 from __future__ import annotations
 
 import time
 
 from .client import quote
-from .out import ago, dollars, line, plain
-from .reading import count_of, number_of, rows_of, text_of, texts_of
+from .out import ago, dollars, plain
+from .reading import count_of, number_of, rows_of, text_of
 from .stop import OK
 
 TYPE_CHECKING = False
@@ -49,19 +49,6 @@ def exchanges(desk: Desk, session: str) -> list[Json]:
     """What was said in a session, oldest first. Raises `Stop` where there is none."""
     found = desk.daemon.get(f"/v1/sessions/{quote(session)}")
     return rows_of(found, "exchanges")
-
-
-def models(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/models")
-    if given.has("json"):
-        desk.screen.json(found)
-        return OK
-    if text_of(found, "default").startswith("offline/"):
-        desk.screen.note("no language model was found; the offline rules answer")
-    for name in texts_of(found, "models"):
-        said = "  (default)" if name == found.get("default") else ""
-        desk.screen.tell(line(str(name)) + said)
-    return OK
 
 
 def _row(row: Json, now: float) -> tuple[str, ...]:

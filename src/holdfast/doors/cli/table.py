@@ -217,9 +217,37 @@ _TASKS = (
 _MODELS = (
     Command(
         "model list",
-        "List the models that can be used.",
-        "sessions:models",
-        examples=(("holdfast model list", "what `run -m` takes"),),
+        "List the models that can be used, what they can, and what a million tokens cost.",
+        "choosing:model_list",
+        arguments=(("[PATTERN]", "only those whose name holds this"),),
+        takes=(0, 1),
+        examples=(("holdfast model list claude", "what `run -m` takes"),),
+        more="Providers are asked for their lists at most once an hour; `model refresh` asks now.",
+    ),
+    Command(
+        "model set",
+        "Choose the model of a role, from now on and over a restart.",
+        "choosing:choose",
+        arguments=(("[NAME]", "which one; left out, you pick it from the list"),),
+        takes=(0, 1),
+        options=(
+            Option("--role", "ROLE", "executor (the default), evaluator, planner or small"),
+            Option("--clear", "", "take the choice back"),
+        ),
+        examples=(
+            ("holdfast model set anthropic/claude-sonnet-5-5", "for tasks that name none"),
+            ("holdfast model set --role small ollama", "for what is small"),
+        ),
+        more="A name may be short: another case, its beginning, or without its provider where"
+        " only one has it. What config.toml says goes before a choice.",
+    ),
+    Command(
+        "model refresh",
+        "Ask all providers for their models now.",
+        "choosing:refresh",
+        arguments=(("[PATTERN]", "show only those whose name holds this"),),
+        takes=(0, 1),
+        examples=(("holdfast model refresh", "after a provider has got new ones"),),
     ),
     Command(
         "model health",

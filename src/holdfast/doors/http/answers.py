@@ -13,6 +13,7 @@ from holdfast.core.message import Reply, Thought, Try, Usage
 from holdfast.core.task import Status
 from holdfast.core.view import Question, Summary
 from holdfast.engine.live import Happened
+from holdfast.ports.choosing import Card
 from holdfast.ports.connections import Connection, Offer
 from holdfast.ports.journal import Recorded
 from holdfast.ports.model import ModelHealth
@@ -151,10 +152,12 @@ class StatusPage(Struct, frozen=True, kw_only=True):
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
-    """The models there are, and the one that tasks get that name none."""
+    """The models there are, what each role has, and the one that tasks get that name none."""
 
     default: str
     models: tuple[str, ...]
+    roles: dict[str, str]
+    cards: tuple[Card, ...]
 
 
 class ModelHealthList(Struct, frozen=True, kw_only=True):

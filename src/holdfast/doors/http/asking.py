@@ -1,4 +1,4 @@
-"""A question straight to a model: what was asked becomes a prompt, the reply an answer."""
+"""Models: which there are, which is chosen, and a question straight to one."""
 
 from __future__ import annotations
 
@@ -21,15 +21,39 @@ from holdfast.core.message import (
     ToolAnswered,
     ToolCall,
 )
+from holdfast.ports.choosing import Choice
 from holdfast.ports.ledger import Payer
 from holdfast.ports.model import ModelFailure, ToolSpec
 from holdfast.runtime import models
+from holdfast.runtime.house import House
 
 from . import answers as a
 from . import bodies as b
 from .errors import Unanswered
 from .route import Ask
 from .sse import Hear, ReplyStream, attended
+
+
+async def list_models(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelList:
+    return await _listed(ask.house, fresh=False)
+
+
+async def refresh_models(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelList:
+    return await _listed(ask.house, fresh=True)
+
+
+async def choose_model(ask: Ask[b.NoQuery, b.Chosen]) -> Choice:
+    return await models.choose(ask.house, ask.body.model, ask.body.role, by=ask.by)
+
+
+async def _listed(house: House, *, fresh: bool) -> a.ModelList:
+    cards, roles = await models.cards(house, fresh=fresh), models.roles(house)
+    return a.ModelList(
+        default=roles["executor"],
+        models=tuple(card.name for card in cards),
+        roles=dict(roles),
+        cards=tuple(cards),
+    )
 
 
 async def ask_model(ask: Ask[b.NoQuery, b.Asked]) -> a.Answered | ASGIApp:

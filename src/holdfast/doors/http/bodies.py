@@ -210,6 +210,13 @@ class AskedShape(Body):
     strict: bool = True
 
 
+class Chosen(Body):
+    """A model for a role."""
+
+    model: Name = Field(default="", description="`provider/model`; empty takes a choice back.")
+    role: Name = "executor"
+
+
 class Asked(Body):
     """One question to a model, outside any task."""
 

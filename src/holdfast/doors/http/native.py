@@ -242,11 +242,6 @@ def _resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-async def models(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelList:
-    facts = ask.door.facts
-    return a.ModelList(default=facts.default(), models=tuple(facts.models()))
-
-
 async def model_health(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelHealthList:
     return a.ModelHealthList(models=tuple(ask.door.facts.health()))
 

@@ -34,15 +34,13 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What only the assembly knows and `/v1/status` and `/v1/models` tell.
+    """What only the assembly knows and `/v1/status` tells.
 
-    `model` is a line about what was found and is used, `default` the name of what is used.
+    `model` is a line about what was found and is used.
     """
 
     lanes: int = 0
     model: Callable[[], str] = str
-    default: Callable[[], str] = str
-    models: Callable[[], Sequence[str]] = tuple
     health: Callable[[], Sequence[ModelHealth]] = tuple
     database: Path | None = None
 

@@ -6,6 +6,7 @@ import functools
 
 from starlette.responses import Response
 
+from holdfast.ports.choosing import Choice
 from holdfast.ports.connections import Connection, Forgotten, Invitation
 
 from . import answers as a
@@ -13,7 +14,7 @@ from . import bodies as b
 from . import connections as c
 from . import money as m
 from . import native as n
-from .asking import ask_model
+from .asking import ask_model, choose_model, list_models, refresh_models
 from .openapi import document
 from .route import Ask, Entry
 
@@ -111,7 +112,29 @@ ROUTES: tuple[Entry, ...] = (
     Entry("GET", "/v1/sessions", n.sessions, "Conversations, newest first.", a.Sessions),
     Entry("GET", "/v1/sessions/{id:path}", n.exchanges, "What was said in one.", a.Exchanges),
     Entry("GET", "/v1/status", n.status, "How the daemon is.", a.StatusPage),
-    Entry("GET", "/v1/models", n.models, "The models there are.", a.ModelList),
+    Entry(
+        "GET",
+        "/v1/models",
+        list_models,
+        "The models there are. Providers are asked for theirs at most once an hour.",
+        a.ModelList,
+    ),
+    Entry(
+        "POST",
+        "/v1/models/refresh",
+        refresh_models,
+        "Ask all providers for their models now.",
+        a.ModelList,
+    ),
+    Entry(
+        "POST",
+        "/v1/models/choose",
+        choose_model,
+        "Give a role its model, at once and over a restart. The configuration goes before it.",
+        Choice,
+        body=b.Chosen,
+        errors=(503,),
+    ),
     Entry(
         "GET",
         "/v1/models/health",
