@@ -106,6 +106,8 @@ class Progress:
         self._point(f"asking {self._model or 'the model'}")
 
     def replied(self, data: Json) -> None:
+        if told(data):
+            self._model = text_of(data, "model") or self._model
         self._answered(text_of(data, "model"))
         self.tried(data)
         for judged in rows_of(data, "judged"):
@@ -114,7 +116,7 @@ class Progress:
                 self._point(f"waiting for approval: {name(judged['call'])}")
 
     def _answered(self, model: str) -> None:
-        """Said when it is not the one that was named: a short name, or a fallback."""
+        """Said when it is not called as it was named: the name was a short one."""
         if model and self._model and model != self._model:
             self._point(f"{model} answers")
         self._model = model or self._model
