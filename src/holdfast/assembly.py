@@ -216,8 +216,6 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         await group.start(house.supervisor.run)
         await budgets.resume(house.journal, house.recorder)  # the limits may be others now
         await _look_around(catalog, config)
-        with anyio.move_on_after(_LEARN):
-            await catalog.learn()
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
@@ -381,7 +379,9 @@ async def _follow(
 
 
 async def _look_around(catalog: Catalog, config: Config) -> None:
-    """Look for local servers if somebody may be missed; say who is named and cannot be asked."""
+    """Ask for models and look for servers where some may be missed; say who cannot be asked."""
+    with anyio.move_on_after(_LEARN):
+        await catalog.learn()
     if config.models.detect_local and (not catalog.describe().found or catalog.doubts()):
         await catalog.detect()
     for name, why in catalog.doubts():
