@@ -22,7 +22,7 @@ def test_two_hundred_calls_at_once_stay_below_one_cap_and_use_it_up():
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_so_they_do_when_the_daemon_is_killed_and_doubt_ends_with_the_truth(seed: int):
-    """Row KV-38: what was used is known after any number of processes."""
+    """Part of row KV-38: what was used is known after any number of processes."""
     spent = storm(calls=200, kills=5, seed=seed, cap=6_000_000)
     assert spent.holds, spent
     assert spent.doubtful_calls > 0
