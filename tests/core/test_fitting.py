@@ -80,6 +80,17 @@ def test_then_the_oldest_turns_are_left_out_and_told_in_a_line_each():
     assert isinstance(shorter[2], ModelSaid)  # a call and its answer stay together
 
 
+def test_a_conversation_of_three_hundred_messages_fits():
+    """Row OC-61."""
+    entries = turns(150, "word " * 1_000)
+    assert size(entries) > 700_000
+    shorter = fitted(entries, 96_000 * 3)
+    assert size(shorter) <= 96_000 * 3
+    assert shorter[-1] == entries[-1]
+    assert len(fitted(entries, 20_000)) >= 8
+    assert size(fitted(entries, 20_000)) <= 20_000
+
+
 def test_the_newest_turns_stay_whatever_their_size():
     """Part of row OC-61."""
     entries = turns(6, "z" * 1_999)

@@ -168,7 +168,7 @@ async def test_a_model_without_a_known_price_is_used_only_after_a_yes() -> None:
 
 
 async def test_a_conversation_that_is_too_long_for_the_model_is_cut_and_asked_again() -> None:
-    """Part of row OK-19."""
+    """Row OK-19."""
     too_long = ModelFailure("context_overflow", "too long", retryable=False, paid=False)
     sizes: list[int] = []
 
@@ -187,6 +187,33 @@ async def test_a_conversation_that_is_too_long_for_the_model_is_cut_and_asked_ag
         cuts = [event for event in await house.events(task_id) if isinstance(event, ContextCut)]
         assert [cut.chars for cut in cuts] == [sizes[4] // 2]
         assert max(sizes[5:]) <= cuts[0].chars
+
+
+async def test_a_provider_that_says_so_once_of_a_short_one_is_asked_once_more() -> None:
+    """Row OK-19."""
+    too_long = ModelFailure("context_overflow", "too long", retryable=False, paid=False)
+    async with engine(MemoryJournal(), [too_long, "done"]) as house:
+        await house.until(await house.submit("short"), Status.SUCCEEDED)
+
+
+async def test_a_task_that_runs_out_of_tokens_ends_before_the_call_that_has_no_room() -> None:
+    """Row OL-39."""
+    turns = iter(range(99))
+
+    def turn(_prompt: Prompt) -> Reply:
+        wanted = calls(("look", {"page": next(turns)}))
+        return replace(wanted, usage=Usage(input=900, output=100, cost=0))
+
+    model = ObedientModel(turn)
+    model.reserves = Reservation(tokens=1_500)
+    look = ObedientTool(name="look", effect=EffectClass.READS)
+    agent = Agent(limits=Limits(tokens=5_000))
+    async with engine(MemoryJournal(), model, look) as house:
+        task_id = await house.submit(agent=agent, leave=Leave(unattended=True))
+        failed = await house.until(task_id, Status.FAILED)
+        assert failed.fault
+        assert failed.fault.message == "tokens: 4000 used and up to 1500 needed, limit 5000"
+        assert len(model.prompts) == 4
 
 
 async def test_what_no_cut_can_make_short_enough_fails_the_task() -> None:

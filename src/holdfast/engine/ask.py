@@ -169,10 +169,9 @@ def _payer(task: Task) -> Payer:
 
 
 def _shorter(task: Task, shown: Prompt) -> int:
-    """How much of the conversation to show next time: half of it; 0 where that is no help."""
-    now = sum(map(length, shown.entries))
-    stuck = task.context_chars and now > task.context_chars
-    return 0 if stuck or now // 2 < _SHORTEST else now // 2
+    """How much of the conversation to show next time: half of it; 0 where that was no help."""
+    chars = max(_SHORTEST, sum(map(length, shown.entries)) // 2)
+    return chars if not task.context_chars or chars < task.context_chars else 0
 
 
 def _resolved(reply: Reply, task: Task, tools: Mapping[str, Tool]) -> Reply:
