@@ -204,7 +204,7 @@ def _detail(error: e.ModelAPIError) -> str:
         if isinstance(body, dict):
             fields: dict[object, object] = {**body}
             body = fields.get("error") or fields.get("message") or fields.get("detail")
-    return body if isinstance(body, str) else ""
+    return body if isinstance(body, str) and not body.lstrip().startswith("<") else ""
 
 
 def _quote(text: str, address: Address) -> str:

@@ -185,6 +185,8 @@ class OpenExchange:
             case _ if streamed:
                 if not (response.provider_details or {}).get("finish_reason"):
                     raise failure("incomplete", self._address)
+            case _ if not response.parts and not (response.provider_details or {}):
+                raise failure("malformed", self._address)
             case _:
                 pass
 
