@@ -184,6 +184,7 @@ async def open_house(
                 supervisor=supervisor,
                 live=live,
                 models=models,
+                embedder=models.embedder,
                 connections=connections,
                 choosing=SavedChoices(models, home / CHOICES),
                 ledger=ledger,

@@ -46,10 +46,12 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.embedder import Embedder
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.house import House, InForce
+from holdfast.testing.fake_embedder import FakeEmbedder
 
 TOKEN = "a-token-for-tests"
 RULES = Rules(layers=((), PRESETS["ask"]), version="policy-test")
@@ -118,6 +120,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     most: Reservation = Reservation()
     ledger: Ledger = kept(default_factory=in_memory)
+    embedder: Embedder = kept(default_factory=FakeEmbedder)
 
     intake: Intake = Intake(drain=0.0)
     agent: Agent = Agent()
@@ -174,6 +177,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         models=models,
         connections=SavedConnections(catalog, vault),
         choosing=SavedChoices(catalog, home / "models.json"),
+        embedder=plan.embedder,
         ledger=plan.ledger,
         tools=tools,
         box=box,

@@ -21,7 +21,7 @@ from holdfast.core.message import EffectClass
 
 _DAY = 86_400
 _LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
-_ROLES = ("executor", "evaluator", "planner", "small")
+_ROLES = ("executor", "evaluator", "planner", "small", "embedder")
 
 
 def _number(default: float, low: float, high: float, unit: str, text: str) -> Any:
@@ -243,8 +243,8 @@ class Role(Section):
 
     model: str = _word(
         "",
-        "Its model; empty: `models.default` for the executor, what is small for `small`, the "
-        "executor's for every other.",
+        "Its model; empty: `models.default` for the executor, what is small for `small`, what "
+        "embeds for `embedder`, the executor's for every other.",
         "openai/gpt-5",
     )
     fallback: tuple[str, ...] = _names("Who stands in for it; empty: as `[models.fallback]` says.")
@@ -304,6 +304,8 @@ class Models(Section):
         for name in value:
             if name not in _ROLES:
                 raise ValueError(f"expected only the roles {', '.join(_ROLES)}, not {name}")
+        if "embedder" in value and value["embedder"].fallback:
+            raise ValueError("embedder takes no fallback: vectors of two models do not compare")
         return value
 
 

@@ -16,6 +16,7 @@ from holdfast.ports.box import Box
 from holdfast.ports.choosing import Choosing
 from holdfast.ports.clock import Clock
 from holdfast.ports.connections import Connections
+from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Models
@@ -47,6 +48,7 @@ class House:
     supervisor: Supervisor
     live: Live
     models: Models
+    embedder: Embedder
     connections: Connections
     choosing: Choosing
     ledger: Ledger

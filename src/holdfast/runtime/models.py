@@ -1,4 +1,4 @@
-"""Ask a model straight, outside any task; see which there are, and choose."""
+"""Ask a model straight, outside any task, for words or vectors; see which there are, and choose."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from holdfast.core.message import Entry, ModelSaid, PersonSaid, Reply, ToolAnswe
 from holdfast.engine import storable
 from holdfast.engine.direct import DirectAccount
 from holdfast.ports.choosing import Card, Choice
+from holdfast.ports.embedder import Embedded, Purpose
 from holdfast.ports.ledger import Payer
 from holdfast.ports.model import Delta, ToolSpec
 
@@ -61,6 +62,22 @@ async def choose(house: House, model: str, role: str, *, by: str) -> Choice:
     made = await house.choosing.choose(model, role)
     _log.info("%s was chosen as %s by %s", model or "what is configured", role, by)
     return made
+
+
+async def embed(
+    house: House,
+    name: str,
+    texts: Sequence[str],
+    *,
+    payer: Payer,
+    purpose: Purpose = "document",
+) -> Embedded:
+    """The vectors of `texts` by the model `name`, under the budgets that every call has.
+
+    Raises as `ports.Embedder` says.
+    """
+    async with DirectAccount(house.ledger, house.clock, payer) as account:
+        return await house.embedder.embed(name, texts, account, purpose)
 
 
 def _check(entries: Sequence[Entry]) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 import anyio
 import msgspec
 
-from . import model_anthropic, model_bedrock, model_gemini, model_ollama, model_openai
+from . import (
+    model_anthropic,
+    model_bedrock,
+    model_embeddings,
+    model_gemini,
+    model_ollama,
+    model_openai,
+)
 from .model_mistral import Mistral
 from .model_responses import Responses
 from .model_script import RecordedRequest, Reply, Script, parse_script
@@ -29,10 +36,13 @@ _ANTHROPIC = model_anthropic.Anthropic()
 _GEMINI = model_gemini.Gemini()
 _OLLAMA = model_ollama.Ollama()
 _BEDROCK = model_bedrock.Bedrock()
+_GEMINI_EMBEDDINGS = model_embeddings.GeminiEmbeddings()
+_BEDROCK_EMBEDDINGS = model_embeddings.BedrockEmbeddings()
 # By how the path ends: what comes before it differs from provider to provider.
 _CHATS: dict[str, Dialect] = {
     "/mistral/v1/chat/completions": Mistral(),
     "/chat/completions": _OPENAI,
+    "/embeddings": model_embeddings.OpenAIEmbeddings(),
     "/v1/responses": Responses(),
     "/v1/messages": _ANTHROPIC,
     "/api/chat": _OLLAMA,
@@ -130,6 +140,8 @@ class ModelApp:
             reply=reply,
             calls=number_calls(reply, self._turns),
             wants_usage=asked.wants_usage,
+            texts=asked.texts,
+            coded=asked.coded,
         )
         if reply.hold or reply.delay or reply.chunk_delay or reply.stall:
             await self._answer_patiently(dialect, client, turn, streaming=asked.streaming)
@@ -294,9 +306,13 @@ def _dialect(client: _Client) -> Dialect | None:
     if client.method != "POST":
         return None
     if client.path.startswith(model_gemini.PATH):
+        if client.path.endswith(":batchEmbedContents"):
+            return _GEMINI_EMBEDDINGS
         known = client.path.endswith((":generateContent", ":streamGenerateContent"))
         return _GEMINI if known else None
     if client.path.startswith(model_bedrock.PATH):
+        if client.path.endswith("/invoke"):
+            return _BEDROCK_EMBEDDINGS
         return _BEDROCK if client.path.endswith(("/converse", "/converse-stream")) else None
     return next((chat for end, chat in _CHATS.items() if client.path.endswith(end)), None)
 

@@ -48,6 +48,8 @@ class Reply:
       usage                  tokens to report; None reports none
       finish                 why it stopped; by default "tool_calls" with calls, else "stop"
       chunks                 pieces to stream each of thinking, text and a call's arguments in
+      vectors                asked for embeddings, these; None: one for each text, from its words
+      shuffled               the vectors in another order than the texts, numbered rightly
     Refusing:
       status                 200, or 400..599 with the dialect's error body; `text` is its message
       error                  the dialect's error code or type, if not the usual one for `status`
@@ -71,6 +73,8 @@ class Reply:
     usage: Usage | None = Usage()
     finish: Finish | None = None
     chunks: int = 1
+    vectors: tuple[tuple[float, ...], ...] | None = None
+    shuffled: bool = False
     status: int = 200
     error: str = ""
     retry_after: float | None = None

@@ -3,6 +3,8 @@
 It speaks OpenAI's chat completions (also as Azure and Mistral have them) and responses, Anthropic's
 messages, Gemini's generateContent, Bedrock's Converse and Ollama's chat.
 
+Asked for embeddings it gives the vectors of the next reply, or one for each text.
+
 In a test:
 
     with ModelServer(script=[Reply(text="Hello.")]) as server:

@@ -59,6 +59,8 @@ class Turn:
     reply: Reply
     calls: tuple[Call, ...]
     wants_usage: bool
+    texts: tuple[str, ...] = ()
+    coded: bool = False
 
     @property
     def finish(self) -> Finish:
@@ -67,12 +69,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a dialect reads from a request."""
+    """What a dialect reads from a request; `texts` to embed, as base64 if `coded`."""
 
     model: str
     messages: list[dict[str, Any]]
     streaming: bool
     wants_usage: bool = True
+    texts: tuple[str, ...] = ()
+    coded: bool = False
 
 
 class Dialect(Protocol):

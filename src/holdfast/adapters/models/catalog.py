@@ -27,6 +27,7 @@ from . import discover, roles
 from .answering import Call, Means, Question
 from .directory import Directory
 from .discover import Found
+from .embedding import Embeddings
 from .health import Remembered
 from .lending import Lender, opened
 from .listing import Listings
@@ -53,10 +54,11 @@ def wall() -> Instant:
 
 
 class Catalog:
-    """Implements `ports.Models`. Knows what is configured; `detect` looks for local servers too.
+    """Implements `ports.Models`; its `embedder` implements that port over the same providers.
 
-    `remember` names the file that keeps the models' health; `files` gives the bytes of a file that
-    is shown, by its digest; `now` and `sleep` are for tests.
+    Knows what is configured; `detect` looks for local servers too. `remember` names the file that
+    keeps the models' health; `files` gives the bytes of a file that is shown, by its digest; `now`
+    and `sleep` are for tests.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Catalog:
         self._chosen: Mapping[str, str] = {}
         self._directory = Directory(Listings(now, config.lists), ours)
         self._directory.fill(discover.configured(config, self.logins), discover.beside(config))
+        self.embedder = Embeddings(self._who_embeds, self._lender, self._health, sleep)
 
     def configure(self, config: ModelsConfig) -> None:
         """From now on this; calls under way end as they began. Raises `Invalid`: nothing changes.
@@ -140,7 +143,7 @@ class Catalog:
 
     def doubts(self) -> list[tuple[str, str]]:
         """The models that are configured as somebody's, and cannot be asked; and why."""
-        return roles.doubts(self._config, self._usable)
+        return [*roles.doubts(self._config, self._usable), *self.embedder.doubts()]
 
     def _candidates(self, name: str) -> tuple[list[str], list[tuple[str, str]]]:
         """Who can be asked for `name`, in order; who cannot, and why. `Invalid` if nobody can."""
@@ -210,6 +213,9 @@ class Catalog:
     async def close(self) -> None:
         self._health.save()
         await self._lender.close()
+
+    def _who_embeds(self) -> tuple[ModelsConfig, tuple[Found, ...]]:
+        return self._config, self._directory.everyone
 
     def _place(self, name: str) -> Address:
         provider, _, model = name.partition("/")

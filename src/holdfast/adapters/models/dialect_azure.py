@@ -18,16 +18,20 @@ FAULTS: tuple[type[Exception], ...] = (openai.OpenAIError,)
 _STRICT = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
 
 
-def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
+def open_provider(address: Address, http: httpx2.AsyncClient) -> AzureProvider:
     at = address.provider
     endpoint = at.base_url.removesuffix("/openai/v1").rstrip("/")
     # Without a version, the interface that has none: `…/openai/v1`.
-    provider = AzureProvider(
+    return AzureProvider(
         azure_endpoint=endpoint if at.api_version else f"{endpoint}/openai/v1",
         api_version=at.api_version or None,
         api_key=at.api_key or "none",
         http_client=http,
     )
+
+
+def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
+    provider = open_provider(address, http)
     profile = merge_profile(AzureProvider.model_profile(address.model), _STRICT)
     return OpenAIChatModel(address.model, provider=provider, profile=profile)
 

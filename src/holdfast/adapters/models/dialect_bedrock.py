@@ -24,7 +24,7 @@ _CONNECTIONS = 32
 
 def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
     return BedrockConverseModel(
-        address.model, provider=BedrockProvider(bedrock_client=_client(address))
+        address.model, provider=BedrockProvider(bedrock_client=open_client(address))
     )
 
 
@@ -39,7 +39,7 @@ def voice(address: Address, model: Model) -> Voice:
     )
 
 
-def _client(address: Address) -> Any:
+def open_client(address: Address) -> Any:
     """Told everything; what else AWS's files and variables say is not looked at."""
     at, waits = address.provider, address.timeouts
     bearer = not at.secret_key

@@ -62,12 +62,16 @@ _FLAVOURS: Mapping[Flavour, tuple[Profile, type[OpenAIChatModel]]] = {
 }
 
 
-def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
+def open_client(
+    address: Address, http: httpx2.AsyncClient, made: type[LeanClient] = LeanClient
+) -> LeanClient:
     at = address.provider
     url = f"{at.base_url}/v1" if at.kind == "ollama" else at.base_url
-    client = LeanClient(
-        base_url=url, api_key=at.api_key or _NO_KEY, http_client=http, max_retries=0
-    )
+    return LeanClient(base_url=url, api_key=at.api_key or _NO_KEY, http_client=http, max_retries=0)
+
+
+def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
+    at, client = address.provider, open_client(address, http)
     match at.kind:
         case "ollama":
             profile = merge_profile(OllamaProvider.model_profile(address.model), _PLAIN)

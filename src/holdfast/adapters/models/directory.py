@@ -10,7 +10,7 @@ from holdfast.ports.choosing import Card
 from holdfast.ports.model import Model
 
 from . import roles
-from .discover import Found
+from .discover import Found, with_models
 from .known import KNOWN
 from .listing import Listings, named
 from .names import Shelf, resolve
@@ -32,6 +32,14 @@ class Directory:
         """These can be asked from now on; `beside` only where they are named."""
         self.found, self._beside = found, self._beside if beside is None else beside
         self._meant.clear()
+
+    @property
+    def everyone(self) -> tuple[Found, ...]:
+        """All who can be asked, the preferred first, with the models they list."""
+        return tuple(
+            with_models(one, tuple(card.name for card in self._listings.cards(one)))
+            for one in (*self.found, *self._beside)
+        )
 
     def find(self, provider: str) -> Found | None:
         there = (one for one in (*self.found, *self._beside) if one.name == provider)

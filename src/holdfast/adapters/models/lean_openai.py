@@ -15,9 +15,11 @@ import pydantic
 from openai import AsyncStream, Omit
 from openai._base_client import make_request_options
 from openai.resources.chat import AsyncChat, AsyncCompletions
+from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 T = TypeVar("T")
+_EXACT = {ChatCompletion, ChatCompletionChunk, CreateEmbeddingResponse}
 _EXTRA = ("extra_headers", "extra_query", "extra_body")
 
 
@@ -42,7 +44,7 @@ class LeanClient(openai.AsyncOpenAI):
     def _process_response_data(
         self, *, data: object, cast_to: type[T], response: httpx2.Response
     ) -> T:
-        if cast_to in {ChatCompletion, ChatCompletionChunk}:
+        if cast_to in _EXACT:
             try:
                 return cast("type[Any]", cast_to).model_validate(data)
             except pydantic.ValidationError:

@@ -14,6 +14,7 @@ from holdfast.ports.model import Model
 from .loading import load, load_aside
 from .offline import Direct
 from .remote import Address, RemoteModel
+from .remote_embedder import RemoteEmbedder
 from .settings import Timeouts
 
 
@@ -39,6 +40,7 @@ class Lender:
         self.ours, self._place, self._files = ours, place, files
         self._per_provider = per_provider
         self._models: dict[str, tuple[Model, RemoteModel]] = {}
+        self._embedders: dict[str, RemoteEmbedder] = {}
         self._lanes: dict[str, anyio.CapacityLimiter] = {}
         self._clients: dict[tuple[Timeouts, str], Any] = {}
 
@@ -47,11 +49,15 @@ class Lender:
         return self.ours.get(name) or self._remote(name)[0]
 
     def lend(self, name: str) -> Lent:
-        provider = name.partition("/")[0]
-        if provider not in self._lanes:
-            self._lanes[provider] = anyio.CapacityLimiter(self._per_provider)
         remote = None if name in self.ours else self._remote(name)[1]
-        return Lent(model=self.model(name), remote=remote, lane=self._lanes[provider])
+        return Lent(model=self.model(name), remote=remote, lane=self._lane(name))
+
+    def embedder(self, name: str) -> tuple[RemoteEmbedder, anyio.CapacityLimiter]:
+        """A model that embeds, and its provider's room, which is that of all its models."""
+        if name not in self._embedders:
+            address = self._place(name)
+            self._embedders[name] = RemoteEmbedder(address, lambda: self._client_of(address))
+        return self._embedders[name], self._lane(name)
 
     def client(self, timeouts: Timeouts) -> Any:
         """The HTTP client that all models with these timeouts share."""
@@ -72,6 +78,7 @@ class Lender:
     def changed(self, per_provider: int) -> None:
         """Names may have other places now. What is lent stays as it is."""
         self._models.clear()
+        self._embedders.clear()
         self._per_provider = per_provider
         for lane in self._lanes.values():
             lane.total_tokens = per_provider
@@ -79,9 +86,16 @@ class Lender:
     async def close(self) -> None:
         """Close what is open. It opens again when it is needed."""
         self._models.clear()
+        self._embedders.clear()
         while self._clients:
             _, client = self._clients.popitem()
             await client.aclose()
+
+    def _lane(self, name: str) -> anyio.CapacityLimiter:
+        provider = name.partition("/")[0]
+        if provider not in self._lanes:
+            self._lanes[provider] = anyio.CapacityLimiter(self._per_provider)
+        return self._lanes[provider]
 
     def _remote(self, name: str) -> tuple[Model, RemoteModel]:
         if name not in self._models:

@@ -54,7 +54,7 @@ _DIALECTS: Mapping[Kind, str] = {
     "chatgpt": "dialect_codex",
 }
 # Protocols whose library is an extra of its own.
-_EXTRAS: Mapping[str, str] = {"bedrock": "bedrock"}
+EXTRAS: Mapping[str, str] = {"bedrock": "bedrock"}
 _PER_ENTRY = 16
 _PER_TOOL = 64
 _PER_FILE = 12_000
@@ -210,9 +210,9 @@ class RemoteModel:
         try:
             dialect = await load_aside(_DIALECTS[kind])
         except ImportError:
-            if kind not in _EXTRAS:
+            if kind not in EXTRAS:
                 raise
-            raise _without_extra(self._address, _EXTRAS[kind]) from None
+            raise without_extra(self._address, EXTRAS[kind]) from None
         opened: Exchange = providers.open_exchange(
             self._address, dialect, self._client(), self._files
         )
@@ -242,7 +242,7 @@ def tokens_of(prompt: Prompt, tools: tuple[ToolSpec, ...]) -> int:
     return least + _PER_ENTRY * (len(prompt.entries) + 1) + _PER_TOOL * len(tools)
 
 
-def _without_extra(address: Address, extra: str) -> ModelFailure:
+def without_extra(address: Address, extra: str) -> ModelFailure:
     message = f"{address.name} needs a part that is not installed: pip install 'holdfast[{extra}]'"
     return ModelFailure("invalid_request", message, retryable=False, paid=False)
 

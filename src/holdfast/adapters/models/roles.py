@@ -8,7 +8,7 @@ from holdfast.core.error import Invalid
 
 from .discover import Found
 from .known import KNOWN
-from .settings import ROLES, ModelsConfig, Role
+from .settings import EMBEDDER, ROLES, ModelsConfig, Role
 
 _SMALL = (
     ("anthropic", "claude-haiku-4-5"),
@@ -36,6 +36,9 @@ def in_order(name: str, config: ModelsConfig, default: str, small: str) -> tuple
     if not wanted.startswith("@"):
         return (wanted, *config.fallback.get(wanted, ()))
     part = wanted[1:]
+    if wanted == EMBEDDER:
+        hint = "holdfast model embed asks it"
+        raise Invalid(f"{wanted} gives vectors, no answers.", code="unknown_model", hint=hint)
     if part not in ROLES:
         known = ", ".join(f"@{role}" for role in ROLES)
         raise Invalid(f"There is no role {wanted!r}.", code="unknown_model", hint=f"use {known}")
@@ -79,8 +82,9 @@ def doubts(config: ModelsConfig, usable: Callable[[str], str]) -> list[tuple[str
 def _named(config: ModelsConfig) -> Iterator[str]:
     if config.default:
         yield config.default
-    for role in config.roles.values():
-        yield from filter(None, (role.model, *role.fallback))
+    for name, role in config.roles.items():
+        if name != EMBEDDER[1:]:  # that one is asked otherwise
+            yield from filter(None, (role.model, *role.fallback))
     for models in config.fallback.values():
         yield from models
 

@@ -139,6 +139,8 @@ LOCAL_SERVERS = (
 
 RoleName = Literal["executor", "evaluator", "planner", "small"]
 ROLES: tuple[RoleName, ...] = ("executor", "evaluator", "planner", "small")
+EMBEDDER = "@embedder"
+"""The one role whose model gives vectors and no answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

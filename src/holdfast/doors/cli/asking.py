@@ -147,6 +147,19 @@ def task_text(screen: Screen, given: Given) -> str:
     return words
 
 
+def texts(screen: Screen, given: Given) -> list[str]:
+    """Each word given as a text of its own; for `-` the lines of stdin that say something."""
+    found: list[str] = []
+    for word in given.words:
+        if word == "-":
+            found += [line for line in _stdin(screen, patient=True).splitlines() if line.strip()]
+        else:
+            found.append(word)
+    if not found:
+        raise Stop("No input received on stdin", name="no_input")
+    return found
+
+
 def file_section(path: Path, folder: Path) -> str:
     """A text file's content under its name; the name alone of anything else in the workspace."""
     try:

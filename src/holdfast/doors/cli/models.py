@@ -1,8 +1,10 @@
-"""`holdfast model`: ask one, straight; and how they are."""
+"""`holdfast model`: ask one, straight, for words or vectors; and how they are."""
 
 from __future__ import annotations
 
-from .asking import task_text
+import json
+
+from .asking import task_text, texts
 from .choosing import pick_model
 from .out import dollars, span
 from .reading import count_of, number_of, part_of, rows_of, text_of
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from .wire import Json
 
 _ASK = "/v1/models/ask"
+_EMBED = "/v1/models/embed"
 _HEAD = ("MODEL", "STATE", "ANSWERED", "FAILED", "LAST", "BECAUSE")
 
 
@@ -27,7 +30,7 @@ def ask(desk: Desk, given: Given) -> int:
             body[name] = given.one(name)
     quiet = given.has("json")
     try:
-        reply = _heard(desk, body, quiet=quiet)
+        reply = _heard(desk, _ASK, body, quiet=quiet)
     except KeyboardInterrupt:
         if not quiet:
             desk.screen.tell("")
@@ -36,6 +39,24 @@ def ask(desk: Desk, given: Given) -> int:
         desk.screen.json(reply)
     _tell_what_it_took(desk, reply)
     return FAILED if reply.get("problem") else OK
+
+
+def embed(desk: Desk, given: Given) -> int:
+    """A line of numbers for each text on stdout; who made them, and what it took, on stderr."""
+    body: Json = {"texts": texts(desk.screen, given), "stream": True}
+    if given.one("model"):
+        body["model"] = given.one("model")
+    if given.has("query"):
+        body["purpose"] = "query"
+    made = _heard(desk, _EMBED, body, quiet=True)
+    if given.has("json"):
+        desk.screen.json(made)
+    else:
+        vectors: list[list[float]] = made["vectors"]
+        for vector in vectors:
+            desk.screen.tell(json.dumps(vector))
+    _tell_what_it_took(desk, made)
+    return OK
 
 
 def health(desk: Desk, given: Given) -> int:
@@ -63,14 +84,14 @@ def _health(row: Json) -> tuple[str, ...]:
     )
 
 
-def _heard(desk: Desk, body: Json, *, quiet: bool) -> Json:
+def _heard(desk: Desk, target: str, body: Json, *, quiet: bool) -> Json:
     """The whole reply. A terminal shows its text on the way, unless `quiet`.
 
     A program that reads gets the answer only, and once: what was heard may turn out to be void.
     """
     shown, aloud = "", desk.screen.out_is_terminal and not quiet
     try:
-        for item in desk.daemon.hear(_ASK, body):
+        for item in desk.daemon.hear(target, body):
             match item.kind:
                 case "delta" if "reset" in item.data:
                     _begin_again(desk, shown, text_of(item.data, "reset"))

@@ -275,6 +275,23 @@ _MODELS = (
         " every call of a model. With --json the whole reply: tokens, cost, which models were"
         " tried.",
     ),
+    Command(
+        "model embed",
+        "Turn texts into vectors: a line of numbers for each.",
+        "models:embed",
+        arguments=(("TEXT...", "the texts, each one an argument; - reads the lines of stdin"),),
+        takes=(1, None),
+        options=(
+            Option("-m --model", "NAME", "which model, `provider/model` (default: the role's)"),
+            Option("--query", "", "they are looked for, not kept: some models tell these apart"),
+        ),
+        examples=(
+            ("holdfast model embed 'red apples' 'green pears'", "two lines, each a JSON array"),
+            ("holdfast model embed --json - < lines.txt", "all in one object"),
+        ),
+        more="The model is that of the role `embedder`; no other stands in for it, for vectors of"
+        " two models cannot be compared. It is paid for like every call of a model.",
+    ),
 )
 
 _HOUSE = (

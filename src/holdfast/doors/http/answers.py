@@ -206,6 +206,15 @@ class Answered(Struct, frozen=True, kw_only=True):
     problem: str
 
 
+class Vectors(Struct, frozen=True, kw_only=True):
+    """A vector for each text, in their order. `cost_usd` is None where no price is known."""
+
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage
+    cost_usd: float | None
+
+
 class BackupDone(Struct, frozen=True, kw_only=True):
     """Where the copy is."""
 

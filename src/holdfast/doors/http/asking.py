@@ -1,4 +1,4 @@
-"""Models: which there are, which is chosen, and a question straight to one."""
+"""Models: which there are, which is chosen, and a question or texts straight to one."""
 
 from __future__ import annotations
 
@@ -70,6 +70,25 @@ async def ask_model(ask: Ask[b.NoQuery, b.Asked]) -> a.Answered | ASGIApp:
         return a.answered(reply)
 
     if asked.stream:
+        return ReplyStream(answer, closing=door.closing, keep_alive=door.keep_alive)
+    return await attended(ask.request.receive, partial(answer, None))
+
+
+async def embed(ask: Ask[b.NoQuery, b.ToEmbed]) -> a.Vectors | ASGIApp:
+    body, house, door = ask.body, ask.house, ask.door
+    payer = Payer(by=ask.by, role="embedder")
+
+    async def answer(_: Hear | None) -> a.Vectors:
+        try:
+            made = await models.embed(
+                house, body.model, body.texts, payer=payer, purpose=body.purpose
+            )
+        except ModelFailure as failure:
+            raise Unanswered(failure) from failure
+        cost = None if made.usage.cost is None else made.usage.cost / 1e6
+        return a.Vectors(model=made.model, vectors=made.vectors, usage=made.usage, cost_usd=cost)
+
+    if body.stream:
         return ReplyStream(answer, closing=door.closing, keep_alive=door.keep_alive)
     return await attended(ask.request.receive, partial(answer, None))
 

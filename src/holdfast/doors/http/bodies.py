@@ -239,6 +239,23 @@ class Asked(Body):
         return self
 
 
+class ToEmbed(Body):
+    """Texts that are to become vectors."""
+
+    model: Name = Field(
+        default="", description="`provider/model` or a provider; empty: the role `embedder`."
+    )
+    texts: tuple[str, ...] = Field(
+        strict=False, min_length=1, max_length=1000, description="At most 200,000 characters each."
+    )
+    purpose: Literal["document", "query"] = Field(
+        default="document", description="Texts that are kept, or that are looked for."
+    )
+    stream: bool = Field(
+        default=False, description="Server-sent events: `reply`, or `error`; for long work."
+    )
+
+
 class Reason(Body):
     """Why."""
 

@@ -14,7 +14,7 @@ from . import bodies as b
 from . import connections as c
 from . import money as m
 from . import native as n
-from .asking import ask_model, choose_model, list_models, refresh_models
+from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .openapi import document
 from .route import Ask, Entry
 
@@ -207,6 +207,16 @@ ROUTES: tuple[Entry, ...] = (
         "has not begun fails as any other does.",
         answer=a.Answered,
         body=b.Asked,
+        errors=(409, 429, 502, 503, 504),
+        streams=True,
+    ),
+    Entry(
+        "POST",
+        "/v1/models/embed",
+        embed,
+        "Turn texts into vectors, paid for under the same budgets. No other model stands in.",
+        answer=a.Vectors,
+        body=b.ToEmbed,
         errors=(409, 429, 502, 503, 504),
         streams=True,
     ),
