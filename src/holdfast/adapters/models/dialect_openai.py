@@ -67,7 +67,7 @@ def open_client(
 ) -> LeanClient:
     at = address.provider
     url = f"{at.base_url}/v1" if at.kind == "ollama" else at.base_url
-    return LeanClient(base_url=url, api_key=at.api_key or _NO_KEY, http_client=http, max_retries=0)
+    return made(base_url=url, api_key=at.api_key or _NO_KEY, http_client=http, max_retries=0)
 
 
 def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
