@@ -154,15 +154,8 @@ async def open_house(
         box, blobs = BubblewrapBox(limits=to_box_limits(config)), FileBlobs(home / "blobs")
         # The delegate tool is bound late: it submits to the supervisor that runs it.
         delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-        options = BoxOptions(
-            read_only=tuple(Path(path) for path in config.box.read_only),
-            environment=config.box.environment,
-            hidden=(home,),
-            limits=to_box_limits(config),
-        )
-        ours = builtin_tools(
-            box=box, blobs=blobs, clock=clock, spool=home / "outputs", options=options
-        )
+        options, spool = _box_options(config), home / "outputs"
+        ours = builtin_tools(box=box, blobs=blobs, clock=clock, spool=spool, options=options)
         tools = Registry(
             [*ours.all(), delegate, TopUp(ledger, partial(budgets.resume, journal, recorder))]
         )
@@ -200,6 +193,15 @@ async def open_house(
         finally:
             with anyio.CancelScope(shield=True):
                 await models.close()
+
+
+def _box_options(config: Config) -> BoxOptions:
+    return BoxOptions(
+        read_only=tuple(Path(path) for path in config.box.read_only),
+        environment=config.box.environment,
+        hidden=(config.home,),
+        limits=to_box_limits(config),
+    )
 
 
 async def run_daemon(config: Config, environment: Mapping[str, str], token: str) -> None:

@@ -214,7 +214,7 @@ async def _paid(models: Catalog, ledger: Ledger, texts: Sequence[str]) -> None:
 
 
 async def test_the_ledger_says_what_the_server_counted():
-    """Row OL-36: a call for embeddings is written down with its exact tokens and price."""
+    """Part of row OL-36: a call for embeddings is written down with its exact tokens and price."""
     counts = [1_000, 17, 42, 9]
     with ModelServer([Reply(usage=Usage(input=count)) for count in counts]) as server:
         async with catalog(server) as models:

@@ -203,3 +203,31 @@ def test_leaving_the_picker_asks_nobody_anything(stage: Stage):
             person.type(key)
             assert person.end()[0] == 2
     assert stage.daemon.jobs == []
+
+
+VECTORS: dict[str, Any] = {
+    "model": "openai/e",
+    "vectors": [[0.5, -1.0], [0.25, 2.0]],
+    "usage": {"input": 7},
+    "cost_usd": 0.0012,
+}
+
+
+def test_each_text_becomes_a_line_of_numbers(stage: Stage):
+    stage.daemon.streams["/v1/models/embed"] = [("reply", VECTORS)]
+    told = stage.run("model", "embed", "-m", "openai", "--query", "red apples", "pears")
+    assert (told.code, told.out) == (0, "[0.5, -1.0]\n[0.25, 2.0]\n")
+    assert told.err == "✓ openai/e, 7 tokens, $0.0012\n"
+    assert stage.daemon.asked("POST", "/v1/models/embed") == [
+        {"texts": ["red apples", "pears"], "stream": True, "model": "openai", "purpose": "query"}
+    ]
+
+
+def test_a_dash_reads_a_text_from_each_line_that_says_something(stage: Stage):
+    stage.daemon.streams["/v1/models/embed"] = [("reply", VECTORS)]
+    told = stage.run("model", "embed", "--json", "-", stdin=b"red apples\n\n  \npears\n")
+    assert json.loads(told.out) == VECTORS
+    assert stage.daemon.asked("POST", "/v1/models/embed")[0]["texts"] == ["red apples", "pears"]
+    told = stage.run("model", "embed", "-", stdin=b"\n")
+    assert told.code == 2
+    assert "No input" in told.err
