@@ -170,7 +170,7 @@ def test_roles_and_fallbacks_are_tables_and_a_wrong_one_is_said(tmp_path: Path):
     assert config.models.fallback == {"e/f": ("g",)}
     assert told(tmp_path, "[models.roles.boss]\nmodel = 'a/b'\n") == [
         "config.toml:1: models.roles: expected only the roles executor, evaluator, planner, small,"
-        " not boss, found a table; for example roles = {}"
+        " embedder, not boss, found a table; for example roles = {}"
     ]
     assert told(tmp_path, "[models.roles.small]\nmodle = 'a/b'\n") == [
         "config.toml:2: models.roles.small.modle: unknown key; did you mean model?"
@@ -178,6 +178,10 @@ def test_roles_and_fallbacks_are_tables_and_a_wrong_one_is_said(tmp_path: Path):
     assert told(tmp_path, "[models.fallback]\n'e/f' = 'g'\n") == [
         'config.toml:2: models.fallback.e/f: expected a list of texts, found "g";'
         " for example e/f = []"
+    ]
+    assert told(tmp_path, "[models.roles.embedder]\nmodel = 'a/b'\nfallback = ['c/d']\n") == [
+        "config.toml:1: models.roles: expected an embedder without fallback, for vectors of two"
+        " models do not compare, found a table; for example roles = {}"
     ]
 
 

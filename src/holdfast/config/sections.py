@@ -305,7 +305,9 @@ class Models(Section):
             if name not in _ROLES:
                 raise ValueError(f"expected only the roles {', '.join(_ROLES)}, not {name}")
         if "embedder" in value and value["embedder"].fallback:
-            raise ValueError("embedder takes no fallback: vectors of two models do not compare")
+            raise ValueError(
+                "expected an embedder without fallback, for vectors of two models do not compare"
+            )
         return value
 
 
