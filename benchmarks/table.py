@@ -131,6 +131,13 @@ What is compared:
   connections themselves, less what the question takes.
 - **Recovery**: each task is inside a tool call when the process is killed with SIGKILL; the daemon
   listens only when all are back in the queue.
+- **Model calls**: a provider that answers at once (eight pieces when streamed), whoever stands
+  before it on a core of its own, the load and the provider on the other. pydantic-ai is the library
+  that Holdfast speaks to providers with, its load in the same process; LiteLLM's proxy is installed
+  by the run into an environment of its own (`HOLDFAST_BENCH_PEERS` names a prepared one), and left
+  out where that fails. All but the provider alone know who asks; Holdfast writes each call into its
+  ledger. A task is submitted, its one turn recorded, and followed over its stream to the end.
+- **Live streams**: all begin within a moment, and each would last ten seconds if it came alone.
 - **Cancel**: a shell with two children in a box, one of them deaf to SIGTERM; until the last
   process is dead.
 
