@@ -7,11 +7,17 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx2
 import openai
 import pytest
 
+from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.lean_openai import LeanClient
+from holdfast.adapters.models.settings import ModelsConfig, Provider
+from holdfast.testing.model_contract import nothing, prompt
+from holdfast.testing.model_server import ModelServer
+from holdfast.testing.model_server import Reply as Say
 
 pytestmark = pytest.mark.anyio
 
@@ -123,3 +129,21 @@ async def test_it_is_copied_only_for_what_is_not_so_already():
     async with client(LeanClient, "", []) as asked:
         assert asked.with_options(max_retries=0) is asked
         assert asked.with_options(max_retries=2).max_retries == 2
+
+
+async def test_as_many_calls_are_under_way_as_the_provider_has_room_for():
+    many = 150
+    with ModelServer(default=Say(text="Hello.", hold=True)) as server:
+        lab = Provider(kind="openai-compatible", base_url=f"{server.url}/v1", api_key="k")
+        config = ModelsConfig(providers={"lab": lab}, probe=False, per_provider=many)
+        catalog = Catalog(config)
+        model = catalog.find("lab/m")
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                for _ in range(many):
+                    group.start_soon(model.ask, prompt("hello"), (), nothing)
+                while server.active < many:
+                    await anyio.sleep(0.01)
+                server.release()
+        assert server.peak == many
+        await catalog.close()

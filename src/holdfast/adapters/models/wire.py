@@ -12,7 +12,9 @@ from .discover import Found
 from .expecting import EXPECTED, Client
 from .settings import Probe, Provider, Timeouts
 
-_POOL = httpx2.Limits(max_connections=128, max_keepalive_connections=32)
+# How much goes on at once is for the provider's lane to say; a pool that is smaller would only hide
+# the wait, and one that keeps fewer connections than are in use opens new ones all the time.
+_POOL = httpx2.Limits(max_connections=None, max_keepalive_connections=128)
 _NO_POOL = httpx2.Limits(max_connections=8, max_keepalive_connections=0)
 _LONGEST_LIST = 4_000_000
 
