@@ -144,6 +144,6 @@ async def test_as_many_calls_are_under_way_as_the_provider_has_room_for():
                     group.start_soon(model.ask, prompt("hello"), (), nothing)
                 while server.active < many:
                     await anyio.sleep(0.01)
-                server.release()
+                server.release(many)
         assert server.peak == many
         await catalog.close()
