@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from holdfast.adapters.models.call_filter import CallFilter
 from holdfast.adapters.models.call_json import Broken, Wanted
+from holdfast.adapters.models.estimate import most_tokens, tokens_of
 from holdfast.adapters.models.reading import Reading, understood
-from holdfast.adapters.models.remote import tokens_of
 from holdfast.adapters.models.text_calls import MOST_CALLS, told
 from holdfast.core.context import Prompt
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Failed,
+    File,
     ModelSaid,
     PersonSaid,
     Refused,
@@ -378,9 +379,31 @@ def test_the_estimate_of_tokens_is_never_below_words_or_characters(text: str):
         assert max(words, length) <= tokens_of(prompt, ()) <= 3 * len(text.encode()) + 100
 
 
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [  # a token for each digit, capital, sign or foreign byte: what the dearest tokenizers make
+        ("0123456789" * 10, 100),
+        ("DEADBEEF" * 10, 80),
+        ("{}[];:" * 10, 60),
+        ("\U0001f98a" * 10, 40),
+        ("qzxjvkwp" * 10, 40),
+    ],
+)
+def test_the_estimate_holds_for_text_that_is_no_prose(text: str, least: int):
+    assert most_tokens(text.encode()) >= least
+
+
+def test_a_picture_is_estimated_by_what_it_is_and_not_by_its_bytes():
+    picture = File(name="a.png", media_type="image/png", digest="0" * 64, size=7_000_000)
+    sound = File(name="a.mp3", media_type="audio/mpeg", digest="0" * 64, size=7_000_000)
+    for file, most in ((picture, 51_000), (sound, 300_000)):
+        shown = Prompt(system="", entries=(PersonSaid(text="what?", files=(file,)),), saw=0)
+        assert 10_000 < tokens_of(shown, ()) < most
+
+
 def test_the_estimate_of_tokens_counts_tools_and_is_near_what_english_has():
     english = Prompt(
         system="The quick brown fox jumps over the lazy dog. " * 100, entries=(), saw=0
     )
-    assert 1_000 <= tokens_of(english, ()) <= 2_000
+    assert 1_000 <= tokens_of(english, ()) <= 2_500
     assert tokens_of(english, TOOLS) > tokens_of(english, ())

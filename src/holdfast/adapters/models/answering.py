@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .failover import EMPTY, SKIPPED, Chain, Move, Patience, Rule
 from .health import Remembered
 from .paying import asked
 
+_log = logging.getLogger("holdfast.models")
 _LONGEST_REASON = 200
 
 
@@ -129,6 +131,7 @@ class Call:
     def _note(self, model: str, *, began: float, took: int, first: int) -> None:
         after = _ms(began - self._began)
         self._tried.append(Try(model=model, after=after, took=took, first=first))
+        _log.debug("%s was asked: %s ms, the first piece after %s ms", model, took, first)
 
     def _note_failure(self, failure: ModelFailure, move: Move) -> None:
         self._failures.append(failure)

@@ -20,10 +20,11 @@ from holdfast.core.message import Reply, Usage
 from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 
 from . import prices, wire
+from .estimate import tokens_of
 from .expecting import EXPECTED, Expected
 from .failures import explained, failure
 from .question import Asker, Files, Question
-from .remote import Address, tokens_of
+from .remote import Address
 from .translate import Voice, from_response
 
 Hear = Callable[[Delta], None]

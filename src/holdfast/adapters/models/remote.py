@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
-from holdfast.core.message import PersonSaid, Reply, ToolAnswered, words
+from holdfast.core.message import Reply
 from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 
 from . import text_calls
+from .estimate import tokens_of
 from .loading import load, load_aside
 from .logins.login import Login
 from .reading import Reading, shaped, understood, with_shape
@@ -55,9 +55,6 @@ _DIALECTS: Mapping[Kind, str] = {
 }
 # Protocols whose library is an extra of its own.
 EXTRAS: Mapping[str, str] = {"bedrock": "bedrock"}
-_PER_ENTRY = 16
-_PER_TOOL = 64
-_PER_FILE = 12_000
 
 
 class Address(Struct, frozen=True, kw_only=True):
@@ -218,28 +215,6 @@ class RemoteModel:
         )
         self._exchange = opened
         return opened
-
-
-def tokens_of(prompt: Prompt, tools: tuple[ToolSpec, ...]) -> int:
-    """The estimate of a prompt's tokens by which money is set aside: high, and without any I/O.
-
-    A third of its bytes or four thirds of its words, whichever is more, and something for each
-    message, tool and file. Tokenizers differ; English has a token for about 4 bytes.
-    """
-    pieces = [prompt.system.encode()]
-    pieces += map(msgspec.json.encode, (*prompt.entries, *tools))
-    size = sum(map(len, pieces))
-    gaps = sum(piece.count(b" ") + piece.count(b"\\n") + piece.count(b"\n") for piece in pieces)
-    for entry in prompt.entries:
-        match entry:
-            case ToolAnswered():
-                size += len(words(entry.outcome)) // 20
-            case PersonSaid():
-                size += sum(max(file.size, _PER_FILE) for file in entry.files)
-            case _:
-                pass
-    least = max(size // 3, (gaps + len(pieces)) * 4 // 3)
-    return least + _PER_ENTRY * (len(prompt.entries) + 1) + _PER_TOOL * len(tools)
 
 
 def without_extra(address: Address, extra: str) -> ModelFailure:
