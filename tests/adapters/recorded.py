@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -19,9 +20,11 @@ from pathlib import Path
 from socket import create_server
 from types import ModuleType
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import yaml
+
+from holdfast.adapters.models.known import KNOWN
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _SERVE = """
@@ -72,7 +75,9 @@ class Exchange:
     @property
     def failed(self) -> bool:
         """Whether an error came in the middle of the answer."""
-        return self.streamed and any("error" in event for event in _failures(self.body))
+        if self.kind == "bedrock":
+            return b":exception-type" in self.body
+        return self.streamed and bool(_failures(self.body))
 
     @property
     def said(self) -> Said:
@@ -217,15 +222,18 @@ def _not_a_question(one: Any) -> str:
     body = request.get("parsed_body")
     if request["method"] != "POST":
         return f"{request['method']} of something kept at the provider"
-    if not any(path.endswith(end) for end in _KINDS) and not _GOOGLE(path):
+    if not any(path.endswith(end) for end in _KINDS) and not _names_its_model(path):
         return f"{path.rpartition('/')[2]}: no question to a model"
     if isinstance(body, dict) and cast("dict[str, Any]", body).get("background"):
         return "an answer in the background, to be fetched later"
     return ""
 
 
-def _GOOGLE(path: str) -> bool:  # noqa: N802 - a rule, like the table below
-    return path.endswith((":generateContent", ":streamGenerateContent"))
+def _names_its_model(path: str) -> bool:
+    gemini = path.startswith("/v1beta/models/")
+    if gemini and path.endswith((":generateContent", ":streamGenerateContent")):
+        return True
+    return path.startswith("/model/") and path.endswith(("/converse", "/converse-stream"))
 
 
 # How a question's path ends: what it speaks, and what comes before it in a provider's address.
@@ -239,9 +247,13 @@ _KINDS = {
 def _exchange(file: str, one: Any, turns: dict[tuple[str, bool], int]) -> Exchange:
     parts = urlsplit(str(one["request"]["uri"]))
     sent: dict[str, Any] = _table(one["request"].get("parsed_body"))
-    if _GOOGLE(parts.path):
+    prefix = ""
+    if parts.path.startswith("/model/"):
+        kind, streamed = "bedrock", parts.path.endswith("-stream")
+        model = unquote(parts.path.split("/")[2])
+    elif _names_its_model(parts.path):
         kind, streamed = "google", parts.path.endswith(":streamGenerateContent")
-        prefix, model = "", parts.path.rpartition("/")[2].partition(":")[0]
+        model = parts.path.rpartition("/")[2].partition(":")[0]
     else:
         end = next(end for end in _KINDS if parts.path.endswith(end))
         kind, streamed = _KINDS[end], bool(sent.get("stream"))
@@ -250,7 +262,8 @@ def _exchange(file: str, one: Any, turns: dict[tuple[str, bool], int]) -> Exchan
     turn = turns.get((parts.path, streamed), 0)
     turns[parts.path, streamed] = turn + 1
     host = parts.hostname or ""
-    flavour = next((name for name in ("groq", "mistral", "deepseek") if name in host), "")
+    known = next((one for one in KNOWN.values() if f"//{host}/" in one.base_url), None)
+    flavour = known.flavour if known else ""
     if kind == "openai-compatible" and host.endswith("openai.com"):
         kind = "openai"
     return Exchange(
@@ -305,7 +318,10 @@ def _chat(body: bytes, *, streamed: bool) -> Said:
         counted = piece.get("usage") or _table(piece.get("x_groq")).get("usage") or counted
         for choice in _row(piece.get("choices"))[:1]:
             said = _table(choice.get("delta" if streamed else "message"))
-            text += said.get("content") or ""
+            parts = _parts(said.get("content"))
+            text += "".join(one.get("text") or "" for one in parts)
+            inner = [part for one in parts for part in _row(one.get("thinking"))]
+            thought += "".join(part.get("text") or "" for part in inner)
             thought += said.get("reasoning_content") or said.get("reasoning") or ""
             for place, call in enumerate(_row(said.get("tool_calls"))):
                 known = calls.setdefault(call.get("index", place), ["", ""])
@@ -322,6 +338,11 @@ def _chat(body: bytes, *, streamed: bool) -> Said:
         )
     made = tuple((name, _arguments(said)) for _, (name, said) in sorted(calls.items()))
     return Said(text=text, thought=thought, calls=made, usage=usage)
+
+
+def _parts(content: Any) -> list[Any]:
+    """Content as a list of parts, as Mistral has it; others have words."""
+    return cast("list[Any]", content) if isinstance(content, list) else [{"text": content}]
 
 
 def _responses(body: bytes, *, streamed: bool) -> Said:
@@ -436,7 +457,67 @@ def _gemini(body: bytes, *, streamed: bool) -> Said:
     )
 
 
+def _converse(body: bytes, *, streamed: bool) -> Said:
+    if not streamed:
+        answer = json.loads(body)
+        blocks: list[dict[str, Any]] = [
+            {
+                "text": one.get("text") or "",
+                "thought": _table(_table(one.get("reasoningContent")).get("reasoningText")).get(
+                    "text", ""
+                ),
+                "call": _table(one.get("toolUse")),
+            }
+            for one in answer["output"]["message"]["content"]
+        ]
+        return _said_by_bedrock(blocks, answer["usage"])
+    found: dict[int, dict[str, Any]] = {}
+    counted: dict[str, Any] = {}
+    for kind, event in _frames(body):
+        block: dict[str, Any] = found.setdefault(
+            event.get("contentBlockIndex", -1), {"text": "", "thought": "", "json": "", "call": {}}
+        )
+        delta = _table(event.get("delta"))
+        block["text"] += delta.get("text") or ""
+        block["thought"] += _table(delta.get("reasoningContent")).get("text") or ""
+        block["json"] += _table(delta.get("toolUse")).get("input") or ""
+        if kind == "contentBlockStart":
+            block["call"] = _table(event["start"].get("toolUse"))
+        counted = event["usage"] if kind == "metadata" else counted
+    for block in found.values():
+        if block["call"]:
+            block["call"] = {**block["call"], "input": _arguments(block["json"])}
+    return _said_by_bedrock([found[index] for index in sorted(found)], counted)
+
+
+def _said_by_bedrock(blocks: list[dict[str, Any]], counted: dict[str, Any]) -> Said:
+    read = counted.get("cacheReadInputTokens") or 0
+    written = counted.get("cacheWriteInputTokens") or 0
+    calls = [one["call"] for one in blocks if one["call"]]
+    total = counted.get("inputTokens", 0) + read + written
+    return Said(
+        text="".join(one["text"] for one in blocks),
+        thought="".join(one["thought"] for one in blocks),
+        calls=tuple((call["name"], call["input"]) for call in calls),
+        usage=(total, counted.get("outputTokens", 0), read, written) if counted else None,
+    )
+
+
+def _frames(body: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """AWS's event stream: two lengths, a check sum, headers, the body, a check sum."""
+    place = 0
+    while place < len(body):
+        size, headers = struct.unpack_from(">II", body, place)
+        told = body[place + 12 : place + 12 + headers]
+        kind = told.partition(b":event-type\x07")[2]
+        length = int.from_bytes(kind[:2], "big")
+        said = json.loads(body[place + 12 + headers : place + size - 4])
+        yield kind[2 : 2 + length].decode(), said
+        place += size
+
+
 _READERS = {
+    "bedrock": _converse,
     "openai": _chat,
     "openai-compatible": _chat,
     "openai-responses": _responses,

