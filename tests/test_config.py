@@ -125,6 +125,7 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "policy.preset": ("open", "open"),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "agent.name": ("me", "me"),
+        "agent.team": ("us", "us"),
         "agent.instructions": ("be brief", "be brief"),
         "agent.tools": ('["read"]', ("read",)),
         "box.read_only": ('["/opt"]', ("/opt",)),

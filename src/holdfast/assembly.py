@@ -376,8 +376,11 @@ async def _follow(
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         in_force.show_thinking = fresh.show_thinking
         in_force.max_thinking_chars = fresh.max_thinking_chars
-        await budgets.resume(house.journal, house.recorder)
         _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
+        try:
+            await budgets.resume(house.journal, house.recorder)
+        except Unavailable as failure:
+            _log.warning("not every task that waits for money was told: %s", failure)
         await _look_around(catalog, config)
 
 

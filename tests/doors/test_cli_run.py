@@ -204,6 +204,7 @@ def test_a_task_that_did_not_succeed_is_exit_one_and_says_why(stage: Stage, stat
     assert (told.code, told.out) == (1, "")
     if status != "CANCELED":
         assert "error: money: the limit\nis reached\n" in told.err
+        assert "hint: holdfast budget list; its own limits: holdfast task retry" in told.err
 
 
 def test_detached_it_prints_the_id_and_returns(stage: Stage):

@@ -14,7 +14,8 @@ from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.config import load, to_budgets
 from holdfast.core.budget import Reservation
 from holdfast.core.error import Invalid
-from holdfast.core.message import Usage
+from holdfast.core.message import Reply, Usage
+from holdfast.engine.clock import SystemClock
 from holdfast.ports.ledger import Budget, Hold, Payer
 from holdfast.testing.fake_clock import FakeClock
 from tests.doors.cli_stage import Stage, staged
@@ -137,6 +138,31 @@ async def test_a_budget_is_seen_raised_and_freed_of_doubt_over_http(tmp_path: Pa
         assert allowed.json() == {"key": "price/lab/m", "budget": None}
 
 
+@pytest.mark.anyio
+async def test_a_budget_that_is_raised_by_its_short_name_lets_whoever_waits_for_it_go_on(
+    tmp_path: Path,
+):
+    clock = SystemClock()
+    ledger = StoredLedger(MemoryPages(), clock.now)
+    ledger.budgets([Budget(scope="agent", calls=1)])
+    first = Hold(
+        id="hold_1",
+        payer=Payer(agent="default"),
+        model="p/m",
+        most=Reservation(tokens=1, cost=0),
+        at=clock.now(),
+    )
+    await ledger.hold(first)
+    await ledger.settle("hold_1", Usage(input=1, cost=0))
+    async with street(tmp_path, [Reply(text="done")], plan=Plan(ledger=ledger)) as at:
+        row = await at.submit()
+        waiting = await at.until(row["id"], "WAITING")
+        assert "agent/default/day" in waiting["questions"][0]["question"]
+        more = {"key": "agent/default/day", "calls": 1}
+        assert (await at.tcp.post("/v1/budgets/raise", json=more)).status_code == 200
+        await at.until(row["id"], "SUCCEEDED")
+
+
 def budget(**more: Any) -> dict[str, Any]:
     nothing = {"usd": 0.0, "tokens": 0, "calls": 0}
     row = {
@@ -173,6 +199,10 @@ def test_a_budget_is_raised_and_a_call_settled_by_a_command(stage: Stage):
     body = stage.daemon.requests[-1][2]
     assert (body["key"], body["usd"], body["calls"]) == ("agent/coder/day", 1.5, 3)
     assert len(body["once"]) == 32
+    for amount in ("a lot", "nan", "inf"):
+        told = stage.run("budget", "raise", "agent/coder/day", amount)
+        said = f"error: {amount!r} is not an amount of dollars, for example 2.50\n"
+        assert (told.code, told.err) == (2, said)
     stage.daemon.canned["/v1/budgets/raise"] = {"key": "price/lab/m", "budget": None}
     assert "is allowed until 00:00 UTC" in stage.run("budget", "raise", "price/lab/m").out
     stage.daemon.canned["/v1/budgets/settle"] = {"call": "hold_1", "usd": 0.25}

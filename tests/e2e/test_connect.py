@@ -167,3 +167,15 @@ def test_a_key_is_tried_first_unless_that_is_left_out(home: Path):
             kept = connect(home, "connect", "lab", "--url", nobody, "--stdin", "--no-check")
             assert kept.returncode == 0, kept.stderr
             assert daemon.get("/v1/connections")["connections"][0]["name"] == "lab"
+
+
+def test_a_key_for_a_provider_whose_address_nobody_knows_is_not_saved(home: Path):
+    with Daemon(home) as daemon:
+        daemon.start()
+        for name, variable in (("azure", "AZURE_OPENAI_ENDPOINT"), ("custom", "CUSTOM_BASE_URL")):
+            said = connect(home, "connect", name, "--stdin", "--no-check")
+            assert said.returncode == 2, said.stderr
+            assert variable in said.stderr
+        assert files_with(KEY, home) == set()
+        said = connect(home, "connect", "bedrock", "--stdin")
+        assert said.returncode == 0, "Bedrock has no list of models to try a key with"

@@ -50,6 +50,7 @@ def to_agent(config: Config) -> Agent:
     """The agent that works on tasks that name no other."""
     return Agent(
         name=config.agent.name,
+        team=config.agent.team,
         instructions=config.agent.instructions,
         tools=config.agent.tools,
         limits=to_limits(config),

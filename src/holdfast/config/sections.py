@@ -392,6 +392,7 @@ class Agent(Section):
     """Who does the work when a task does not say."""
 
     name: str = _word("default", "Its name.")
+    team: str = _word("", "The team whose budgets it shares.", "research")
     instructions: str = _word("", "What it is told at the start of every turn.", "Be brief.")
     tools: tuple[str, ...] = Field(
         default=(), strict=False, description="Tools it has; empty: all.", examples=[["read"]]

@@ -75,7 +75,10 @@ class Connections(Protocol):
         ...
 
     async def use_key(self, name: str, key: str, *, check: bool) -> Connection:
-        """Keep the key of a known or configured provider, after one cheap request with it."""
+        """Keep the key of a known or configured provider, after one cheap request with it.
+
+        Where there is no such request (Azure, Bedrock), it is kept as it is.
+        """
         ...
 
     async def use_server(

@@ -44,7 +44,7 @@ async def top_up(house: House, key: str, more: Used, *, by: str, once: str) -> S
         raise Refused(
             f"the period of {key} is over: there is nothing to raise any more", code="period_over"
         )
-    await resume(house.journal, house.recorder, key)
+    await resume(house.journal, house.recorder, standing.key if standing else key)
     return standing
 
 

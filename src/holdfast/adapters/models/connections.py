@@ -24,7 +24,7 @@ from .loading import load_aside
 from .logins.attempts import Attempts
 from .logins.shelves import place_of
 from .logins.vendors import UNDOCUMENTED, Vendor
-from .settings import Provider
+from .settings import LISTS_NOTHING, Provider
 
 _MOST_MODELS = 50
 _HOST = "installation/host"
@@ -56,7 +56,12 @@ class SavedConnections:
 
     async def use_key(self, name: str, key: str, *, check: bool) -> Connection:
         provider = replace(self._asked_with_a_key(name), api_key=checked_key(key))
-        if check:
+        if not provider.base_url:
+            variable = KNOWN[name].urls[0]
+            hint = f"set {variable} in the daemon's environment and start it again"
+            what = f"nobody knows where {name} is: nothing was saved"
+            raise Invalid(what, code="no_address", hint=hint)
+        if check and provider.kind not in LISTS_NOTHING:
             await (await load_aside("checking")).check(name, provider)
         await self._keep(key_place(name), provider.api_key)
         return self._connected(name)

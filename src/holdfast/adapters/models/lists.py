@@ -8,15 +8,14 @@ from typing import Any, cast
 import httpx2
 
 from .checking import list_request
-from .settings import Provider
+from .settings import LISTS_NOTHING, Provider
 
 _LONGEST = 8 << 20
-_NONE = frozenset({"azure", "bedrock"})
 
 
 async def fetch(provider: Provider) -> tuple[Mapping[str, Any], ...]:
     """One object per model, as the provider tells it; none where it cannot be asked."""
-    if provider.kind in _NONE or not provider.base_url:
+    if provider.kind in LISTS_NOTHING or not provider.base_url:
         return ()
     url, headers = list_request(provider)
     if provider.kind in {"anthropic", "google"}:

@@ -31,6 +31,8 @@ Kind = Literal[
 _BY_LOGIN = ("copilot", "codex", "chatgpt")
 KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind not in _BY_LOGIN)
 """What a key is enough for."""
+LISTS_NOTHING: frozenset[Kind] = frozenset({"azure", "bedrock"})
+"""What cannot be asked for its models with a key alone."""
 Flavour = Literal[
     "",
     "cerebras",

@@ -141,7 +141,10 @@ class Book:
         return tables if hold.most.cost is not None else (*tables, _price(hold).table)
 
     def learn(self, table: Table, sums: Sums) -> None:
-        """Begin a table with what is stored, and the holds that are open."""
+        """Begin a table with what is stored, and the holds that are open. Older periods go."""
+        older = [one for one in self._tables if one[:2] == table[:2] and one.since < table.since]
+        for one in older:
+            del self._tables[one]
         lines = self._tables[table] = {}
         for of, used in sums.spent.items():
             _line(lines, of).spent = used

@@ -134,9 +134,8 @@ def task_text(screen: Screen, given: Given) -> str:
             screen.note("reading the task from the terminal; Ctrl-D ends it")
         text = _stdin(screen, patient=not words or given.has("stdin"))
         if not text.strip() and (given.has("stdin") or not words):
-            raise Stop(
-                "No input received on stdin", hint='holdfast run "what to do"', name="no_input"
-            )
+            hint = "give the words, or pipe them in"
+            raise Stop("No input received on stdin", hint=hint, name="no_input")
         return f"{words}{SECTION}{text}" if words and text.strip() else words or text
     if words:
         return words

@@ -79,7 +79,11 @@ def closing(desk: Desk, row: Json) -> int:
     desk.screen.note(f"{words} after {used}", mark="bad")
     if status != "CANCELED":
         why = plain(text_of(fault, "message") or "no reason was recorded")
-        desk.screen.error(why, f"holdfast task show {str(row.get('id'))[-8:]}")
+        short = str(row.get("id"))[-8:]
+        hint = f"holdfast task show {short}"
+        if text_of(fault, "code") == "budget_exceeded":
+            hint = f"holdfast budget list; its own limits: holdfast task retry {short} --help"
+        desk.screen.error(why, hint)
     return FAILED
 
 

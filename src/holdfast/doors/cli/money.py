@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import time
 
@@ -73,7 +74,7 @@ def budget_settle(desk: Desk, given: Given) -> int:
 
 
 def costs(desk: Desk, given: Given) -> int:
-    by = given.one("by", "day")
+    by = given.one("by") or "day"
     names = ("task", "session", "agent", "team", "role", "until")
     asked = {name: given.one(name) for name in names}
     since = given.one("since") or ("" if asked["task"] or asked["session"] else "month")
@@ -165,5 +166,7 @@ def _money(text: str) -> float:
     try:
         amount = float(text.removeprefix("$"))
     except ValueError:
-        raise Stop(f"{text!r} is not an amount of dollars, for example 2.50") from None
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise Stop(f"{text!r} is not an amount of dollars, for example 2.50", name="usage")
     return amount
