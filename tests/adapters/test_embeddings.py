@@ -8,12 +8,14 @@ import math
 import struct
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.settings import (
     Kind,
@@ -346,6 +348,19 @@ async def test_a_server_here_embeds_with_what_it_has():
     assert got.model == "ollama/nomic-embed-text"
     assert got.usage.cost == 0
     assert server.requests[0].path == "/v1/embeddings"
+
+
+async def test_the_embedder_can_be_chosen_and_only_from_those_that_embed(tmp_path: Path):
+    """Part of row OK-85."""
+    models = Catalog(ModelsConfig(env={"OPENAI_API_KEY": KEY, "GROQ_API_KEY": KEY}, probe=False))
+    choices = SavedChoices(models, tmp_path / "models.json")
+    assert choices.roles()["embedder"] == "openai/text-embedding-3-small"
+    made = await choices.choose("openai/text-embedding-3-large", "embedder")
+    assert (made.model, made.note) == ("openai/text-embedding-3-large", "")
+    assert models.embedder.find("@embedder") == made.model
+    with pytest.raises(Invalid, match="groq has no embeddings"):
+        await choices.choose("groq", "embedder")
+    assert choices.roles()["executor"] == "openai/gpt-4.1"
 
 
 REFUSED: list[tuple[str, str, str]] = [

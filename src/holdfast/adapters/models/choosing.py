@@ -14,9 +14,10 @@ from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.choosing import Card, Choice
 
 from .catalog import Catalog
-from .settings import ROLES
+from .settings import EMBEDDER, ROLES
 
 _LONGEST = 1 << 16
+_ALL = (*ROLES, EMBEDDER[1:])
 
 
 class _Chosen(Struct, frozen=True, kw_only=True):
@@ -28,7 +29,7 @@ def chosen(path: Path) -> Mapping[str, str]:
     try:
         if path.stat().st_size <= _LONGEST:
             found = msgspec.json.decode(path.read_bytes(), type=_Chosen).roles
-            return {role: model for role, model in found.items() if role in ROLES and model}
+            return {role: model for role, model in found.items() if role in _ALL and model}
     except (OSError, msgspec.DecodeError):
         pass
     return {}
@@ -46,13 +47,13 @@ class SavedChoices:
         return await self._catalog.cards(fresh=fresh)
 
     def roles(self) -> Mapping[str, str]:
-        return {role: self._now(role) for role in ROLES}
+        return {role: self._now(role) for role in _ALL}
 
     async def choose(self, model: str, role: str) -> Choice:
-        if role not in ROLES:
-            known = ", ".join(ROLES)
+        if role not in _ALL:
+            known = ", ".join(_ALL)
             raise Invalid(f"There is no role {role!r}.", code="unknown_role", hint=f"use {known}")
-        full = self._catalog.find(model).name if model else ""
+        full = self._full(model, role) if model else ""
         roles = {name: one for name, one in self._roles.items() if name != role}
         if full:
             roles[role] = full
@@ -64,9 +65,15 @@ class SavedChoices:
         note = f"the configuration has {used} ({where}), and goes before it"
         return Choice(role=role, model=full or used, note=note if full and used != full else "")
 
+    def _full(self, name: str, role: str) -> str:
+        """Who that is. Raises `Invalid`."""
+        if f"@{role}" == EMBEDDER:
+            return self._catalog.embedder.find(name)
+        return self._catalog.find(name).name
+
     def _now(self, role: str) -> str:
         try:
-            return self._catalog.find(f"@{role}").name
+            return self._full(f"@{role}", role)
         except Invalid:
             return ""
 

@@ -45,7 +45,7 @@ class Embeddings:
         self, name: str, texts: Sequence[str], account: Account, purpose: Purpose = "document"
     ) -> Embedded:
         check(texts)
-        chosen, patience = self._usable(name), self._told()[0].patience
+        chosen, patience = self.find(name), self._told()[0].patience
         embedder, lane = self._lender.embedder(chosen)
         parts: list[Embedded] = []
         for batch in embedder.batches(texts):
@@ -59,12 +59,12 @@ class Embeddings:
         wanted = config.roles.get(EMBEDDER[1:], Role()).model
         try:
             if wanted:
-                self._usable(wanted)
+                self.find(wanted)
         except Invalid as problem:
             return [(wanted, f"{problem} {problem.hint}".strip())]
         return []
 
-    def _usable(self, name: str) -> str:
+    def find(self, name: str) -> str:
         """The full name of a model that can be asked. Raises `Invalid`."""
         config, found = self._told()
         chosen = embedders.chosen(name, config, found)

@@ -231,7 +231,7 @@ _MODELS = (
         arguments=(("[NAME]", "which one; left out, you pick it from the list"),),
         takes=(0, 1),
         options=(
-            Option("--role", "ROLE", "executor (the default), evaluator, planner or small"),
+            Option("--role", "ROLE", "executor (default), evaluator, planner, small or embedder"),
             Option("--clear", "", "take the choice back"),
         ),
         examples=(
