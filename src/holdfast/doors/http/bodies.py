@@ -226,7 +226,7 @@ class Asked(Body):
     messages: tuple[AskedMessage, ...] = Field(default=(), max_length=10_000)
     system: str = Field(default="", description="What the model is told before all else.")
     tools: tuple[AskedTool, ...] = Field(default=(), max_length=1000)
-    style: AskedStyle = AskedStyle()
+    style: AskedStyle = AskedStyle.model_construct()
     shape: AskedShape | None = None
     stream: bool = Field(
         default=False, description="Server-sent events: `delta`s, then `reply` or `error`."
