@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
@@ -126,6 +127,10 @@ async def test_a_budget_is_seen_raised_and_freed_of_doubt_over_http(tmp_path: Pa
         assert done.json() == {"call": "hold_x", "usd": 0.0}
         again = await at.tcp.post("/v1/budgets/settle", json={"call": "hold_x", "usd": 1})
         assert again.status_code == 404
+        await ledger.hold(replace(lost, id="hold_y"))
+        early = await at.tcp.post("/v1/budgets/settle", json={"call": "hold_y", "usd": 1})
+        assert early.status_code == 404, "it is under way: its answer settles it"
+        await ledger.release("hold_y")
         (row,) = (await at.tcp.get("/v1/budgets")).json()["budgets"]
         assert (row["used"]["usd"], row["used"]["calls"], row["doubtful"]["usd"]) == (0.04, 1, 0.0)
         for body, code in (

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from holdfast.core.budget import dollars
 from holdfast.core.command import ResumeAsking
-from holdfast.core.error import Invalid, Refused
+from holdfast.core.error import Invalid, NotFound, Refused
 from holdfast.core.ids import Instant, TaskId
 from holdfast.core.message import Usage
 from holdfast.core.task import TOP_UP
@@ -22,6 +22,7 @@ from .house import House
 _log = logging.getLogger("holdfast.ledger")
 _WEEK = timedelta(days=6)
 _PAGE = 200
+_ALL = 1 << 31
 PRICE = "price/"
 
 
@@ -60,7 +61,13 @@ async def resume(journal: Journal, recorder: Recorder, key: str = "") -> None:
 
 
 async def settle(house: House, call: str, cost: int, *, by: str) -> None:
-    """End the doubt about a call with what it really cost; at 0 it is as if it had not been."""
+    """End the doubt about a call with what it really cost, in micro-dollars; 0: nothing was paid.
+
+    Raises `NotFound` for a call that is not in doubt: one that is under way is ended by its answer.
+    """
+    if all(one.id != call for one in await house.ledger.doubtful(_ALL)):
+        hint = "`holdfast budget list` names those that are"
+        raise NotFound(f"no call {call} is in doubt", code="hold_not_open", hint=hint)
     if cost:
         await house.ledger.settle(call, Usage(cost=cost))
     else:

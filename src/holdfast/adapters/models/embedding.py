@@ -83,10 +83,12 @@ class Embeddings:
             try:
                 embedded = await ask()
             except ModelFailure as failure:
-                self._health.failed(model, failure)
+                rule = failover.rule_for(failure.code, retryable=failure.retryable)
+                if rule.cooling != "none":  # what is wrong with the request is not held against it
+                    self._health.failed(model, failure)
                 move = failover.move(
                     chain,
-                    failover.rule_for(failure.code, retryable=failure.retryable),
+                    rule,
                     code=failure.code,
                     told=failure.retry_after,
                     scene=self._health.scene,
