@@ -15,7 +15,7 @@ import pytest
 from holdfast.adapters.stores.ledger import open_ledger
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.core.budget import Reservation
-from holdfast.core.error import Unavailable
+from holdfast.core.error import Broken, Unavailable
 from holdfast.core.message import Usage
 from holdfast.ports.ledger import Budget, Hold, Ledger, Payer
 from holdfast.testing.faulty_disk import Disk
@@ -115,3 +115,21 @@ def test_whatever_write_fails_no_paid_call_is_forgotten(
             assert at > 10
             return
     raise AssertionError("it never came to an end")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "wrong", [Usage(cost=1, input=1 << 70), Usage(cost=1 << 70)], ids=["tokens", "cost"]
+)
+async def test_what_the_store_cannot_keep_is_refused_alone_and_the_store_goes_on(
+    tmp_path: Path, wrong: Usage
+):
+    async with open_sqlite(tmp_path / "holdfast.db", now=NOW) as journal:
+        async with open_ledger(journal.pages(), lambda: NOW) as ledger:
+            await ledger.hold(hold("bad"))
+            with pytest.raises(Broken, match="cannot keep that"):
+                await ledger.settle("bad", wrong)
+            await ledger.hold(hold("good"))
+            await ledger.settle("good", Usage(cost=REAL))
+        async with open_ledger(journal.pages(), lambda: NOW) as ledger:
+            assert [one.id for one in await ledger.doubtful()] == ["bad"]

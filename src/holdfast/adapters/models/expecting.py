@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import httpx2
 import msgspec
 
 _LONGEST_ANSWER = 64_000_000
+_LONGEST_REFUSAL = 1_000_000
 _ANSWERS = ("choices", "content", "output", "candidates")
 # What a media type says of the form: nothing, if it is not one of these.
 _FORMS = {"application/json": False, "text/event-stream": True}
@@ -19,7 +21,7 @@ class OtherForm(httpx2.TransportError):
 
 
 class NotAnAnswer(httpx2.TransportError):
-    """The server answered with a page for people."""
+    """The server answered with a page, with another address, or with more than anybody reads."""
 
 
 class Expected:
@@ -27,7 +29,7 @@ class Expected:
 
     def __init__(self, *, streamed: bool, silence: float) -> None:
         self.streamed, self.silence = streamed, silence
-        self.page = False
+        self.instead = self.elsewhere = ""
         self.kept: httpx2.Response | None = None
 
 
@@ -39,25 +41,73 @@ class Client(httpx2.AsyncClient):
 
     An answer in the other form is kept whole and played to the next request, which is made in that
     form; so every protocol is read by its own reader, and nothing is asked or paid twice.
+    No answer is longer than a limit, unpacked, whatever its server sends.
     """
 
     async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
         expected = EXPECTED.get()
-        if expected is None:
-            return await super().send(request, **how)
-        if (kept := expected.kept) is not None:
+        if expected is not None and (kept := expected.kept) is not None:
             expected.kept = None
             return _played(kept, expected, request)
-        response = await super().send(request, **how)
-        if response.status_code != 200:
-            return response
-        return await _examined(response, expected)
+        wants_whole = not how.pop("stream", False)
+        came = _bounded(await super().send(request, stream=True, **how))
+        if wants_whole:
+            try:
+                await came.aread()
+            except BaseException:
+                await came.aclose()
+                raise
+        if expected is None:
+            return came
+        if came.has_redirect_location:
+            expected.elsewhere = httpx2.URL(came.headers["location"]).host or "another path"
+            await came.aclose()
+            raise NotAnAnswer("a redirect", request=request)
+        if came.status_code != 200:
+            return came
+        return await _examined(came, expected)
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """What a response says, unpacked, up to a limit."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        response, expected = self._response, EXPECTED.get()
+        good = response.status_code == 200
+        left = _LONGEST_ANSWER if good else _LONGEST_REFUSAL
+        async for part in response.aiter_bytes():
+            left -= len(part)
+            if left >= 0:
+                yield part
+            elif good:
+                if expected is not None:
+                    expected.instead = "more than a reply can be"
+                raise NotAnAnswer("too long", request=response.request)
+            else:  # its status says enough
+                return
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _bounded(response: httpx2.Response) -> httpx2.Response:
+    packed = {b"content-encoding", b"content-length", b"transfer-encoding"}
+    return httpx2.Response(
+        response.status_code,
+        headers=[pair for pair in response.headers.raw if pair[0].lower() not in packed],
+        stream=_Bounded(response),
+        request=response.request,
+        extensions=response.extensions,
+    )
 
 
 async def _examined(response: httpx2.Response, expected: Expected) -> httpx2.Response:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/html":
-        expected.page = True
+        expected.instead = "a web page"
         await response.aclose()
         raise NotAnAnswer("a page", request=response.request)
     streamed = _FORMS.get(kind, expected.streamed)
@@ -73,13 +123,10 @@ async def _examined(response: httpx2.Response, expected: Expected) -> httpx2.Res
 async def _whole(response: httpx2.Response) -> bytes:
     if response.is_stream_consumed:
         return response.content
-    whole = bytearray()
-    async for part in response.aiter_bytes():
-        whole += part
-        if len(whole) > _LONGEST_ANSWER:
-            await response.aclose()
-            raise NotAnAnswer("too long", request=response.request)
-    return bytes(whole)
+    try:
+        return await response.aread()
+    finally:
+        await response.aclose()
 
 
 def _status_within(content: bytes) -> int:
@@ -88,7 +135,7 @@ def _status_within(content: bytes) -> int:
         return 200
     try:
         answer: object = msgspec.json.decode(content)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return 200
     fields = cast("dict[str, object]", answer) if isinstance(answer, dict) else {}
     error = fields.get("error")

@@ -208,8 +208,9 @@ def _detail(error: e.ModelAPIError) -> str:
 
 
 def _quote(text: str, address: Address) -> str:
-    """In one line, short, and without the key or anything that looks like one."""
-    plain = " ".join(text.split())
+    """In one line, short, fit to be shown, and without the key or anything that looks like one."""
+    printable = (char if char.isprintable() else " " for char in text)
+    plain = " ".join("".join(printable).split())
     if key := address.provider.api_key:
         plain = plain.replace(key, "[key]")
     plain = _TOKEN.sub("[token]", plain)

@@ -29,6 +29,8 @@ from .translate import Voice, from_response
 
 Hear = Callable[[Delta], None]
 
+_MOST_COUNTED = 100_000_000
+
 # What the libraries raise when an answer has another shape than they expect.
 _SHAPE: tuple[type[Exception], ...] = (
     ValueError,
@@ -36,6 +38,8 @@ _SHAPE: tuple[type[Exception], ...] = (
     AttributeError,
     LookupError,
     AssertionError,
+    ArithmeticError,
+    RecursionError,
 )
 
 
@@ -112,8 +116,11 @@ class OpenExchange:
         try:
             return await self._once(question, expected, hear)
         except self._faults:
-            if expected.page:
-                raise failure("malformed", self._address, "a web page") from None
+            if expected.elsewhere:  # a key is not carried after it
+                detail = f"its URL leads to {expected.elsewhere}"
+                raise failure("not_found", self._address, detail) from None
+            if expected.instead:
+                raise failure("malformed", self._address, expected.instead) from None
             if expected.kept is None:
                 raise
         expected.streamed = not expected.streamed
@@ -193,8 +200,8 @@ class OpenExchange:
 
     def _usage(self, response: m.ModelResponse, given: int, *, said: int) -> Usage:
         """What the provider counted; where it counted nothing, what it can have been at most."""
-        counted = response.usage
-        if counted.unmeasured_requests or not (counted.input_tokens or counted.output_tokens):
+        counted = _counted(response.usage)
+        if counted is None:
             counted = RequestUsage(input_tokens=given, output_tokens=math.ceil(said / 3))
         cost, saved = self._money(counted, response.model_name)
         return Usage(
@@ -217,6 +224,31 @@ class OpenExchange:
             if (cost := prices.cost(counted, sold)) is not None:
                 return cost, prices.saved(counted, sold)
         return None, 0
+
+
+def _counted(usage: RequestUsage) -> RequestUsage | None:
+    """The count in whole tokens. None if it is of nothing, or of what no call can have used.
+
+    Less than nothing would give money back; far too much would take all there is.
+    """
+    counts = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.output_reasoning_tokens,
+    )
+    given, taken, read, written, reasoning = counts
+    believable = (given or taken) and all(0 <= count <= _MOST_COUNTED for count in counts)
+    if usage.unmeasured_requests or not believable:
+        return None
+    return RequestUsage(
+        input_tokens=math.ceil(max(given, read + written)),  # which are part of it
+        output_tokens=math.ceil(taken),
+        cache_read_tokens=math.ceil(read),
+        cache_write_tokens=math.ceil(written),
+        output_reasoning_tokens=math.ceil(reasoning),
+    )
 
 
 def _tell(event: m.ModelResponseStreamEvent, hear: Hear) -> None:

@@ -11,9 +11,11 @@ from holdfast.core.error import Broken, HoldfastError, Unavailable
 _RESTORE = "restore a backup with `holdfast restore`"
 
 
-def trouble(error: apsw.Error, path: Path) -> HoldfastError:
+def trouble(error: apsw.Error | ValueError | ArithmeticError, path: Path) -> HoldfastError:
     """The error of our tree that `error` means. A new one at each call: tracebacks stay apart."""
     match error:
+        case ValueError() | ArithmeticError():
+            return Broken(f"{path} cannot keep that: {error}", code="store_error")
         case apsw.FullError():
             return Unavailable(
                 f"the disk that holds {path} is full; nothing was stored",

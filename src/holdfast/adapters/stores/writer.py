@@ -155,7 +155,7 @@ class Writer:
         try:
             results, accepted = self._ends.judge(appends)
             batch.write(self._connection, accepted, pages)
-        except apsw.ConstraintError as error:
+        except (apsw.ConstraintError, OverflowError, UnicodeEncodeError) as error:
             self._ends.forget()
             if len(orders) > 1:  # One of them is wrong: the others need not suffer.
                 return [self._commit([order])[0] for order in orders]
@@ -174,7 +174,7 @@ class Writer:
         self._ends.forget()
         try:
             return work(self._connection)
-        except apsw.Error as error:
+        except (apsw.Error, OverflowError, UnicodeEncodeError) as error:
             return trouble(error, self._path)
         except HoldfastError as error:
             return error
