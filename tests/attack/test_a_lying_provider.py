@@ -56,7 +56,7 @@ class Liar:
                 except OSError:
                     return
 
-            def log_message(self, *args: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is named above
                 """Says nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
