@@ -52,11 +52,7 @@ class Client(httpx2.AsyncClient):
         wants_whole = not how.pop("stream", False)
         came = _bounded(await super().send(request, stream=True, **how))
         if wants_whole:
-            try:
-                await came.aread()
-            except BaseException:
-                await came.aclose()
-                raise
+            await _whole(came)
         if expected is None:
             return came
         if came.has_redirect_location:
@@ -121,8 +117,6 @@ async def _examined(response: httpx2.Response, expected: Expected) -> httpx2.Res
 
 
 async def _whole(response: httpx2.Response) -> bytes:
-    if response.is_stream_consumed:
-        return response.content
     try:
         return await response.aread()
     finally:
