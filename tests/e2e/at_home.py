@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,13 @@ def daemon(home: Path, *before: str, **more: str) -> Generator[subprocess.Popen[
         env={**ENVIRONMENT, "HOLDFAST_HOME": str(home), "HOME": str(home.parent), **more},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         yield running
     finally:
-        running.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)  # what runs it may not be what was started
         running.wait(10)
         assert running.stderr
         running.stderr.close()

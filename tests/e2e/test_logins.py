@@ -21,6 +21,7 @@ from tests.e2e.at_home import holdfast, until
 def home() -> Generator[Path]:
     with stage("login") as place:
         yield place / "home"
+        holdfast(place / "home", "serve", "stop")  # a command may have started one of its own
 
 
 @pytest.fixture
