@@ -431,3 +431,65 @@ async def test_what_is_asked_whole_is_not_heard_on_the_way_and_may_take_all_its_
                 reply = await model.ask(whole(prompt("hello")), TOOLS, heard.append)
     assert reply.text == "Slow."
     assert heard == []
+
+
+def event(data: dict[str, Any]) -> bytes:
+    return f"event: {data.get('type', 'message')}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+BEGUN: dict[Kind, list[dict[str, Any]]] = {
+    "anthropic": [
+        {
+            "type": "message_start",
+            "message": {
+                "id": "m",
+                "type": "message",
+                "role": "assistant",
+                "model": "c",
+                "content": [],
+                "usage": {"input_tokens": 10, "output_tokens": 1},
+            },
+        },
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "text", "text": "Hello"},
+        },
+    ],
+    "openai": [
+        {
+            "id": "x",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": "m",
+            "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hello"}}],
+        }
+    ],
+}
+TROUBLE: dict[Kind, dict[str, Any]] = {
+    "anthropic": {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    "openai": {"error": {"message": "Overloaded", "type": "server_error", "code": 503}},
+}
+TOO_MANY = {"error": {"message": "Slow down", "type": "rate_limit_error", "code": 429}}
+
+
+@pytest.mark.parametrize("kind", BEGUN)
+async def test_an_answer_that_had_begun_may_have_been_paid_whatever_the_error_says(kind: Kind):
+    begun = b"".join(map(event, BEGUN[kind]))
+    for said in (begun + event(TROUBLE[kind]), event(TROUBLE[kind])):
+        async with answering(STREAM, said) as url, opened(url, kind) as model:
+            failure = await failed(model)
+        assert (failure.code, failure.paid) == ("overloaded", True)
+
+
+async def test_what_was_turned_away_before_it_began_cost_nothing_unless_a_gateway_gave_up():
+    async with answering(STREAM, event(TOO_MANY)) as url, opened(url, "openai") as model:
+        failure = await failed(model)
+    assert (failure.code, failure.paid) == ("rate_limited", False)
+    begun = b"".join(map(event, BEGUN["openai"]))
+    async with answering(STREAM, begun + event(TOO_MANY)) as url, opened(url, "openai") as model:
+        assert (await failed(model)).paid
+    for status, paid in ((429, False), (503, False), (504, True)):
+        with ModelServer(default=Say(status=status)) as http:
+            async with opened(http.url, "openai") as model:
+                assert (await failed(model)).paid is paid

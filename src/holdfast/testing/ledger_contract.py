@@ -294,6 +294,26 @@ async def a_doubt_is_ended_by_the_true_amount(place: Place) -> None:
         assert (await till.standing("agent")).doubtful == Used()
 
 
+async def two_who_end_the_same_doubt_at_once_end_it_once(place: Place) -> None:
+    async with place.opened() as ledger:
+        till = Till(place, ledger, Budget(scope="agent", cost=9 * CENT))
+        await till.hold("a", 5 * CENT)
+        await ledger.lose("a")
+        refused: list[NotFound] = []
+
+        async def end(index: int) -> None:
+            try:
+                await ledger.settle("a", Usage(cost=(1 + index) * CENT))
+            except NotFound as error:
+                refused.append(error)
+
+        await _at_once(2, end)
+        assert len(refused) == 1
+        now = await till.standing("agent/coder")
+        (row,) = await ledger.costs(CostQuery())
+        assert (now.spent.cost, now.doubtful.cost, row.calls) == (row.cost, 0, 1)
+
+
 async def every_hold_ends_once(place: Place) -> None:
     async with place.opened() as ledger:
         till = Till(place, ledger)
@@ -556,6 +576,7 @@ CLAUSES: tuple[Clause, ...] = (
     a_call_counts_in_the_period_in_which_it_was_held,
     what_a_killed_process_had_set_aside_counts_in_full,
     a_doubt_is_ended_by_the_true_amount,
+    two_who_end_the_same_doubt_at_once_end_it_once,
     every_hold_ends_once,
     a_threshold_is_told_once,
     a_raised_budget_lets_pass_for_its_period,

@@ -18,17 +18,8 @@ from holdfast.ports.model import ModelFailure
 
 from . import prices
 from .expecting import EXPECTED, Expected
-from .failures import explained, failure
+from .failures import MISSHAPEN, explained, failure
 from .remote import Address
-
-# What the libraries raise when an answer has another shape than they expect.
-_SHAPE: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    AssertionError,
-)
 
 
 class Way(Protocol):
@@ -40,7 +31,7 @@ class Way(Protocol):
 
 
 def open_exchange(address: Address, way: Way, http: httpx2.AsyncClient) -> OpenExchange:
-    faults = (AgentRunError, UserError, httpx2.HTTPError, *way.FAULTS, *_SHAPE)
+    faults = (AgentRunError, UserError, httpx2.HTTPError, *way.FAULTS, *MISSHAPEN)
     return OpenExchange(address, way.open_model(address, http), faults)
 
 

@@ -28,6 +28,16 @@ from holdfast.ports.model import ModelFailure
 from . import resets
 from .remote import Address
 
+MISSHAPEN: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What the libraries raise when an answer has another shape than they expect."""
 RETRYABLE = frozenset(
     {"rate_limited", "overloaded", "connection", "timeout", "incomplete", "malformed"}
 )
@@ -43,7 +53,8 @@ TURNED_AWAY = frozenset(
         "rate_limited",
     }
 )
-"""The provider did not take the call, so it cannot have cost anything."""
+"""The provider did not take the call, so it cannot have cost anything; see `_refused`."""
+_GAVE_UP_WAITING = frozenset({504, 524})
 
 _LONGEST_QUOTE = 240
 _OVERFLOW = re.compile(
@@ -118,7 +129,7 @@ def explained(error: Exception, address: Address, *, begun: bool) -> ModelFailur
         case e.ModelRequestTimeout():
             return failure("timeout", address)
         case e.ModelAPIError():
-            return _refused(error, address)
+            return _refused(error, address, begun=begun)
         case e.ContentFilterError():
             return failure("content_filtered", address)
         case e.UnexpectedModelBehavior() if "ended without content" in error.message:
@@ -138,13 +149,18 @@ def _unreached(
     return failure("incomplete" if begun or phase == "read" else "connection", address)
 
 
-def _refused(error: e.ModelAPIError, address: Address) -> ModelFailure:
+def _refused(error: e.ModelAPIError, address: Address, *, begun: bool) -> ModelFailure:
     detail = _detail(error)
     code = _code(error, detail)
     status = error.status_code if isinstance(error, e.ModelHTTPError) else 0
     if code in {"auth", "overloaded", "incomplete", "malformed"}:
         detail = ""
-    return failure(code, address, detail, status=status, retry_after=_wait(error, code))
+    refused = failure(code, address, detail, status=status, retry_after=_wait(error, code))
+    # It had begun to answer, perhaps with thoughts that it does not show; or somebody behind the
+    # gateway did: that costs, whatever became of it.
+    trouble = code == "overloaded" and (error.in_stream or status in _GAVE_UP_WAITING)
+    refused.paid = refused.paid or begun or trouble
+    return refused
 
 
 def _wait(error: e.ModelAPIError, code: str) -> float:

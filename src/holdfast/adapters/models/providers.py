@@ -22,7 +22,7 @@ from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 from . import prices, wire
 from .estimate import tokens_of
 from .expecting import EXPECTED, Expected
-from .failures import explained, failure
+from .failures import MISSHAPEN, explained, failure
 from .question import Asker, Files, Question
 from .remote import Address
 from .translate import Voice, from_response
@@ -30,17 +30,6 @@ from .translate import Voice, from_response
 Hear = Callable[[Delta], None]
 
 _MOST_COUNTED = 100_000_000
-
-# What the libraries raise when an answer has another shape than they expect.
-_SHAPE: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    AssertionError,
-    ArithmeticError,
-    RecursionError,
-)
 
 
 class Dialect(Protocol):
@@ -57,7 +46,7 @@ def open_exchange(
     address: Address, dialect: Dialect, http: httpx2.AsyncClient, files: Files | None = None
 ) -> OpenExchange:
     model = dialect.open_model(address, http)
-    faults = (AgentRunError, UserError, httpx2.HTTPError, *dialect.FAULTS, *_SHAPE)
+    faults = (AgentRunError, UserError, httpx2.HTTPError, *dialect.FAULTS, *MISSHAPEN)
     asker = Asker(address, model, dialect.voice(address, model), files)
     return OpenExchange(address, http, model, asker, faults)
 

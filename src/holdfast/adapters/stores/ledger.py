@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -79,7 +79,7 @@ class StoredLedger:
         self._pages, self._now = pages, now
         self._book = Book()
         self._waiting: list[anyio.Event] = []
-        self._reading = anyio.Lock()
+        self._reading, self._doubting = anyio.Lock(), anyio.Lock()
         self._gate: anyio.Event | None = None
         self._at_work = 0
         self._quiet: anyio.Event | None = None
@@ -108,21 +108,24 @@ class StoredLedger:
             raise
 
     async def settle(self, hold: str, usage: Usage) -> Sequence[Warned]:
-        before = await self._charge(hold)
-        most = before.hold.most.cost
-        if most is not None and (usage.cost or 0) > most:
-            text = "%s of %s cost %s, more than the %s that was set aside"
-            real = dollars(usage.cost or 0)
-            _log.warning(text, hold, before.hold.model, real, dollars(most))
-        return await self._end(before, replace(before, state="settled", usage=usage))
+        async with self._turn(hold):
+            before = await self._charge(hold)
+            most = before.hold.most.cost
+            if most is not None and (usage.cost or 0) > most:
+                text = "%s of %s cost %s, more than the %s that was set aside"
+                real = dollars(usage.cost or 0)
+                _log.warning(text, hold, before.hold.model, real, dollars(most))
+            return await self._end(before, replace(before, state="settled", usage=usage))
 
     async def release(self, hold: str) -> None:
-        await self._end(await self._charge(hold), None)
+        async with self._turn(hold):
+            await self._end(await self._charge(hold), None)
 
     async def lose(self, hold: str) -> Sequence[Warned]:
-        before = await self._charge(hold)
-        after = None if before.light else replace(before, state="doubtful")
-        return await self._end(before, after)
+        async with self._turn(hold):
+            before = await self._charge(hold)
+            after = None if before.light else replace(before, state="doubtful")
+            return await self._end(before, after)
 
     async def top_up(self, key: str, more: Used, *, by: str, once: str) -> Standing | None:
         self._refuse_if_closed()
@@ -165,6 +168,10 @@ class StoredLedger:
                 await self._write(Page())
             except Unavailable as error:
                 _log.warning("the last settled calls stay in doubt: %s", error)
+
+    def _turn(self, hold: str) -> AbstractAsyncContextManager[object]:
+        """One doubt is ended after the other: between finding and ending one the disk is read."""
+        return nullcontext() if hold in self._book.open else self._doubting
 
     async def _charge(self, hold: str) -> Charge:
         """The hold that is open, or was not settled before. Raises `NotFound`."""
