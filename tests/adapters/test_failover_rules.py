@@ -459,7 +459,7 @@ def test_candidates_without_a_key_are_passed_over_and_written_down():
     world = World({"b/y": []}, chain=("anthropic/claude", "b/y", "nobody/x", "b/y"))
     reply = world.ask()
     assert codes(reply.tried) == ["anthropic/claude skipped", "nobody/x skipped", "b/y"]
-    assert "set ANTHROPIC_API_KEY" in reply.tried[0].reason
+    assert "holdfast connect anthropic" in reply.tried[0].reason
 
 
 def test_a_configured_provider_without_a_key_is_said_when_nobody_else_is_left():
