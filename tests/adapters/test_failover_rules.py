@@ -505,7 +505,7 @@ def test_models_that_are_named_and_cannot_be_asked_are_told_beforehand():
     (first, why), (second, also) = Catalog(config).doubts()
     assert (first, second) == ("opnai/x", "anthropic/claude")
     assert "There is no model 'opnai/x'." in why
-    assert "ANTHROPIC_API_KEY" in also
+    assert "holdfast connect anthropic" in also
 
 
 def test_a_key_that_was_mended_is_not_left_alone_any_longer(tmp_path: Path):
