@@ -12,11 +12,13 @@ from typing import Any, TypeVar, cast
 import httpx2
 import openai
 import pydantic
-from openai import AsyncStream, Omit
+from openai import Omit
 from openai._base_client import make_request_options
 from openai.resources.chat import AsyncChat, AsyncCompletions
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from .chat_stream import ChatStream
 
 T = TypeVar("T")
 _EXACT = {ChatCompletion, ChatCompletionChunk, CreateEmbeddingResponse}
@@ -73,5 +75,5 @@ class _Completions(AsyncCompletions):
             options=options,
             cast_to=ChatCompletion,
             stream=stream,
-            stream_cls=AsyncStream[ChatCompletionChunk],
+            stream_cls=ChatStream,
         )

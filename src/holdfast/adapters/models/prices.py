@@ -14,9 +14,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from genai_prices import calc_price
-from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ModelPrice, TieredPrices
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
+from genai_prices.types import Provider as Seller
 
 from .settings import Price
 
@@ -51,13 +51,12 @@ def cost(usage: Counted, sold: Sold) -> int | None:
     """The price of what was used. None when nobody knows a price for this model there."""
     if sold.price is not None:
         return _by_hand(usage, sold.price)
-    try:
-        if provider := _BY_KIND.get(sold.kind):
-            found = calc_price(usage, sold.model, provider_id=provider)
-        else:
-            found = calc_price(usage, sold.model, provider_api_url=sold.base_url)
-    except LookupError:
+    listed = _listed(_Edition(get_snapshot()), sold.model, sold.kind, sold.base_url)
+    if listed is None:
         return None
+    seller, model = listed
+    now = datetime.fromtimestamp(time.time(), UTC)
+    found = model.calc_price(usage, seller, genai_request_timestamp=now)
     return math.ceil(found.total_price * 1_000_000)
 
 
@@ -75,7 +74,8 @@ def most(tokens_in: int, tokens_out: int, sold: Sold) -> int | None:
     if (price := sold.price) is not None:
         given = tokens_in * max(price.input, *_cached(price))
         return _whole(given + tokens_out * price.output + price.per_call * 1e6)
-    rates = _rates(sold.model, sold.kind, sold.base_url, int(time.time() // _HOUR))
+    hour = int(time.time() // _HOUR)
+    rates = _rates(_Edition(get_snapshot()), sold.model, sold.kind, sold.base_url, hour)
     if rates is None:
         return None
     given = _dearest(rates.given, tokens_in) * tokens_in
@@ -120,15 +120,41 @@ class _Rates(NamedTuple):
     call: Decimal
 
 
+class _Edition:
+    """A price list as it was at one time; another one is never mistaken for it."""
+
+    __slots__ = ("snapshot",)
+
+    def __init__(self, snapshot: DataSnapshot) -> None:
+        self.snapshot = snapshot
+
+    def __hash__(self) -> int:
+        return id(self.snapshot)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Edition) and other.snapshot is self.snapshot
+
+
 @lru_cache(maxsize=512)
-def _rates(model: str, kind: str, base_url: str, hour: int) -> _Rates | None:
-    """All that the list has for this model today: the price may change during the call."""
+def _listed(
+    edition: _Edition, model: str, kind: str, base_url: str
+) -> tuple[Seller, ModelInfo] | None:
+    """Who sells it there, and what as. None, if the list does not know."""
     provider = _BY_KIND.get(kind)
     where = None if provider else base_url
     try:
-        _, found = get_snapshot().find_provider_model(model, None, provider, where)
+        return edition.snapshot.find_provider_model(model, None, provider, where)
     except LookupError:
         return None
+
+
+@lru_cache(maxsize=512)
+def _rates(edition: _Edition, model: str, kind: str, base_url: str, hour: int) -> _Rates | None:
+    """All that the list has for this model today: the price may change during the call."""
+    listed = _listed(edition, model, kind, base_url)
+    if listed is None:
+        return None
+    _, found = listed
     begin = datetime.fromtimestamp(hour * _HOUR, UTC)
     known = [found.get_prices(begin + timedelta(hours=later)) for later in range(_AHEAD)]
     given, taken, call = list[Decimal | TieredPrices](), list[Decimal | TieredPrices](), Decimal(0)

@@ -24,6 +24,7 @@ from .estimate import tokens_of
 from .expecting import EXPECTED, Expected
 from .failures import MISSHAPEN, explained, failure
 from .question import Asker, Files, Question
+from .readers import readers
 from .remote import Address
 from .translate import Voice, from_response
 
@@ -134,9 +135,12 @@ class OpenExchange:
         """None if it was silent for too long."""
         patience = self._address.timeouts
         with anyio.move_on_after(patience.first) as silence:
-            async with self._model.request_stream(
-                question.messages, question.settings, question.parameters
-            ) as stream:
+            async with (
+                readers(),
+                self._model.request_stream(
+                    question.messages, question.settings, question.parameters
+                ) as stream,
+            ):
                 async for event in stream:
                     silence.deadline = anyio.current_time() + patience.idle
                     _tell(event, hear)
