@@ -159,7 +159,10 @@ def test_an_event_may_have_lines_of_data_and_other_lines():
 
 
 def merged(*pieces: Any) -> list[Any]:
+    """What is made of them, once the first words have come."""
     merging = Merging()
+    merging.add(event({"content": "First"}))
+    assert merging.take() == [event({"content": "First"})]
     for piece in pieces:
         merging.add(piece)
     return merging.take()
@@ -168,6 +171,8 @@ def merged(*pieces: Any) -> list[Any]:
 def test_only_more_of_the_same_is_put_together():
     a, b = {"content": "a"}, {"content": "b"}
     assert merged(event(a), event(b, created=2)) == [event({"content": "ab"})]
+    again = [event({"reasoning": text}) for text in "abc"]
+    assert merged(*again) == [again[0], event({"reasoning": "bc"})]
     for other in (
         event(b, "stop"),
         event({"reasoning": "b"}),

@@ -34,6 +34,7 @@ class Merging:
     def __init__(self) -> None:
         self._pieces: list[object] = []
         self._run: _Run | None = None
+        self._begun = set[str]()
         self.flows = False  # whether the last piece was nothing but more text
 
     def __bool__(self) -> bool:
@@ -55,7 +56,9 @@ class Merging:
             return
         self._close()
         self._pieces.append(piece)
-        if alone or text.isspace():  # space before any words may be dropped
+        if alone or text.isspace() or name not in self._begun:
+            # Space before any words may be dropped; and the first of each kind is given as it is.
+            self._begun.add(name)
             place[name] = text
         else:
             self._run = _Run(rest, place, name, [text])
