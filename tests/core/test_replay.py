@@ -103,6 +103,12 @@ def misshapen(*, strict: bool) -> Story:
     return story
 
 
+def overspent(command: BeginAsk) -> Story:
+    """More was used than the limits allow before anything is asked for."""
+    story = running(limits=Limits(tokens=100, cost=100)).when(ask(tokens=9, cost=9))
+    return story.replies(read("r"), usage=Usage(input=150, cost=150)).runs("r").when(command)
+
+
 def broke(command: BeginAsk, **limits: int) -> Story:
     return running(limits=Limits(**limits)).when(command)
 
@@ -126,6 +132,8 @@ def broke(command: BeginAsk, **limits: int) -> Story:
         running().when(CutContext(chars=9_000)),
         running().when(RequestTopUp(budget="b", text="short", more={"calls": 2}, back_at=NOW + 9)),
         running().when(RequestTopUp(budget="b", text="short")).when(ResumeAsking(budget="b")),
+        overspent(ask()),
+        overspent(ask(cost=1)),
         misshapen(strict=True),
         misshapen(strict=False),
         running().when(ask(tokens=9)).when(ReleaseAsk()),

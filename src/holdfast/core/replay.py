@@ -189,8 +189,13 @@ def _wanting(task: Task, judged: JudgedCall) -> Iterable[c.Command]:
     question = judged.verdict.question if isinstance(judged.verdict, Ask) else ""
     if judged.call.target == "task":
         told, limits, spent = _wanted(question), task.limits, charged(task).spent
-        tokens = told.tokens or _needed(arguments.get("tokens"), limits.tokens, spent.tokens)
-        cost = told.cost or _needed(arguments.get("cost"), limits.cost, spent.cost)
+        # The sentence tells what was needed of one of the two; of the other, what will do.
+        if question.startswith("tokens"):
+            tokens = told.tokens
+            cost = _needed(arguments.get("cost"), limits.cost, spent.cost)
+        else:
+            tokens = _needed(arguments.get("tokens"), limits.tokens, spent.tokens)
+            cost = told.cost
         yield c.BeginAsk(reserve=Reservation(tokens=tokens, cost=cost))
     text = question.rpartition(". Raise the budget ")[0] or question.rpartition(". Go on ")[0]
     back_at = arguments.get("back_at", 0)
@@ -202,7 +207,7 @@ def _needed(wanted: int | None, limit: int | None, spent: int) -> int:
     """A need that makes `limit` grow to `wanted`."""
     if wanted is None or limit is None:
         return 0
-    return limit - spent + 1 if wanted == 2 * limit else wanted - spent
+    return max(0, limit - spent + 1) if wanted == 2 * limit else wanted - spent
 
 
 def _settling(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:

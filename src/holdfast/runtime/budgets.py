@@ -65,11 +65,13 @@ async def settle(house: House, call: str, cost: int, *, by: str) -> None:
 
     Raises `NotFound` for a call that is not in doubt: one that is under way is ended by its answer.
     """
-    if all(one.id != call for one in await house.ledger.doubtful(_ALL)):
+    doubts = await house.ledger.doubtful(_ALL)
+    doubt = next((one for one in doubts if one.id == call), None)
+    if doubt is None:
         hint = "`holdfast budget list` names those that are"
         raise NotFound(f"no call {call} is in doubt", code="hold_not_open", hint=hint)
     if cost:
-        await house.ledger.settle(call, Usage(cost=cost))
+        await house.ledger.settle(call, Usage(input=doubt.most.tokens, cost=cost))
     else:
         await house.ledger.release(call)
     await resume(house.journal, house.recorder)
