@@ -13,9 +13,14 @@ import anyio
 import pytest
 
 from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.checking import check
+from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.settings import Kind, ModelsConfig, Price, Provider, Timeouts
+from holdfast.core.error import HoldfastError
 from holdfast.core.message import Reply
+from holdfast.ports.embedder import Embedded
 from holdfast.ports.model import ModelFailure
+from holdfast.testing.embedder_contract import Purse
 from holdfast.testing.model_contract import nothing, prompt
 
 # The libraries warn of odd counts, in their own words.
@@ -42,7 +47,7 @@ class Liar:
 
         class Answer(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
+                self.rfile.read(int(self.headers.get("content-length", "0")))
                 liar.asked.append({name.lower(): value for name, value in self.headers.items()})
                 self.send_response(liar.status)
                 self.send_header("content-type", liar.kind)
@@ -55,6 +60,8 @@ class Liar:
                             self.wfile.write(part)
                 except OSError:
                     return
+
+            do_GET = do_POST  # noqa: N815 - as above
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is named above
                 """Says nothing."""
@@ -206,3 +213,57 @@ async def test_what_a_provider_says_of_an_error_can_be_shown_and_kept(liar: Liar
     said = str(await fails(liar))
     assert said.isprintable()
     assert "no [31m way" in said
+
+
+@pytest.mark.parametrize("parts", [[DEEP], [b"z" * 1_000_000] * 200], ids=["deep", "long"])
+async def test_a_server_that_lists_models_so_is_not_connected(liar: Liar, parts: list[bytes]):
+    liar.kind, liar.parts = "application/json", parts
+    provider = Provider(kind="openai-compatible", base_url=liar.url, api_key=KEY)
+    with pytest.raises(HoldfastError) as caught:
+        await check("here", provider)
+    assert caught.value.code in {"bad_address", "not_checked"}
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>"),
+        ("application/json", DEEP),
+        ("application/json", b"z" * 65_000_000),
+    ],
+    ids=["page", "deep", "long"],
+)
+async def test_what_comes_in_place_of_vectors_is_a_plain_failure(
+    liar: Liar, kind: str, body: bytes
+):
+    liar.kind, liar.parts = kind, [body]
+    with pytest.raises(ModelFailure) as caught:
+        await vectors(liar)
+    assert caught.value.code == "malformed"
+
+
+async def test_a_count_of_vectors_that_cannot_be_gives_no_money_back(liar: Liar):
+    usage = {"prompt_tokens": -1_000_000, "total_tokens": 0}
+    data = [{"object": "embedding", "index": 0, "embedding": [1.0, 2.0]}]
+    answer = {"object": "list", "model": "m", "usage": usage, "data": data}
+    liar.kind, liar.parts = "application/json", [json.dumps(answer).encode()]
+    got = await vectors(liar)
+    assert 0 < got.usage.input < 100
+    assert (got.usage.cost or 0) > 0
+
+
+async def vectors(liar: Liar) -> Embedded:
+    provider = Provider(kind="openai", base_url=f"{liar.url}/v1", api_key=KEY, free=False)
+    config = ModelsConfig(
+        providers={"here": provider},
+        probe=False,
+        prices={"here/*": PRICE},
+        patience=Patience(retries=0),
+    )
+    catalog = Catalog(config)
+    try:
+        with anyio.fail_after(40):
+            return await catalog.embedder.embed("here/text-embedding-m", ["one"], Purse())
+    finally:
+        await catalog.close()

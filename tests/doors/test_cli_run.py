@@ -1,6 +1,7 @@
 """`holdfast run`: what goes in, what comes out, and what happens in between."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -108,6 +109,23 @@ def test_a_schema_that_cannot_be_used_is_refused_with_its_file(
     assert said in told.err
     assert "s.json" in told.err
     assert stage.daemon.jobs == []
+
+
+@pytest.mark.parametrize("name", ["pipe.png", "folder.png", "zero.png"])
+def test_only_a_file_can_be_attached(stage: Stage, name: str):
+    os.mkfifo(stage.folder / "pipe.png")
+    (stage.folder / "folder.png").mkdir()
+    (stage.folder / "zero.png").symlink_to("/dev/zero")
+    told = stage.run("run", "look", "--attach", name)
+    assert told.code == 2
+    assert told.err.startswith(f"error: {name} is not a file\n")
+    assert stage.daemon.jobs == []
+
+
+def test_a_schema_without_an_end_is_refused(stage: Stage):
+    told = stage.run("run", "ask", "--schema", "/dev/zero")
+    assert told.code == 2
+    assert "larger than 256 KiB" in told.err
 
 
 def test_a_file_that_the_task_could_not_open_is_refused(

@@ -10,6 +10,7 @@ import httpx2
 
 from holdfast.core.error import Invalid, NotAllowed, Unavailable
 
+from .expecting import Client
 from .settings import Provider
 
 _SECONDS = 15.0
@@ -27,7 +28,7 @@ async def check(name: str, provider: Provider) -> tuple[str, ...]:
     loopback = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
     try:
         with anyio.fail_after(_SECONDS):
-            async with httpx2.AsyncClient(mounts=loopback, timeout=_SECONDS) as client:
+            async with Client(mounts=loopback, timeout=_SECONDS) as client:
                 response = await client.get(url, headers=headers)
     except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
         hint = "check the network and the address, or leave the check out with --no-check"
@@ -80,7 +81,7 @@ def _models(response: httpx2.Response) -> tuple[str, ...] | None:
     """The names in `data` or `models`; None if that is not what came."""
     try:
         told: object = response.json() if len(response.content) <= _LONGEST else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(told, dict):
         return None

@@ -17,8 +17,9 @@ from holdfast.ports.embedder import Embedded, Purpose
 from holdfast.ports.model import ModelFailure
 
 from . import prices
+from .counting import believed
 from .expecting import EXPECTED, Expected
-from .failures import MISSHAPEN, explained, failure
+from .failures import MISSHAPEN, diverted, explained, failure
 from .remote import Address
 
 
@@ -57,7 +58,9 @@ class OpenExchange:
         except ModelFailure:
             raise
         except self._faults as error:
-            if expected.page or expected.kept is not None:
+            if other := diverted(expected, self._address):
+                raise other from None
+            if expected.kept is not None:
                 raise failure("malformed", self._address, "no vectors") from None
             raise explained(error, self._address, begun=False) from None
         finally:
@@ -84,8 +87,8 @@ class OpenExchange:
 
     def _usage(self, result: EmbeddingResult, texts: Sequence[str]) -> Usage:
         """What the provider counted; Gemini and some servers do not: then a third of the bytes."""
-        counted = result.usage
-        if counted.unmeasured_requests or not counted.input_tokens:
+        counted = believed(result.usage)
+        if counted is None or not counted.input_tokens:
             about = sum(math.ceil(len(text.encode()) / 3) + 2 for text in texts)
             counted = RequestUsage(input_tokens=about)
         return Usage(input=counted.input_tokens, cost=self._cost(counted, result.model_name))

@@ -26,6 +26,7 @@ from pydantic_ai import exceptions as e
 from holdfast.ports.model import ModelFailure
 
 from . import resets
+from .expecting import Expected
 from .remote import Address
 
 MISSHAPEN: tuple[type[Exception], ...] = (
@@ -117,6 +118,13 @@ def failure(
         retry_after=retry_after,
         paid=code not in TURNED_AWAY,
     )
+
+
+def diverted(expected: Expected, address: Address) -> ModelFailure | None:
+    """The failure, if what came is no answer at all. No key is carried after a redirect."""
+    if expected.elsewhere:
+        return failure("not_found", address, f"its URL leads to {expected.elsewhere}")
+    return failure("malformed", address, expected.instead) if expected.instead else None
 
 
 def explained(error: Exception, address: Address, *, begun: bool) -> ModelFailure:

@@ -20,17 +20,16 @@ from holdfast.core.message import Reply, Usage
 from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 
 from . import prices, wire
+from .counting import believed
 from .estimate import tokens_of
 from .expecting import EXPECTED, Expected
-from .failures import MISSHAPEN, explained, failure
+from .failures import MISSHAPEN, diverted, explained, failure
 from .question import Asker, Files, Question
 from .readers import readers
 from .remote import Address
 from .translate import Voice, from_response
 
 Hear = Callable[[Delta], None]
-
-_MOST_COUNTED = 100_000_000
 
 
 class Dialect(Protocol):
@@ -106,11 +105,8 @@ class OpenExchange:
         try:
             return await self._once(question, expected, hear)
         except self._faults:
-            if expected.elsewhere:  # a key is not carried after it
-                detail = f"its URL leads to {expected.elsewhere}"
-                raise failure("not_found", self._address, detail) from None
-            if expected.instead:
-                raise failure("malformed", self._address, expected.instead) from None
+            if other := diverted(expected, self._address):
+                raise other from None
             if expected.kept is None:
                 raise
         expected.streamed = not expected.streamed
@@ -193,7 +189,7 @@ class OpenExchange:
 
     def _usage(self, response: m.ModelResponse, given: int, *, said: int) -> Usage:
         """What the provider counted; where it counted nothing, what it can have been at most."""
-        counted = _counted(response.usage)
+        counted = believed(response.usage)
         if counted is None:
             counted = RequestUsage(input_tokens=given, output_tokens=math.ceil(said / 3))
         cost, saved = self._money(counted, response.model_name)
@@ -217,31 +213,6 @@ class OpenExchange:
             if (cost := prices.cost(counted, sold)) is not None:
                 return cost, prices.saved(counted, sold)
         return None, 0
-
-
-def _counted(usage: RequestUsage) -> RequestUsage | None:
-    """The count in whole tokens. None if it is of nothing, or of what no call can have used.
-
-    Less than nothing would give money back; far too much would take all there is.
-    """
-    counts = (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.output_reasoning_tokens,
-    )
-    given, taken, read, written, reasoning = counts
-    believable = (given or taken) and all(0 <= count <= _MOST_COUNTED for count in counts)
-    if usage.unmeasured_requests or not believable:
-        return None
-    return RequestUsage(
-        input_tokens=math.ceil(max(given, read + written)),  # which are part of it
-        output_tokens=math.ceil(taken),
-        cache_read_tokens=math.ceil(read),
-        cache_write_tokens=math.ceil(written),
-        output_reasoning_tokens=math.ceil(reasoning),
-    )
 
 
 def _tell(event: m.ModelResponseStreamEvent, hear: Hear) -> None:

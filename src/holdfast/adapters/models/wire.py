@@ -60,7 +60,7 @@ async def look_around(probes: tuple[Probe, ...], seconds: float) -> tuple[Found,
             there = Provider(kind=probe.kind, base_url=probe.base_url, models=models)
             found[index] = Found(name=probe.name, source="local", provider=there)
 
-    async with httpx2.AsyncClient(trust_env=False) as client, anyio.create_task_group() as group:
+    async with Client(trust_env=False) as client, anyio.create_task_group() as group:
         for index, probe in enumerate(probes):
             group.start_soon(look, index, probe)
     return tuple(found[index] for index in sorted(found))
@@ -77,7 +77,7 @@ async def models_of(
         try:
             response = await client.get(url, headers=key)
             return _names(_object(response), "models" if ollama else "data")
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError):
             return None
     return None
 
@@ -90,7 +90,7 @@ async def ollama_has_tools(
         try:
             response = await client.post(f"{provider.base_url}/api/show", json={"model": model})
             capabilities = _object(response).get("capabilities")
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError):
             return False
         return isinstance(capabilities, list) and "tools" in cast("list[object]", capabilities)
     return False

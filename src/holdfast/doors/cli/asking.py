@@ -55,13 +55,14 @@ def attachment(path: Path) -> Json:
         known = " ".join(sorted(MEDIA_TYPES))
         raise Stop(f"{path} is of no kind that can be shown to a model: {known}", name="bad_file")
     try:
-        size = path.stat().st_size
-        if size > ATTACHMENT_LIMIT:
-            most = ATTACHMENT_LIMIT / 1e6
-            raise Stop(f"{path} is larger than {most:g} MB", name="bad_file")
-        data = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise Stop(f"{path} is not a file", name="bad_file")
+        data = _read(path, ATTACHMENT_LIMIT)
     except OSError as error:
         raise Stop(f"{path} cannot be read: {error.strerror}", name="bad_file") from error
+    if data is None:
+        most = ATTACHMENT_LIMIT / 1e6
+        raise Stop(f"{path} is larger than {most:g} MB", name="bad_file")
     coded = binascii.b2a_base64(data, newline=False).decode("ascii")
     return {"name": path.name, "media_type": kind, "data": coded}
 
@@ -99,19 +100,19 @@ def shape(given: Given) -> Json:
     """What the answer must look like, from a file of JSON Schema. Raises `Stop`."""
     path = Path(given.one("schema"))
     try:
-        if path.stat().st_size > FILE_LIMIT:
+        if (told := _read(path, FILE_LIMIT)) is None:
             raise Stop(f"{path} is larger than {FILE_LIMIT // 1024} KiB", name="bad_schema")
-        schema = json.loads(path.read_bytes())
+        schema = json.loads(told)
     except OSError as error:
         raise Stop(f"{path} cannot be read: {error.strerror}", name="bad_schema") from error
     except (ValueError, RecursionError) as error:
         raise Stop(f"{path} is not JSON: {error}", name="bad_schema") from error
     if not isinstance(schema, dict):
         raise Stop(f"{path} holds no JSON object", name="bad_schema")
-    told: Json = {"schema": schema, "strict": not given.has("no-strict")}
+    wanted: Json = {"schema": schema, "strict": not given.has("no-strict")}
     if given.has("schema-retries"):
-        told["retries"] = given.count("schema-retries")
-    return told
+        wanted["retries"] = given.count("schema-retries")
+    return wanted
 
 
 def workspace(given: Given) -> Path:
@@ -181,6 +182,13 @@ def file_section(path: Path, folder: Path) -> str:
             name="bad_file",
         )
     return f"\n\nSee also the file {name} ({size:,} bytes)."
+
+
+def _read(path: Path, most: int) -> bytes | None:
+    """What it holds; None if that is more, however large it says that it is."""
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    return None if len(data) > most else data
 
 
 def _text(data: bytes) -> str | None:

@@ -18,6 +18,8 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from holdfast.adapters.models.expecting import Client
+
 from .token import Token, account_of, claims, expiry
 from .vendors import PLAN_SCOPE, Vendor
 
@@ -314,7 +316,7 @@ async def _asked(
     told = {"accept": "application/json", **(headers or {})}
     try:
         with anyio.fail_after(_SECONDS):
-            async with httpx2.AsyncClient(mounts=loopback, timeout=_SECONDS) as client:
+            async with Client(mounts=loopback, timeout=_SECONDS) as client:
                 response = await client.request(
                     method,
                     url,
@@ -345,7 +347,7 @@ def _answer(response: httpx2.Response, *, empty: bool) -> Mapping[str, Any]:
 def _object(response: httpx2.Response) -> Mapping[str, Any]:
     try:
         told: object = response.json() if len(response.content) <= _LONGEST else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return cast("Mapping[str, Any]", told) if isinstance(told, dict) else {}
 
