@@ -123,7 +123,7 @@ class _Reader:
                 break
             try:
                 self._merging.add(_decoded(data))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self._failed, self._done = error, True
                 break
         if self._merging:
