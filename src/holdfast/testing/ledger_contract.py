@@ -380,6 +380,13 @@ async def a_raised_budget_lets_pass_for_its_period(place: Place) -> None:
         await till.refused("e")
 
 
+async def a_budget_of_everybody_is_raised_for_somebody(place: Place) -> None:
+    async with place.opened() as ledger:
+        Till(place, ledger, Budget(scope="agent", cost=CENT))
+        error = await _fails(Invalid, ledger.top_up, "agent/*/day", Used(cost=1), by="me", once="x")
+        assert "agent/NAME/day" in str(error)
+
+
 async def only_what_is_a_budget_can_be_raised(place: Place) -> None:
     async with place.opened() as ledger:
         Till(place, ledger, Budget(scope="agent", of="a/b", cost=CENT))

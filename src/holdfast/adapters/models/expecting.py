@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -34,6 +35,16 @@ class Expected:
 
 
 EXPECTED: ContextVar[Expected | None] = ContextVar("expected", default=None)
+
+
+@contextmanager
+def beside() -> Generator[None]:
+    """For requests that are made on the way to an answer, and are none themselves."""
+    outer = EXPECTED.set(None)
+    try:
+        yield
+    finally:
+        EXPECTED.reset(outer)
 
 
 class Client(httpx2.AsyncClient):

@@ -221,6 +221,10 @@ class Book:
         if key.startswith("price/") and key != "price/":
             return Spot(Table("price", "day", since("day", now)), key.removeprefix("price/"))
         found = _KEY.fullmatch(key)
+        if found is not None and found["of"] == "*":
+            name = f"like {key.replace('*', 'NAME', 1)}"
+            hint = "`[[budget]]` in the configuration changes what all may use"
+            raise Invalid(f"{key} is nobody's: name one, {name}", code="unknown_budget", hint=hint)
         if found is not None:
             place: Place = found["scope"] or "installation"  # pyright: ignore[reportAssignmentType]
             per: Period = found["per"] or "total"  # pyright: ignore[reportAssignmentType]

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 import httpx2
 
+from holdfast.adapters.models.expecting import beside
 from holdfast.ports.model import ModelFailure
 
 from .login import Login
@@ -25,13 +26,15 @@ class LoginAuth(httpx2.Auth):
             yield request
             return
         await request.aread()
-        token = await self._login.token()
+        with beside():
+            token = await self._login.token()
         self._put(request, token)
         response = yield request
         if response.status_code != 401:
             return
         try:
-            fresh = await self._login.token(rejected=token.access)
+            with beside():
+                fresh = await self._login.token(rejected=token.access)
         except ModelFailure:
             return  # the 401 is the answer, and says the same
         await response.aread()
