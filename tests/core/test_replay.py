@@ -133,6 +133,7 @@ def broke(command: BeginAsk, **limits: int) -> Story:
         running().when(RequestTopUp(budget="b", text="short", more={"calls": 2}, back_at=NOW + 9)),
         running().when(RequestTopUp(budget="b", text="short")).when(ResumeAsking(budget="b")),
         overspent(ask()),
+        overspent(ask(tokens=9, cost=None)),
         overspent(ask(cost=1)),
         misshapen(strict=True),
         misshapen(strict=False),

@@ -238,7 +238,10 @@ def _ending(ahead: Sequence[e.Event]) -> Iterable[c.Command]:
             case e.Recovered():
                 yield c.Recover(reason=event.reason)
             case e.Failed():
-                yield c.BeginAsk(reserve=_wanted(event.fault.message))
+                wanted = _wanted(event.fault.message)
+                yield c.BeginAsk(reserve=wanted)
+                # Nobody was asked for more: a price was missing too.
+                yield c.BeginAsk(reserve=Reservation(tokens=wanted.tokens, cost=None))
                 yield c.RequestTopUp(budget="", text=event.fault.message)
                 yield c.Recover(reason="")
             case _:
