@@ -16,7 +16,7 @@ from holdfast.core.egress import is_literal
 from holdfast.core.ids import Instant
 
 _DAY = timedelta(days=1)
-_LIFE = 30 * _DAY
+_LIFE = 365 * _DAY
 _MOST = 1_000
 
 

@@ -8,11 +8,13 @@ from typing import Protocol
 
 import anyio
 from anyio.abc import ByteStream
+from anyio.streams.tls import TLSStream
 
 from holdfast.core.error import HoldfastError, Unavailable
 
 PIECE = 1 << 16
 _SILENCE = 300.0
+_FAREWELL = 1.0
 GONE = (
     anyio.BrokenResourceError,
     anyio.ClosedResourceError,
@@ -72,9 +74,13 @@ class Line:
             raise self._cut() from None
 
     async def end(self) -> None:
-        """Nothing more will be sent."""
+        """Nothing more will be sent; the last thing that is done with a line that speaks TLS."""
         try:
-            await self._stream.send_eof()
+            if not isinstance(self._stream, TLSStream):
+                await self._stream.send_eof()
+                return
+            with anyio.move_on_after(_FAREWELL):
+                await self._stream.unwrap()
         except GONE:
             raise self._cut() from None
 
