@@ -43,7 +43,16 @@ from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keychain import Keychain
-from holdfast.config import Config, home_folder, load, to_agent, to_box_limits, to_budgets, to_rules
+from holdfast.config import (
+    Config,
+    home_folder,
+    load,
+    to_agent,
+    to_box_limits,
+    to_budgets,
+    to_rules,
+    to_ways,
+)
 from holdfast.core.error import Broken, HoldfastError, Refused, Unavailable
 from holdfast.doors.cli.version import VERSION
 from holdfast.doors.http.app import create_app
@@ -181,6 +190,7 @@ async def open_house(
                 connections=connections,
                 choosing=SavedChoices(models, home / CHOICES),
                 ledger=ledger,
+                visits=journal.visits(),
                 tools=tools,
                 box=box,
                 blobs=blobs,
@@ -343,6 +353,7 @@ def _in_force(config: Config) -> InForce:
     return InForce(
         rules=to_rules(config),
         agent=agent,
+        ways=to_ways(config),
         config=config.fingerprint(),
         show_thinking=config.agent.show_thinking,
         max_thinking_chars=config.agent.max_thinking_chars,
@@ -372,6 +383,7 @@ async def _follow(
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
             continue
         in_force.rules, in_force.agent = fresh.rules, fresh.agent
+        in_force.ways = fresh.ways
         in_force.config, in_force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         in_force.show_thinking = fresh.show_thinking

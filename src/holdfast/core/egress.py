@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 
 import idna
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .error import NotAllowed
 
@@ -95,6 +96,35 @@ class Reach(Struct, frozen=True, kw_only=True):
         """What is allowed, by name before by being on the web."""
         web = Allowed(host="*", port=0, methods=self.methods)
         return (*self.allowed, web) if self.web else self.allowed
+
+
+class Way(Struct, frozen=True, kw_only=True):
+    """Something that may be reached, by whom: shell patterns of agents and tools."""
+
+    allowed: Allowed
+    agents: tuple[str, ...] = ("*",)
+    tools: tuple[str, ...] = ("*",)
+    boxes: bool = False
+
+
+class Ways(Struct, frozen=True, kw_only=True):
+    """All that may be reached. `usual` is what is the same for everybody."""
+
+    all: tuple[Way, ...] = ()
+    usual: Reach = Reach(task="", agent="")
+
+    def reach(self, *, task: str, agent: str, tool: str, box: bool = False) -> Reach:
+        """What an agent reaches with a tool. In a box only ways for boxes count; without any it
+        gets no network."""
+        allowed = tuple(
+            way.allowed
+            for way in self.all
+            if (way.boxes or not box)
+            and any(fnmatchcase(agent, pattern) for pattern in way.agents)
+            and any(fnmatchcase(tool, pattern) for pattern in way.tools)
+        )
+        web = self.usual.web and not box
+        return replace(self.usual, task=task, agent=agent, tool=tool, allowed=allowed, web=web)
 
 
 class Target(Struct, frozen=True, kw_only=True):
