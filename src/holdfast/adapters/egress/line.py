@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import anyio
@@ -75,14 +76,12 @@ class Line:
 
     async def end(self) -> None:
         """Nothing more will be sent; the last thing that is done with a line that speaks TLS."""
-        try:
+        with suppress(*GONE):  # Who left before has heard everything.
             if not isinstance(self._stream, TLSStream):
                 await self._stream.send_eof()
                 return
             with anyio.move_on_after(_FAREWELL):
                 await self._stream.unwrap()
-        except GONE:
-            raise self._cut() from None
 
     def give_back(self, data: bytes) -> None:
         """The next that is received."""

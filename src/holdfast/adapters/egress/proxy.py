@@ -195,7 +195,8 @@ async def _splice(inside: Line, outside: Line) -> None:
             await sink.end()
 
         scope.deadline = anyio.current_time() + _SILENCE
-        await together(partial(pass_on, outside, inside), partial(pass_on, inside, outside))
+        with suppress(Unavailable):  # Either may hang up as it likes: what it said was said.
+            await together(partial(pass_on, outside, inside), partial(pass_on, inside, outside))
     if scope.cancelled_caught:
         raise Unavailable("nobody said anything", code="egress_timeout")
 
