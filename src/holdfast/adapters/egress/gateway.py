@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
 import socket
 import ssl
@@ -20,12 +21,11 @@ from .authority import Authority
 from .fetch import Fetching
 from .gate import Gate, Secret
 from .outside import Dial, Outside, Resolver, SystemResolver, dial_tcp, system_trust
-from .proxy import Proxy
+from .proxy import Proxy, Room
 
 AUTHORITY = "/run/holdfast/authority.pem"
 """Where a box finds the certificates to trust, if its TLS is opened."""
 
-_AT_ONCE = 512
 _TRUSTING = (
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
     *("GIT_SSL_CAINFO", "PIP_CERT", "AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO"),
@@ -51,7 +51,9 @@ class Gateway:
         self._outside = Outside(resolver or SystemResolver(), dial, trust or system_trust())
         self._gate = Gate(outside=self._outside, visits=log, secret=secret, clock=clock)
         self._fetching = Fetching(self._gate, self._outside)
-        self._clock, self._room = clock, anyio.CapacityLimiter(_AT_ONCE)
+        # Half of the descriptors that this process may have, and each connection needs two.
+        self._room = Room(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        self._clock = clock
 
     @asynccontextmanager
     async def serve(self, listener: socket.socket, reach: Reach) -> AsyncGenerator[Pass]:

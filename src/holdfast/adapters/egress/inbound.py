@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 
 import anyio
 import h11
@@ -32,6 +33,7 @@ _STATUS = {
     "egress_busy": 503,
     "egress_timeout": 504,
 }
+_REASONS = {one.value: one.phrase for one in HTTPStatus}
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authorization proxy-authenticate te trailer"
     b" trailers upgrade transfer-encoding expect".split()
@@ -123,7 +125,8 @@ class Inbound:
     async def begin(self, status: int, headers: Headers) -> None:
         self.answered = True
         headers = [*headers, (b"connection", b"close")]
-        await self._say(h11.Response(status_code=status, headers=headers))
+        reason = _REASONS.get(status, "")
+        await self._say(h11.Response(status_code=status, headers=headers, reason=reason))
 
     async def piece(self, data: bytes) -> None:
         if data:

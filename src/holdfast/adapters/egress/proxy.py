@@ -29,11 +29,25 @@ from .outbound import Outbound, asked_headers, readable, shown_headers
 from .outside import Outside
 from .veil import Veil
 
-AT_ONCE = 64
+_FEWEST, _MOST = 4, 64
+_BREATH = 0.1
 _HANDSHAKE = 15.0
 _SILENCE = 600.0
 _WHO = "the box"
 _NEVER = ("TRACE", TUNNEL)
+
+
+class Room:
+    """How many connections there may be, shared alike by all boxes: none keeps another out."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self.boxes = 0
+
+    @property
+    def share(self) -> int:
+        """What one box may have at once."""
+        return max(_FEWEST, min(_MOST, self._total // max(1, self.boxes)))
 
 
 class Proxy:
@@ -47,30 +61,41 @@ class Proxy:
         *,
         token: str,
         authority: Authority | None,
-        room: anyio.CapacityLimiter,
+        room: Room,
     ) -> None:
         self._gate, self._outside, self._reach = gate, outside, reach
         self._token, self._authority, self._room = token, authority, room
-        self._slots = anyio.Semaphore(AT_ONCE)
+        self._talking, self._left = 0, anyio.Event()
 
     async def serve(self, listener: SocketListener) -> None:
-        async with anyio.create_task_group() as group:
-            while True:
-                await self._slots.acquire()
-                try:
-                    stream = await listener.accept()
-                except (OSError, anyio.ClosedResourceError):
-                    return
-                group.start_soon(self._talk, stream)
+        self._room.boxes += 1
+        try:
+            async with anyio.create_task_group() as group:
+                while True:
+                    stream = await self._accepted(listener)
+                    self._talking += 1
+                    group.start_soon(self._talk, stream)
+        finally:
+            self._room.boxes -= 1
+
+    async def _accepted(self, listener: SocketListener) -> ByteStream:
+        while True:
+            while self._talking >= self._room.share:
+                self._left = anyio.Event()
+                await self._left.wait()
+            with suppress(OSError):  # None is free for a moment.
+                return await listener.accept()
+            await anyio.sleep(_BREATH)
 
     async def _talk(self, stream: ByteStream) -> None:
         try:
-            async with stream, self._room:
+            async with stream:
                 await self._one(Line(stream, _WHO), None)
         except Unavailable:
             pass  # Whoever is inside has gone.
         finally:
-            self._slots.release()
+            self._talking -= 1
+            self._left.set()
 
     async def _one(self, line: Line, within: Target | None) -> None:
         """One request; `within`: it came through TLS that was meant for there."""
