@@ -14,14 +14,15 @@ import anyio.to_thread
 from anyio.abc import SocketListener
 
 from holdfast.core.egress import Reach
+from holdfast.core.ids import Instant
 from holdfast.ports.clock import Clock
 from holdfast.ports.egress import Answer, Pass, Request, Visits
 
-from .authority import Authority
 from .fetch import Fetching
 from .gate import Gate, Secret
-from .outside import Dial, Outside, Resolver, SystemResolver, dial_tcp, system_trust
-from .proxy import Proxy, Room
+from .loading import load
+from .outside import Dial, Outside, Resolver, SystemResolver, dial_tcp
+from .proxy import Authority, Proxy, Room
 
 AUTHORITY = "/run/holdfast/authority.pem"
 """Where a box finds the certificates to trust, if its TLS is opened."""
@@ -48,7 +49,7 @@ class Gateway:
         dial: Dial = dial_tcp,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        self._outside = Outside(resolver or SystemResolver(), dial, trust or system_trust())
+        self._outside = Outside(resolver or SystemResolver(), dial, trust)
         self._gate = Gate(outside=self._outside, visits=log, secret=secret, clock=clock)
         self._fetching = Fetching(self._gate, self._outside)
         # Half of the descriptors that this process may have, and each connection needs two.
@@ -59,7 +60,7 @@ class Gateway:
     async def serve(self, listener: socket.socket, reach: Reach) -> AsyncGenerator[Pass]:
         authority: Authority | None = None
         if reach.intercept and any(way.ruled for way in reach.ways):
-            authority = await anyio.to_thread.run_sync(Authority, self._clock.now())
+            authority = await anyio.to_thread.run_sync(_new_authority, self._clock.now())
         token = secrets.token_urlsafe(24)
         proxy = Proxy(
             self._gate,
@@ -84,6 +85,10 @@ class Gateway:
 
     async def fetch(self, request: Request, reach: Reach) -> Answer:
         return await self._fetching.fetch(request, reach)
+
+
+def _new_authority(now: Instant) -> Authority:
+    return load("authority").Authority(now)
 
 
 def _environment(proxy: str, authority: Authority | None) -> dict[str, str]:

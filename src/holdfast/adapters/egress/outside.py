@@ -57,9 +57,9 @@ async def dial_tcp(address: str, port: int) -> ByteStream:
 
 
 class Outside:
-    """Where everything leaves. `trust` verifies the other side; nothing else is ever accepted."""
+    """Where everything leaves. `trust` verifies the other side, else what this machine trusts."""
 
-    def __init__(self, resolver: Resolver, dial: Dial, trust: ssl.SSLContext) -> None:
+    def __init__(self, resolver: Resolver, dial: Dial, trust: ssl.SSLContext | None) -> None:
         self._resolver, self._dial, self._trust = resolver, dial, trust
 
     async def addresses(self, target: Target) -> Sequence[str]:
@@ -98,6 +98,8 @@ class Outside:
         raise Unavailable(f"{target.authority} cannot be reached", code="egress_unreachable")
 
     async def _verified(self, stream: ByteStream, target: Target) -> ByteStream:
+        if self._trust is None:
+            self._trust = await anyio.to_thread.run_sync(_system_trust)
         try:
             with anyio.fail_after(_CONNECT):
                 return await TLSStream.wrap(
@@ -114,8 +116,8 @@ class Outside:
         raise Unavailable(why, code="egress_tls")
 
 
-def system_trust() -> ssl.SSLContext:
-    """What this machine trusts; HTTP/1.1 only, as nothing else is looked into."""
+def _system_trust() -> ssl.SSLContext:
     trust = ssl.create_default_context()
+    # Nothing else can be looked into.
     trust.set_alpn_protocols(["http/1.1"])
     return trust

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import ssl
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -20,7 +22,6 @@ from anyio.streams.tls import TLSStream
 from holdfast.core.egress import Reach, Target, is_literal, opened, place_of, target_of
 from holdfast.core.error import NotAllowed, Unavailable
 
-from .authority import Authority
 from .gate import TUNNEL, Asked, Crossing, Gate
 from .hello import Hello, read_hello
 from .inbound import Inbound
@@ -35,6 +36,17 @@ _HANDSHAKE = 15.0
 _SILENCE = 600.0
 _WHO = "the box"
 _NEVER = ("TRACE", TUNNEL)
+
+
+class Authority(Protocol):
+    """Signs for one box."""
+
+    @property
+    def certificate(self) -> bytes: ...
+
+    def context(self, host: str) -> ssl.SSLContext:
+        """How to be `host` for that box."""
+        ...
 
 
 class Room:
