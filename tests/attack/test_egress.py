@@ -567,7 +567,7 @@ async def test_a_new_way_out_does_not_begin_the_count_anew():
     (
         *("http://127.0.0.1/", "http://169.254.169.254/latest", "//[::1]/", "http://0x7f.1/"),
         *("http://inner.example/", "file:///etc/passwd", "http://api.example.com@127.0.0.1/"),
-        "gopher://x/",
+        *("gopher://x/", "http://[::1", "http://[v1.x]/", "http://a b/"),
     ),
 )
 async def test_a_redirect_is_judged_like_the_first_request(place: str):

@@ -10,6 +10,7 @@ import pytest
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.ports.egress import VisitQuery
 from holdfast.testing.fake_visits import FakeVisits
+from holdfast.testing.scribe import START, Scribe
 from holdfast.testing.visits_contract import CLAUSES, Clause, visit
 
 pytestmark = pytest.mark.anyio
@@ -50,3 +51,14 @@ async def test_many_in_flight_share_a_commit(tmp_path: Path):
                 for number in range(100):
                     group.start_soon(visits.write, visit(number))
             assert journal.statements - before < 30
+
+
+async def test_what_a_purged_task_reached_loses_its_paths(tmp_path: Path):
+    with anyio.fail_after(20):
+        async with open_sqlite(tmp_path / "holdfast.db", now=START) as journal:
+            task = await Scribe(journal).finish(1)
+            await journal.visits().write(visit(1, task=task, path="/said/in/private"))
+            await journal.visits().write(visit(2, task="task_2", path="/else"))
+            assert await journal.purge([task], by="me", reason="asked", at=START) == 1
+            second, first = await journal.visits().query(VisitQuery())
+            assert (first.path, first.host, second.path) == ("", "api.example.com", "/else")

@@ -8,6 +8,7 @@ import pytest
 from holdfast.config import load, to_ways
 from holdfast.core.egress import Allowed
 from holdfast.core.error import Invalid
+from holdfast.runtime.upkeep import DAY, forget
 from holdfast.testing.fake_visits import FakeVisits
 from holdfast.testing.visits_contract import visit
 from tests.doors.cli_stage import Stage, staged
@@ -38,6 +39,19 @@ async def test_visits_are_listed_newest_first_and_by_page(tmp_path: Path):
         assert nobody["visits"] == []
         assert (await here.tcp.get("/v1/egress", params={"limit": 0})).status_code == 422
         assert (await here.tcp.get("/v1/egress", params={"task": "task_no"})).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_visits_go_when_tasks_go(tmp_path: Path):
+    visits = FakeVisits()
+    async with street(tmp_path, plan=Plan(visits=visits)) as here:
+        now = here.house.clock.now()
+        await visits.write(visit(1, at=now - 3 * DAY))
+        await visits.write(visit(2, at=now))
+        await forget(here.house, 0)
+        assert len(visits.all) == 2
+        await forget(here.house, 2)
+        assert list(visits.all) == ["visit_0002"]
 
 
 def test_the_command_shows_how_each_ended(stage: Stage):
@@ -135,3 +149,12 @@ def test_what_cannot_be_meant_is_told_with_its_line(row: str, said: str, tmp_pat
         load(environment={"HOLDFAST_HOME": str(tmp_path)})
     assert said in str(found.value)
     assert "abc" not in str(found.value)
+
+
+def test_a_row_that_no_box_can_use_is_pointed_out(tmp_path: Path):
+    row = '[[egress.allow]]\nhost = "a.example"\npath = "/v1/*"\nboxes = true\n'
+    for said, opened in ((1, "false"), (0, "true")):
+        text = f"[egress]\nintercept = {opened}\n{row}"
+        (tmp_path / "config.toml").write_text(text)
+        warnings = load(environment={"HOLDFAST_HOME": str(tmp_path)}).warnings
+        assert len([one for one in warnings if "egress.allow 1 (a.example)" in one]) == said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -113,6 +113,16 @@ class Egress(Section):
                     f"expected port 443 where a secret is put in, not {row.port} at {row.host}"
                 )
         return self
+
+    def doubts(self) -> Iterator[str]:
+        """What can be written, and does not do what it seems to."""
+        for place, row in enumerate(self.allow, start=1):
+            closed = row.port != 80 and bool(row.methods or row.headers or row.path != "*")
+            if row.boxes and closed and not self.intercept:
+                yield (
+                    f"egress.allow {place} ({row.host}) is for boxes, whose TLS stays closed: "
+                    "set egress.intercept, or leave out its methods, path and headers"
+                )
 
 
 def _inner(host: str, private: Iterable[str]) -> bool:

@@ -158,7 +158,7 @@ def target_of(url: str) -> Target:
     scheme, authority, path, query = found.groups(default="")
     scheme = scheme.lower()
     host, port = place_of(authority, _PORTS[scheme])
-    path, query = quote(path or "/", safe=_KEPT), quote(query, safe=_KEPT)
+    path, query = (quote(part, _KEPT, errors="replace") for part in (path or "/", query))
     return Target(scheme=scheme, host=host, port=port, path=path, query=query)
 
 

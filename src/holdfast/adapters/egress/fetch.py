@@ -118,8 +118,11 @@ def _first(request: Request) -> _Hop:
     if not _METHOD.fullmatch(method) or method in _NEVER:
         raise NotAllowed(f"{method[:20]!r} is not a method to use", code="egress_method")
     target = target_of(request.url)
-    given = [(key.lower().encode(), value.encode()) for key, value in request.headers.items()]
-    headers = [one for one in given if one[0] not in _OURS]
+    headers = [
+        (key.lower().encode(errors="replace"), value.encode(errors="replace"))
+        for key, value in request.headers.items()
+        if key.lower().encode(errors="replace") not in _OURS
+    ]
     if not any(key == b"user-agent" for key, _ in headers):
         headers.append(_AGENT)
     return _Hop(target=target, method=method, headers=headers, body=request.body)
@@ -127,7 +130,11 @@ def _first(request: Request) -> _Hop:
 
 def _next(hop: _Hop, status: int, place: str) -> _Hop:
     """What a redirect asks for. Another place gets no body, and no header that could be a key."""
-    target = target_of(urljoin(hop.target.url, place))
+    try:
+        target = target_of(urljoin(hop.target.url, place))
+    except ValueError:
+        what = f"{hop.target.host} leads to what is no address"
+        raise NotAllowed(what, code="egress_malformed") from None
     if status in _AS_GET and hop.method not in ("GET", "HEAD"):
         hop = replace(hop, method="GET", body=b"")
     if _origin(target) == _origin(hop.target):
@@ -147,7 +154,7 @@ async def _read(answer: h11.Response, outbound: Outbound, crossing: Crossing, mo
     veil = Veil(crossing.hidden)
     headers: dict[str, str] = {}
     for key, value in shown_headers(answer):
-        name, text = key.decode(), veil.header(value).decode("latin-1")
+        name, text = key.decode(), _text(veil.header(value))
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     coded = headers.get("content-encoding", "").strip().lower()
     unpacked = _Unpacked() if coded in ("gzip", "x-gzip", "deflate") else None
@@ -166,6 +173,13 @@ async def _read(answer: h11.Response, outbound: Outbound, crossing: Crossing, mo
         body=bytes(body[:most]),
         cut=len(body) > most,
     )
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 _PACKED = ("content-encoding", "content-length")

@@ -129,6 +129,8 @@ class Gate:
             meter.enter(reach)
         except NotAllowed as used_up:
             error = used_up
+        # As it was said, as far as it can be stored.
+        method, host = (text.encode(errors="replace").decode() for text in (method, host))
         visit = replace(self._visit(kind, method, reach), host=host[:_LONGEST])
         await self._note(visit, error, meter)
 
