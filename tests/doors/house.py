@@ -46,6 +46,7 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.egress import Visits
 from holdfast.ports.embedder import Embedder
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
@@ -53,6 +54,7 @@ from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.house import House, InForce
 from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_embedder import FakeEmbedder
+from holdfast.testing.fake_visits import FakeVisits
 
 TOKEN = "a-token-for-tests"
 RULES = Rules(layers=((), PRESETS["ask"]), version="policy-test")
@@ -122,6 +124,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     most: Reservation = Reservation()
     ledger: Ledger = kept(default_factory=in_memory)
     embedder: Embedder = kept(default_factory=FakeEmbedder)
+    visits: Visits = kept(default_factory=FakeVisits)
 
     intake: Intake = Intake(drain=0.0)
     agent: Agent = Agent()
@@ -179,6 +182,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         choosing=SavedChoices(catalog, home / "models.json"),
         embedder=plan.embedder,
         ledger=plan.ledger,
+        visits=plan.visits,
         tools=tools,
         boxes=FakeBoxes(),
         blobs=MemoryBlobs(),

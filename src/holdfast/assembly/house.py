@@ -18,7 +18,7 @@ from holdfast.adapters.stores.ledger import open_ledger
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.registry import Registry
-from holdfast.config import Config, to_agent, to_budgets, to_rules
+from holdfast.config import Config, to_agent, to_budgets, to_rules, to_ways
 from holdfast.doors.cli.version import VERSION
 from holdfast.engine.clock import SystemClock
 from holdfast.engine.finish import Finisher
@@ -79,6 +79,7 @@ async def open_house(
                 connections=connections,
                 choosing=SavedChoices(models, home / CHOICES),
                 ledger=ledger,
+                visits=journal.visits(),
                 tools=tools,
                 boxes=boxes,
                 blobs=blobs,
@@ -101,6 +102,7 @@ def in_force(config: Config) -> InForce:
     return InForce(
         rules=to_rules(config),
         agent=agent,
+        ways=to_ways(config),
         config=config.fingerprint(),
         show_thinking=config.agent.show_thinking,
         max_thinking_chars=config.agent.max_thinking_chars,

@@ -442,6 +442,23 @@ _HOUSE = (
         " `budget settle` says better. Days are those of UTC.",
     ),
     Command(
+        "egress log",
+        "Show who reached what outside, or was refused it.",
+        "egress:log",
+        options=(
+            Option("--task", "TASK", "only those of one task"),
+            Option("--agent", "NAME", "only those of one agent"),
+            Option("--host", "NAME", "only those to one host"),
+            Option("--refused", "", "only what was refused or failed"),
+            _MOST,
+        ),
+        examples=(
+            ("holdfast egress log --refused", "what somebody wanted and did not get"),
+            ("holdfast egress log --task 0193c2f1 --json", "all that one task reached"),
+        ),
+        more="Newest first. What may be reached is said in [egress] of config.toml.",
+    ),
+    Command(
         "backup",
         "Copy the history of every task into one file, while the daemon works.",
         "housekeeping:backup",
@@ -516,6 +533,7 @@ GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
     "budget": "budget list",
+    "egress": "egress log",
     "task": "task list",
     "session": "session list",
     "model": "model list",

@@ -12,6 +12,7 @@ from holdfast.ports.connections import Connection, Forgotten, Invitation
 from . import answers as a
 from . import bodies as b
 from . import connections as c
+from . import egress as e
 from . import money as m
 from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
@@ -162,6 +163,14 @@ ROUTES: tuple[Entry, ...] = (
         errors=(503,),
     ),
     Entry("GET", "/v1/costs", m.costs, "Where the money went.", m.CostPage, query=m.CostAsk),
+    Entry(
+        "GET",
+        "/v1/egress",
+        e.visit_list,
+        "Who reached what outside, or was refused it.",
+        e.VisitPage,
+        query=e.VisitAsk,
+    ),
     Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
     Entry(
         "POST",
