@@ -27,6 +27,7 @@ from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.failover import Patience
+from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.known import kind_of
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.models.logins.login import keep_fresh
@@ -41,10 +42,14 @@ from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.tools.registry import Registry
+from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keychain import Keychain
+from holdfast.adapters.vaults.opening import Opened, open_vault
 from holdfast.config import Config, home_folder, load, to_agent, to_box_limits, to_budgets, to_rules
+from holdfast.config.secrets import check_box, to_passphrase, to_planted, to_unsayable
 from holdfast.core.error import Broken, HoldfastError, Refused, Unavailable
+from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.route import Facts
@@ -56,9 +61,11 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.vault import Vault
 from holdfast.runtime import budgets, doctor, upkeep
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.house import House, InForce
+from holdfast.runtime.secrets import keep_planted
 from holdfast.runtime.top_up import TopUp
 
 _log = logging.getLogger("holdfast")
@@ -140,27 +147,30 @@ def only_one(home: Path) -> Generator[None]:
 
 @asynccontextmanager
 async def open_house(
-    config: Config, models: Catalog, connections: SavedConnections
+    config: Config, catalog: Catalog, connections: SavedConnections, kept: Opened
 ) -> AsyncGenerator[House, None]:
     """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
     home, clock, live = config.home, SystemClock(), Live()
+    safe = kept.secrets
+    disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
+    models = GuardedModels(catalog, safe.known, disguise)
     in_force = _in_force(config)
     async with (
         open_sqlite(home / DATABASE, now=clock.now()) as journal,
         open_ledger(journal.pages(), clock.now) as ledger,
     ):
         ledger.budgets(to_budgets(config), config.models.unknown_price)
-        recorder = Recorder(journal, clock, live, lambda: in_force.rules)
+        recorder = Recorder(journal, clock, live, lambda: in_force.rules, safe.clean)
         box, blobs = BubblewrapBox(limits=to_box_limits(config)), FileBlobs(home / "blobs")
         # The delegate tool is bound late: it submits to the supervisor that runs it.
         delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
         options, spool = _box_options(config), home / "outputs"
         ours = builtin_tools(box=box, blobs=blobs, clock=clock, spool=spool, options=options)
-        tools = Registry(
-            [*ours.all(), delegate, TopUp(ledger, partial(budgets.resume, journal, recorder))]
-        )
+        top_up = TopUp(ledger, partial(budgets.resume, journal, recorder))
+        tools = Registry([*ours.all(), *secret_tools(safe), delegate, top_up])
         limits = Limits(tool_seconds=config.engine.tool_seconds)
-        performer = Performer(recorder, live, models, tools, limits, (ledger, clock))
+        pay = (ledger, clock)
+        performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
         channels = {"outbox": Outbox(home / "outbox")}
         timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
         intake = Intake(
@@ -177,10 +187,12 @@ async def open_house(
                 supervisor=supervisor,
                 live=live,
                 models=models,
-                embedder=models.embedder,
+                embedder=GuardedEmbedder(catalog.embedder, safe.known),
                 connections=connections,
-                choosing=SavedChoices(models, home / CHOICES),
+                choosing=SavedChoices(catalog, home / CHOICES),
                 ledger=ledger,
+                secrets=safe,
+                vault=kept.sealing,
                 tools=tools,
                 box=box,
                 blobs=blobs,
@@ -204,14 +216,17 @@ def _box_options(config: Config) -> BoxOptions:
     )
 
 
-async def run_daemon(config: Config, environment: Mapping[str, str], token: str) -> None:
+async def run_daemon(
+    config: Config, environment: Mapping[str, str], token: str, kept: Opened
+) -> None:
     """Recover, listen, work until told to stop, drain, close."""
-    told = models_config(config, environment)
+    told = models_config(config, environment, kept.house)
     files = FileBlobs(config.home / "blobs").get
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
-    linked = SavedConnections(catalog, FileVault(config.home / VAULT))
+    linked = SavedConnections(catalog, kept.house)
+    await keep_planted(kept.secrets, to_planted(config, environment))
     async with (
-        open_house(config, catalog, linked) as house,
+        open_house(config, catalog, linked, kept) as house,
         anyio.create_task_group() as group,
     ):
         done = anyio.Event()
@@ -222,7 +237,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
-        group.start_soon(partial(_follow, house, catalog, config, environment))
+        group.start_soon(partial(_follow, house, catalog, config, environment, kept.house))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
             listen = partial(serve, app, unix=unix, host=host, port=port)
@@ -260,7 +275,7 @@ def _facts(config: Config, catalog: Catalog) -> Facts:
     )
 
 
-def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfig:
+def models_config(config: Config, environment: Mapping[str, str], vault: Vault) -> ModelsConfig:
     """What the catalogue is told; keys are looked up in `environment` here and nowhere else."""
     models = config.models
     timeouts = Timeouts(
@@ -272,7 +287,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
     return ModelsConfig(
         env=environment,
         providers=_providers(config, timeouts),
-        vault=FileVault(config.home / VAULT),
+        vault=vault,
         keychain=_KEYCHAIN if models.logins.keychain else None,
         borrowed=frozenset(
             name
@@ -350,7 +365,11 @@ def _in_force(config: Config) -> InForce:
 
 
 async def _follow(
-    house: House, catalog: Catalog, config: Config, environment: Mapping[str, str]
+    house: House,
+    catalog: Catalog,
+    config: Config,
+    environment: Mapping[str, str],
+    vault: Vault,
 ) -> None:
     """Take over a changed configuration within two seconds; a bad one changes nothing.
 
@@ -366,7 +385,7 @@ async def _follow(
         try:
             config = load(environment=environment)
             fresh = _in_force(config)
-            catalog.configure(models_config(config, environment))
+            catalog.configure(models_config(config, environment, vault))
         except HoldfastError as error:
             in_force.problem = str(error)
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
@@ -427,11 +446,13 @@ async def _tidy(house: House, config: Config) -> None:
 def serve_command(config: Config, environment: Mapping[str, str], *, foreground: bool) -> int:
     """Run the daemon until it is stopped."""
     token = prepare(config.home)
+    kept = _vault(config, environment, token)
     start_logging(
         config.home / "logs",
         level=config.log.level,
         as_json=config.log.as_json,
         also_stderr=foreground,
+        redact=kept.secrets.redact,
     )
     for warning in config.warnings:
         _log.warning("%s", warning)
@@ -442,16 +463,25 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
         if left := orphans.clear():
             _log.info("ended %s half-made boxes that a killed daemon had left", left)
         options = {"use_uvloop": True}
-        anyio.run(run_daemon, config, environment, token, backend_options=options)
+        anyio.run(run_daemon, config, environment, token, kept, backend_options=options)
     return 0
+
+
+def _vault(config: Config, environment: Mapping[str, str], token: str) -> Opened:
+    """The vault, opened, before anything could say one of its secrets."""
+    others = [*to_unsayable(config, environment), ("token", token)]
+    passphrase, now = to_passphrase(config), SystemClock().now
+    kept = open_vault(config.home / VAULT, passphrase=passphrase, now=now, others=others)
+    check_box(config, kept.secrets.redactor.holds)
+    return kept
 
 
 async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor.Finding]:
     """What `holdfast doctor` says."""
-    vault = FileVault(config.home / VAULT)
+    vault = FileVault(config.home / VAULT, passphrase=to_passphrase(config))
     problems = vault.problems()
     kept = 0 if problems else len(vault.names())
-    catalog = Catalog(models_config(config, environment))
+    catalog = Catalog(models_config(config, environment, vault))
     try:
         found = await catalog.detect()
     finally:

@@ -33,7 +33,7 @@ _GAPS = _re2.compile(rb"\s|\\[nrt]")
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _WRAPS = re.compile(rb"[A-Za-z0-9+/=_-]+")
 _PLAIN = "[***]"
-_NAMES = frozenset({"id", "call_id", "workspace", "digest"})
+_NAMES = frozenset({"id", "call_id", "workspace", "digest", "signature"})
 T = TypeVar("T")
 
 
@@ -73,7 +73,7 @@ class Redactor:
                 return value
         except (UnicodeEncodeError, TypeError):
             pass
-        return cast("T", self._cleaned(value))
+        return mapped(value, self.text)
 
     def holds(self, text: str) -> bool:
         return self._in(text.encode("utf-8", "surrogatepass"))
@@ -115,21 +115,10 @@ class Redactor:
         mark = self._called.get(found) or self._called.get(_GAPS.sub(b"", found))
         return mark or _PLAIN.encode()
 
-    def _cleaned(self, value: Any) -> Any:
-        if type(value) is str:
-            return self.text(value)
-        if isinstance(value, Struct):
-            names = [name for name in value.__struct_fields__ if name not in _NAMES]
-            fresh = {name: self._cleaned(getattr(value, name)) for name in names}
-            changed = {n: v for n, v in fresh.items() if v is not getattr(value, n)}
-            return replace(value, **changed) if changed else value
-        if isinstance(value, dict):
-            table = cast("dict[Any, Any]", value)
-            return {self._cleaned(name): self._cleaned(one) for name, one in table.items()}
-        if isinstance(value, list | tuple):
-            items = cast("Sequence[Any]", value)
-            return type(items)(self._cleaned(one) for one in items)  # type: ignore[call-arg]
-        return value
+
+def mapped(value: T, change: Callable[[str], str]) -> T:
+    """The same value with every text in it changed; names by which things are found stay."""
+    return cast("T", _mapped(value, change))
 
 
 class Flow:
@@ -210,6 +199,23 @@ def _encoded(data: bytes) -> Iterator[str]:
         certain = whole[(0, 2, 3)[before] : (before + len(data)) * 8 // 6]
         yield certain
         yield certain.translate(str.maketrans("+/", "-_"))
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    if type(value) is str:
+        return change(value)
+    if isinstance(value, Struct):
+        names = [name for name in value.__struct_fields__ if name not in _NAMES]
+        fresh = {name: _mapped(getattr(value, name), change) for name in names}
+        changed = {name: one for name, one in fresh.items() if one is not getattr(value, name)}
+        return replace(value, **changed) if changed else value
+    if isinstance(value, dict):
+        table = cast("dict[Any, Any]", value)
+        return {_mapped(name, change): _mapped(one, change) for name, one in table.items()}
+    if isinstance(value, list | tuple):
+        items = cast("Sequence[Any]", value)
+        return type(items)(_mapped(one, change) for one in items)  # type: ignore[call-arg]
+    return value
 
 
 def _marking(mark: Callable[[bytes], bytes]) -> Callable[[Any], bytes]:

@@ -20,7 +20,9 @@ from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Models
+from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
+from holdfast.ports.vault import Sealing
 
 
 @dataclass(kw_only=True)
@@ -52,6 +54,8 @@ class House:
     connections: Connections
     choosing: Choosing
     ledger: Ledger
+    secrets: Safe
+    vault: Sealing
     tools: Tools
     box: Box
     blobs: Blobs

@@ -84,6 +84,10 @@ class Keeper:
         self._note(name, value)
         self._rebuild()
 
+    def known(self) -> Redactor:
+        """What must not be said at this moment."""
+        return self.redactor
+
     def redact(self, text: str) -> str:
         return self.redactor.text(text)
 
@@ -150,6 +154,8 @@ class Keeper:
         with self._lock:
             now, place = self._now(), _place(name)
             before = self._record(name)
+            if before is not None and before.value == value and terms is None:
+                return _shown(name, before)
             if before is not None and fresh:
                 what = f"there is a secret {name} already"
                 raise Refused(what, code="secret_exists", hint="choose another name")
