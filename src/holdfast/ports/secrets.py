@@ -13,7 +13,7 @@ Charset = Literal["urlsafe", "hex", "alphanumeric"]
 T = TypeVar("T")
 
 
-class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Terms(Struct, frozen=True, kw_only=True):
     """Who may use a secret (shell patterns for agents), and how much; 0: no limit."""
 
     grants: tuple[str, ...] = ()

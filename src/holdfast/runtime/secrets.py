@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from holdfast.core import dotenv
 from holdfast.core.error import Invalid
-from holdfast.ports.secrets import Charset, Safe, Secret, Terms, Use
+from holdfast.ports.secrets import Charset, Safe, Secret, Use
 from holdfast.ports.vault import How
 
 from .house import House
@@ -22,9 +22,9 @@ async def everything(house: House) -> Sequence[Secret]:
     return await house.secrets.all()
 
 
-async def put(house: House, name: str, value: str, terms: Terms | None, *, by: str) -> Secret:
-    """Keep a value; its terms stay unless others are given."""
-    made = await house.secrets.put(name, value, terms)
+async def put(house: House, name: str, value: str, *, by: str) -> Secret:
+    """Keep a value; its terms stay."""
+    made = await house.secrets.put(name, value)
     _log.info("the secret %s was set by %s", name, by)
     return made
 
@@ -71,7 +71,7 @@ async def take_in(house: House, text: str, prefix: str, *, by: str) -> Sequence[
     there = [(name, value) for name, value in pairs if value.strip()]
     if not there:
         raise Invalid("there is no NAME=value with a value in it", code="bad_env_file")
-    return [await put(house, name, value, None, by=by) for name, value in there]
+    return [await put(house, name, value, by=by) for name, value in there]
 
 
 async def keep_planted(secrets: Safe, planted: Iterable[tuple[str, str]]) -> None:

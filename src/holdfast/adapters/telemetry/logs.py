@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import cast
 
 _BYTES = 10 << 20
 _FILES = 5
@@ -52,7 +53,8 @@ class PrivateFile(RotatingFileHandler):
 
     def _open(self) -> TextIOWrapper:
         mode, coding, errors = self.mode, self.encoding, self.errors
-        return open(self.baseFilename, mode, encoding=coding, errors=errors, opener=_private)
+        file = open(self.baseFilename, mode, encoding=coding, errors=errors, opener=_private)  # noqa: SIM115 - the handler keeps it
+        return cast("TextIOWrapper", file)
 
 
 def _private(path: str, flags: int) -> int:

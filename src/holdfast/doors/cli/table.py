@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .command import CHECKING, Command, Option
+from .table_secrets import SECRETS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
 _REF = ("TASK", "the task's id, or 4 or more characters that it begins or ends with")
@@ -512,10 +513,12 @@ _HOUSE = (
     ),
 )
 
-GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("The house", _HOUSE))
+GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
     "budget": "budget list",
+    "secret": "secret list",
+    "vault": "vault status",
     "task": "task list",
     "session": "session list",
     "model": "model list",
