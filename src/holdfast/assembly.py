@@ -19,6 +19,7 @@ from pathlib import Path
 
 import anyio
 
+from holdfast.adapters import private
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.boxes import orphans
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
@@ -98,7 +99,7 @@ def prepare(home: Path) -> str:
         ) from error
 
 
-_FOLDERS = ("run", "logs", "blobs", "outputs", "outbox", "backups", "workspace")
+_FOLDERS = ("run", "logs", "cache", "blobs", "outputs", "outbox", "backups", "workspace")
 
 
 def _token(path: Path) -> str:
@@ -131,7 +132,7 @@ def _make_token(path: Path) -> None:
 @contextmanager
 def only_one(home: Path) -> Generator[None]:
     """Hold the home's lock. Raises `Refused` when another daemon has it."""
-    with (home / "run" / "daemon.lock").open("a+") as file:
+    with open(home / "run" / "daemon.lock", "a+", opener=private.opener) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -511,10 +512,11 @@ async def _examined(config: Config, model: doctor.Finding) -> list[doctor.Findin
         return [bad, *(finding for finding in rest if finding.name != "history")]
 
 
-def doctor_command(config: Config, environment: Mapping[str, str]) -> int:
+def doctor_command(config: Config, environment: Mapping[str, str], *, fix: bool) -> int:
     """Print the findings as JSON; 1 if any is a failure."""
     prepare(config.home)
-    findings = anyio.run(examine, config, environment)
+    fixed = doctor.fixed(config.home) if fix else []
+    findings = [*fixed, *anyio.run(examine, config, environment)]
     settings = [row._asdict() for row in config.describe()]
     told = {
         "findings": [
@@ -546,7 +548,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve")
     serving.add_argument("--foreground", action="store_true")
-    commands.add_parser("doctor")
+    commands.add_parser("doctor").add_argument("--fix", action="store_true")
     restoring = commands.add_parser("restore")
     restoring.add_argument("source", type=Path)
     restoring.add_argument("--json", action="store_true")
@@ -568,7 +570,7 @@ def _run(given: argparse.Namespace) -> int:
         return restore_command(home_folder(environment), given.source, as_json=given.json)
     config = load(environment=environment)
     if given.command == "doctor":
-        return doctor_command(config, environment)
+        return doctor_command(config, environment, fix=given.fix)
     return serve_command(config, environment, foreground=given.foreground)
 
 

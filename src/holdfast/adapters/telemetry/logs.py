@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +11,8 @@ from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import cast
+
+from holdfast.adapters import private
 
 _BYTES = 10 << 20
 _FILES = 5
@@ -53,12 +54,8 @@ class PrivateFile(RotatingFileHandler):
 
     def _open(self) -> TextIOWrapper:
         mode, coding, errors = self.mode, self.encoding, self.errors
-        file = open(self.baseFilename, mode, encoding=coding, errors=errors, opener=_private)  # noqa: SIM115 - the handler keeps it
+        file = open(self.baseFilename, mode, encoding=coding, errors=errors, opener=private.opener)  # noqa: SIM115 - the handler keeps it
         return cast("TextIOWrapper", file)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def start_logging(

@@ -94,16 +94,16 @@ class FileVault:
 
         return self._changed(change)
 
-    def problems(self) -> list[Broken]:
+    def problems(self) -> list[HoldfastError]:
         """Everything in it that is not used: others may have seen or changed it, or it is lost."""
-        found: list[Broken] = []
+        found: list[HoldfastError] = []
         try:
             for name in self.names():
                 try:
                     self.get(name)
                 except Broken as problem:
                     found.append(problem)
-        except Broken as problem:
+        except HoldfastError as problem:  # locked, or out of reach: the same for every other
             found.append(problem)
         return found
 

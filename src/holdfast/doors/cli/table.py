@@ -354,6 +354,7 @@ _HOUSE = (
         "doctor",
         "Check that everything that is needed works, and say what to do where not.",
         "housekeeping:doctor",
+        options=(Option("--fix", "", "close what others may open"),),
         exits=CHECKING,
         examples=(("holdfast doctor", "exit 1 when something fails"),),
     ),
