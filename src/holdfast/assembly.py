@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -31,6 +32,7 @@ from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.known import kind_of
 from holdfast.adapters.models.loading import load as load_part
+from holdfast.adapters.models.logins.aws_sso import aws_sessions
 from holdfast.adapters.models.logins.login import keep_fresh
 from holdfast.adapters.models.logins.vendors import Addresses
 from holdfast.adapters.models.offline import OFFLINE
@@ -238,6 +240,8 @@ async def run_daemon(
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
+        if config.models.logins.aws_sso:
+            group.start_soon(aws_sessions(environment, time.time).keep)
         group.start_soon(partial(_follow, house, catalog, config, environment, kept.house))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
