@@ -15,7 +15,7 @@ from holdfast.runtime import secrets
 from .bodies import Body, Name, NoQuery, Nothing, Question
 from .route import Ask, Entry
 
-_Value = Annotated[str, Field(max_length=65_536, repr=False)]
+_Value = Annotated[str, Field(max_length=65_536)]
 _Grants = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=100)]
 
 
