@@ -22,6 +22,8 @@ from holdfast.adapters.models.settings import ModelsConfig
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.vaults.files import FileVault
+from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
@@ -163,8 +165,10 @@ class Street:
 
 def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> House:
     clock, live, tools = SystemClock(), Live(), OnePay()
-    recorder = Recorder(journal, clock, live, lambda: RULES)
-    performer = Performer(recorder, live, models, tools, Limits(), (plan.ledger, clock))
+    secrets = Keeper(MemoryVault(), clock.now)
+    recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
+    pay = (plan.ledger, clock)
+    performer = Performer(recorder, live, models, tools, Limits(), pay, secrets=secrets)
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     vault = MemoryVault()
@@ -183,6 +187,8 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         embedder=plan.embedder,
         ledger=plan.ledger,
         visits=plan.visits,
+        secrets=secrets,
+        vault=FileVault(home / "vault"),
         tools=tools,
         boxes=FakeBoxes(),
         blobs=MemoryBlobs(),

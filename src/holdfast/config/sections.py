@@ -19,6 +19,7 @@ from holdfast.core.message import EffectClass
 from .section import Section, number, word
 from .sections_box import Box
 from .sections_egress import Egress
+from .sections_vault import Vault
 
 _DAY = 86_400
 _LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
@@ -165,6 +166,9 @@ class Logins(Section):
     )
     keychain: bool = word(
         False, "Look for keys in the system's keychain too, under `holdfast`; needs the extra."
+    )
+    aws_sso: bool = word(
+        True, "Keep AWS SSO sessions of `~/.aws/config` alive while the daemon runs."
     )
     clients: dict[str, LoginClient] = Field(
         default={}, description="One table per login: `[models.logins.clients.NAME]`."
@@ -439,6 +443,7 @@ class Settings(Section):
     egress: Egress = Egress.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
+    vault: Vault = Vault.model_construct()
     budget: tuple[BudgetRow, ...] = Field(
         default=(),
         strict=False,

@@ -22,7 +22,9 @@ from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Models
+from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
+from holdfast.ports.vault import Sealing
 
 
 @dataclass(kw_only=True)
@@ -56,6 +58,8 @@ class House:
     choosing: Choosing
     ledger: Ledger
     visits: Visits
+    secrets: Safe
+    vault: Sealing
     tools: Tools
     boxes: Boxes
     blobs: Blobs

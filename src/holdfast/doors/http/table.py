@@ -18,6 +18,7 @@ from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .openapi import document
 from .route import Ask, Entry
+from .secrets import SECRET_ROUTES
 
 _TASK = "/v1/tasks/{ref}"
 _CALL = "/v1/tasks/{ref}/calls/{call}"
@@ -229,6 +230,7 @@ ROUTES: tuple[Entry, ...] = (
         errors=(409, 429, 502, 503, 504),
         streams=True,
     ),
+    *SECRET_ROUTES,
     Entry(
         "POST",
         "/v1/backup",
