@@ -13,6 +13,7 @@ from holdfast.core.egress import Allowed, Reach
 from holdfast.core.ids import Instant
 
 __all__ = [
+    "AUTHORITY",
     "Allowed",
     "Answer",
     "Egress",
@@ -45,6 +46,10 @@ class Answer(Struct, frozen=True, kw_only=True):
     body: bytes
     url: str
     cut: bool = False
+
+
+AUTHORITY = "/tmp/.holdfast/authorities.pem"  # noqa: S108 - a place in the box
+"""Where a box finds whom to trust: the system's authorities and its own."""
 
 
 class Pass(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from anyio.abc import SocketListener
 from holdfast.core.egress import Reach
 from holdfast.core.ids import Instant
 from holdfast.ports.clock import Clock
-from holdfast.ports.egress import Answer, Pass, Request, Visits
+from holdfast.ports.egress import AUTHORITY, Answer, Pass, Request, Visits
 
 from .fetch import Fetching
 from .gate import Gate, Secret
@@ -24,8 +24,6 @@ from .loading import load
 from .outside import Dial, Outside, Resolver, SystemResolver, dial_tcp
 from .proxy import Authority, Proxy, Room
 
-AUTHORITY = "/run/holdfast/authority.pem"
-"""Where a box finds the certificates to trust, if its TLS is opened."""
 
 _TRUSTING = (
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
