@@ -30,11 +30,12 @@ class Surfer:
         self,
         egress: Egress,
         site: Website | None = None,
-        engines: Mapping[str, EngineSettings] | None = None,
+        *,
+        at: Mapping[str, EngineSettings] | None = None,
         **settings: Any,
     ) -> None:
         self._port = site.port if site else 0
-        told = WebSettings(search=dict(engines or {}), **settings)
+        told = WebSettings(search=dict(at or {}), **settings)
         tools = web_tools(egress, self._reach, told, secret)
         self.tools = {tool.spec.name: tool for tool in tools}
         self.job = Job(task=TaskId("task_1"), call=CallId("c1_1"), workspace=Path("/nowhere"))

@@ -39,9 +39,9 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 class Website:
-    """A context manager, used once. `pages` maps a path to its answer; the rest is not found.
+    """A context manager, used once. `pages` maps a path to its answer, and the rest is not found.
 
-    `asked` are the requests that came, oldest first.
+    What `rule` says comes first. `asked` are the requests that came, oldest first.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Website:
     ) -> None:
         self.pages = dict(pages or {})
         self.asked: list[Asked] = []
-        self._rule, self._over = rule, threading.Event()
+        self.rule, self._over = rule, threading.Event()
 
     def __enter__(self) -> Self:
         site = self
@@ -102,7 +102,7 @@ class Website:
             body=visit.rfile.read(int(visit.headers.get("content-length") or 0)),
         )
         self.asked.append(asked)
-        reply = (self._rule(asked) if self._rule else None) or self.pages.get(
+        reply = (self.rule(asked) if self.rule else None) or self.pages.get(
             asked.path, Reply(status=404, body=b"not here\n")
         )
         if reply.hold:

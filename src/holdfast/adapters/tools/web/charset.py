@@ -13,7 +13,9 @@ _MARKS = (
 _SAID = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE | re.ASCII)
 _META = re.compile(rb"<meta\s[^>]{0,500}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 _START = 4_096
-_ODD_SHARE = 0.1
+_WRONG_SHARE, _LOST_SHARE = 0.01, 0.1
+_NOT_IN_TEXT = "\0\x01\x02\x03\x04\x05\x06\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17"
+_MAGIC = (b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF")
 
 _CHARSETS = """utf-8 cp866 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258
 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13
@@ -39,23 +41,9 @@ def decoded(body: bytes, content_type: str) -> str:
 
 def is_text(body: bytes, text: str) -> bool:
     """Whether `text` is what `body` means: no picture, archive or program."""
-    if not text:
-        return True
-    odd = sum(text.count(each) for each in _ODD)
-    return odd <= len(text) * _ODD_SHARE and not body.startswith(_MAGIC)
-
-
-_ODD = ("\0", "\x01", "\x02", "\x03", "\x04", "\x05", "\x06", "\x0e", "\x0f", "\ufffd")
-_MAGIC = (
-    b"%PDF-",
-    b"\x89PNG",
-    b"\xff\xd8\xff",
-    b"GIF8",
-    b"PK\x03\x04",
-    b"\x1f\x8b",
-    b"\x7fELF",
-    b"Rar!",
-)
+    wrong, lost = sum(map(text.count, _NOT_IN_TEXT)), text.count("\ufffd")
+    few = wrong <= len(text) * _WRONG_SHARE and lost <= len(text) * _LOST_SHARE
+    return few and not body.startswith(_MAGIC)
 
 
 def _charset(body: bytes, content_type: str) -> str:

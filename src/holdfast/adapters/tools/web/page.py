@@ -23,7 +23,7 @@ from .outside import cleaned, framed, removed
 _MOST = 2 << 20
 _LONGEST = 50_000
 _OF_AN_ERROR = 2_000
-_BAD = 400
+_GOOD_UNTIL, _BAD = 300, 400
 _WANTED = "text/html, application/xhtml+xml, application/json;q=0.9, text/*;q=0.8, */*;q=0.5"
 _KIND = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
 _LOOKS_LIKE_HTML = re.compile(
@@ -47,6 +47,7 @@ class _Read(Struct, frozen=True, kw_only=True):
     text: str
     unseen: int = 0
     whole: bool = True
+    is_text: bool = True
 
 
 def fetch_tool(errands: Errands) -> Tool:
@@ -57,10 +58,8 @@ def fetch_tool(errands: Errands) -> Tool:
         request = Request(url=asked.url, headers=headers, most=_MOST)
         answer = await errands.go(request, job, "web_fetch")
         read = await to_thread.run_sync(_read, answer, limiter=one_at_a_time)
-        if answer.status >= _BAD:
-            said = framed(read.text[:_OF_AN_ERROR], job.task) if read.text else ""
-            text = f"{answer.url} answered with status {answer.status}\n{said}".strip()
-            raise Denied(f"http_{answer.status}", text)
+        if answer.status >= _GOOD_UNTIL:
+            raise _failure(answer, read, job)
         return Returned(text=_told(answer, read, asked, job))
 
     traits = Traits(effect=EffectClass.READS, target="url")
@@ -73,7 +72,7 @@ def _read(answer: Answer) -> _Read:
     )
     raw = decoded(answer.body, header(answer, "content-type"))
     if not is_text(answer.body, raw):
-        return _Read(kind=kind or "unknown", title="", text="")
+        return _Read(kind=kind or "unknown", title="", text="", is_text=False)
     if "html" in kind or (kind in {"", "text/plain"} and _LOOKS_LIKE_HTML.match(raw[:2_000])):
         page = to_markdown(raw, answer.url)
         text, unseen = cleaned(page.text)
@@ -99,10 +98,10 @@ def _pretty(text: str) -> str:
 def _told(answer: Answer, read: _Read, asked: WebFetch, job: Job) -> str:
     size = f"{len(answer.body):,} bytes"
     head = f"{answer.url} ({read.kind}, {size})"
-    if answer.body and not read.text and read.kind != "text/html":
+    if not read.is_text:
         return f"{head}: this is no text and cannot be shown"
     if not read.text:
-        return f"{head}: it says nothing without running its scripts"
+        return f"{head}: it says nothing, at least without running scripts"
     end = min(asked.start + asked.max_chars, len(read.text))
     notes = [
         _extent(asked.start, end, len(read.text)),
@@ -114,6 +113,12 @@ def _told(answer: Answer, read: _Read, asked: WebFetch, job: Job) -> str:
     title = f"title: {read.title[:300]}\n\n" if read.title else ""
     framing = framed(f"{title}{read.text[asked.start : end]}", job.task)
     return f"{head}{': ' if said else ''}{said}\n{framing}"
+
+
+def _failure(answer: Answer, read: _Read, job: Job) -> Denied:
+    what = f"status {answer.status}" if answer.status >= _BAD else "one redirect too many"
+    said = f"\n{framed(read.text[:_OF_AN_ERROR], job.task)}" if read.text else ""
+    return Denied(f"http_{answer.status}", f"{answer.url} answered with {what}{said}")
 
 
 def _extent(start: int, end: int, whole: int) -> str:

@@ -88,8 +88,9 @@ def _headers_problem(headers: Mapping[str, str]) -> str:
 def _told(answer: Answer, job: Job) -> str:
     """One line of JSON, and what the other side said as it said it."""
     headers, odd = cleaned("\n".join(f"{name}: {text}" for name, text in answer.headers.items()))
-    body, count = cleaned(decoded(answer.body, header(answer, "content-type")))
-    if not is_text(answer.body, body):
+    raw = decoded(answer.body, header(answer, "content-type"))
+    body, count = cleaned(raw)
+    if not is_text(answer.body, raw):
         body, count = f"[{len(answer.body):,} bytes that are no text]", 0
     head = _Head(
         status=answer.status,
