@@ -21,16 +21,17 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
 
 from .daemon import Answered, Daemon, Gone, stage
-from .soak_attacks import ATTACKS, PLACES, commands
+from .soak_attacks import ATTACKS, LAST, PLACES, commands
 
 _TICK = 0.02
 _QUIET = 2.0
+_LONGEST = 8.0
 _TOLERATED = 0.1
 _LEAVING = 10.0
 _OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER", "WAITING"})
@@ -49,7 +50,10 @@ class Latency(Struct, frozen=True, kw_only=True):
 
 
 class Soaked(Struct, frozen=True, kw_only=True):
-    """What came of it. Memory is the daemon's, in MiB; `left` is what was there after its end."""
+    """What came of it. Memory (MiB) and processor time (of the storm) are the daemon's alone.
+
+    `left` is what was there after its end, `touched` what is not as it was.
+    """
 
     agents: int
     attacks: int
@@ -58,6 +62,7 @@ class Soaked(Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]
     quiet: Latency
     storm: Latency
+    cpu_seconds: float
     memory_before: float
     memory_after: float
     memory_most: float
@@ -74,13 +79,24 @@ class Soaked(Struct, frozen=True, kw_only=True):
 
 
 class Pulse(threading.Thread):
-    """Asks at every tick, in time or late; a late one has waited since its tick."""
+    """Asks how the daemon is at every tick, in time or late; a late one has waited since its tick.
 
-    def __init__(self, ask: Callable[[], object]) -> None:
+    It does so while the context lasts.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
         super().__init__(name="pulse")
-        self._ask, self._enough = ask, threading.Event()
+        self._ask, self._enough = lambda: daemon.get("/v1/status"), threading.Event()
         self._took: list[float] = []
         self._failed = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self.join()
 
     def run(self) -> None:
         began = time.monotonic()
@@ -94,9 +110,7 @@ class Pulse(threading.Thread):
                 self._failed += 1
             self._took.append(time.monotonic() - due)
 
-    def stop(self) -> Latency:
-        self._enough.set()
-        self.join()
+    def latency(self) -> Latency:
         took = sorted(self._took) or [0.0]
 
         def at(share: float) -> float:
@@ -155,31 +169,31 @@ class Host:
         return sorted({str(path) for name in names for path in _GROUPS.glob(name)})
 
 
-def storm(agents: int, rounds: int, seconds: float) -> Soaked:
-    """`agents` at once, each attack at least `rounds` times, `seconds` at the most."""
+def storm(agents: int, rounds: int, seconds: float, only: Sequence[str] = ()) -> Soaked:
+    """`agents` at once, each attack `rounds` times or more, `seconds` at the most."""
     began = time.monotonic()
     with stage("soak") as folder:
         host = Host(folder / "world")
-        script = _script(host, agents, rounds)
+        script = _script(host, agents, rounds, only)
         with _model(folder / "script.json", script) as url:
             _configure(host.home, url, agents)
             with Daemon(host.home) as daemon:
                 daemon.start()
                 host.remember()
-                return _weather(daemon, host, agents, len(script), began + seconds)
+                return _weather(daemon, host, agents, len(script) - 2, began + seconds)
 
 
 def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) -> Soaked:
     began, pid = time.monotonic(), daemon.pid
-    status = Pulse(lambda: daemon.get("/v1/status"))
-    status.start()
-    time.sleep(_QUIET)
-    quiet, before = status.stop(), _memory(pid)
-    pulse = Pulse(lambda: daemon.get("/v1/status"))
-    pulse.start()
-    ids = [_submit(daemon, host.folder, number) for number in range(agents)]
-    rows = _ended(daemon, end)
-    stormy = pulse.stop()
+    _submit(daemon, host.folder, "first")  # what is loaded with the first task is loaded then
+    _ended(daemon, end)
+    with Pulse(daemon) as calm:
+        time.sleep(_QUIET)
+    before, used = _memory(pid), _cpu(pid)
+    with Pulse(daemon) as pulse:
+        ids = [_submit(daemon, host.folder, str(number)) for number in range(agents)]
+        rows = _ended(daemon, end)
+    used = _cpu(pid) - used
     outcomes = _outcomes(daemon, ids)
     after = _memory(pid)
     daemon.stop()
@@ -189,8 +203,9 @@ def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) 
         seconds=round(time.monotonic() - began, 1),
         tasks=dict(Counter(row["status"] for row in rows)),
         outcomes=outcomes,
-        quiet=quiet,
-        storm=stormy,
+        quiet=calm.latency(),
+        storm=pulse.latency(),
+        cpu_seconds=round(used, 1),
         memory_before=before["VmRSS"],
         memory_after=after["VmRSS"],
         memory_most=after["VmHWM"],
@@ -201,14 +216,18 @@ def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) 
     )
 
 
-def _script(host: Host, agents: int, rounds: int) -> list[dict[str, Any]]:
+def _script(host: Host, agents: int, rounds: int, only: Sequence[str]) -> list[dict[str, Any]]:
     """Replies in the order in which somebody asks: whoever asks next does what comes next."""
-    attacks = list(commands(host.token, host.targets)) * rounds
+    every = list(commands(host.token, host.targets))
+    attacks = [(name, line) for name, line in every if not only or name in only] * rounds
     attacks *= max(1, -(-agents // len(attacks)))
-    return [
-        {"calls": [{"name": "exec", "arguments": {"command": f": {name}\n{line}", "timeout": 8}}]}
-        for name, line in attacks
-    ]
+    first: list[dict[str, Any]] = [_reply("nothing", "true"), {"text": "ready"}]
+    return first + [_reply(name, line) for name, line in attacks]
+
+
+def _reply(name: str, line: str) -> dict[str, Any]:
+    arguments = {"command": f": {name}\n{line}", "timeout": _LONGEST}
+    return {"calls": [{"name": "exec", "arguments": arguments}]}
 
 
 @contextmanager
@@ -246,7 +265,6 @@ steps = 500
 [box]
 memory_mb = 128
 processes = 64
-seconds = 8.0
 
 [models]
 default = "scripted/scripted"
@@ -260,10 +278,10 @@ models = ["scripted"]
 """
 
 
-def _submit(daemon: Daemon, folder: Path, number: int) -> str:
-    workspace = folder / "agents" / str(number)
+def _submit(daemon: Daemon, folder: Path, name: str) -> str:
+    workspace = folder / "agents" / name
     workspace.mkdir(parents=True)
-    return daemon.submit(f"be agent {number}", workspace, unattended=True)
+    return daemon.submit(f"be agent {name}", workspace, unattended=True)
 
 
 def _ended(daemon: Daemon, end: float) -> list[dict[str, Any]]:
@@ -303,6 +321,12 @@ def _memory(pid: int) -> dict[str, float]:
     return found
 
 
+def _cpu(pid: int) -> float:
+    """Seconds of processor time it has used."""
+    fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _in_the_end(look: Callable[[], list[str]]) -> list[str]:
     """What is still there after everybody had time to leave."""
     end = time.monotonic() + _LEAVING
@@ -326,8 +350,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--agents", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3, help=f"times {len(ATTACKS) + 1} attacks")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--only", nargs="*", default=(), choices=(*ATTACKS, LAST), metavar="NAME")
     given = parser.parse_args(arguments)
-    soaked = storm(given.agents, given.rounds, given.seconds)
+    soaked = storm(given.agents, given.rounds, given.seconds, given.only)
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(soaked)).decode() + "\n")
     return 0 if soaked.holds else 1
 

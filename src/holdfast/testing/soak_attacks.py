@@ -12,6 +12,7 @@ from pathlib import Path
 
 SECONDS = 4
 _MEBIBYTES = 200
+LAST = "write to the host"
 
 ATTACKS: Mapping[str, str] = {
     "fork": "f() { f | f & }; f; sleep 9",
@@ -52,7 +53,7 @@ def commands(token: str, targets: list[Path]) -> Iterator[tuple[str, str]]:
     writes = [f"echo {token} > {shlex.quote(place)}" for place in places]
     writes += [f"echo {token} >> {shlex.quote(str(path))}" for path in targets]
     writes += [f"rm -rf {shlex.quote(str(path))}" for path in targets]
-    yield "write to the host", f"({'; '.join(writes)}) 2>/dev/null; true"
+    yield LAST, f"({'; '.join(writes)}) 2>/dev/null; true"
 
 
 PLACES = ("/", "/etc", "/tmp", "/var/tmp", "/dev/shm", "/root", "/home", "/opt", "/run", "/usr")  # noqa: S108
