@@ -52,7 +52,8 @@ class Latency(Struct, frozen=True, kw_only=True):
 class Soaked(Struct, frozen=True, kw_only=True):
     """What came of it. Memory (MiB) and processor time (of the storm) are the daemon's alone.
 
-    `left` is what was there after its end, `touched` what is not as it was.
+    `stop_seconds`: to its end when told to stop; -1: it had to be killed. `left` is what was
+    there after that, `touched` what is not as it was.
     """
 
     agents: int
@@ -66,6 +67,7 @@ class Soaked(Struct, frozen=True, kw_only=True):
     memory_before: float
     memory_after: float
     memory_most: float
+    stop_seconds: float
     left_processes: list[str]
     left_mounts: list[str]
     left_groups: list[str]
@@ -75,7 +77,8 @@ class Soaked(Struct, frozen=True, kw_only=True):
     def holds(self) -> bool:
         left = (self.left_processes, self.left_mounts, self.left_groups, self.touched)
         slow = self.storm.p99 >= _TOLERATED * 1000
-        return not (any(left) or slow or self.storm.failed or set(self.tasks) - _OVER)
+        unfinished = set(self.tasks) - _OVER or self.stop_seconds < 0
+        return not (any(left) or slow or self.storm.failed or unfinished)
 
 
 class Pulse(threading.Thread):
@@ -196,7 +199,7 @@ def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) 
     used = _cpu(pid) - used
     outcomes = _outcomes(daemon, ids)
     after = _memory(pid)
-    daemon.stop()
+    stopped = _stopped(daemon)
     return Soaked(
         agents=agents,
         attacks=attacks,
@@ -209,6 +212,7 @@ def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) 
         memory_before=before["VmRSS"],
         memory_after=after["VmRSS"],
         memory_most=after["VmHWM"],
+        stop_seconds=stopped,
         left_processes=_in_the_end(host.processes),
         left_mounts=_in_the_end(host.mounts),
         left_groups=_in_the_end(lambda: host.groups(pid)),
@@ -291,6 +295,15 @@ def _ended(daemon: Daemon, end: float) -> list[dict[str, Any]]:
         if all(row["status"] in _OVER for row in rows) or time.monotonic() > end:
             return rows
         time.sleep(0.5)
+
+
+def _stopped(daemon: Daemon) -> float:
+    try:
+        return round(daemon.stop(), 2)
+    except subprocess.TimeoutExpired:
+        sys.stderr.write(f"the daemon did not stop:\n{daemon.said()}\n")
+        daemon.kill()
+        return -1.0
 
 
 def _outcomes(daemon: Daemon, ids: Sequence[str]) -> dict[str, int]:
