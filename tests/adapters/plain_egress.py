@@ -35,8 +35,10 @@ class PlainEgress:
             permit(request, reach)
             answer = await self._one(client, request)
             location = answer.headers.get("location", "")
-            if answer.status // 100 != 3 or not location or hop == request.hops:
+            if answer.status // 100 != 3 or not location or not request.hops:
                 return answer
+            if hop == request.hops:
+                raise NotAllowed(f"more than {hop} redirects", code="egress_redirects")
             request = replace(request, url=urljoin(request.url, location))
         raise AssertionError
 
@@ -60,6 +62,8 @@ class PlainEgress:
 
 def permit(request: Request, reach: Reach) -> None:
     parts = urlsplit(request.url)
+    if parts.hostname not in reach.private:
+        raise NotAllowed(f"{parts.hostname} is an address", code="egress_literal")
     named = [
         way
         for way in reach.allowed

@@ -82,9 +82,9 @@ async def test_what_is_no_text_is_named_and_not_shown(site: Website):
 async def test_what_may_not_be_reached_says_so_with_its_code(site: Website):
     """Part of rows OC-47, OL-95, KV-28, GC-89d."""
     surfer = visiting(site)
-    assert (await surfer.fails("http", url="http://169.254.169.254/"))[0] == "egress_host"
-    assert (await surfer.fails("http", url=f"{site.url}/out"))[0] == "egress_host"
-    assert (await surfer.fails("web_fetch", url=f"{site.url}/out"))[0] == "egress_host"
+    assert (await surfer.fails("http", url="http://169.254.169.254/"))[0] == "egress_literal"
+    assert (await surfer.fails("http", url=f"{site.url}/out"))[0] == "egress_literal"
+    assert (await surfer.fails("web_fetch", url=f"{site.url}/out"))[0] == "egress_literal"
     assert [each.path for each in site.asked] == ["/out", "/out"]
     silent = await surfer.fails("http", url=f"{site.url}/silent", timeout=0.2)
     assert silent == ("egress_timeout", "it said nothing")
@@ -92,7 +92,7 @@ async def test_what_may_not_be_reached_says_so_with_its_code(site: Website):
     refusing = Surfer(FakeEgress({"https://x.test/": no}))
     assert await refusing.fails("http", url="https://x.test/") == (
         "egress_quota",
-        "that is enough ask for more",
+        "that is enough; ask for more",
     )
 
 

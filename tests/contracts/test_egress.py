@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import socket
 from collections.abc import Generator
+from urllib.parse import urlsplit
 
+import anyio
 import pytest
 
 from holdfast.core.error import Unavailable
@@ -58,3 +60,27 @@ def ground(request: pytest.FixtureRequest) -> Generator[Ground]:
 @pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.__name__)
 async def test_a_way_out_keeps_its_promise(clause: Clause, ground: Ground):
     await clause(ground)
+
+
+async def test_the_fake_one_answers_in_a_box_too_and_refuses_what_is_not_allowed():
+    page = Answer(status=200, headers={}, body=b"words", url="")
+    egress = FakeEgress({"http://127.0.0.1:8000/a": page})
+    with anyio.fail_after(10), socket.create_server(("127.0.0.1", 0)) as listener:
+        async with egress.serve(listener, reach(8000)) as way:
+            port = urlsplit(way.environment["HTTP_PROXY"]).port or 0
+            said = {
+                url: await asked(port, f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n")
+                for url in ("http://127.0.0.1:8000/a", "http://127.0.0.1:8001/", "http://x.test/")
+            }
+    assert [text.split()[1] for text in said.values()] == ["200", "403", "403"]
+    assert [text.split()[-1] for text in said.values()] == ["words", "egress_host", "egress_host"]
+    assert [each.request.url for each in egress.fetched] == ["http://127.0.0.1:8000/a"]
+
+
+async def asked(port: int, words: str) -> str:
+    said = b""
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(words.encode())
+        async for piece in stream:
+            said += piece
+    return said.decode()

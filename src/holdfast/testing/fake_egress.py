@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -18,7 +19,6 @@ from holdfast.ports.egress import Answer, Pass, Reach, Request
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_HEAD = 65_536
-_PLACE = "http://127.0.0.1"
 
 
 class Fetched(Struct, frozen=True, kw_only=True):
@@ -47,8 +47,10 @@ class FakeEgress:
             self.fetched.append(Fetched(request=request, reach=reach))
             answer = self._answer(request)
             location = next((v for k, v in answer.headers.items() if k.lower() == "location"), "")
-            if answer.status not in _REDIRECTS or not location or hop == request.hops:
+            if answer.status not in _REDIRECTS or not location or not request.hops:
                 return _kept(answer, request)
+            if hop == request.hops:
+                raise NotAllowed(f"more than {hop} redirects", code="egress_redirects")
             request = replace(request, url=urljoin(request.url, location))
         raise AssertionError("the last hop returns")
 
@@ -105,12 +107,22 @@ def _permit(request: Request, reach: Reach) -> None:
     parts = urlsplit(request.url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = parts.hostname or ""
+    if _is_address(host) and host not in reach.private:
+        raise NotAllowed(f"{host} is an address", code="egress_literal")
     named = [way for way in reach.allowed if fnmatchcase(host, way.host) and way.port == port]
-    reading = reach.web and host != urlsplit(_PLACE).hostname and request.method in {"GET", "HEAD"}
+    reading = reach.web and request.method in {"GET", "HEAD"}
     if reading or any(not way.methods or request.method in way.methods for way in named):
         return
     code = "egress_method" if named else "egress_host"
     raise NotAllowed(f"{request.method} {host} is not allowed", code=code)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _kept(answer: Answer, request: Request) -> Answer:

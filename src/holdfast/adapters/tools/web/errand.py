@@ -49,7 +49,8 @@ class Errands:
         try:
             return await self._egress.fetch(request, reach)
         except (NotAllowed, Unavailable, Refused) as error:
-            raise Denied(error.code, f"{error} {error.hint}".strip()) from error
+            text = f"{error}; {error.hint}" if error.hint else str(error)
+            raise Denied(error.code, text) from error
 
 
 def address_problem(url: str) -> str:

@@ -23,7 +23,7 @@ from .outside import cleaned, framed, removed
 _MOST = 2 << 20
 _LONGEST = 50_000
 _OF_AN_ERROR = 2_000
-_GOOD_UNTIL, _BAD = 300, 400
+_GOOD_UNTIL = 300
 _WANTED = "text/html, application/xhtml+xml, application/json;q=0.9, text/*;q=0.8, */*;q=0.5"
 _KIND = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
 _LOOKS_LIKE_HTML = re.compile(
@@ -116,9 +116,10 @@ def _told(answer: Answer, read: _Read, asked: WebFetch, job: Job) -> str:
 
 
 def _failure(answer: Answer, read: _Read, job: Job) -> Denied:
-    what = f"status {answer.status}" if answer.status >= _BAD else "one redirect too many"
     said = f"\n{framed(read.text[:_OF_AN_ERROR], job.task)}" if read.text else ""
-    return Denied(f"http_{answer.status}", f"{answer.url} answered with {what}{said}")
+    return Denied(
+        f"http_{answer.status}", f"{answer.url} answered with status {answer.status}{said}"
+    )
 
 
 def _extent(start: int, end: int, whole: int) -> str:
