@@ -16,9 +16,9 @@ import httpx2
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from holdfast.adapters.egress.gateway import AUTHORITY, Gateway
+from holdfast.adapters.egress.gateway import Gateway
 from holdfast.engine.clock import SystemClock
-from holdfast.ports.egress import Allowed, Reach, Request
+from holdfast.ports.egress import AUTHORITY, Allowed, Reach, Request
 from holdfast.testing.fake_visits import FakeVisits
 from holdfast.testing.far_side import Heard, World, made_up_world, plain
 

@@ -20,6 +20,7 @@ from .section import Section, number, word
 from .sections_box import Box
 from .sections_egress import Egress
 from .sections_vault import Vault
+from .sections_web import Web
 
 _DAY = 86_400
 _LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
@@ -444,6 +445,7 @@ class Settings(Section):
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()
+    web: Web = Web.model_construct()
     budget: tuple[BudgetRow, ...] = Field(
         default=(),
         strict=False,

@@ -24,7 +24,6 @@ from .loading import load
 from .outside import Dial, Outside, Resolver, SystemResolver, dial_tcp
 from .proxy import Authority, Proxy, Room
 
-
 _TRUSTING = (
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
     *("GIT_SSL_CAINFO", "PIP_CERT", "AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO"),
