@@ -216,4 +216,5 @@ def _job(task: Task, call: ToolCall) -> Job:
         workspace=Path(task.request.workspace),
         by=task.request.by,
         unattended=task.request.leave.unattended,
+        agent=task.request.agent.name,
     )
