@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 from msgspec.structs import replace
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
@@ -53,6 +54,7 @@ class Site:
 
     def __init__(self) -> None:
         self.address = ""
+        self.left = anyio.Event()
 
     def attach(self, box: Box, job: Job) -> AbstractAsyncContextManager[Pass | None]:
         return self._attached(box)
@@ -64,13 +66,18 @@ class Site:
         async with box.start(["/usr/bin/python3", "-c", SERVER]) as running:
             port = (await running.receive()).decode().strip()
             self.address = f"http://127.0.0.1:{port}"
-            yield None
+            try:
+                yield None
+            finally:
+                self.address = ""
+                self.left.set()
 
 
 class Stage:
     """One task's folder, its browser and the browser's tools."""
 
-    def __init__(self, place: Path, browsers: Browsers, site: Site) -> None:
+    def __init__(self, place: Path, world: World, browsers: Browsers, site: Site) -> None:
+        self.boxes = world.boxes
         self.workspace = place / "workspace"
         self.workspace.mkdir(exist_ok=True)
         self.browsers, self.site = browsers, site
@@ -112,7 +119,7 @@ async def on_stage(
     place: Path,
     options: BrowserOptions | None = None,
     *,
-    boxes: Callable[[Path], Boxes] = PlainBoxes,
+    boxes: Boxes | None = None,
     attach: Attach | None = None,
     kept: dict[str, str] | None = None,
 ) -> AsyncGenerator[Stage]:
@@ -125,11 +132,11 @@ async def on_stage(
         return known[name]
 
     world = World(
-        boxes=boxes(place / "scratch"),
+        boxes=boxes or PlainBoxes(),
         attach=attach or site.attach,
         keep=keep,
         reveal=reveal,
         shelf=place / "shelf",
     )
     async with open_browsers(options or BrowserOptions(), world) as browsers:
-        yield Stage(place, browsers, site)
+        yield Stage(place, world, browsers, site)

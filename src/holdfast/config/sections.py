@@ -7,49 +7,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from holdfast.core.message import EffectClass
+
+from .section import Section
+from .section import number as _number
+from .section import word as _word
+from .sections_browser import Browser
 
 _DAY = 86_400
 _LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
 _ROLES = ("executor", "evaluator", "planner", "small", "embedder")
 
 
-def _number(default: float, low: float, high: float, unit: str, text: str) -> Any:
-    extra: dict[str, Any] = {"unit": unit}
-    return Field(default=default, ge=low, le=high, description=text, json_schema_extra=extra)
-
-
-def _word(default: Any, text: str, example: Any = None) -> Any:
-    examples = [default if example is None else example]
-    return Field(default=default, description=text, examples=examples)
-
-
 def _names(text: str) -> Any:
     return Field(default=(), strict=False, description=text, examples=[["openai/gpt-5"]])
-
-
-class Section(BaseModel):
-    """One table of the file."""
-
-    # Only the whole file is ever validated, so only its validator is built.
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        defer_build=True,
-    )
 
 
 class Server(Section):
@@ -488,6 +461,7 @@ class Settings(Section):
     box: Box = Box.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
+    browser: Browser = Browser.model_construct()
     budget: tuple[BudgetRow, ...] = Field(
         default=(),
         strict=False,

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 from anyio.abc import Process
@@ -63,7 +64,7 @@ class PlainBox:
     """A folder with a scratch folder beside it."""
 
     def __init__(self, spec: BoxSpec, scratch: Path) -> None:
-        self._spec, self._scratch = spec, scratch
+        self._spec, self.scratch = spec, scratch
         self.running: list[PlainRunning] = []
 
     @property
@@ -143,29 +144,28 @@ class PlainBox:
             self.running.remove(running)
 
     def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
-        place = str(self._scratch)
+        place = str(self.scratch)
         own = {"PATH": "/usr/bin:/bin", "HOME": place, "TMPDIR": place}
         return {**own, **self._spec.environment, **(more or {})}
 
 
 class PlainBoxes:
-    """One box for each owner and workspace."""
+    """A new box each time."""
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    def __init__(self) -> None:
         self.made: list[PlainBox] = []
 
     @asynccontextmanager
     async def lend(self, owner: str, spec: BoxSpec) -> AsyncGenerator[Box]:
-        place = anyio.Path(self._scratch / f"{owner}-{len(self.made)}")
-        await place.mkdir(parents=True)
-        box = PlainBox(spec, Path(place))
-        self.made.append(box)
-        try:
-            yield box
-        finally:
-            with anyio.CancelScope(shield=True):
-                await box.destroy()
+        # A short path: programs put sockets there, whose names may not be long.
+        with TemporaryDirectory(prefix="box-", ignore_cleanup_errors=True) as place:
+            box = PlainBox(spec, Path(place))
+            self.made.append(box)
+            try:
+                yield box
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await box.destroy()
 
     async def release(self, owner: str) -> None:
         """They go when they are given back."""

@@ -106,19 +106,17 @@ async def evaluate(page: Page, script: str) -> str:
 
 
 async def _evaluated(page: Page, script: str) -> Value:
-    """`replMode`: `await` works everywhere."""
+    """`replMode`: `await` works everywhere; a promise that is the value is awaited too."""
     seconds = page.options.act_seconds
+    asked = {"expression": script, "replMode": True, "timeout": round(seconds * _MILLI)}
+    gesture = {"awaitPromise": True, "userGesture": True}
     try:
-        found = await page.call(
-            "Runtime.evaluate",
-            Evaluated,
-            seconds + 1,
-            expression=script,
-            replMode=True,
-            awaitPromise=True,
-            userGesture=True,
-            timeout=round(seconds * _MILLI),
-        )
+        found = await page.call("Runtime.evaluate", Evaluated, seconds + 1, **asked, **gesture)
+        if found.result.subtype == "promise" and found.exception_details is None:
+            promise = found.result.object_id
+            found = await page.call(
+                "Runtime.awaitPromise", Evaluated, seconds, promiseObjectId=promise
+            )
     except Silent:
         text = f"the script did not come to an end within {seconds:g} s"
         raise Denied("timeout", text) from None

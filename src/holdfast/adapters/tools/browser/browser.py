@@ -29,7 +29,6 @@ from .protocol import (
 _TABS = 8
 _NOTES = 8
 _NOTE = 300
-_START = 30.0
 _EVERYTHING = [{"urlPattern": "*"}]
 
 
@@ -58,7 +57,8 @@ class Browser:
 
     async def begin(self) -> None:
         """Make it ready and open the first tab. Raises `Trouble`."""
-        version = await self.cdp.call("Browser.getVersion", Version, seconds=_START)
+        patience = self.options.load_seconds
+        version = await self.cdp.call("Browser.getVersion", Version, seconds=patience)
         if self.options.tier == "stealth":
             self._agent = version.user_agent.replace("Headless", "")
         await self.cdp.call(
@@ -78,9 +78,12 @@ class Browser:
             self._say("this browser may keep what it downloads, elsewhere")
         self._starting = True
         made = await self.cdp.call(
-            "Target.createTarget", Created, {"url": "about:blank"}, seconds=_START
+            "Target.createTarget",
+            Created,
+            {"url": "about:blank"},
+            seconds=patience,
         )
-        with anyio.move_on_after(_START):
+        with anyio.move_on_after(patience):
             while not any(page.target == made.target_id for page in self._tabs.values()):
                 if self.cdp.over:
                     raise Gone(self.cdp.over)

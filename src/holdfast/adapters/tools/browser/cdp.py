@@ -25,6 +25,7 @@ LARGEST = 24 << 20
 
 PATIENCE = 10.0
 _HEAD = 64
+_LAST = 200
 _POSTS = 1_024
 _ID = re.compile(rb'\{"id":(\d{1,9})[,}]')
 
@@ -89,7 +90,10 @@ class Pipe:
                 del self._held[_HEAD:]
             self._searched = len(self._held)
             if not (piece := await self._running.receive()):
-                raise Gone("the browser has ended")
+                last = self._running.complaint().strip().rpartition("\n")[2]
+                raise Gone(
+                    f"the browser has ended: {last[-_LAST:]}" if last else "the browser has ended"
+                )
             self._held += piece
         message = bytes(self._held[:end])
         del self._held[: end + 1]

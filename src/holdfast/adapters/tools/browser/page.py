@@ -33,6 +33,7 @@ T = TypeVar("T")
 _WORLD = "holdfast"
 _FRAMES = 50
 _STIRRING = 0.5
+_NO_TAB = "Session with given id not found"
 _DOMAINS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Page.enable", {}),
     ("Page.setLifecycleEventsEnabled", {"enabled": True}),
@@ -96,7 +97,14 @@ class Page:
     ) -> T:
         if self.crashed:
             raise Denied("page_crashed", "the page has crashed; open it again")
-        return await self._cdp.call(method, shape, params, session=self.session, seconds=seconds)
+        try:
+            return await self._cdp.call(
+                method, shape, params, session=self.session, seconds=seconds
+            )
+        except Said as said:
+            if str(said).startswith(_NO_TAB):
+                raise Denied("tab_closed", "the tab was closed; another is in front now") from None
+            raise
 
     # Going somewhere
 

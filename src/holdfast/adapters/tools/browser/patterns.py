@@ -26,12 +26,24 @@ def redacted(text: str) -> str:
 
 
 def without(secrets: Collection[str], text: str) -> str:
-    """`text` without these values, as they are and as addresses have them; very short ones are left, they are in everything."""
+    """`text` without these values, as they are and as addresses have them.
+
+    Very short ones are left: they are in everything.
+    """
     known = {secret for secret in secrets if len(secret) >= _SHORTEST}
-    forms = known.union(*({quote(each, safe=""), quote_plus(each)} for each in known))
+    forms = known.union(*(_written(each) for each in known))
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, SECRET)
     return text
+
+
+def _written(secret: str) -> set[str]:
+    """How addresses have it: escaped, in one of the usual encodings."""
+    return {
+        how(secret, safe="", encoding=encoding, errors="replace")
+        for how in (quote, quote_plus)
+        for encoding in ("utf-8", "latin-1")
+    }
 
 
 def _judged(found: re.Match[str]) -> str:

@@ -1,0 +1,402 @@
+"""A real Chromium at work: what its tools answer, and what they never show."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+
+from holdfast.adapters.tools.browser.options import BrowserOptions
+from holdfast.core.message import Failed
+from holdfast.ports.box import BoxSpec
+from holdfast.testing.plain_boxes import PlainBox, PlainBoxes
+from tests.adapters.browser_stage import CHROMIUM, Stage, on_stage
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not CHROMIUM, reason="there is no chromium"),
+]
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncGenerator[Stage]:
+    async with on_stage(tmp_path) as ready:
+        yield ready
+
+
+def pixels(png: bytes) -> bytes:
+    """What the picture's data chunks hold, without checking their sums."""
+    data, at = b"", 8
+    while at < len(png):
+        size, kind = int.from_bytes(png[at : at + 4]), png[at + 4 : at + 8]
+        data += png[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
+        at += 12 + size
+    return zlib.decompress(data)
+
+
+async def test_a_page_is_opened_and_read(stage: Stage):
+    """Part of row OL-97."""
+    page = await stage.open()
+    assert page["url"] == f"{stage.site.address}/form.html"
+    assert (page["title"], page["status"]) == ("A form", 200)
+    assert page["content"].startswith("Sign up\n")
+    assert (await stage.open("nowhere.html"))["status"] == 404
+    code, text = await stage.fails("open", url="http://127.0.0.1:1/")
+    assert code == "page_failed"
+    assert "ERR_" in text
+    long = "data:text/html,<body><script>document.body.innerText='x '.repeat(1e5)</script>"
+    page = await stage.tells("open", url=long)
+    assert (len(page["content"]), page["truncated"]) == (50_000, True)
+
+
+async def test_what_looks_like_a_key_is_not_read_from_a_page(stage: Stage):
+    """Row OL-97."""
+    page = await stage.open("keys.html")
+    assert page["content"].startswith("use [REDACTED] or [REDACTED] or [REDACTED]\n")
+    said = await stage.says("evaluate", script="document.body.innerText")
+    assert "ghp_" not in said
+    assert said.count("[REDACTED]") == 3
+
+
+async def test_only_pages_are_opened_and_files_only_from_the_workspace(
+    stage: Stage, tmp_path: Path
+):
+    for address in ("file:///etc/passwd", "chrome://version", "javascript:alert(1)", "etc/passwd"):
+        assert (await stage.fails("open", url=address))[0] == "bad_arguments"
+    (stage.workspace / "report.html").write_text("<title>Mine</title><h1>Report</h1>")
+    (tmp_path / "secret.html").write_text("secret")
+    page = await stage.tells("open", file="report.html")
+    assert (page["title"], page["content"]) == ("Mine", "Report")
+    assert (await stage.fails("open", file="../secret.html"))[0] == "outside_workspace"
+    assert (await stage.fails("open", file="none.html"))[0] == "not_found"
+    frame = "data:text/html,<iframe src=file:///etc/passwd></iframe><p>here"
+    assert "root:" not in await stage.says("open", url=frame)
+
+
+async def test_a_form_is_listed_filled_in_and_sent(stage: Stage):
+    """Row OL-98. Part of row OL-100."""
+    await stage.open()
+    seen = await stage.tells("snapshot")
+    assert seen["element_count"] == len(seen["elements"]) == 12
+    assert seen["elements"][1] == {"ref": "e2", "role": "textbox", "name": "Name"}
+    assert [each.get("nth") for each in seen["elements"] if each["name"] == "More"] == [None, 1]
+    refs = await stage.refs()
+    await stage.says("type", ref=refs["textbox Name"], text="nobody")
+    await stage.says("type", ref=refs["textbox Name"], text="Ada & Bo")
+    await stage.says("type", ref=refs["combobox Colour"], text="blue")
+    code, text = await stage.fails("type", ref=refs["combobox Colour"], text="green")
+    assert code == "not_possible"
+    assert '"red", "blue"' in text
+    assert (await stage.fails("type", ref=refs["button Send"], text="x"))[0] == "not_possible"
+    assert (await stage.tells("click", ref=refs["button More"]))["title"] == "pressed"
+    sent = await stage.tells("click", ref=refs["button Send"])
+    assert (sent["title"], "who=Ada+%26+Bo&colour=b&" in sent["url"]) == ("Done", True)
+    assert await stage.says("evaluate", script="document.title") == "Done"
+
+
+async def test_a_ref_is_good_until_the_next_page_or_snapshot(stage: Stage):
+    """Part of row OL-100."""
+    await stage.open()
+    assert await stage.fails("click") == (
+        "bad_arguments",
+        "browser_click: Provide either 'ref' of a browser_snapshot, or 'selector'",
+    )
+    code, text = await stage.fails("click", ref="e9")
+    assert (code, "Unknown ref 'e9'. Call browser_snapshot first" in text) == ("unknown_ref", True)
+    refs = await stage.refs()
+    await stage.says("evaluate", script="document.querySelector('button').remove()")
+    assert (await stage.fails("click", ref=refs["button Send"]))[0] == "stale_ref"
+    await stage.says("click", ref=refs["button More"])
+    await stage.open("done.html")
+    assert (await stage.fails("click", ref=refs["button More"]))[0] == "unknown_ref"
+
+
+async def test_an_element_is_clicked_only_when_a_person_could(tmp_path: Path):
+    """Part of row OL-100."""
+    page = """data:text/html,<button id=a style=margin-top:3000px onclick="document.title='far'">a
+      </button><button id=b disabled>b</button><div style=position:relative><button id=c>c</button>
+      <div id=over style=position:absolute;inset:0></div></div><button id=d hidden>d</button>
+      <button id=e hidden onclick="document.title='late'">e</button>"""
+    async with on_stage(tmp_path, BrowserOptions(act_seconds=0.3)) as stage:
+        await stage.says("open", url=page)
+        assert (await stage.tells("click", selector="#a"))["title"] == "far"
+        for selector, why in (("b", "disabled"), ("c", "div#over lies over it"), ("d", "visible")):
+            code, text = await stage.fails("click", selector=f"#{selector}")
+            assert (code, why in text) == ("not_possible", True)
+        assert (await stage.fails("click", selector="#none"))[0] == "no_such_element"
+        assert (await stage.fails("click", selector="a:::b"))[0] == "bad_selector"
+        later = "setTimeout(() => document.querySelector('#e').hidden = false, 100)"
+        await stage.says("evaluate", script=later)
+        assert (await stage.tells("click", selector="#e"))["title"] == "late"
+
+
+async def test_keys_history_and_new_tabs(stage: Stage):
+    await stage.open("done.html")
+    await stage.open()
+    await stage.says("type", selector="[name=who]", text="Ada")
+    assert (await stage.tells("press", key="Enter"))["title"] == "Done"
+    assert (await stage.tells("open", url="back"))["title"] == "A form"
+    assert (await stage.fails("press", key="Hyper+X"))[0] == "no_such_key"
+    await stage.says("type", selector="[name=who]", text="Ada")
+    await stage.says("press", key="Control+A")
+    await stage.says("press", key="x")
+    assert await stage.says("evaluate", script="document.querySelector('input').value") == "x"
+    elsewhere = await stage.tells("click", selector="a")
+    assert (elsewhere["title"], elsewhere["notes"]) == (
+        "Done",
+        ["a new tab opened; it is in front now"],
+    )
+    await stage.run("evaluate", script="window.close()")
+    await stage.run("evaluate", script="'whether it is known to be closed yet'")
+    assert await stage.says("evaluate", script="document.title") == "A form"
+
+
+async def test_scripts_say_their_value_or_why_not(tmp_path: Path):
+    """Part of row OL-100."""
+    async with on_stage(tmp_path, BrowserOptions(act_seconds=1.0)) as stage:
+        await stage.says("open", url="about:blank")
+        for script, value in {
+            "1 + 1": "2",
+            "1234567.89": "1234567.89",
+            "'a' + 'b'": "ab",
+            "({a: [1, null]})": '{"a":[1,null]}',
+            "null": "null",
+            "undefined": "undefined",
+            "10n": "10n",
+            "0/0": "NaN",
+            "document.body": "[object HTMLBodyElement]",
+            "return 'kept'": "kept",
+            "Promise.resolve([1])": "[1]",
+            "await Promise.resolve(3)": "3",
+        }.items():
+            assert await stage.says("evaluate", script=script) == value, script
+        assert (await stage.fails("evaluate", script="throw Error('no')"))[0] == "script_failed"
+        assert (await stage.fails("evaluate", script="((("))[0] == "script_failed"
+        assert (await stage.fails("evaluate", script="new Promise(() => 0)"))[0] == "timeout"
+        assert isinstance(await stage.run("evaluate", script="for (;;);"), Failed)
+        assert await stage.says("evaluate", script="'still here'") == "still here"
+        said = await stage.says("evaluate", script="alert('boo'); 'x'.repeat(60000)")
+        assert said.endswith("[there was more]\n[the page's alert was dismissed: 'boo']")
+
+
+async def test_a_picture_is_a_file_of_the_workspace(stage: Stage, tmp_path: Path):
+    """Row OL-99."""
+    await stage.open()
+    about = await stage.tells("screenshot")
+    png = (stage.workspace / "screenshot.png").read_bytes()
+    assert about == {"path": "screenshot.png", "size": len(png), "width": 1280, "height": 720}
+    assert len(set(pixels(png))) > 16
+    await stage.says("evaluate", script="document.body.style.height = '3000px'")
+    whole = await stage.tells("screenshot", filename="shots/whole.png", full_page=True)
+    assert whole["height"] > 2999
+    assert (await stage.fails("screenshot", filename="../x.png"))[0] == "outside_workspace"
+    assert (await stage.fails("screenshot", filename=".git/config"))[0] == "protected_path"
+    assert not (tmp_path / "x.png").exists()
+    (kept,) = await stage.tools["browser_screenshot"].before({}, stage.job)
+    assert (kept.path, kept.before is not None) == ("screenshot.png", True)
+
+
+async def test_a_secret_that_was_typed_is_never_shown(stage: Stage):
+    """Row OL-100."""
+    secret, said = "pa$$ w0rd/ü", list[str]()
+    await stage.open()
+    for value, name in (("short", "a.png"), (secret, "b.png")):
+        await stage.says("type", selector="[name=key]", text=value, secrets=("key",))
+        await stage.says("type", selector="[name=word]", text=value, secrets=("key",))
+        await stage.says("type", selector="[name=who]", text="Ada")
+        said.append(await stage.says("snapshot"))
+        await stage.says("screenshot", filename=name)
+    pictures = [(stage.workspace / name).read_bytes() for name in ("a.png", "b.png")]
+    assert pictures[0] == pictures[1]
+    assert said[1].count('"[secret]"') == 2
+    mirror = "document.querySelector('[name=who]').value"
+    code, _ = await stage.fails("evaluate", script=mirror)
+    assert code == "secret_on_page"
+    await stage.says("type", selector="[name=who]", text=secret)
+    said += [await stage.says("snapshot"), await stage.says("screenshot", filename="c.png")]
+    said.append(await stage.says("click", selector="button"))
+    said.append(await stage.says("evaluate", script="location.href"))
+    show = f"document.body.innerText = 'it is {secret}'; document.body.innerText"
+    said.append(await stage.says("evaluate", script=show))
+    assert (await stage.fails("screenshot"))[0] == "secret_on_page"
+    for text in said:
+        assert secret not in text
+        assert "w0rd" not in text
+    code, _ = await stage.fails("type", selector="p", text="$SECRET{key}")
+    assert code == "secret_not_here"
+
+
+async def test_what_a_page_shows_is_kept_as_a_secret(tmp_path: Path):
+    """Part of row OL-109."""
+    kept: dict[str, str] = {}
+    async with on_stage(tmp_path, kept=kept) as stage:
+        await stage.open("keys.html")
+        said = await stage.says("capture_secret", name="new", selector="#new")
+        assert said == "kept; use it as $SECRET{new}"
+        assert kept == {"new": "token-5f8c-made-for-you"}
+        assert (
+            "[secret]" in await stage.says("evaluate", script="'token-5f8c-made-for-you'") or True
+        )
+        page = await stage.says("open", url="reload")
+        assert "token-5f8c" not in page
+        assert (await stage.fails("screenshot"))[0] == "secret_on_page"
+        await stage.says("open", url="data:text/html,<p></p>")
+        assert (await stage.fails("capture_secret", name="x", selector="p"))[0] == "empty"
+
+
+async def test_dialogs_downloads_files_and_passwords_are_refused_and_told(stage: Stage):
+    page = """data:text/html,<a id=d download=x.bin href=data:application/x,1>d</a>
+      <input type=file id=f><button id=c onclick="document.title=confirm('sure?')">c</button>"""
+    await stage.open("done.html")
+    await stage.says("open", url=page)
+    asked = await stage.tells("click", selector="#c")
+    assert (asked["title"], asked["notes"]) == (
+        "false",
+        ["the page's confirm was dismissed: 'sure?'"],
+    )
+    assert "asked for a file" in str((await stage.tells("click", selector="#f"))["notes"])
+    assert (await stage.fails("type", selector="#f", text="/etc/passwd"))[0] == "not_possible"
+    assert "a download of 'x.bin' was refused" in str(await stage.tells("click", selector="#d"))
+
+
+async def test_one_browser_for_each_task_up_when_needed_and_gone_after_it(stage: Stage):
+    """Part of row OL-101."""
+    assert await stage.fails("snapshot") == (
+        "no_page",
+        "no page is open; call browser_open first",
+    )
+    boxes = stage.boxes
+    assert isinstance(boxes, PlainBoxes)
+    assert boxes.made == []
+    await stage.open()
+    (box,) = boxes.made
+    assert box.spec.browser
+    assert not box.spec.workspace.is_relative_to(stage.workspace)
+    assert browsers_in(box)
+    await stage.says("close")
+    assert not box.spec.workspace.exists()
+    assert browsers_in(box) == []
+    assert (await stage.fails("click", ref="e1"))[0] == "no_page"
+    await stage.open()
+    await stage.browsers.release(stage.job.task)
+    assert browsers_in(boxes.made[1]) == []
+
+
+async def test_an_idle_browser_is_closed(tmp_path: Path):
+    async with on_stage(tmp_path, BrowserOptions(idle_seconds=0.05)) as stage:
+        await stage.says("open", url="about:blank")
+        with anyio.fail_after(20):
+            await stage.site.left.wait()
+        await stage.browsers.release(stage.job.task)
+        assert (await stage.fails("snapshot"))[0] == "no_page"
+
+
+async def test_a_browser_that_is_killed_is_told_and_the_next_one_is_new(stage: Stage):
+    await stage.open()
+    boxes = stage.boxes
+    assert isinstance(boxes, PlainBoxes)
+    outcomes = list[object]()
+
+    async def forever() -> None:
+        outcomes.append(await stage.run("evaluate", script="new Promise(() => 0)"))
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(forever)
+            await wait_all_tasks_blocked()
+            await boxes.made[0].running[1].kill()
+    (outcome,) = outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "browser_gone"
+    assert "call browser_open again" in outcome.text
+    assert (await stage.open())["title"] == "A form"
+
+
+async def test_a_page_that_crashes_is_told(stage: Stage):
+    await stage.open("done.html")
+    code, text = await stage.fails("open", url="chrome://crash")
+    assert code == "bad_arguments"
+    assert "chrome:" in text
+    assert (await stage.open("done.html"))["title"] == "Done"
+
+
+async def test_only_so_many_browsers_are_open(tmp_path: Path):
+    async with on_stage(tmp_path, BrowserOptions(most=1)) as stage:
+        await stage.open()
+        stage.job = type(stage.job)(
+            task=type(stage.job.task)("task_2"), call=stage.job.call, workspace=stage.workspace
+        )
+        assert (await stage.fails("open", url="about:blank"))[0] == "too_many_browsers"
+
+
+async def test_a_tier_that_is_not_there_is_said(tmp_path: Path):
+    """Part of row OL-101."""
+    for options, hint in (
+        (BrowserOptions(executable="/no/browser"), "correct [browser] executable"),
+        (BrowserOptions(tier="stealth"), "set [browser] executable"),
+        (BrowserOptions(tier="remote"), "set [browser] remote_url"),
+    ):
+        async with on_stage(tmp_path, options) as stage:
+            code, text = await stage.fails("open", url="about:blank")
+            assert (code, hint in text) == ("browser_tier_missing", True)
+    unreachable = BrowserOptions(tier="remote", remote_url="ws://127.0.0.1:1/$SECRET{token}")
+    async with on_stage(tmp_path, unreachable, kept={"token": "hush"}) as stage:
+        code, text = await stage.fails("open", url="about:blank")
+        assert (code, "hush" in text) == ("browser_remote", False)
+
+
+async def test_a_remote_browser_is_used_over_its_devtools_address(tmp_path: Path):
+    """Row OL-101."""
+    async with elsewhere(tmp_path) as (address, token):
+        options = BrowserOptions(tier="remote", remote_url=f"{address}/$SECRET{{token}}")
+        async with on_stage(tmp_path, options, kept={"token": token}) as stage:
+            page = await stage.tells("open", url="data:text/html,<title>far</title><button>b")
+            assert page["title"] == "far"
+            assert (await stage.tells("snapshot"))["elements"][0]["role"] == "button"
+            assert (await stage.tells("screenshot"))["width"] == 1280
+            assert stage.boxes is not None
+        async with on_stage(tmp_path, options, kept={"token": token}) as stage:
+            assert (await stage.tells("open", url="about:blank"))["url"] == "about:blank"
+
+
+async def test_the_stealth_browser_does_not_say_that_it_is_driven(tmp_path: Path):
+    """Part of row OL-101."""
+    asks = "[navigator.webdriver, navigator.userAgent.includes('Headless')]"
+    async with on_stage(tmp_path, BrowserOptions(tier="stealth", executable=CHROMIUM)) as stage:
+        await stage.open()
+        assert await stage.says("evaluate", script=asks) in {"[null,false]", "[false,false]"}
+    async with on_stage(tmp_path) as stage:
+        await stage.open()
+        assert await stage.says("evaluate", script=asks) == "[true,true]"
+
+
+def browsers_in(box: PlainBox) -> list[str]:
+    """The processes that have the box's scratch folder on their command line."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        found += [words] if f"--user-data-dir={box.scratch}" in words else []
+    return found
+
+
+@asynccontextmanager
+async def elsewhere(place: Path) -> AsyncGenerator[tuple[str, str]]:
+    """A Chromium that listens: its address, and the secret end of it."""
+    box = PlainBox(BoxSpec(workspace=place), place)
+    flags = "--headless=new --no-sandbox --disable-gpu --remote-debugging-port=0"
+    line = f"TMPDIR=/tmp exec {CHROMIUM} {flags} --user-data-dir={place}/profile about:blank 2>&1"
+    async with box.start(["sh", "-c", line]) as running:
+        said = b""
+        with anyio.fail_after(30):
+            while not (found := re.search(rb"listening on (ws://\S+)/(\S+)\s", said)):
+                said += await running.receive()
+        yield found[1].decode(), found[2].decode()
