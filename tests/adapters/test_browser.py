@@ -240,9 +240,8 @@ async def test_what_a_page_shows_is_kept_as_a_secret(tmp_path: Path):
         said = await stage.says("capture_secret", name="new", selector="#new")
         assert said == "kept; use it as $SECRET{new}"
         assert kept == {"new": "token-5f8c-made-for-you"}
-        assert (
-            "[secret]" in await stage.says("evaluate", script="'token-5f8c-made-for-you'") or True
-        )
+        code, _ = await stage.fails("evaluate", script="document.querySelector('#new').innerText")
+        assert code == "secret_on_page"
         page = await stage.says("open", url="reload")
         assert "token-5f8c" not in page
         assert (await stage.fails("screenshot"))[0] == "secret_on_page"
