@@ -39,6 +39,7 @@ PAGES = {
     "sk-abcdefghijklmnopqrstuvwx or deadbeefdeadbeefdeadbeefdeadbeefdeadbeef</p>"
     "<code id=new>token-5f8c-made-for-you</code>",
 }
+PAGES["some.bin"] = "bytes"
 SERVER = """
 import functools, http.server, sys
 class Quiet(http.server.SimpleHTTPRequestHandler):

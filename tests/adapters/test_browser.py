@@ -16,6 +16,7 @@ from holdfast.adapters.tools.browser.options import BrowserOptions
 from holdfast.core.message import Failed
 from holdfast.ports.box import BoxSpec
 from holdfast.testing.plain_boxes import PlainBox, PlainBoxes
+from holdfast.testing.tool_contract import CLAUSES
 from tests.adapters.browser_stage import CHROMIUM, Stage, on_stage
 
 pytestmark = [
@@ -262,6 +263,8 @@ async def test_dialogs_downloads_files_and_passwords_are_refused_and_told(stage:
     assert "asked for a file" in str((await stage.tells("click", selector="#f"))["notes"])
     assert (await stage.fails("type", selector="#f", text="/etc/passwd"))[0] == "not_possible"
     assert "a download of 'x.bin' was refused" in str(await stage.tells("click", selector="#d"))
+    code, _ = await stage.fails("open", url=f"{stage.site.address}/some.bin")
+    assert code in {"download_refused", "page_failed"}
 
 
 async def test_one_browser_for_each_task_up_when_needed_and_gone_after_it(stage: Stage):
@@ -317,12 +320,51 @@ async def test_a_browser_that_is_killed_is_told_and_the_next_one_is_new(stage: S
     assert (await stage.open())["title"] == "A form"
 
 
-async def test_a_page_that_crashes_is_told(stage: Stage):
+async def test_what_comes_later_can_be_waited_for(tmp_path: Path):
+    async with on_stage(tmp_path, BrowserOptions(act_seconds=2.0)) as stage:
+        later = "setTimeout(() => location = '/done.html', 300)"
+        await stage.open()
+        await stage.says("evaluate", script=later)
+        assert "Done" in await stage.says("snapshot", wait_for="Thank you")
+        code, text = await stage.fails("snapshot", wait_for="Never")
+        assert (code, text) == ("not_shown", "the page did not show 'Never' within 2 s")
+
+
+async def test_frames_are_looked_into_and_secrets_in_them_are_covered(stage: Stage):
     await stage.open("done.html")
-    code, text = await stage.fails("open", url="chrome://crash")
-    assert code == "bad_arguments"
-    assert "chrome:" in text
-    assert (await stage.open("done.html"))["title"] == "Done"
+    frame = "document.body.innerHTML = '<iframe src=form.html height=300 width=900></iframe>'"
+    await stage.says("evaluate", script=frame)
+    await stage.says("snapshot", wait_for="")
+    refs = await stage.refs()
+    while "textbox Key" not in refs:
+        refs = await stage.refs()
+    for text, name in (("one", "1.png"), ("another", "2.png")):
+        await stage.says("type", ref=refs["textbox Key"], text=text, secrets=("key",))
+        await stage.says("type", ref=refs["textbox Password"], text=text, secrets=("key",))
+        await stage.says("type", ref=refs["textbox Name"], text="Ada")
+        await stage.says("screenshot", filename=name)
+    assert (await stage.fails("evaluate", script="1"))[0] == "secret_on_page"
+    pictures = [(stage.workspace / name).read_bytes() for name in ("1.png", "2.png")]
+    assert pictures[0] == pictures[1]
+    assert (await stage.tells("click", ref=refs["button Send"]))["title"] == "Done"
+
+
+async def test_browser_tools_keep_what_all_tools_promise(stage: Stage):
+    await stage.open()
+    for name, arguments in {
+        "open": {"url": f"{stage.site.address}/form.html", "wait_ms": 0},
+        "snapshot": {"wait_for": "Sign up"},
+        "click": {"selector": "h1"},
+        "type": {"selector": "[name=who]", "text": "Ada", "submit": False},
+        "press": {"key": "Tab"},
+        "evaluate": {"script": "1"},
+        "screenshot": {"filename": "a.png", "full_page": True},
+        "capture_secret": {"selector": "h1", "name": "title"},
+        "close": {},
+    }.items():
+        tool = stage.tools[f"browser_{name}"]
+        for clause in CLAUSES:
+            await clause(tool, arguments, stage.job)
 
 
 async def test_only_so_many_browsers_are_open(tmp_path: Path):

@@ -58,6 +58,8 @@ LATER = {
     "opens tabs without end": "\n    [say({'method': 'Target.attachedToTarget', 'params': "
     "{'sessionId': str(i), 'targetInfo': {'targetId': str(i), 'type': 'page', 'openerId': 't'}}})"
     " for i in range(2000)]",
+    "says that its page crashed": "\n    say({'method': 'Inspector.targetCrashed', 'sessionId': "
+    "'s', 'params': {}}); say({'id': e['id'], 'result': {'loaderId': 'l'}})",
     "dies": "\n    sys.exit(9)",
 }
 
@@ -89,7 +91,7 @@ async def test_one_that_turns_bad_is_closed(tmp_path: Path, script: str):
         async with on_stage(tmp_path, options) as stage:
             outcome = await stage.run("open", url="http://example.com/")
             assert isinstance(outcome, Failed)
-            assert outcome.code in {"browser_gone", "too_large"}
+            assert outcome.code in {"browser_gone", "too_large", "page_crashed"}
             await stage.browsers.release(stage.job.task)
 
 

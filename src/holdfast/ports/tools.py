@@ -34,7 +34,7 @@ class Traits(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """For whom a tool works: the task, the call, its folder, and who started it.
+    """For whom a tool works: the task, the call, its folder, its agent, and who started it.
 
     `secrets`: the names of those whose values are in the arguments of this run.
     """
@@ -42,9 +42,9 @@ class Job(Struct, frozen=True, kw_only=True):
     task: TaskId
     call: CallId
     workspace: Path
+    agent: str = "default"
     by: str = ""
     unattended: bool = False
-    agent: str = "default"
     secrets: tuple[str, ...] = ()
 
 

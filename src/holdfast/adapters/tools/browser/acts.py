@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, cast
 
+import anyio
+
 from holdfast.adapters.tools.beneath import Denied
 
 from . import scripts
@@ -68,6 +70,20 @@ async def press(page: Page, key: str) -> None:
     """Press a key where the focus is. Raises `Denied`."""
     for event in key_events(key):
         await page.call("Input.dispatchKeyEvent", dict, **event)
+
+
+async def wait_for(page: Page, words: str) -> None:
+    """Wait until the page, or the one it turns into, shows these words. Raises `Denied`."""
+    seconds = page.options.act_seconds
+    deadline = anyio.current_time() + seconds
+    while (left := deadline - anyio.current_time()) > 0:
+        try:
+            milliseconds = round(left * _MILLI)
+            if await page.ask(scripts.SHOWS, words, milliseconds, seconds=left + PATIENCE):
+                return
+        except Said:
+            await page.settle()  # it went while we looked
+    raise Denied("not_shown", f"the page did not show {words!r} within {seconds:g} s")
 
 
 async def words_of(page: Page, ref: str, selector: str) -> str:

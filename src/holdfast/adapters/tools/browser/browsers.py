@@ -181,10 +181,11 @@ class Browsers:
     async def _local(self, job: Job) -> AsyncGenerator[Browser]:
         scratch = anyio.Path(self.world.shelf / job.task)
         await scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = f"{job.task} browser"
         try:
             spec = box_spec(self.options, Path(scratch), job.agent)
             async with (
-                self.world.boxes.lend(job.task, spec) as box,
+                self.world.boxes.lend(owner, spec) as box,
                 self.world.attach(box, job) as way_out,
                 box.start(command(self.options, way_out)) as running,
                 open_browser(Pipe(running), self.options, proxy_of(way_out)) as browser,
@@ -192,6 +193,7 @@ class Browsers:
                 yield browser
         finally:
             with anyio.CancelScope(shield=True):
+                await self.world.boxes.release(owner)
                 await to_thread.run_sync(lambda: shutil.rmtree(scratch, ignore_errors=True))
 
     @asynccontextmanager

@@ -34,6 +34,13 @@ _WORLD = "holdfast"
 _FRAMES = 50
 _STIRRING = 0.5
 _NO_TAB = "Session with given id not found"
+_NO_WAY = " (the browser has no way out to there: see [egress])"
+_MEANING = {
+    "net::ERR_TUNNEL_CONNECTION_FAILED": _NO_WAY,
+    "net::ERR_INTERNET_DISCONNECTED": _NO_WAY,
+    "net::ERR_NAME_NOT_RESOLVED": _NO_WAY,
+    "net::ERR_ADDRESS_UNREACHABLE": _NO_WAY,
+}
 _DOMAINS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Page.enable", {}),
     ("Page.setLifecycleEventsEnabled", {"enabled": True}),
@@ -120,7 +127,8 @@ class Page:
         if came.is_download:
             raise Denied("download_refused", f"{url} is a download; those are refused")
         if came.error_text:
-            raise Denied("page_failed", f"{url} did not open: {came.error_text}")
+            why = _MEANING.get(came.error_text, "")
+            raise Denied("page_failed", f"{url} did not open: {came.error_text}{why}")
         left = max(0.1, seconds - (anyio.current_time() - began))
         await self._rest(left, quiet, came.loader_id)
 

@@ -4,8 +4,8 @@ They run in a world of their own, where the page's scripts cannot have replaced 
 """
 
 TEXT = """(most) => {
-  const body = document.body;
-  return body ? body.innerText.slice(0, most) : '';
+  const all = document.body || document.documentElement;
+  return all ? (all.innerText ?? all.textContent).slice(0, most) : '';
 }"""
 
 ABOUT = "() => [location.href.slice(0, 4096), document.title.slice(0, 1000)]"

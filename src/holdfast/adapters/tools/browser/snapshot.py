@@ -42,7 +42,9 @@ async def snapshot(page: Page) -> Seen:
         if len(nodes) > MOST:
             break
         try:
-            tree = await page.call("Accessibility.getFullAXTree", AxTree, frameId=frame)
+            tree = await page.call(
+                "Accessibility.getFullAXTree", AxTree, page.options.load_seconds, frameId=frame
+            )
         except Said:
             continue  # a frame that went, or that another process has
         nodes += [(frame, node) for node in in_order(tree.nodes)]

@@ -158,13 +158,7 @@ class _Tools:
         async with self._browsers.use(job) as browser:
             page = browser.page
             if asked.wait_for:
-                seconds = page.options.act_seconds
-                shown = await page.ask(
-                    scripts.SHOWS, asked.wait_for, seconds * 1_000, seconds=seconds * 2
-                )
-                if shown is not True:
-                    text = f"the page did not show {asked.wait_for!r} within {seconds:g} s"
-                    raise Denied("not_shown", text)
+                await acts.wait_for(page, asked.wait_for)
             seen = await snapshot(page)
             head = await _head(browser) | {"element_count": len(seen.elements)}
             if seen.truncated:
