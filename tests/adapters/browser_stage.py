@@ -13,6 +13,8 @@ import anyio
 from msgspec.structs import replace
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.adapters.boxes.pool import Pool
 from holdfast.adapters.tools.browser.browsers import Attach, Browsers, World, open_browsers
 from holdfast.adapters.tools.browser.options import BrowserOptions
 from holdfast.adapters.tools.browser.tools import browser_tools
@@ -21,7 +23,6 @@ from holdfast.core.message import Failed, Returned
 from holdfast.ports.box import Box, Boxes
 from holdfast.ports.egress import Pass
 from holdfast.ports.tools import Job
-from holdfast.testing.plain_boxes import PlainBoxes
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome-stable"))), "")
 
@@ -125,6 +126,7 @@ async def on_stage(
     kept: dict[str, str] | None = None,
 ) -> AsyncGenerator[Stage]:
     site, known = Site(), {} if kept is None else kept
+    pool = boxes or Pool(BubblewrapBoxes(), spares=False)
 
     async def keep(name: str, value: str, job: Job) -> None:
         known[name] = value
@@ -133,11 +135,14 @@ async def on_stage(
         return known[name]
 
     world = World(
-        boxes=boxes or PlainBoxes(),
+        boxes=pool,
         attach=attach or site.attach,
         keep=keep,
         reveal=reveal,
         shelf=place / "shelf",
     )
-    async with open_browsers(options or BrowserOptions(), world) as browsers:
-        yield Stage(place, world, browsers, site)
+    try:
+        async with open_browsers(options or BrowserOptions(), world) as browsers:
+            yield Stage(place, world, browsers, site)
+    finally:
+        await pool.close()

@@ -14,6 +14,7 @@ from holdfast.adapters.tools.browser.patterns import redacted
 from holdfast.adapters.tools.browser.protocol import AxNode, AxTree, AxValue
 from holdfast.adapters.tools.browser.snapshot import MOST, in_order, listed
 from holdfast.core.message import Failed
+from holdfast.testing.plain_boxes import PlainBoxes
 from tests.adapters.browser_stage import on_stage
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +77,7 @@ def browser(place: Path, script: str) -> BrowserOptions:
 @pytest.mark.parametrize("script", STARTS.values(), ids=STARTS.keys())
 async def test_one_that_comes_up_wrong_is_told_and_left(tmp_path: Path, script: str):
     with anyio.fail_after(30):
-        async with on_stage(tmp_path, browser(tmp_path, script)) as stage:
+        async with on_stage(tmp_path, browser(tmp_path, script), boxes=PlainBoxes()) as stage:
             for _ in range(2):
                 code, text = await stage.fails("open", url="about:blank")
                 assert code == "browser_failed"
@@ -88,7 +89,7 @@ async def test_one_that_turns_bad_is_closed(tmp_path: Path, script: str):
     turns = "\nfor e in heard():\n  if e['method'] == 'Page.navigate':" + script
     options = browser(tmp_path, turns + "\n  else: usual(e)")
     with anyio.fail_after(40):
-        async with on_stage(tmp_path, options) as stage:
+        async with on_stage(tmp_path, options, boxes=PlainBoxes()) as stage:
             outcome = await stage.run("open", url="http://example.com/")
             assert isinstance(outcome, Failed)
             assert outcome.code in {"browser_gone", "too_large", "page_crashed"}

@@ -176,6 +176,9 @@ class PlainBoxes:
     async def probe(self) -> Capabilities:
         return Capabilities(kind="plain", walls={})
 
+    async def run(self) -> None:
+        """There is nothing to keep."""
+
     async def close(self) -> None:
         for box in self.made:
             await box.destroy()

@@ -14,7 +14,7 @@ from .cdp import Cdp, Event, Gone, Said, Wire
 from .launch import Proxy
 from .options import BrowserOptions
 from .page import Page
-from .patterns import redacted, without
+from .patterns import SHORTEST, redacted, without
 from .protocol import (
     Attached,
     AuthRequired,
@@ -103,6 +103,11 @@ class Browser:
         """`text` without the secrets that went through here, and without what looks like one."""
         bare = without(self.secrets, text)
         return redacted(bare) if patterns else bare
+
+    def learn(self, secret: str) -> None:
+        """Never show this value again, unless it is too short to be told from other words."""
+        if len(secret) >= SHORTEST:
+            self.secrets.add(secret)
 
     def told(self) -> list[str]:
         """What happened by itself since the last time: dialogs, downloads, new tabs."""

@@ -234,6 +234,6 @@ def _told(failed: BaseExceptionGroup[HoldfastError]) -> Denied:
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     first: BaseException = failed
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
+    while inside := getattr(first, "exceptions", ()):
+        first = inside[0]
     return first

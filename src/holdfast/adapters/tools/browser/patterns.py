@@ -16,7 +16,9 @@ _KEYS = re.compile(
 )
 _RUNS = re.compile(r"[A-Za-z0-9+/_-]{40,}={0,2}")
 _HEX = re.compile(r"[0-9a-fA-F]{40,}")
-_SHORTEST = 3
+SHORTEST = 6
+"""Characters of a value that is looked for: shorter ones are in everything."""
+
 _WORD = 12
 
 
@@ -26,12 +28,8 @@ def redacted(text: str) -> str:
 
 
 def without(secrets: Collection[str], text: str) -> str:
-    """`text` without these values, as they are and as addresses have them.
-
-    Very short ones are left: they are in everything.
-    """
-    known = {secret for secret in secrets if len(secret) >= _SHORTEST}
-    forms = known.union(*(_written(each) for each in known))
+    """`text` without these values, as they are and as addresses have them."""
+    forms = set(secrets).union(*(_written(each) for each in secrets))
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, SECRET)
     return text

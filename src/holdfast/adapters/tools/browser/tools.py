@@ -177,7 +177,7 @@ class _Tools:
         secret = bool(job.secrets)
         async with self._browsers.use(job) as browser:
             if secret:
-                browser.secrets.add(asked.text)
+                browser.learn(asked.text)
             await acts.type_into(browser.page, asked.ref, asked.selector, asked.text, secret=secret)
             if asked.submit:
                 await acts.press(browser.page, "Enter")
@@ -226,7 +226,7 @@ class _Tools:
     async def capture(self, asked: Capture, job: Job) -> Outcome:
         async with self._browsers.use(job) as browser:
             value = await acts.words_of(browser.page, asked.ref, asked.selector)
-            browser.secrets.add(value)
+            browser.learn(value)
         try:
             await self._browsers.world.keep(asked.name, value, job)
         except HoldfastError as error:
