@@ -35,6 +35,7 @@ PAGES = {
       <button>Send</button><button type=button onclick="document.title='pressed'">More</button>
       <button type=button disabled>Never</button><button type=button>More</button></form>
       <a href=done.html target=_blank>Elsewhere</a>""",
+    "framed.html": "<iframe src=form.html height=300 width=900></iframe>",
     "done.html": "<title>Done</title><p>Thank you.</p>",
     "keys.html": "<title>Keys</title><p>use ghp_0123456789abcdefghijABCDEFGHIJ012345 or "
     "sk-abcdefghijklmnopqrstuvwx or deadbeefdeadbeefdeadbeefdeadbeefdeadbeef</p>"

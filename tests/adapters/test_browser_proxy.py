@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,8 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from holdfast.adapters.tools.browser.way_out import through
 from holdfast.ports.box import Box
-from holdfast.ports.egress import Pass
+from holdfast.ports.egress import Answer, Pass, Reach, Request
 from holdfast.ports.tools import Job
 from tests.adapters.browser_stage import CHROMIUM, on_stage
 
@@ -109,6 +112,51 @@ async def test_a_wrong_word_is_told_and_not_tried_for_ever(tmp_path: Path):
         outcome = await stage.run("open", url="http://shop.example/")
         assert "proxied" not in json.dumps(str(outcome))
         assert (await stage.tells("open", url="about:blank"))["url"] == "about:blank"
+
+
+class OnePage:
+    """An `Egress` that has the same answer for everything."""
+
+    def __init__(self) -> None:
+        self.reached: list[Reach] = []
+
+    @asynccontextmanager
+    async def serve(self, listener: socket.socket, reach: Reach) -> AsyncGenerator[Pass]:
+        self.reached.append(reach)
+        port = listener.getsockname()[1]
+        async with await asyncio.start_server(self._answered, sock=listener):
+            yield Pass(environment={"HTTPS_PROXY": f"http://task:word@127.0.0.1:{port}"})
+
+    async def fetch(self, request: Request, reach: Reach) -> Answer:
+        raise NotImplementedError
+
+    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        page = b"<title>One page</title>" + head.split()[1]
+        size = str(len(page)).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n")
+        writer.write(b"Content-Length: " + size + b"\r\n\r\n" + page)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_the_house_listens_inside_the_box_and_serves_who_is_in_there(tmp_path: Path):
+    egress = OnePage()
+
+    def reach(job: Job) -> Reach:
+        return Reach(task=job.task, agent=job.agent, tool="browser")
+
+    async with on_stage(tmp_path, attach=through(egress, reach)) as stage:
+        page = await stage.tells("open", url="http://shop.example/")
+        assert (page["title"], page["content"]) == ("One page", "http://shop.example/")
+    assert egress.reached == [Reach(task="task_1", agent="default", tool="browser")]
+
+
+async def test_without_a_way_out_nothing_is_reached(tmp_path: Path):
+    async with on_stage(tmp_path) as stage:
+        code, text = await stage.fails("open", url="http://example.com/")
+        assert (code, "the browser has no way out" in text) == ("page_failed", True)
 
 
 def certificates(host: str) -> tuple[bytes, bytes]:

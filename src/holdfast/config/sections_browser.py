@@ -43,6 +43,13 @@ class Browser(Section):
     )
     memory_mb: int = number(1024, 256, 1 << 20, "MiB", "Memory of one browser.")
 
+    secret_hosts: tuple[str, ...] = Field(
+        default=("*",),
+        strict=False,
+        description="Hosts (shell patterns) into whose pages secrets may be typed, over https.",
+        examples=[["*.example.com"]],
+    )
+
     @field_validator("remote_url")
     @classmethod
     def _is_a_devtools_address(cls, value: str) -> str:

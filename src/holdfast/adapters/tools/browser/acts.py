@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import AsyncGenerator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, cast
+from collections.abc import Collection
+from typing import Any
 
 import anyio
 
 from holdfast.adapters.tools.beneath import Denied
 
-from . import scripts
+from . import scripts, secrecy
 from .cdp import PATIENCE, Said, Silent
-from .elements import Element, all_of, ask_of, find, held
+from .elements import Element, ask_of, find
 from .keys import key_events
 from .page import Page, whole
 from .protocol import Evaluated, Metrics, Picture, Quads, Value
@@ -27,7 +26,6 @@ LONGEST = 50_000
 """Characters of a page or a result that are shown."""
 
 _MILLI = 1_000
-_SEARCHED = 1_000_000
 
 
 async def click(page: Page, ref: str, selector: str) -> None:
@@ -51,25 +49,21 @@ async def click(page: Page, ref: str, selector: str) -> None:
     await page.settle()
 
 
-async def type_into(page: Page, ref: str, selector: str, text: str, *, secret: bool) -> None:
+async def fill(page: Page, element: Element, text: str, name: str) -> None:
     """Put `text` in place of what a field holds, or choose that option. Raises `Denied`."""
-    element = await find(page, ref, selector)
-    if secret:
-        page.secret[element.number] = element.frame
     how = await ask_of(page, element, scripts.FOCUS, text)
-    if how == "insert":
-        if text:
-            await page.call("Input.insertText", dict, text=text)
-        else:
-            await press(page, "Delete")
+    if how == "insert" and text:
+        await page.call("Input.insertText", dict, text=text)
+    elif how == "insert":
+        await _strike(page, "Delete")
     elif how != "set":
-        _allow(how, ref or selector)
+        _allow(how, name)
 
 
 async def press(page: Page, key: str) -> None:
     """Press a key where the focus is. Raises `Denied`."""
-    for event in key_events(key):
-        await page.call("Input.dispatchKeyEvent", dict, **event)
+    await secrecy.may_press(page, key)
+    await _strike(page, key)
 
 
 async def wait_for(page: Page, words: str) -> None:
@@ -94,17 +88,13 @@ async def words_of(page: Page, ref: str, selector: str) -> str:
         raise Denied("empty", f"{ref or selector} holds nothing")
     if len(found) > LONGEST:
         raise Denied("too_large", f"{ref or selector} holds more than a secret can be")
-    page.secret[element.number] = element.frame
+    page.document.secret[element.number] = element.frame
     return found.strip()
 
 
 async def evaluate(page: Page, script: str) -> str:
     """What a script of the page's own world says, in words. Raises `Denied`, `Said`."""
-    if await _holds_secret(page):
-        raise Denied(
-            "secret_on_page",
-            "a field of this page holds a secret; no scripts run here until it is gone",
-        )
+    page.document.scripted = True
     try:
         value = await _evaluated(page, script)
     except Denied as denied:
@@ -154,7 +144,7 @@ async def picture(page: Page, secrets: Collection[str], *, full: bool) -> bytes:
             "scale": 1,
         }
         params |= {"captureBeyondViewport": True, "clip": clip}
-    async with _covered(page, secrets):
+    async with secrecy.covered(page, secrets):
         taken = await page.call(
             "Page.captureScreenshot", Picture, page.options.load_seconds, **params
         )
@@ -167,47 +157,9 @@ async def picture(page: Page, secrets: Collection[str], *, full: bool) -> bytes:
     return data
 
 
-@asynccontextmanager
-async def _covered(page: Page, secrets: Collection[str]) -> AsyncGenerator[None]:
-    """Fields that hold a password or a secret are unreadable meanwhile. Raises `Denied`."""
-    elements: list[Element] = []
-    for frame in await page.frames():
-        elements += await all_of(page, scripts.PASSWORDS, frame)
-        if secrets:
-            elements += await _telling(page, frame, secrets)
-    known = {each.number for each in elements}
-    for number, frame in page.secret.items():
-        with suppress(Denied):
-            elements += [] if number in known else [await held(page, number, frame)]
-    async with AsyncExitStack() as undo:
-        for element in elements:
-            style = await ask_of(page, element, scripts.HIDE)
-            undo.push_async_callback(_uncover, page, element, style)
-        yield
-
-
-async def _telling(page: Page, frame: str, secrets: Collection[str]) -> list[Element]:
-    """Fields that hold one of these values, wherever it came from. The words may not hold any."""
-    shown = str(await page.ask(scripts.TEXT, _SEARCHED, frame=frame))
-    if any(secret in shown for secret in secrets):
-        raise Denied("secret_on_page", "the page shows a secret in plain words; no picture of it")
-    values = await page.ask(scripts.VALUES, _SEARCHED, frame=frame)
-    listed = cast("list[object]", values) if isinstance(values, list) else []
-    which = [i for i, value in enumerate(listed) if any(each in str(value) for each in secrets)]
-    return await all_of(page, scripts.FIELDS, frame, which) if which else []
-
-
-async def _uncover(page: Page, element: Element, style: object) -> None:
-    with suppress(Said):
-        await ask_of(page, element, scripts.SHOW, style)
-
-
-async def _holds_secret(page: Page) -> bool:
-    for number, frame in page.secret.items():
-        with suppress(Denied, Said):
-            if await ask_of(page, await held(page, number, frame), scripts.HOLDS):
-                return True
-    return False
+async def _strike(page: Page, key: str) -> None:
+    for event in key_events(key):
+        await page.call("Input.dispatchKeyEvent", dict, **event)
 
 
 def _allow(why: object, name: str) -> None:

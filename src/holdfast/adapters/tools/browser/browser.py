@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 
 import anyio
@@ -54,6 +54,10 @@ class Browser:
         if not self._tabs:
             raise Denied("no_page", "no page is open; call browser_open first")
         return next(reversed(self._tabs.values()))
+
+    @property
+    def tabs(self) -> Collection[Page]:
+        return self._tabs.values()
 
     async def begin(self) -> None:
         """Make it ready and open the first tab. Raises `Trouble`."""

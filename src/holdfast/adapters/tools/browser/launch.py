@@ -51,6 +51,7 @@ _FLAGS = (
     "--disable-sync",
     # One process for all frames of a page: a browser belongs to one task, and has little room.
     "--disable-site-isolation-trials",
+    "--disable-back-forward-cache",
     "--disable-features=IsolateOrigins,site-per-process,Translate,MediaRouter,OptimizationHints,"
     "AutofillServerCommunication,InterestFeedContentSuggestions,HttpsUpgrades,DialMediaRouteProvider",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",

@@ -15,7 +15,8 @@ class BrowserOptions(Struct, frozen=True, kw_only=True):
     `executable` is the browser's program ("": the first that is found); `remote_url` a DevTools
     address (ws, wss), in which `$SECRET{name}` stands for a secret. `most` browsers are open at
     once; one that is not used for `idle_seconds` is closed. A page has `load_seconds` to come and
-    `act_seconds` for everything else. `memory_mb` is for all processes of one browser.
+    `act_seconds` for everything else. `memory_mb` is for all processes of one browser. Secrets are
+    typed only at `secret_hosts`, which are shell patterns.
     """
 
     tier: Tier = "local"
@@ -28,3 +29,4 @@ class BrowserOptions(Struct, frozen=True, kw_only=True):
     load_seconds: float = 30.0
     act_seconds: float = 10.0
     memory_mb: int = 1024
+    secret_hosts: tuple[str, ...] = ("*",)

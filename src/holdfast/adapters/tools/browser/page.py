@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 _WORLD = "holdfast"
 _FRAMES = 50
+_DOCUMENTS = 100
 _STIRRING = 0.5
 _NO_TAB = "Session with given id not found"
 _NO_WAY = " (the browser has no way out to there: see [egress])"
@@ -57,17 +58,24 @@ class Ref(Struct, frozen=True, kw_only=True):
     frame: str
 
 
+class Document:
+    """What was done to one document: `secret` elements with their frames, and a script of ours."""
+
+    def __init__(self) -> None:
+        self.secret: dict[int, str] = {}
+        self.scripted = False
+
+
 class Page:
     """A tab of the browser. `heard` takes what the browser tells about it."""
 
     def __init__(self, cdp: Cdp, session: str, target: str, options: BrowserOptions) -> None:
         self._cdp, self.session, self.target, self.options = cdp, session, target, options
         self.refs: dict[str, Ref] = {}
-        self.secret: dict[int, str] = {}
-        """Elements that hold a secret, each with its frame."""
         self.crashed = False
         self.status = 0
         self._loader = ""
+        self._documents = {"": Document()}
         self._reached: set[str] = set()
         self._loading = False
         self._moved = anyio.Event()
@@ -98,6 +106,11 @@ class Page:
                 return
         moved, self._moved = self._moved, anyio.Event()
         moved.set()
+
+    @property
+    def document(self) -> Document:
+        """What there is to know about what is shown now; also after a way back to it."""
+        return self._documents.setdefault(self._loader, Document())
 
     async def call(
         self, method: str, shape: type[T], seconds: float = PATIENCE, **params: Any
@@ -180,7 +193,10 @@ class Page:
         if event.loader_id != self._loader:
             self._loader = event.loader_id
             self._reached.clear()
-            self.refs, self.secret = {}, {}
+            self.refs = {}
+            self._documents.setdefault(event.loader_id, Document())
+            if len(self._documents) > _DOCUMENTS:
+                del self._documents[next(iter(self._documents))]
         self._reached.add(event.name[:64])
 
     # What is there

@@ -94,8 +94,14 @@ WORDS = """function(most) {
   return (words ?? this.textContent ?? '').slice(0, most);
 }"""
 
-HOLDS = """function() {
-  return this.isConnected && !!('value' in this ? this.value : this.textContent);
+# Where a document came from, and whether nobody on the way could have changed it.
+ORIGIN = "() => [location.hostname, isSecureContext && /^https?:$/.test(location.protocol)]"
+
+FOCUSED = """() => {
+  const inner = root => root.activeElement && root.activeElement.shadowRoot
+    ? [root.activeElement].concat(inner(root.activeElement.shadowRoot))
+    : root.activeElement ? [root.activeElement] : [];
+  return inner(document);
 }"""
 
 FIND = "(selector) => document.querySelector(selector)"

@@ -48,7 +48,7 @@ async def snapshot(page: Page) -> Seen:
         except Said:
             continue  # a frame that went, or that another process has
         nodes += [(frame, node) for node in in_order(tree.nodes)]
-    seen = listed(nodes, page.secret)
+    seen = listed(nodes, page.document.secret)
     page.refs = seen.refs
     return seen
 

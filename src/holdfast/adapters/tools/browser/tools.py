@@ -18,10 +18,11 @@ from holdfast.core.message import Change, EffectClass, Failed, Outcome, Returned
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.tools import Job, Tool, Traits
 
-from . import acts, scripts
+from . import acts, scripts, secrecy
 from .acts import LONGEST
 from .browser import Browser
 from .browsers import Browsers
+from .elements import find
 from .snapshot import as_json, snapshot
 
 _TURNS = {"back": -1, "forward": 1, "reload": 0}
@@ -174,16 +175,20 @@ class _Tools:
     async def type(self, asked: Type, job: Job) -> Outcome:
         if "$SECRET{" in asked.text:
             raise Denied("secret_not_here", "the secret is not known here; nothing was typed")
-        secret = bool(job.secrets)
+        secret, name = bool(job.secrets), asked.ref or asked.selector
         async with self._browsers.use(job) as browser:
+            page = browser.page
+            element = await find(page, asked.ref, asked.selector)
             if secret:
+                hosts = browser.options.secret_hosts
+                await secrecy.admit(page, element, browser.tabs, hosts)
                 browser.learn(asked.text)
-            await acts.type_into(browser.page, asked.ref, asked.selector, asked.text, secret=secret)
+            await acts.fill(page, element, asked.text, name)
             if asked.submit:
                 await acts.press(browser.page, "Enter")
                 await browser.page.settle()
             what = "a secret" if secret else f"{len(asked.text):,} characters"
-            return await _done(browser, f"typed {what} into {asked.ref or asked.selector}")
+            return await _done(browser, f"typed {what} into {name}")
 
     async def press(self, asked: Press, job: Job) -> Outcome:
         async with self._browsers.use(job) as browser:
@@ -194,6 +199,7 @@ class _Tools:
     async def evaluate(self, asked: Evaluate, job: Job) -> Outcome:
         async with self._browsers.use(job) as browser:
             try:
+                await secrecy.may_run(browser.tabs, browser.secrets)
                 said = await acts.evaluate(browser.page, asked.script)
             except Denied as denied:
                 raise Denied(denied.code, browser.clean(str(denied))) from None
