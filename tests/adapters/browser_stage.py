@@ -135,11 +135,17 @@ async def on_stage(
     async def reveal(name: str) -> str:
         return known[name]
 
+    def redact(text: str) -> str:
+        for value in known.values():
+            text = text.replace(value, "<known>")
+        return text
+
     world = World(
         boxes=pool,
         attach=attach or site.attach,
         keep=keep,
         reveal=reveal,
+        redact=redact,
         shelf=place / "shelf",
     )
     try:

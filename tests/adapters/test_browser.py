@@ -255,6 +255,19 @@ async def test_a_secret_is_not_got_back_by_scripts_keys_or_a_page_of_ones_own(st
     assert (await stage.fails("evaluate", script=opener))[0] == "secret_on_page"
 
 
+async def test_what_the_house_knows_is_hidden_wherever_it_came_from(tmp_path: Path):
+    """Part of row OL-100."""
+    async with on_stage(tmp_path, kept={"mine": "for-you", "key": "typed-without-name"}) as stage:
+        page = await stage.open("keys.html")
+        assert page["content"].endswith("token-5f8c-made-<known>")
+        assert (await stage.fails("screenshot"))[0] == "secret_on_page"
+        assert (await stage.fails("evaluate", script="1"))[0] == "secret_on_page"
+        await stage.open()
+        said = await stage.says("type", selector="[name=who]", text="typed-without-name")
+        assert "typed a secret" in said
+        assert '"value": "[secret]"' in await stage.says("snapshot")
+
+
 async def test_secrets_are_typed_only_at_the_hosts_that_are_named(tmp_path: Path):
     async with on_stage(tmp_path, BrowserOptions(secret_hosts=("*.example.com",))) as stage:
         await stage.open()

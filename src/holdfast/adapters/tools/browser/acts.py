@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Collection
 from typing import Any
 
 import anyio
@@ -131,7 +130,7 @@ async def _evaluated(page: Page, script: str) -> Value:
     return found.result
 
 
-async def picture(page: Page, secrets: Collection[str], *, full: bool) -> bytes:
+async def picture(page: Page, conceal: secrecy.Conceal, *, full: bool) -> bytes:
     """A PNG of what is shown, with passwords and secrets covered. Raises `Denied`."""
     params: dict[str, Any] = {"format": "png"}
     if full:
@@ -144,7 +143,7 @@ async def picture(page: Page, secrets: Collection[str], *, full: bool) -> bytes:
             "scale": 1,
         }
         params |= {"captureBeyondViewport": True, "clip": clip}
-    async with secrecy.covered(page, secrets):
+    async with secrecy.covered(page, conceal):
         taken = await page.call(
             "Page.captureScreenshot", Picture, page.options.load_seconds, **params
         )

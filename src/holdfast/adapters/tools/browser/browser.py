@@ -25,6 +25,7 @@ from .protocol import (
     Paused,
     Version,
 )
+from .secrecy import Conceal
 
 _TABS = 8
 _NOTES = 8
@@ -35,11 +36,13 @@ _EVERYTHING = [{"urlPattern": "*"}]
 class Browser:
     """A browser that is up. `open_browser` makes one."""
 
-    def __init__(self, wire: Wire, options: BrowserOptions, proxy: Proxy | None) -> None:
+    def __init__(
+        self, wire: Wire, options: BrowserOptions, redact: Conceal, proxy: Proxy | None
+    ) -> None:
         self.options = options
         self.cdp = Cdp(wire, self._heard)
-        self.secrets: set[str] = set()
-        """Values that were typed or captured here: never shown again."""
+        self._redact = redact
+        self._secrets: set[str] = set()
         self._proxy = proxy
         self._tabs: dict[str, Page] = {}
         self._agent = ""
@@ -103,15 +106,18 @@ class Browser:
         for page in self._tabs.values():
             await self.cdp.call("Target.closeTarget", dict, {"targetId": page.target})
 
-    def clean(self, text: str, *, patterns: bool = True) -> str:
-        """`text` without the secrets that went through here, and without what looks like one."""
-        bare = without(self.secrets, text)
-        return redacted(bare) if patterns else bare
-
     def learn(self, secret: str) -> None:
         """Never show this value again, unless it is too short to be told from other words."""
         if len(secret) >= SHORTEST:
-            self.secrets.add(secret)
+            self._secrets.add(secret)
+
+    def conceal(self, text: str) -> str:
+        """`text` without the secrets that went through here, and without all that are known."""
+        return self._redact(without(self._secrets, text))
+
+    def clean(self, text: str) -> str:
+        """The same, and without what looks like a key of anybody."""
+        return redacted(self.conceal(text))
 
     def told(self) -> list[str]:
         """What happened by itself since the last time: dialogs, downloads, new tabs."""
@@ -212,10 +218,10 @@ class Browser:
 
 @asynccontextmanager
 async def open_browser(
-    wire: Wire, options: BrowserOptions, proxy: Proxy | None = None
+    wire: Wire, options: BrowserOptions, redact: Conceal, proxy: Proxy | None = None
 ) -> AsyncGenerator[Browser]:
     """A browser at the other end of `wire`, heard as long as this lasts."""
-    browser = Browser(wire, options, proxy)
+    browser = Browser(wire, options, redact, proxy)
     async with anyio.create_task_group() as group:
         group.start_soon(browser.cdp.listen)
         yield browser

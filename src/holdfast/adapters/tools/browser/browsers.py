@@ -25,6 +25,7 @@ from .browser import Browser, open_browser
 from .cdp import Oversize, Pipe, Said, Trouble
 from .launch import box_spec, command, proxy_of
 from .options import BrowserOptions
+from .secrecy import Conceal
 
 _REMOTE = 120.0
 _ENDING = 5.0
@@ -41,12 +42,16 @@ Reveal = Callable[[str], Awaitable[str]]
 
 
 class World(Struct, frozen=True, kw_only=True):
-    """What browsers get from the house. `shelf` holds their empty workspaces."""
+    """What browsers get from the house.
+
+    `redact` takes known secrets out of a text; `shelf` holds the browsers' empty workspaces.
+    """
 
     boxes: Boxes
     attach: Attach
     keep: Keep
     reveal: Reveal
+    redact: Conceal
     shelf: Path
 
 
@@ -188,7 +193,9 @@ class Browsers:
                 self.world.boxes.lend(owner, spec) as box,
                 self.world.attach(box, job) as way_out,
                 box.start(command(self.options, way_out)) as running,
-                open_browser(Pipe(running), self.options, proxy_of(way_out)) as browser,
+                open_browser(
+                    Pipe(running), self.options, self.world.redact, proxy_of(way_out)
+                ) as browser,
             ):
                 yield browser
         finally:
@@ -210,7 +217,7 @@ class Browsers:
         wires = importlib.import_module(f"{__package__}.remote")
         async with (
             wires.connected(url, _REMOTE) as wire,
-            open_browser(wire, self.options) as browser,
+            open_browser(wire, self.options, self.world.redact) as browser,
         ):
             yield browser
 

@@ -6,7 +6,7 @@ a script or a page of its own that turns it into something nobody recognises.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -17,6 +17,9 @@ from . import scripts
 from .cdp import Said
 from .elements import Element, all_of, ask_of, held
 from .page import Page
+
+Conceal = Callable[[str], str]
+"""Takes the values of secrets out of a text."""
 
 _SEARCHED = 1_000_000
 _HARMLESS = frozenset({"Enter", "Tab", "Shift+Tab", "Escape"})
@@ -38,10 +41,10 @@ async def admit(
             raise Denied("secret_not_here", text)
 
 
-async def may_run(tabs: Collection[Page], secrets: Collection[str]) -> None:
+async def may_run(tabs: Collection[Page], conceal: Conceal) -> None:
     """Whether scripts may run: not while any tab holds a secret. Raises `Denied`."""
     for tab in tabs:
-        if tab.document.secret or await _holds(tab, secrets):
+        if tab.document.secret or await _holds(tab, conceal):
             text = "this page holds a secret; no scripts run until another page is opened"
             raise Denied(_CODE, text)
 
@@ -59,13 +62,12 @@ async def may_press(page: Page, key: str) -> None:
 
 
 @asynccontextmanager
-async def covered(page: Page, secrets: Collection[str]) -> AsyncGenerator[None]:
+async def covered(page: Page, conceal: Conceal) -> AsyncGenerator[None]:
     """Fields that hold a password or a secret are unreadable meanwhile. Raises `Denied`."""
     elements: list[Element] = []
     for frame in await page.frames():
         elements += await all_of(page, scripts.PASSWORDS, frame)
-        if secrets:
-            elements += await _telling(page, frame, secrets)
+        elements += await _telling(page, frame, conceal)
     known = {each.number for each in elements}
     for number, frame in page.document.secret.items():
         with suppress(Denied):
@@ -77,25 +79,25 @@ async def covered(page: Page, secrets: Collection[str]) -> AsyncGenerator[None]:
         yield
 
 
-async def _holds(page: Page, secrets: Collection[str]) -> bool:
+async def _holds(page: Page, conceal: Conceal) -> bool:
     """Also what the browser filled in by itself, as it does on the way back."""
-    if not secrets or page.crashed:
+    if page.crashed:
         return False
     for frame in await page.frames():
         shown = [await page.ask(scripts.TEXT, _SEARCHED, frame=frame)]
         shown += await _values(page, frame)
-        if any(secret in str(each) for secret in secrets for each in shown):
+        if any(conceal(str(each)) != str(each) for each in shown):
             return True
     return False
 
 
-async def _telling(page: Page, frame: str, secrets: Collection[str]) -> list[Element]:
-    """Fields that hold one of these values, wherever it came from. The words may not hold any."""
+async def _telling(page: Page, frame: str, conceal: Conceal) -> list[Element]:
+    """Fields that hold a known value, wherever it came from. The words may not hold any."""
     shown = str(await page.ask(scripts.TEXT, _SEARCHED, frame=frame))
-    if any(secret in shown for secret in secrets):
+    if conceal(shown) != shown:
         raise Denied(_CODE, "the page shows a secret in plain words; no picture of it")
-    values = await _values(page, frame)
-    which = [i for i, value in enumerate(values) if any(each in str(value) for each in secrets)]
+    values = [str(each) for each in await _values(page, frame)]
+    which = [index for index, value in enumerate(values) if conceal(value) != value]
     return await all_of(page, scripts.FIELDS, frame, which) if which else []
 
 

@@ -175,9 +175,10 @@ class _Tools:
     async def type(self, asked: Type, job: Job) -> Outcome:
         if "$SECRET{" in asked.text:
             raise Denied("secret_not_here", "the secret is not known here; nothing was typed")
-        secret, name = bool(job.secrets), asked.ref or asked.selector
+        name = asked.ref or asked.selector
         async with self._browsers.use(job) as browser:
             page = browser.page
+            secret = bool(job.secrets) or browser.conceal(asked.text) != asked.text
             element = await find(page, asked.ref, asked.selector)
             if secret:
                 hosts = browser.options.secret_hosts
@@ -199,7 +200,7 @@ class _Tools:
     async def evaluate(self, asked: Evaluate, job: Job) -> Outcome:
         async with self._browsers.use(job) as browser:
             try:
-                await secrecy.may_run(browser.tabs, browser.secrets)
+                await secrecy.may_run(browser.tabs, browser.conceal)
                 said = await acts.evaluate(browser.page, asked.script)
             except Denied as denied:
                 raise Denied(denied.code, browser.clean(str(denied))) from None
@@ -219,7 +220,7 @@ class _Tools:
         folder = Folder(job.workspace)
         name = folder.changeable(asked.filename)
         async with self._browsers.use(job) as browser:
-            data = await acts.picture(browser.page, browser.secrets, full=asked.full_page)
+            data = await acts.picture(browser.page, browser.conceal, full=asked.full_page)
         await to_thread.run_sync(store, folder, name, data)
         about = {
             "path": name,
@@ -248,7 +249,7 @@ async def _head(browser: Browser) -> dict[str, Any]:
     """Where the page is, and what happened by itself."""
     url, title = await browser.page.about()
     head: dict[str, Any] = {
-        "url": browser.clean(url, patterns=False),
+        "url": browser.conceal(url),
         "title": browser.clean(title),
     }
     if notes := [browser.clean(note) for note in browser.told()]:
