@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import anyio
+import msgspec
+from msgspec import Struct
 
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import Box, BoxKind, BoxLimits, BoxSpec, Running
@@ -38,6 +40,17 @@ _PORT = 3128
 _WAIT = "import sys; sys.stdin.read()"
 
 
+class Heard(Struct, frozen=True, kw_only=True):
+    """What came back over one connection, why it broke off, and how long it took."""
+
+    heard: bytes = b""
+    why: str = ""
+    seconds: float = 0.0
+
+
+_HEARD = msgspec.json.Decoder(Heard)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """The box's way out: a proxy on `port` of its own loopback, over a world of ours.
@@ -49,6 +62,16 @@ class Way:
     egress: Egress
     port: int
     authorization: str
+    talker: Running
+
+    async def talk(self, steps: Sequence[Mapping[str, str]]) -> Heard:
+        """One connection from inside the box to the proxy."""
+        told = {"proxy": ("127.0.0.1", self.port), "steps": [_wire(each) for each in steps]}
+        await self.talker.send(msgspec.json.encode(told) + b"\n")
+        said = b""
+        while not said.endswith(b"\n") and (piece := await self.talker.receive()):
+            said += piece
+        return _HEARD.decode(said) if said else Heard(why="the command was ended")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +131,9 @@ async def open_field(
         if has_python:
             stack.enter_context(owned(ground, await _user_of(box, ground)))
             await stack.enter_async_context(_neighbour(kind, ground, heard))
-        way = await stack.enter_async_context(_way_out(box, means))
+        way: Way | str = "there is no python3 in this box"
+        if has_python:
+            way = await stack.enter_async_context(_way_out(box, means))
         yield Field(
             kind=kind,
             box=box,
@@ -135,13 +160,23 @@ async def _way_out(box: Box, means: Means) -> AsyncGenerator[Way | str]:
     async with open_world() as world:
         egress = means.gate(world)
         with listener:
-            async with egress.serve(listener, REACH) as given:
+            async with (
+                egress.serve(listener, REACH) as given,
+                box.start([*PYTHON, "converse"]) as talker,
+            ):
                 yield Way(
                     world=world,
                     egress=egress,
                     port=listener.getsockname()[1],
                     authorization=_authorization(given),
+                    talker=talker,
                 )
+
+
+def _wire(step: Mapping[str, str]) -> Mapping[str, str]:
+    if "say" not in step:
+        return step
+    return {"say": base64.b64encode(step["say"].encode("utf-8", "surrogateescape")).decode()}
 
 
 def _authorization(given: Pass) -> str:

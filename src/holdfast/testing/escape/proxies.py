@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Sequence
 
 from holdfast.core.error import HoldfastError
 from holdfast.ports.egress import Request
 
-from .field import PYTHON, Field, Trial, trial
+from .field import Field, Heard, Trial, Way, trial
 from .inside.attack import Blocked, NotHere
 from .world import REACH, Visit, requests_in
 
@@ -64,35 +62,28 @@ def _whispered(word: str) -> Judge:
     return judge
 
 
-async def talk(field: Field, steps: Sequence[Step], judge: Judge) -> str:
-    """Say it from inside the box; won if the servers of the world saw what they should not."""
+def _way(field: Field) -> Way:
     if field.way is None:
         raise NotHere(field.no_way)
-    if not field.has_python:
-        raise NotHere("there is no python3 in this box")
-    world = field.way.world
-    world.visits.clear()
-    told = {"proxy": ["127.0.0.1", field.way.port], "steps": [_wire(field, s) for s in steps]}
-    out = await field.box.exec([*PYTHON, "converse"], stdin=json.dumps(told).encode())
-    if won := judge(world.visits):
+    field.way.world.visits.clear()
+    return field.way
+
+
+async def talk(field: Field, steps: Sequence[Step], judge: Judge) -> str:
+    """Say it from inside the box; won if the servers of the world saw what they should not."""
+    way = _way(field)
+    heard = await _talked(way, steps)
+    if won := judge(way.world.visits):
         return won
-    raise Blocked(_last(out.stdout))
+    first = heard.heard.decode(errors="replace").partition("\r\n")[0]
+    raise Blocked(first or heard.why or "the proxy ended it without a word")
 
 
-def _last(stdout: bytes) -> str:
-    try:
-        found = json.loads(stdout)
-    except ValueError:
-        return "the command was ended"
-    heard = base64.b64decode(found["heard"]).decode(errors="replace")
-    return heard.partition("\r\n")[0] or found["why"] or "the proxy ended it without a word"
-
-
-def _wire(field: Field, step: Step) -> Step:
-    if "say" not in step or field.way is None:
-        return step
-    text = step["say"].replace(_AUTH, field.way.authorization)
-    return {"say": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
+async def _talked(way: Way, steps: Sequence[Step]) -> Heard:
+    """With the box's own token where a step asks for it."""
+    return await way.talk(
+        [{name: text.replace(_AUTH, way.authorization) for name, text in s.items()} for s in steps]
+    )
 
 
 def _said(name: str, tries: str, steps: Sequence[Step], judge: Judge) -> Trial:
@@ -421,9 +412,7 @@ names = (
 @trial("network")
 async def token_leaks(field: Field) -> str:
     """Learn the token that the proxy is given, on a server that is allowed."""
-    if field.way is None or not field.way.authorization:
-        raise NotHere(field.no_way or "this proxy knows no token")
-    token = field.way.authorization.rpartition(" ")[2].lower()
+    token = _way(field).authorization.rpartition(" ")[2].lower()
     return await talk(field, _get("http://allowed.example/open/"), _whispered(token))
 
 
@@ -441,16 +430,13 @@ async def rebind_second_look(field: Field) -> str:
 @trial("network")
 async def redirect_private(field: Field) -> str:
     """Have our own fetching follow a redirect to the cloud's metadata service."""
-    if field.way is None:
-        raise NotHere(field.no_way)
-    world = field.way.world
-    world.visits.clear()
+    way = _way(field)
     try:
-        await field.way.egress.fetch(Request(url="http://redirect.wild.example/"), REACH)
+        await way.egress.fetch(Request(url="http://redirect.wild.example/"), REACH)
     except HoldfastError as error:
-        if not _forbidden(world.visits):
+        if not _forbidden(way.world.visits):
             raise Blocked(str(error)) from error
-    if won := _forbidden(world.visits):
+    if won := _forbidden(way.world.visits):
         return won
     raise Blocked("the redirect was not followed")
 
@@ -458,18 +444,11 @@ async def redirect_private(field: Field) -> str:
 @trial("network")
 async def slow_loris(field: Field) -> str:
     """Keep the proxy busy by a request that never ends."""
-    if field.way is None:
-        raise NotHere(field.no_way)
-    told = {
-        "proxy": ["127.0.0.1", field.way.port],
-        "steps": [_wire(field, {"say": "GET http://allowed.example/open/ HTTP/1.1\r\nX-A: "})]
-        + [hear(_SLOW)],
-    }
-    out = await field.box.exec([*PYTHON, "converse"], stdin=json.dumps(told).encode())
-    seconds = float(json.loads(out.stdout)["seconds"])
-    if seconds >= _SLOW:
+    steps = [{"say": "GET http://allowed.example/open/ HTTP/1.1\r\nX-A: "}, hear(_SLOW)]
+    heard = await _talked(_way(field), steps)
+    if heard.seconds >= _SLOW:
         return f"the proxy still waits after {_SLOW:g} s"
-    raise Blocked(f"the proxy ended it after {seconds:.0f} s")
+    raise Blocked(f"the proxy ended it after {heard.seconds:.0f} s")
 
 
 @trial("network")

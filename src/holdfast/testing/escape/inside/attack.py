@@ -87,10 +87,13 @@ def secret(facts: Facts, found: bytes, where: str) -> str:
 
 def read(path: str, most: int = 1 << 16) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    found = b""
     try:
-        return os.read(handle, most)
+        while len(found) < most and (piece := os.read(handle, most - len(found))):
+            found += piece
     finally:
         os.close(handle)
+    return found
 
 
 def is_hosts(facts: Facts, path: str) -> None:

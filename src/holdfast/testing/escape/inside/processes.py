@@ -62,14 +62,14 @@ def _victim(facts: Facts) -> int:
     return facts.victim
 
 
-@attack("pids", proof=True)
+@attack("pids", proof=True, alone=True)
 def kill_host_pid(facts: Facts) -> str:
     """End a process of the host."""
     os.kill(_victim(facts), signal.SIGTERM)
     return "sent a signal"
 
 
-@attack("pids", proof=True)
+@attack("pids", proof=True, alone=True)
 def pidfd_signal_host(facts: Facts) -> str:
     """End a process of the host by a descriptor of it."""
     handle = call("pidfd_open", facts.victim, 0)

@@ -17,6 +17,7 @@ from .calls import in_child
 
 _PIECE = 1 << 20
 _PAGE = 4096
+_MOST = (1 << 63) - 1
 
 
 @attack("pids", alone=True)
@@ -228,7 +229,7 @@ def inode_fill(facts: Facts) -> str:
 @attack("memory", alone=True, seconds=12.0)
 def scratch_inodes(facts: Facts) -> str:
     """Use up memory by empty files in /dev/shm, which its size does not count."""
-    folder, most = f"/dev/shm/{facts.canary}-many", _memory(facts) // 1024
+    folder, most = f"/dev/shm/{facts.canary}-many", _memory(facts) * 3 // 4096
     os.mkdir(folder)
     made = 0
     try:
@@ -327,7 +328,7 @@ def limits_raise(_facts: Facts) -> str:
     def work() -> str:
         for which in (resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE, resource.RLIMIT_DATA):
             soft, hard = resource.getrlimit(which)
-            if hard != resource.RLIM_INFINITY:
+            if hard not in {resource.RLIM_INFINITY, _MOST}:
                 resource.setrlimit(which, (soft, hard + 1))
                 return f"raised limit {which} above {hard}"
         raise NotHere("limits are not set on processes here")
