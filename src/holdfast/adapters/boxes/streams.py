@@ -8,6 +8,7 @@ from typing import IO
 import anyio
 
 _PIECE = 1 << 16
+_STREAMS = 2
 
 
 class Kept:
@@ -17,30 +18,37 @@ class Kept:
         self.stdout, self.stderr = bytearray(), bytearray()
         self.cut = False
         self._room = limit
+        self._open = _STREAMS
+        self._silent = anyio.Event()
 
     def add(self, stream: bytearray, piece: bytes) -> None:
         stream += piece[: self._room]
         self.cut = self.cut or len(piece) > self._room
         self._room -= min(len(piece), self._room)
 
-    def words(self) -> str:
-        return self.stderr.decode(errors="replace").strip()
+    def end(self) -> None:
+        self._open -= 1
+        if self._open == 0:
+            self._silent.set()
+
+    async def ended(self) -> None:
+        """Wait until both streams have."""
+        await self._silent.wait()
 
 
-async def drain(source: IO[bytes] | None, kept: Kept, stream: bytearray) -> None:
+async def drain(source: IO[bytes], kept: Kept, stream: bytearray) -> None:
     """Read `source` to its end."""
-    while source is not None:
+    while True:
         await anyio.wait_readable(source)
         piece = source.read(_PIECE)
         if piece == b"":
+            kept.end()
             return
         kept.add(stream, piece or b"")
 
 
-async def feed(sink: IO[bytes] | None, data: bytes) -> None:
+async def feed(sink: IO[bytes], data: bytes) -> None:
     """Write `data` and close; a reader that has had enough is no error."""
-    if sink is None:
-        return
     rest = memoryview(data)
     with sink, suppress(BrokenPipeError):
         while rest:
