@@ -85,6 +85,7 @@ class Careless:
                 group.cancel_scope.cancel()
 
     async def _dial(self, host: str, port: int) -> SocketStream:
+        host = host.translate(_DOTS)
         if literal := _literal(host):
             return await self._world.dial(literal, port)
         await self._world.resolve(host, port)
@@ -106,7 +107,7 @@ async def _pump(source: SocketStream, sink: SocketStream) -> None:
 
 def _target(url: str) -> tuple[str, int, str]:
     """As a hasty reader does: what is behind the last @, up to an encoded zero."""
-    told = urlsplit(unquote(url).partition("\0")[0].partition("\t")[0])
+    told = urlsplit(unquote(url).replace("\\", "/").partition("\0")[0].partition("\t")[0])
     host = told.netloc.rpartition("@")[2]
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdigit():

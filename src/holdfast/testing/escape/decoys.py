@@ -19,7 +19,12 @@ from .inside.calls import call
 
 _PATIENCE = 2.0
 _MOMENT = 0.3
-_METADATA, _INTERNET, _LAN, _NAMES = "169.254.169.254", "203.0.113.10", "192.168.77.2", "203.0.113.53"
+_METADATA, _INTERNET, _LAN, _NAMES = (
+    "169.254.169.254",
+    "203.0.113.10",
+    "192.168.77.2",
+    "203.0.113.53",
+)
 _INTERNET6 = "2001:db8::10"
 _NEWNET = 0x40000000
 _LISTENING = (
@@ -57,9 +62,7 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(
-    canary: str, home: Path, *, own_network: bool
-) -> AsyncGenerator[Services]:
+async def open_services(canary: str, home: Path, *, own_network: bool) -> AsyncGenerator[Services]:
     """Listen where attacks will look, for as long as the context lasts."""
     services = Services()
     async with AsyncExitStack() as stack:
@@ -107,8 +110,6 @@ def _unshared() -> bool:
     except OSError:
         return False
     return True
-
-
 
 
 def _tcp(address: str, port: int) -> socket.socket | None:

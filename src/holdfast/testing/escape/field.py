@@ -116,9 +116,7 @@ def spec_of(ground: Ground, agent: str, workspace: Path) -> BoxSpec:
 
 
 @asynccontextmanager
-async def open_field(
-    kind: BoxKind, means: Means, *, own_network: bool
-) -> AsyncGenerator[Field]:
+async def open_field(kind: BoxKind, means: Means, *, own_network: bool) -> AsyncGenerator[Field]:
     """Make the ground, two boxes of different agents, and give the decoys to their user."""
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(open_ground(own_network=own_network))

@@ -83,7 +83,10 @@ class Ground:
 
     def facts(self, limits: Mapping[str, float]) -> Facts:
         """What the attacks in the box are told."""
-        names = (*_SAME, os.path.realpath(python()))
+        names = (
+            *_SAME,
+            *(os.path.realpath(each) for each in (python(), shutil.which("python3") or "/")),
+        )
         return Facts(
             canary=self.canary,
             workspace=str(self.workspace),

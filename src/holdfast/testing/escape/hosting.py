@@ -17,13 +17,13 @@ from holdfast.core.error import HoldfastError
 from holdfast.ports.box import BoxSpec
 
 from .field import LIMITS, Field, spec_of, trial
-from .ground import running, used
+from .ground import running, seen, used
 from .inside.attack import Blocked, NotHere
 
 _KEY = "id_ed25519"
 _MOMENT = 0.3
 _WAITS = 4.0
-_TRIES = 60
+_RACE, _PAUSE = 2.0, 0.002
 _FLIP = """
 import os, sys, time
 end = time.monotonic() + 4
@@ -190,13 +190,16 @@ async def put_race(field: Field) -> str:
     landed = field.ground.outside / "raced"
     words = ["python3", "-I", "-S", "-c", _FLIP, str(field.ground.outside)]
     async with field.box.start(words):
-        for _ in range(_TRIES):
+        tries, until = 0, anyio.current_time() + _RACE
+        while anyio.current_time() < until:
+            tries += 1
             with suppress(HoldfastError, OSError):
                 await field.box.put("flip/raced", b"put by the host")
             if landed.exists():
                 landed.unlink()
                 return "the host wrote outside the workspace"
-    raise Blocked(f"{_TRIES} times nothing landed outside")
+            await anyio.sleep(_PAUSE)
+    raise Blocked(f"{tries} times nothing landed outside")
 
 
 @trial("files")
@@ -275,7 +278,9 @@ async def hidden_read(field: Field) -> str:
     hidden = spec.workspace / ".holdfast"
     hidden.mkdir()
     (hidden / "key").write_text(field.ground.canary)
-    look = "cat .holdfast/key; mv .holdfast moved; cat moved/key; cp -r .holdfast copy; cat copy/key"
+    look = (
+        "cat .holdfast/key; mv .holdfast moved; cat moved/key; cp -r .holdfast copy; cat copy/key"
+    )
     said = await _in_new(field, replace(spec, hidden=(hidden,)), ["sh", "-c", look])
     if field.ground.canary.encode() in said:
         return "it was read"
@@ -324,7 +329,8 @@ async def _stays(field: Field, how: str) -> str:
     box = await field.kind.create(_spec(field, how))
     try:
         async with box.start(["python3", "-I", "-S", "-c", _STAYS, mark]):
-            await anyio.sleep(_MOMENT)
+            if await seen(mark) is None:
+                raise NotHere("no process of this box is in sight of the host")
             if how == "killed":
                 await box.kill()
             elif how == "destroyed":

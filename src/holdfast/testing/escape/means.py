@@ -9,8 +9,12 @@ from pathlib import Path
 from anyio import to_thread
 from msgspec import Struct
 
+from holdfast.adapters.boxes.pool import Pool
 from holdfast.adapters.tools.beneath import Denied, Folder
+from holdfast.adapters.tools.execute import BoxOptions, exec_tool
+from holdfast.core.ids import CallId, TaskId
 from holdfast.ports.box import BoxKind, BoxSpec
+from holdfast.ports.tools import Job
 
 from .careless import careless_gate
 from .world import Gate
@@ -30,6 +34,15 @@ class Means(Struct, frozen=True, kw_only=True):
     plain: Callable[[str], str]
     read: Callable[[Path, str], Awaitable[bytes]]
     gate: Gate | None = None
+
+
+async def run_exec(kind: BoxKind, spec: BoxSpec, command: str) -> None:
+    """By the `exec` tool, as an agent runs it."""
+    pool, task = Pool(kind, spares=False), TaskId("task_escape")
+    options = BoxOptions(read_only=spec.read_only, limits=spec.limits)
+    job = Job(task=task, call=CallId("call_escape"), workspace=spec.workspace, agent=spec.agent)
+    await exec_tool(pool, options).run({"command": command}, job)
+    await pool.release(task)
 
 
 async def read_beneath(folder: Path, name: str) -> bytes:

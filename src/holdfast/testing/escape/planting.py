@@ -21,7 +21,7 @@ async def _planted(field: Field, command: str, file: str) -> str:
     await anyio.to_thread.run_sync(_repository, project)
     await field.means.shell(field.kind, spec_of(field.ground, "escape", project), command)
     path = anyio.Path(project / file)
-    if await path.is_symlink() or not await path.exists():
+    if await path.is_symlink() or not await path.is_file():
         raise Blocked("it is not there afterwards")
     if b"planted" in await path.read_bytes():
         return f"{file} is there for its owner's next command"

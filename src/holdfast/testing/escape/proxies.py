@@ -45,7 +45,8 @@ def _smuggled(visits: Sequence[Visit]) -> str:
     """Won if a server of either kind finds the hidden request, or a visit is forbidden."""
     for each in visits:
         for first in (True, False):
-            if "/smuggled" in requests_in(bytes(each.said), chunked_first=first):
+            found = requests_in(bytes(each.said), chunked_first=first)
+            if any(target.endswith("/smuggled") for target in found):
                 return "a server found a request that the proxy had not seen"
     return _forbidden(visits)
 
@@ -155,8 +156,7 @@ _ODD_HOSTS = {
     "wildcard_itself": "http://*.wild.example/",
     "empty_label": "http://evil.example..wild.example/",
     "other_port": "http://allowed.example:8080/open/",
-    "port_overflow": "http://allowed.example:65616/open/",
-    "scheme": "ftp://allowed.example/open/",
+    "port_overflow": "http://allowed.example:65558/open/",
     "localhost": "http://localhost/",
     "path_climb": "http://allowed.example/open/../smuggled",
     "path_encoded": "http://allowed.example/open/%2e%2e/smuggled",
@@ -239,8 +239,8 @@ _framing: dict[str, tuple[str, Step]] = {
         say(
             *_POST,
             "X-A: b\r\n Transfer-Encoding: chunked",
-            f"Content-Length: {len(_HIDDEN)}",
-            body=_HIDDEN,
+            f"Content-Length: {len(_HIDDEN) + 5}",
+            body="0\r\n\r\n" + _HIDDEN,
         ),
     ),
     "space_before_colon": (
@@ -255,14 +255,6 @@ _framing: dict[str, tuple[str, Step]] = {
     "bare_lf": (
         "End lines by a line feed alone",
         say(*_POST, "Content-Length: 0", body=_HIDDEN.replace("\r\n", "\n"), end="\n"),
-    ),
-    "chunk_extension": (
-        "Hide a request in the extension of a chunk",
-        say(
-            *_POST,
-            "Transfer-Encoding: chunked",
-            body=f"0;\n{_HIDDEN}\r\n\r\n",
-        ),
     ),
     "header_newline": (
         "Put a line end into a header's value",
@@ -300,7 +292,11 @@ names = (
     _said(
         "tunnel_not_tls",
         "Open a tunnel to an allowed host and speak something else than TLS",
-        [*_connect("allowed.example:443"), say("GET /smuggled HTTP/1.1", "Host: evil.example")],
+        [
+            *_connect("allowed.example:443"),
+            say("GET /smuggled HTTP/1.1", "Host: evil.example"),
+            hear(1.0),
+        ],
         _smuggled,
     ),
     _said(
@@ -322,12 +318,6 @@ names = (
             hear(),
         ],
         _whispered("evil.example"),
-    ),
-    _said(
-        "host_forwarded",
-        "Name another host in the headers that servers behind proxies believe",
-        _get("http://allowed.example/open/", "X-Forwarded-Host: evil.example"),
-        _forbidden,
     ),
     _said(
         "origin_form",
@@ -356,7 +346,7 @@ names = (
     _said(
         "connect_plain_port",
         "Open a tunnel to the port of plain requests, past the rules for paths",
-        [*_connect("allowed.example:80"), say("GET /smuggled HTTP/1.1", "Host: x")],
+        [*_connect("allowed.example:80"), say("GET /smuggled HTTP/1.1", "Host: x"), hear(1.0)],
         _smuggled,
     ),
     _said(

@@ -210,9 +210,7 @@ async def _proved(
     return verdict, detail
 
 
-async def _outside(
-    trial: Callable[[Field], Awaitable[str]], field: Field
-) -> tuple[Verdict, str]:
+async def _outside(trial: Callable[[Field], Awaitable[str]], field: Field) -> tuple[Verdict, str]:
     try:
         with anyio.fail_after(_LONGEST):
             return "won", await trial(field)

@@ -15,6 +15,10 @@ GOOD, EVIL, METADATA = "93.184.216.34", "185.199.108.133", "169.254.169.254"
 _NAMES: dict[str, tuple[str, ...]] = {
     "allowed.example": (GOOD,),
     "evil.example": (EVIL,),
+    "allowed.example.evil.example": (EVIL,),
+    "evilwild.example": (EVIL,),
+    "*.wild.example": (EVIL,),
+    "evil.example..wild.example": (EVIL,),
     "xn--llowed-8ta.example": (EVIL,),
     "localhost": ("127.0.0.1",),
     "metadata.google.internal": (METADATA,),

@@ -17,7 +17,6 @@ import traceback
 
 from .attack import Attack, Blocked, Facts, NotHere
 
-
 _PLAYERS = ("converse", "victim", "neighbour")
 
 

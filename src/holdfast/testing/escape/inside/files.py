@@ -447,7 +447,9 @@ def file_capability(facts: Facts) -> str:
     shutil.copyfile("/bin/true", path)
     try:
         # Version 2, cap_sys_admin: what `setcap cap_sys_admin+ep` writes.
-        os.setxattr(path, "security.capability", bytes.fromhex("01000002") + b"\0\0\x20\0" + bytes(12))
+        os.setxattr(
+            path, "security.capability", bytes.fromhex("01000002") + b"\0\0\x20\0" + bytes(12)
+        )
         found = os.getxattr(path, "security.capability")
         if len(found) > 20:
             raise Blocked("it counts in the box's own user namespace only")

@@ -198,7 +198,9 @@ def chroot_call(facts: Facts) -> str:
 @attack("capabilities")
 def caps_nonzero(_facts: Facts) -> str:
     """Have any capability at all, or be able to get one."""
-    found = [f"{name} {status(name)}" for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")]
+    found = [
+        f"{name} {status(name)}" for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")
+    ]
     some = [each for each in found if int(each.split()[1], 16)]
     if some:
         return ", ".join(some)
@@ -488,7 +490,7 @@ def fingerprint_mounts(facts: Facts) -> str:
     """Learn the host's folders from the list of mounts."""
     found = read("/proc/self/mountinfo", 1 << 20).decode()
     fields = [line.split() for line in found.splitlines()]
-    names = {each[3] for each in fields if each[4] != facts.workspace}
+    names = {each[3] for each in fields if each[4] not in {facts.workspace, facts.tools}}
     hidden = [name for name in names if name.startswith(os.path.dirname(facts.outside))]
     if hidden:
         return f"names {', '.join(hidden)}"

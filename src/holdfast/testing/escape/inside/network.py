@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 
-from .attack import Blocked, Facts, NotHere, any_of, attack, read, reached
+from .attack import Blocked, Facts, NotHere, any_of, attack, reached, read
 from .calls import in_child
 
 _VSOCK, _ALG, _NETLINK, _PACKET, _BLUETOOTH, _XDP, _CAN = 40, 38, 16, 17, 31, 44, 29
@@ -246,8 +246,8 @@ def net_fast_open(facts: Facts) -> str:
     """Send data with the first packet of a connection, before a filter of `connect` looks."""
     address, port = _place(facts, "loopback")
     with socket.socket() as tcp:
-        tcp.settimeout(2)
         tcp.sendto(b"hello", 0x20000000, (address, port))
+        tcp.settimeout(2)
         if facts.canary.encode() in tcp.recv(256):
             return f"talked to {address}:{port}"
     raise Blocked("somebody else answered")

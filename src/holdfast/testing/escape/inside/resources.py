@@ -156,7 +156,7 @@ def memfd_memory(facts: Facts) -> str:
 def socket_memory(facts: Facts) -> str:
     """Take the kernel's memory by socket buffers that nobody reads."""
     taken, ends = 0, list[socket.socket]()
-    for _ in range(int(facts.limits["files"])):
+    for _ in range(int(facts.limits["files"]) * 16):
         try:
             pair = socket.socketpair()
         except OSError as error:
@@ -321,6 +321,14 @@ def mlock_all(_facts: Facts) -> str:
     return in_child(work)
 
 
+def _raised(which: int, soft: int, hard: int) -> str:
+    try:
+        resource.setrlimit(which, (soft, hard))
+    except ValueError as error:
+        raise Blocked(str(error)) from error
+    return f"raised limit {which} to {hard}"
+
+
 @attack("memory", alone=True)
 def limits_raise(_facts: Facts) -> str:
     """Raise a limit that was set from outside."""
@@ -329,8 +337,7 @@ def limits_raise(_facts: Facts) -> str:
         for which in (resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE, resource.RLIMIT_DATA):
             soft, hard = resource.getrlimit(which)
             if hard not in {resource.RLIM_INFINITY, _MOST}:
-                resource.setrlimit(which, (soft, hard + 1))
-                return f"raised limit {which} above {hard}"
+                return _raised(which, soft, hard + 1)
         raise NotHere("limits are not set on processes here")
 
     return in_child(work)
