@@ -39,6 +39,7 @@ class Bare:
 class _Open:
     def __init__(self, spec: BoxSpec) -> None:
         self.spec = spec
+        self._leak = os.open("/", os.O_RDONLY)
 
     async def exec(
         self,
@@ -83,6 +84,7 @@ class _Open:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=(self._leak,),
         )
         running = _Loose(process)
         try:
@@ -119,7 +121,8 @@ class _Open:
         """Nothing is known of what still runs."""
 
     async def destroy(self) -> None:
-        """Nothing is kept."""
+        with suppress(OSError):
+            os.close(self._leak)
 
 
 class _Loose:

@@ -219,10 +219,10 @@ async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGe
     ):
         await box.put("attacks.pyz", ground.archive)
         async with box.start([*PYTHON, "neighbour", *words]) as running:
-            group.start_soon(_hear, running, heard)
+            ready = anyio.Event()
+            group.start_soon(_hear, running, heard, ready)
             with anyio.move_on_after(_PATIENCE):
-                while b"ready" not in heard:
-                    await anyio.sleep(0.02)
+                await ready.wait()
             found = await seen(scratch)
             ground.neighbour = {
                 "mark": scratch,
@@ -239,6 +239,8 @@ async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGe
         forget_shared(ground.neighbour_key, shm, scratch)
 
 
-async def _hear(running: Running, heard: bytearray) -> None:
+async def _hear(running: Running, heard: bytearray, ready: anyio.Event) -> None:
     while piece := await running.receive():
         heard += piece
+        if b"ready" in heard:
+            ready.set()

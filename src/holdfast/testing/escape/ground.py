@@ -32,7 +32,7 @@ from .inside.files import handle_of
 
 _PLACE = "/var/tmp"
 _LIVES = 20.0
-_SHOWS = 3.0
+_LOOKS, _MOMENT = 60, 0.05
 _ENVIRONMENT = "HOLDFAST_DECOY_TOKEN"
 _SAME = (
     "/",
@@ -285,10 +285,10 @@ def _forget(base: Path) -> None:
 
 async def seen(mark: str) -> tuple[int, int] | None:
     """Where the process with a mark runs; None if it does not show itself in time."""
-    with anyio.move_on_after(_SHOWS):
-        while (found := await to_thread.run_sync(running, mark)) is None:
-            await anyio.sleep(0.02)
-        return found
+    for _ in range(_LOOKS):
+        if found := await to_thread.run_sync(running, mark):
+            return found
+        await anyio.sleep(_MOMENT)
     return None
 
 

@@ -1,4 +1,4 @@
-"""What stands around a box and is attacked with it: the command tool, file tools, terminal, proxy."""
+"""What stands around a box and is attacked with it: tools, the terminal, the proxy."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ _ODD_HOSTS = {
 metadata = tuple(
     _said(
         f"metadata_{name}",
-        f"Ask for the cloud's credentials, spelled {host.encode('ascii', 'backslashreplace').decode()}",
+        f"Ask for the cloud's credentials, spelled {host!a}",
         _get(f"http://{host}/latest/meta-data/"),
         _forbidden,
     )

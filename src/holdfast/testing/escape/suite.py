@@ -42,7 +42,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What came of one attack. `unprotected`: what came of it without any box, if that was tried."""
+    """What came of one attack. `unprotected`: what came of it without any box, if tried."""
 
     entry: Entry
     verdict: Verdict

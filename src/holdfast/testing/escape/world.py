@@ -1,7 +1,8 @@
-"""An internet of our own behind the proxy: names, addresses and servers that remember everything."""
+"""An internet of our own behind the proxy: names, addresses, servers that remember all."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "redirect.wild.example": (GOOD,),
 }
 _FLIPPING = "flip.wild.example"
-_PATIENCE = 3.0
+_PATIENCE = 30.0
 _SECRET = b"instance-credentials"
 
 REACH = Reach(
@@ -70,9 +71,9 @@ class Visit:
 class World:
     """What the proxy is given instead of the internet. Nothing real is ever dialled."""
 
+    _port: int
     visits: list[Visit] = field(default_factory=list[Visit])
     _flips: int = 0
-    _port: int = 0
     _coming: dict[int, Visit] = field(default_factory=dict[int, Visit])
 
     async def resolve(self, host: str, _port: int = 0) -> Sequence[str]:
@@ -86,20 +87,18 @@ class World:
         """Connect to what stands for an address."""
         visit = Visit(address, port)
         self.visits.append(visit)
-        stream = await anyio.connect_tcp("127.0.0.1", self._port)
-        local = stream.extra(anyio.abc.SocketAttribute.local_port)
-        self._coming[local] = visit
-        return stream
+        link = socket.socket()
+        link.bind(("127.0.0.1", 0))
+        self._coming[link.getsockname()[1]] = visit
+        link.connect(("127.0.0.1", self._port))
+        return await SocketStream.from_socket(link)
 
     async def serve(self, stream: SocketStream) -> None:
         """Be every server there is: remember what is said, answer each request."""
         remote = stream.extra(anyio.abc.SocketAttribute.remote_port)
         async with stream:
-            with anyio.move_on_after(_PATIENCE * 3):
-                while remote not in self._coming:
-                    await anyio.sleep(0.005)
-                visit = self._coming.pop(remote)
-                await _converse(stream, visit)
+            with anyio.move_on_after(_PATIENCE):
+                await _converse(stream, self._coming.pop(remote))
 
 
 Gate = Callable[[World], Egress]
@@ -108,9 +107,8 @@ Gate = Callable[[World], Egress]
 
 @asynccontextmanager
 async def open_world() -> AsyncGenerator[World]:
-    world = World()
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    world._port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    world = World(listener.extra(anyio.abc.SocketAttribute.local_port))
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, world.serve)
         yield world

@@ -1,7 +1,7 @@
 """`python3 attacks.pyz converse`: say bytes to the proxy, as scripts on stdin tell, and listen.
 
-A script is a line of JSON with the steps of one connection: {"say": base64} sends, {"hear": seconds}
-waits for an answer, {"tls": name} begins TLS in what was opened and asks for that name. What was
+A script is a line of JSON with the steps of one connection: {"say": base64} sends, {"hear":
+seconds} waits for an answer, {"tls": name} begins TLS in what was opened and asks for that name. What was
 heard comes back as a line with base64, and how long it took until the other side ended it.
 """
 

@@ -98,7 +98,7 @@ def _leaked(facts: Facts, number: int) -> str:
     except OSError:
         return ""
     inherited = os.get_inheritable(number)
-    inside = name.startswith(facts.workspace) or name.startswith("/proc")
+    inside = name.startswith((facts.workspace, "/proc"))
     return "" if not inherited or inside else f"{number} -> {name} ({stat.filemode(about.st_mode)})"
 
 
@@ -400,11 +400,11 @@ def _becomes_root(path: str) -> bool:
     try:
         # A process that changed its user cannot be looked into by its old one.
         os.readlink(f"/proc/{running.pid}/exe")
-        flags = read("/proc/self/status").decode()
-        mounted = os.statvfs(path).f_flag & os.ST_NOSUID
-        return "NoNewPrivs:\t0" in flags and not mounted
     except OSError as error:
         return error.errno in {errno.EACCES, errno.EPERM}
+    else:
+        flags = read("/proc/self/status").decode()
+        return "NoNewPrivs:\t0" in flags and not os.statvfs(path).f_flag & os.ST_NOSUID
     finally:
         running.communicate(timeout=3)
 

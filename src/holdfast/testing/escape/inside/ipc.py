@@ -1,4 +1,4 @@
-"""Talking around the walls: sockets, shared memory, queues, descriptors and keys that are handed on."""
+"""Talking around the walls: sockets, shared memory, queues, keys, descriptors handed on."""
 
 from __future__ import annotations
 
