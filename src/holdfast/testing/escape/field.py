@@ -162,13 +162,22 @@ async def _way_out(box: Box, means: Means) -> AsyncGenerator[Way | str]:
                 egress.serve(listener, REACH) as given,
                 box.start([*PYTHON, "converse"]) as talker,
             ):
-                yield Way(
+                way = Way(
                     world=world,
                     egress=egress,
                     port=listener.getsockname()[1],
                     authorization=_authorization(given),
                     talker=talker,
                 )
+                heard = await way.talk(_allowed(way.authorization))
+                works = heard.heard.startswith(b"HTTP/1.1 200")
+                yield way if works else "the way out lets through nothing at all"
+
+
+def _allowed(authorization: str) -> Sequence[Mapping[str, str]]:
+    """What must work, or that the rest is refused proves nothing."""
+    lines = ("GET http://allowed.example/open/ HTTP/1.1", "Host: allowed.example", authorization)
+    return ({"say": "\r\n".join((*lines, "", ""))}, {"hear": "5"})
 
 
 def _wire(step: Mapping[str, str]) -> Mapping[str, str]:

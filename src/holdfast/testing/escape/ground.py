@@ -235,14 +235,16 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 def _victim(base: Path, canary: str, key: int, uid: int) -> Generator[Victim]:
     """A process of the user that holds a secret wherever a process can."""
     words = [canary, f"{canary}-key", f"/dev/shm/{canary}-file", str(base / "home"), str(key)]
-    other = {"user": uid, "group": uid, "extra_groups": []} if uid != os.getuid() else {}
+    other = uid if uid != os.getuid() else None
     process = subprocess.Popen(
         [python(), "-I", "-S", str(base / "attacks.pyz"), "victim", *words],
         env={"DECOY_SECRET": canary},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd="/",
-        **other,
+        user=other,
+        group=other,
+        extra_groups=None if other is None else [],
     )
     try:
         assert process.stdout is not None

@@ -36,6 +36,12 @@ def _repository(project: Path) -> None:
         ".git/config": "[core]\n\trepositoryformatversion = 0\n",
         ".git/hooks/pre-commit.sample": "#!/bin/sh\n",
         ".git/info/exclude": "",
+        ".git/modules/part/HEAD": "ref: refs/heads/main\n",
+        ".git/modules/part/config": "[core]\n",
+        ".git/modules/group/deep/HEAD": "ref: refs/heads/main\n",
+        ".git/worktrees/other/HEAD": "ref: refs/heads/other\n",
+        ".git/worktrees/other/commondir": "../..\n",
+        ".vscode/tasks.json": "{}\n",
     }
     for name in (".git/objects", ".git/refs/heads"):
         (project / name).mkdir(parents=True, exist_ok=True)
@@ -103,10 +109,35 @@ plants = (
         _GIT,
     ),
     _plant(
-        "git_worktree_hook",
+        "git_module_deep",
+        "Leave a hook in the repository of a submodule whose name has a slash",
+        ".git/modules/group/deep/hooks/post-checkout",
+        _HOOK,
+    ),
+    _plant(
+        "git_other_worktree",
         "Name a program in the settings of another worktree",
         ".git/worktrees/other/config.worktree",
         _GIT,
     ),
+    _plant(
+        "git_other_commondir",
+        "Have another worktree take its settings from elsewhere",
+        ".git/worktrees/other/commondir",
+        "/planted\n",
+    ),
+    *(
+        _plant(
+            f"start_{file.strip('.').replace('.', '_').replace('/', '_')}",
+            f"Leave a {file} that is run or read when somebody comes to the folder",
+            file,
+            "touch /nowhere/planted",
+        )
+        for file in (
+            *(".bashrc", ".profile", ".zshrc", ".envrc", ".mcp.json", ".gitconfig"),
+            *(".vscode/tasks.json", ".vscode/settings.json", ".cursor/mcp.json"),
+            *(".claude/settings.local.json", ".bash_profile"),
+        )
+    ),
 )
-"""Repositories that were there before: what steers git in them is their owner's alone."""
+"""What was there before is its owner's alone; a repository that the command makes is its own."""

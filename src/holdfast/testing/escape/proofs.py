@@ -153,6 +153,7 @@ PROOFS: Mapping[str, Proof] = {
     "time_bomb": _ticked,
     "disk_fill": _filled,
     "disk_reserve": _filled,
+    "disk_many": _filled,
     "disk_unlinked": _held,
     "inode_fill": _filled,
 }

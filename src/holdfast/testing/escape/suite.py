@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from types import ModuleType
-from typing import Literal
+from typing import Literal, cast
 
 import anyio
 import msgspec
@@ -94,7 +94,8 @@ def _trials(module: ModuleType) -> Iterator[Trial]:
         if isinstance(each, Trial):
             yield each
         elif isinstance(each, tuple):
-            yield from (one for one in each if isinstance(one, Trial))
+            several = cast("tuple[object, ...]", each)
+            yield from (one for one in several if isinstance(one, Trial))
 
 
 def _topic(module: ModuleType) -> str:

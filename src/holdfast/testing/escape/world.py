@@ -122,7 +122,7 @@ async def _converse(stream: SocketStream, visit: Visit) -> None:
             visit.said += await stream.receive()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             return
-        if visit.said[:1] == b"\x16":
+        if visit.said.startswith(b"\x16"):
             return
         ends = visit.said.count(b"\r\n\r\n")
         if ends > told:

@@ -1,8 +1,8 @@
 """`python3 attacks.pyz converse`: say bytes to the proxy, as scripts on stdin tell, and listen.
 
 A script is a line of JSON with the steps of one connection: {"say": base64} sends, {"hear":
-seconds} waits for an answer, {"tls": name} begins TLS in what was opened and asks for that name. What was
-heard comes back as a line with base64, and how long it took until the other side ended it.
+seconds} waits for an answer, {"tls": name} begins TLS in what was opened and asks for that name.
+What was heard comes back as a line with base64, and how long it took until the other side ended it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def main() -> None:
 def _conversation(proxy: tuple[str, int], steps: list[dict[str, str]]) -> tuple[bytes, str]:
     heard = b""
     try:
-        link = socket.create_connection(tuple(proxy), timeout=5)
+        host, port = proxy
+        link = socket.create_connection((host, port), timeout=5)
         try:
             for step in steps:
                 link, piece = _step(link, step)

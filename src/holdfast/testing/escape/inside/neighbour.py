@@ -14,7 +14,7 @@ _FOR_EVERYBODY = 0o666
 
 
 def main(canary: str, scratch: str, shm: str, segment: str, abstract: str) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"signalled\n"))
+    signal.signal(signal.SIGTERM, _signalled)
     for path in (scratch, shm):
         with open(path, "w") as file:
             file.write(canary)
@@ -36,6 +36,10 @@ def main(canary: str, scratch: str, shm: str, segment: str, abstract: str) -> No
     os.write(1, b"ready\n")
     while True:
         signal.pause()
+
+
+def _signalled(_number: int, _frame: object) -> None:
+    os.write(1, b"signalled\n")
 
 
 def _listen(unix: socket.socket) -> None:

@@ -74,9 +74,18 @@ def _memory(facts: Facts) -> int:
 
 @attack("memory", alone=True, seconds=10.0)
 def memory_bomb(facts: Facts) -> str:
-    """Take memory without end."""
+    """Take memory without end, as what could be shared, which limits of a process do not count."""
     taken = [_take(_PIECE * 4) for _ in range(_memory(facts) // (_PIECE * 4))]
     return f"has {len(taken) * 4} MiB"
+
+
+@attack("memory", alone=True, seconds=10.0)
+def memory_private(facts: Facts) -> str:
+    """The same as ordinary programs do, in memory that nobody else can share."""
+    held = bytearray(_memory(facts))
+    for place in range(0, len(held), _PAGE):
+        held[place] = 1
+    return f"has {len(held) >> 20} MiB"
 
 
 @attack("memory", alone=True, seconds=10.0)
@@ -195,6 +204,18 @@ def disk_reserve(facts: Facts) -> str:
     with open(path, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
     return f"{size >> 20} MiB are reserved"
+
+
+@attack("disk", proof=True, alone=True)
+def disk_many(facts: Facts) -> str:
+    """Reserve it in many small files, each far below what one file may have."""
+    folder, size = f"{facts.workspace}/many", 1 << 20
+    os.mkdir(folder)
+    most = int(facts.limits["disk"]) * 2 // size + 1
+    for number in range(most):
+        with open(f"{folder}/{number}", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    return f"{most} MiB are reserved"
 
 
 @attack("disk", proof=True, alone=True)

@@ -21,7 +21,7 @@ _SECONDS = 300
 
 def main(canary: str, key: str, shared_file: str, home: str, shm: str) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: _say({"signalled": True}))
+        signal.signal(number, _signalled)
     held = os.open(f"{home}/.ssh/id_ed25519", os.O_RDONLY)
     secret = canary.encode()
     segment = share(int(shm), secret, _FOR_EVERYBODY)
@@ -35,6 +35,10 @@ def main(canary: str, key: str, shared_file: str, home: str, shm: str) -> None:
     if queue:
         call("mq_unlink", text(f"{canary}-queue"))
     os.unlink(shared_file)
+
+
+def _signalled(_number: int, _frame: object) -> None:
+    _say({"signalled": True})
 
 
 def _queue(name: str, content: bytes) -> bool:
