@@ -58,10 +58,11 @@ SCOPES_SINCE, ALL_SCOPES = 6, 3
 MOST_DESCRIPTORS = 32
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 SETUP_SECONDS = 10
+NICE = 10  # whatever runs in a box comes after the daemon and what people do
 DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
 Asked = dict[str, Any]
-Lent = tuple[int | None, list[int], list[bytes]]
+Lent = tuple[int | None, list[bytes]]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -111,6 +112,7 @@ def main() -> None:
 
 
 def received(control: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and the descriptors that came with it; b"" when the other end is closed."""
     room = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
     said, more, _flags, _ = control.recvmsg(16, room, socket.MSG_CMSG_CLOEXEC)
     found = array.array("i")
@@ -128,7 +130,7 @@ def serve(control: socket.socket, descriptors: list[int]) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with os.fdopen(descriptors[0], "rb") as file:
             asked = json.load(file)
-        kinds = {"make": make, "exec": execute, "listen": listen, "alone": alone}
+        kinds = {"make": make, "stand": stand, "listen": listen, "alone": alone}
         kinds[asked["do"]](asked, descriptors[2:], reply)
     except TROUBLE as error:
         complain(reply, str(error))
@@ -338,23 +340,22 @@ def listen(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
         answer(reply, {}, [listener.fileno()])
 
 
-def execute(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
-    stdio, descriptors = descriptors[:3], descriptors[3:]
+def stand(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
+    """The first process of a command's namespace, ready to be told which command it is."""
     filters = descriptors[: asked["filters"]]
     programs = [whole(descriptor) for descriptor in filters]
     user = enter(asked, descriptors[asked["filters"] :])
     checked(LIBC.unshare(NEWPID | NEWNS), "make a process namespace")
     first = os.fork()
     if first == 0:
-        lead(asked, (user, stdio, programs), reply)
+        lead(asked, (user, programs), reply)
     answer(reply, {}, [os.pidfd_open(first)])
 
 
 def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """A command without namespaces. We stay beside it as the parent of all its orphans, and end
-    whatever is left of it: when it ends, when we are told to, or when the daemon hangs up."""
-    stdio = descriptors[:3]
-    programs = [whole(descriptor) for descriptor in descriptors[3 : 3 + asked["filters"]]]
+    whatever is left of it: when it ends, which it does when the daemon hangs up, or when told."""
+    programs = [whole(descriptor) for descriptor in descriptors[: asked["filters"]]]
     os.setsid()
     stop, stopping = os.pipe()
 
@@ -367,11 +368,10 @@ def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     ours = os.getpid()
     command = os.fork()
     if command == 0:
-        lead(asked, (None, stdio, programs), reply)
+        lead(asked, (None, programs), reply)
     answer(reply, {}, [os.pidfd_open(ours)])
-    for descriptor in stdio:
-        os.close(descriptor)
-    select.select([os.pidfd_open(command), stop, reply], [], [])
+    reply.close()
+    select.select([os.pidfd_open(command), stop], [], [])
     with suppress(ChildProcessError):
         while True:
             for child in children(ours):
@@ -390,8 +390,8 @@ def whole(descriptor: int) -> bytes:
 
 
 def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
-    """The first process of a command's namespace: never returns."""
-    user, stdio, programs = lent
+    """Give up all rights, then be the command's first process: never returns."""
+    user, programs = lent
     try:
         if user is not None:
             mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -399,7 +399,12 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
             os.setresgid(asked["user"], asked["user"], asked["user"])
             os.setresuid(asked["user"], asked["user"], asked["user"])
         restrict(asked, programs)
-        code = commanded(asked, stdio, reply)
+        said, descriptors = received(reply)
+        if not said:
+            os._exit(0)
+        with os.fdopen(descriptors[0], "rb") as file:
+            go = json.load(file)
+        code = commanded(go, descriptors[1:], reply)
     except TROUBLE as error:
         complain(reply, str(error) or repr(error))
     else:
@@ -413,6 +418,7 @@ def restrict(asked: Asked, programs: list[bytes]) -> None:
     """Give up every right, for good: what is started can only have fewer."""
     os.setsid()
     os.umask(0o022)
+    os.nice(NICE)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
     for number in range(LAST_CAPABILITY + 1):
@@ -466,8 +472,10 @@ def filtered(program: bytes) -> None:
 
 def commanded(asked: Asked, stdio: list[int], reply: socket.socket) -> int:
     """Start the command and wait for its end or for that of the daemon; its code."""
+    resource.setrlimit(resource.RLIMIT_CPU, (asked["cpu"], asked["cpu"]))
     for number, descriptor in enumerate(stdio):
         os.dup2(descriptor, number)
+        os.close(descriptor)
     try:
         os.chdir(asked["cwd"])
     except OSError as error:

@@ -1,17 +1,19 @@
-"""What runs outside the box by itself, put back if a command inside changed it.
+"""What steers programs outside the box, put back if a command inside changed it.
 
-A hook or a setting planted in `.git` would run on the host the next time its owner uses git; so
-would what shells, editors and agents start with when they come to the folder. It cannot be mounted
+A hook or a setting planted in `.git`, a shell's start file or an editor's task would run on the
+host the next time its owner uses git, a shell or an editor there. The tools that write files may
+change these, for there the gate sees the name; a command may not. They cannot be mounted
 read-only: a second command could swap a folder for a link between our look and the mount, and the
-box would show what the link names. So it is looked at before, and put back after, when no process
-of the command is left. Commands at work in one folder at the same time
-share the first look, or one could make another put back what it had planted.
+box would show what the link names. So they are looked at before, and put back after, when no
+process of the command is left. Commands at work in one folder at the same time share the first
+look, or one could make another put back what it had planted.
 """
 
 from __future__ import annotations
 
+import posixpath
 import stat
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +26,12 @@ from .content import Content, put_back, remove, walk, whole
 
 _GIT = ".git"
 _STEERING = ("hooks", "config", "config.worktree", "commondir", "gitdir")
-_STARTED = (
-    *(".bash_profile", ".bashrc", ".envrc", ".gitconfig", ".profile", ".zprofile", ".zshenv"),
-    *(".zshrc", ".mcp.json", ".cursor/mcp.json", ".claude/settings.json"),
-    *(".claude/settings.local.json", ".vscode/launch.json", ".vscode/mcp.json"),
-    *(".vscode/settings.json", ".vscode/tasks.json"),
+_STARTING = (
+    *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile"),
+    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".envrc", ".mcp.json"),
+    *(".vscode/tasks.json", ".vscode/settings.json", ".vscode/launch.json"),
+    *(".cursor/mcp.json", ".claude/settings.json", ".claude/settings.local.json"),
+    *(".ssh/authorized_keys", ".ssh/config", ".ssh/rc"),
 )
 
 
@@ -74,9 +77,11 @@ def _look(workspace: Path) -> _Look:
 
 def _restore(look: _Look) -> list[str]:
     """A repository that was not there before is the command's own; one that is gone stays so."""
-    folder, before, now = look.folder, look.files, _files(look.folder)
-    if not _of_git(before) or folder.stat(_GIT) is None:
-        before, now = _without_git(before), _without_git(now)
+    folder = look.folder
+    had = any(name.startswith(_GIT) for name in look.files)
+    now, before = _files(folder), look.files
+    if not had or folder.stat(_GIT) is None:
+        now, before = _without_git(now), _without_git(before)
     names = now.keys() | before.keys()
     changed = sorted(name for name in names if now.get(name) != before.get(name))
     for name in changed:
@@ -88,19 +93,15 @@ def _restore(look: _Look) -> list[str]:
     return changed
 
 
-def _of_git(files: Mapping[str, Content]) -> bool:
-    return any(name == _GIT or name.startswith(f"{_GIT}/") for name in files)
-
-
-def _without_git(files: Mapping[str, Content]) -> dict[str, Content]:
-    return {name: each for name, each in files.items() if not _of_git({name: each})}
+def _without_git(files: dict[str, Content]) -> dict[str, Content]:
+    return {name: content for name, content in files.items() if not name.startswith(_GIT)}
 
 
 def _files(folder: Folder) -> dict[str, Content]:
     found: dict[str, Content] = {}
-    for name in (*_STARTED, *_in_git(folder)):
+    for name in (*_in_git(folder), *_STARTING):
         try:
-            found |= {each.name: each for each in whole(folder, name)}
+            found |= {each.name: each for each in whole(folder, _link_above(folder, name) or name)}
         except (Denied, OSError):
             continue
     return found
@@ -123,12 +124,15 @@ def _inner(folder: Folder, name: str) -> list[str]:
     found: list[str] = []
     with suppress(OSError):
         for entry in walk(folder, name, recursive=False, hidden=True):
-            if entry.kind != "dir":
-                continue
-            inside = f"{entry.name}/modules"
-            if folder.stat(f"{entry.name}/HEAD") is None:
-                inside = entry.name
-            else:
-                found.append(entry.name)
-            found += _inner(folder, inside)
+            if entry.kind == "dir" and folder.stat(f"{entry.name}/HEAD") is None:
+                found += _inner(folder, entry.name)
+            elif entry.kind == "dir":
+                found += [entry.name, *_inner(folder, f"{entry.name}/modules")]
     return found
+
+
+def _link_above(folder: Folder, name: str) -> str:
+    """The folder of `name` if it is a link: what it leads to would steer as well."""
+    above = posixpath.dirname(name)
+    about = folder.stat(above) if above else None
+    return above if about is not None and stat.S_ISLNK(about.st_mode) else ""
