@@ -28,7 +28,7 @@ _GIT = ".git"
 _STEERING = ("hooks", "config", "config.worktree", "commondir", "gitdir")
 _STARTING = (
     *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile"),
-    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".envrc", ".mcp.json"),
+    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".envrc", ".gitconfig", ".mcp.json"),
     *(".vscode/tasks.json", ".vscode/settings.json", ".vscode/launch.json"),
     *(".cursor/mcp.json", ".claude/settings.json", ".claude/settings.local.json"),
     *(".ssh/authorized_keys", ".ssh/config", ".ssh/rc"),
@@ -78,7 +78,7 @@ def _look(workspace: Path) -> _Look:
 def _restore(look: _Look) -> list[str]:
     """A repository that was not there before is the command's own; one that is gone stays so."""
     folder = look.folder
-    had = any(name.startswith(_GIT) for name in look.files)
+    had = len(_without_git(look.files)) < len(look.files)
     now, before = _files(folder), look.files
     if not had or folder.stat(_GIT) is None:
         now, before = _without_git(now), _without_git(before)
@@ -94,7 +94,7 @@ def _restore(look: _Look) -> list[str]:
 
 
 def _without_git(files: dict[str, Content]) -> dict[str, Content]:
-    return {name: content for name, content in files.items() if not name.startswith(_GIT)}
+    return {name: each for name, each in files.items() if name.split("/")[0] != _GIT}
 
 
 def _files(folder: Folder) -> dict[str, Content]:
