@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.core.error import Invalid
-from holdfast.ports.box import BoxKind
+from holdfast.ports.box import BoxKind, Strength
 
 from .bare import Bare
 from .decoys import private_network
@@ -41,6 +41,7 @@ class Tested(Struct, frozen=True, kw_only=True):
     not_applicable: int
     not_run: int
     vacuous: int | None
+    walls: Mapping[str, Strength]
     results: tuple[Result, ...]
 
 
@@ -81,7 +82,8 @@ def table(report: Report) -> list[str]:
         vacuous = sum(each.vacuous for each in report.results)
         lines.append(f"{vacuous} of them win nowhere on this machine, even without a box")
     for each in report.won:
-        lines.append(f"WON {each.entry.name} ({each.entry.wall}): {each.detail}")
+        wall = f"{each.entry.wall}, {report.strength(each.entry)}"
+        lines.append(f"WON {each.entry.name} ({wall}): {_short(each.detail, 200)}")
     return lines
 
 
@@ -110,6 +112,7 @@ def _told(report: Report) -> Tested:
         not_applicable=report.count("not applicable"),
         not_run=report.count("not run"),
         vacuous=sum(each.vacuous for each in report.results) if control else None,
+        walls=report.walls,
         results=report.results,
     )
 

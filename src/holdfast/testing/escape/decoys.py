@@ -27,6 +27,14 @@ _METADATA, _INTERNET, _LAN, _NAMES = (
 )
 _INTERNET6 = "2001:db8::10"
 _NEWNET = 0x40000000
+_WIRE = (
+    "link add decoy type veth peer name decoy-far",
+    "link set decoy up",
+    "link set decoy-far up",
+    "addr add 198.51.100.1/24 dev decoy",
+    "route add default dev decoy",
+)
+"""A wire that leads back to us: the local network that machines announce themselves to."""
 _LISTENING = (
     ("loopback", "127.0.0.1", 0),
     ("loopback6", "::1", 0),
@@ -91,17 +99,18 @@ async def open_services(canary: str, home: Path, *, own_network: bool) -> AsyncG
 def private_network() -> bool:
     """Move this process into a network of its own where the decoys have their true addresses.
 
-    As root only, and before anything else is started; the host's own network is not touched.
+    As root only, and before anything else is started; the host's own network is not touched. All
+    of them are on loopback, and nothing can leave.
     """
     ip = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if os.geteuid() != 0 or ip is None or not _unshared():
         return False
-    words = ["link set lo up", "link add decoy type dummy", "link set decoy up"]
-    four = (f"{_METADATA}/32", f"{_INTERNET}/24", f"{_NAMES}/24", f"{_LAN}/24")
-    words += [f"addr add {each} dev decoy" for each in four]
-    words += [f"-6 addr add {_INTERNET6}/64 dev decoy nodad"]
+    decoys = (f"{_METADATA}/32", f"{_INTERNET}/24", f"{_NAMES}/24", f"{_LAN}/24")
+    words = ["link set lo up", *(f"addr add {each} dev lo" for each in decoys)]
     done = [subprocess.run([ip, *each.split()], check=False, capture_output=True) for each in words]
-    return all(each.returncode == 0 for each in done[:7])
+    for each in (f"-6 addr add {_INTERNET6}/64 dev lo", *_WIRE):  # not every kernel has these
+        subprocess.run([ip, *each.split()], check=False, capture_output=True)
+    return all(each.returncode == 0 for each in done)
 
 
 def _unshared() -> bool:

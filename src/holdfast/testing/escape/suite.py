@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from types import ModuleType
 from typing import Literal, cast
@@ -15,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from holdfast.core.error import HoldfastError
-from holdfast.ports.box import BoxKind, Exit
+from holdfast.ports.box import BoxKind, Exit, Strength
 
 from . import hosting, planting, proxies
 from .field import LIMITS, PYTHON, Field, Trial, open_field
@@ -62,6 +70,7 @@ class Report(Struct, frozen=True, kw_only=True):
     user: int
     seconds: float
     results: tuple[Result, ...]
+    walls: Mapping[str, Strength]
 
     def count(self, verdict: Verdict) -> int:
         return sum(each.verdict == verdict for each in self.results)
@@ -69,6 +78,15 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def won(self) -> tuple[Result, ...]:
         return tuple(each for each in self.results if each.verdict == "won")
+
+    def strength(self, entry: Entry) -> Strength:
+        """What the kind itself says of the wall: a soft one is known to give way for a moment."""
+        return self.walls.get(entry.wall, "enforced")
+
+    @property
+    def breached(self) -> tuple[Result, ...]:
+        """Wins over walls that were said to be enforced."""
+        return tuple(each for each in self.won if self.strength(each.entry) == "enforced")
 
     def beside(self, control: Report) -> Report:
         """The same, with what came of each attack without any box."""
@@ -146,7 +164,13 @@ async def run(
             for each in (one for one in _trials(module) if one.name in wanted):
                 tell(wanted[each.name], *await _outside(each.run, field))
     seconds = time.monotonic() - began
-    return Report(kind=kind.name, user=os.getuid(), seconds=seconds, results=tuple(results))
+    return Report(
+        kind=kind.name,
+        user=os.getuid(),
+        seconds=seconds,
+        results=tuple(results),
+        walls=(await kind.probe()).walls,
+    )
 
 
 class _Said(Struct, frozen=True):
