@@ -19,16 +19,16 @@ from typing import Any
 
 from holdfast.core.error import Unavailable
 
-_NAMESPACES = 0x7E020080
+NAMESPACES = 0x7E020080
 _TERMINAL_TRICKS = (0x5412, 0x541C)
 _LOW = 0xFFFFFFFF
 _RAW, _PACKET, _KIND = 3, 10, 0xF
-_FAMILIES = (1, 2, 10)
-_NETLINK, _ROUTE = 16, 0
+FAMILIES = (1, 2, 10)
+NETLINK, _ROUTE = 16, 0
 _BITS = (stat.S_ISUID, stat.S_ISGID)
-_TMPFILE = 0o20000000
+TMPFILE = 0o20000000
 
-_ALLOWED = """
+ALLOWED = """
 accept accept4 access alarm arch_prctl bind brk cachestat capget capset chdir chmod chown clock_getres
 clock_gettime clock_nanosleep close close_range connect copy_file_range creat dup dup2 dup3 epoll_create
 epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execve execveat exit exit_group
@@ -57,7 +57,7 @@ timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime time
 truncate umask uname unlink unlinkat utime utimensat utimes vfork vmsplice wait4 waitid write writev
 """.split()
 
-_FORBIDDEN = """
+FORBIDDEN = """
 acct add_key bpf chroot clock_adjtime clock_settime delete_module finit_module fsconfig fsmount fsopen fspick
 init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl ioprio_set kcmp kexec_file_load
 kexec_load keyctl lookup_dcookie memfd_secret migrate_pages modify_ldt mount mount_setattr move_mount
@@ -83,17 +83,17 @@ def programs() -> tuple[bytes, ...]:
 
 def _first(seccomp: Any) -> Any:
     made = seccomp.SyscallFilter(seccomp.ERRNO(errno.ENOSYS))
-    for name in _ALLOWED:
+    for name in ALLOWED:
         _rule(seccomp, made, seccomp.ALLOW, name)
     refuse = seccomp.ERRNO(errno.EPERM)
-    for name in _FORBIDDEN:
+    for name in FORBIDDEN:
         _rule(seccomp, made, refuse, name)
-    none_new = seccomp.Arg(0, seccomp.MASKED_EQ, _NAMESPACES, 0)
+    none_new = seccomp.Arg(0, seccomp.MASKED_EQ, NAMESPACES, 0)
     _rule(seccomp, made, seccomp.ALLOW, "clone", none_new)
-    for family in _FAMILIES:
+    for family in FAMILIES:
         _rule(seccomp, made, seccomp.ALLOW, "socket", seccomp.Arg(0, seccomp.EQ, family))
     route = seccomp.Arg(2, seccomp.EQ, _ROUTE)
-    _rule(seccomp, made, seccomp.ALLOW, "socket", seccomp.Arg(0, seccomp.EQ, _NETLINK), route)
+    _rule(seccomp, made, seccomp.ALLOW, "socket", seccomp.Arg(0, seccomp.EQ, NETLINK), route)
     return made
 
 
@@ -102,7 +102,7 @@ def _second(seccomp: Any) -> Any:
     refuse = seccomp.ERRNO(errno.EPERM)
     for request in _TERMINAL_TRICKS:
         _rule(seccomp, made, refuse, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, _LOW, request))
-    for family in _FAMILIES[1:]:
+    for family in FAMILIES[1:]:
         for kind in (_RAW, _PACKET):
             of_kind = seccomp.Arg(1, seccomp.MASKED_EQ, _KIND, kind)
             _rule(seccomp, made, refuse, "socket", seccomp.Arg(0, seccomp.EQ, family), of_kind)
@@ -111,7 +111,7 @@ def _second(seccomp: Any) -> Any:
             _rule(seccomp, made, refuse, name, seccomp.Arg(place, seccomp.MASKED_EQ, bit, bit))
         for name, place in (("mknod", 1), ("mknodat", 2)):
             _rule(seccomp, made, refuse, name, seccomp.Arg(place, seccomp.MASKED_EQ, bit, bit))
-        for making in (os.O_CREAT, _TMPFILE):
+        for making in (os.O_CREAT, TMPFILE):
             for name, place in (("open", 1), ("openat", 2)):
                 asked = seccomp.Arg(place, seccomp.MASKED_EQ, making, making)
                 _rule(seccomp, made, refuse, name, asked, seccomp.Arg(place + 1, seccomp.MASKED_EQ, bit, bit))

@@ -20,7 +20,7 @@ from . import files
 from .command import Command, Talk, until_dead
 from .groups import Group
 from .porting import Porter, Reply, memory
-from .root import USER, Inside, directory, environment
+from .root import Inside, directory, environment
 
 _SECONDS = 30.0
 _LONGEST = 1 << 20
@@ -106,7 +106,7 @@ class NamespacedBox:
             words = {"do": "listen", "port": port, "groups": len(groups)}
             reply = await self._porter.ask(words, [*groups, *self._there()])
             ours.callback(reply.close)
-            _, found = await _answered(reply)
+            _, found = await answered(reply)
         return socket.socket(fileno=found[0])
 
     async def stats(self) -> BoxStats:
@@ -157,8 +157,8 @@ class NamespacedBox:
             "argv": list(argv),
             "cwd": await to_thread.run_sync(directory, self._spec, workspace, cwd),
             "environment": variables,
-            "user": USER,
-            "limits": _limits(self._spec, seconds),
+            "user": self._view.user,
+            "limits": bounds(self._spec, seconds),
             "landlock": {"reads": ["/"], "devices": ["/dev"], "writes": self._view.writes},
             "filters": len(self._filters),
         }
@@ -190,7 +190,7 @@ class NamespacedBox:
             given = [stdin, stdout_in, stderr_in, *filters, *doors, *self._there()]
             reply = await self._porter.ask(words, given)
             undo.callback(reply.close)
-            said, found = await _answered(reply)
+            said, found = await answered(reply)
             undo.pop_all()
         return Command(
             reply=reply,
@@ -203,7 +203,7 @@ class NamespacedBox:
         )
 
 
-async def _answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
+async def answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
     """What came first with a descriptor; a fast command's end may overtake it."""
     said: dict[str, Any] = {}
     try:
@@ -232,7 +232,7 @@ def _closed(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _limits(spec: BoxSpec, seconds: float) -> dict[str, int]:
+def bounds(spec: BoxSpec, seconds: float) -> dict[str, int]:
     """Resource limits of each process; `processes` counts the box alone, in its user namespace.
 
     Memory is bounded as RLIMIT_DATA: unlike RLIMIT_AS it leaves the huge reservations of node, Go

@@ -121,7 +121,7 @@ def serve(control, descriptors):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with os.fdopen(descriptors[0], "rb") as file:
             asked = json.load(file)
-        kinds = {"make": make, "exec": execute, "listen": listen}
+        kinds = {"make": make, "exec": execute, "listen": listen, "stage": stage}
         kinds[asked["do"]](asked, descriptors[2:], reply)
     except TROUBLE as error:
         complain(reply, str(error))
@@ -283,6 +283,13 @@ def lent_tree(folder, mount, uid):
     return tree
 
 
+def stage(asked, descriptors, reply):
+    """Lend a folder at a place of ours, from where a container engine takes it."""
+    mount = {"place": asked["place"], "owned": asked["owned"]}
+    attached(lent_tree(descriptors[0], mount, asked["uid"]), asked["at"])
+    answer(reply, {}, descriptors[:1])
+
+
 def mapping(owner, group, uid):
     """A user namespace in which `owner` and `group` of the disk are `uid`."""
     started, start = os.pipe()
@@ -314,10 +321,17 @@ def enter(asked, descriptors):
     owner, *spaces, user = descriptors[groups : groups + len(NAMESPACES) + 2]
     if os.geteuid() == 0:
         os.setgroups([])
-    checked(LIBC.setns(owner, NEWUSER), "enter the user namespace")
+    entered(owner)
     for descriptor, (name, kind) in zip(spaces, NAMESPACES, strict=True):
         checked(LIBC.setns(descriptor, kind), f"enter the namespace {name}")
     return user
+
+
+def entered(users):
+    """Join a user namespace. An engine's box may share ours, which nobody can enter again."""
+    theirs, ours = os.fstat(users), os.stat("/proc/self/ns/user")
+    if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+        checked(LIBC.setns(users, NEWUSER), "enter the user namespace")
 
 
 def listen(asked, descriptors, reply):
@@ -350,7 +364,9 @@ def lead(asked, given, reply):
     user, stdio, programs = given
     try:
         mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        checked(LIBC.setns(user, NEWUSER), "enter the user namespace")
+        entered(user)
+        for number in range(LAST_CAPABILITY + 1):
+            LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
         os.setresgid(asked["user"], asked["user"], asked["user"])
         os.setresuid(asked["user"], asked["user"], asked["user"])
         restrict(asked, programs)
@@ -370,8 +386,6 @@ def restrict(asked, programs):
     os.umask(0o022)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
-    for number in range(LAST_CAPABILITY + 1):
-        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
     for name, amount in asked["limits"].items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
