@@ -52,6 +52,7 @@ ACCESS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 DEVICE_ACCESS = 0b110 | 1 << 14 | 1 << 15  # write and read, truncate, ioctl
 SCOPES_SINCE, ALL_SCOPES = 6, 3
 MOST_DESCRIPTORS = 32
+SPARE = 65_534
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 SETUP_SECONDS = 10
 DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
@@ -274,7 +275,9 @@ def lent_tree(folder, mount, uid):
     users = 0
     if mount["owned"]:
         about = os.fstat(folder)
-        wanted, users = wanted | ATTR_IDMAP, mapping(about.st_uid, about.st_gid, uid)
+        spare = SPARE if mount.get("served") else None
+        users = mapping((about.st_uid, about.st_gid), uid, spare)
+        wanted |= ATTR_IDMAP
     else:
         wanted |= ATTR_RDONLY
     how = struct.pack("QQQQ", wanted, 0, 0, users)
@@ -285,13 +288,14 @@ def lent_tree(folder, mount, uid):
 
 def stage(asked, descriptors, reply):
     """Lend a folder at a place of ours, from where a container engine takes it."""
-    mount = {"place": asked["place"], "owned": asked["owned"]}
-    attached(lent_tree(descriptors[0], mount, asked["uid"]), asked["at"])
+    attached(lent_tree(descriptors[0], asked, asked["uid"]), asked["at"])
     answer(reply, {}, descriptors[:1])
 
 
-def mapping(owner, group, uid):
-    """A user namespace in which `owner` and `group` of the disk are `uid`."""
+def mapping(owners, uid, spare):
+    """A user namespace in which the owner and group of the disk are `uid`, and `spare` is root:
+    a server of files that is root makes a file as itself before it gives it to the agent's user.
+    """
     started, start = os.pipe()
     child = os.fork()
     if child == 0:
@@ -299,10 +303,10 @@ def mapping(owner, group, uid):
         os.write(start, b".")
         signal.pause()
     os.read(started, 1)
-    with open(f"/proc/{child}/uid_map", "w") as file:
-        file.write(f"{owner} {uid} 1\n")
-    with open(f"/proc/{child}/gid_map", "w") as file:
-        file.write(f"{group} {uid} 1\n")
+    for name, owner in zip(("uid_map", "gid_map"), owners, strict=True):
+        rest = "" if spare in {None, owner} else f"{spare} 0 1\n"
+        with open(f"/proc/{child}/{name}", "w") as file:
+            file.write(f"{owner} {uid} 1\n{rest}")
     users = os.open(f"/proc/{child}/ns/user", os.O_RDONLY)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

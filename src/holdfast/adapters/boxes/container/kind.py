@@ -64,7 +64,7 @@ def podman_boxes(
     program: str = "podman",
     options: Sequence[str] = (),
 ) -> ContainerBoxes:
-    """`runtime` is what runs its containers, `crun` or `runc`; `options` are podman's global ones."""
+    """`runtime` runs its containers: `crun` or `runc`; `options` are podman's global ones."""
     engine = Engine(name="podman", program=program, options=tuple(options), runtime=runtime)
     return ContainerBoxes("podman", engine, home, image=image)
 
@@ -78,7 +78,7 @@ def gvisor_boxes(
     options: Sequence[str] = (),
 ) -> ContainerBoxes:
     """Podman's containers over gVisor. `platform` is runsc's: `systrap`, `kvm` or `ptrace`."""
-    flags = ("network=none", *((f"platform={platform}",) if platform else ()))
+    flags = ("network=none", "oci-seccomp", *((f"platform={platform}",) if platform else ()))
     runtime = shutil.which("runsc") or "runsc"
     engine = Engine(
         name="podman",
@@ -182,7 +182,8 @@ class ContainerBoxes:
     async def _run(self, name: str, spec: BoxSpec, view: Inside, image: Image) -> None:
         as_root, gvisor = os.geteuid() == 0, self.name == "gvisor"
         lent = view.lent if as_root else ()
-        async with staged(self._stages() / name, self._porter, lent, view.user) as stage:
+        place = self._stages() / name
+        async with staged(place, self._porter, lent, view.user, served=gvisor) as stage:
             plan = Plan(
                 name=name,
                 home=self._home,

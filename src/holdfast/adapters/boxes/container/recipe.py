@@ -15,8 +15,8 @@ from holdfast.ports.box import BoxLimits, BoxSpec
 from .engine import Engine
 
 HOME_LABEL, AGENT_LABEL = "holdfast.home", "holdfast.agent"
-WAITING = "while :; do sleep 2147483647 & wait; done"
-"""What the first process does: nothing, and it buries the dead that others leave to it."""
+WAITING = "exec sleep 2147483647"
+"""What the first process does: it keeps the namespaces. No command is ever below it."""
 _OURS = 4
 _MOST_PROCESSES, _MOST_FILES = 20_000, 20_000
 _PER_INODE, _FEW_INODES = 16 << 10, 1_000

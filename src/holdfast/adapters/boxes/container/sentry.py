@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from msgspec import Struct
 
 from holdfast.adapters.boxes import files
 from holdfast.adapters.boxes.command import Talk, until_dead
+from holdfast.adapters.boxes.filters import programs, without
 from holdfast.adapters.boxes.groups import Group
 from holdfast.adapters.boxes.namespaced import bounds
 from holdfast.adapters.boxes.porting import memory
@@ -36,11 +38,15 @@ from holdfast.adapters.boxes.root import Inside, directory, environment
 from holdfast.core.error import Broken, Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, BoxStats, Exit
 
-FIRST = "exec sleep 2147483647"
-"""What the first process is: it has no children but those that others leave to it."""
+FIRST = "exec env --ignore-signal=CHLD sleep 2147483647"
+"""What the first process is: it has no children but those that others leave to it, and the kernel
+buries them, because it ignores their death."""
 THREADS = 256
 """How many processes and threads gVisor itself may need on the host."""
-_NOT_FOUND, _SIGNALLED = 127, 128
+_SIGNALLED = 128
+_DRESSER = ["python3", "-I", "-S", "-c", Path(__file__).with_name("dresser.py").read_text()]
+_FAULTY = ("statx",)
+"""Older gVisors refuse a flag of it that every `ls` uses; without it libraries do as before it."""
 _ROUNDS, _SECONDS = 40, 20.0
 
 
@@ -129,7 +135,8 @@ class _Command:
         """The command's own code; `runsc` reports a death by signal as 128 + n."""
         code = self.process.wait()
         if not self.number.exists():
-            return self._not_begun()
+            hint = "its image must have python3, which puts the filters on"
+            raise Unavailable("no command can be started in the box", hint=hint)
         number = code - _SIGNALLED
         return -number if 0 < number < signal.SIGRTMIN else code
 
@@ -158,10 +165,6 @@ class _Command:
         """What cannot be ended inside ends with its kernel."""
         with suppress(ProcessLookupError):
             os.kill(self.sandbox.process, signal.SIGKILL)
-
-    def _not_begun(self) -> int:
-        """It never ran: the program is not there, or nothing can be run at all."""
-        return _NOT_FOUND
 
 
 class SentryBox:
@@ -241,14 +244,14 @@ class SentryBox:
         if not argv or any("\0" in word for word in argv):
             raise Invalid("a command needs at least one word, and none with a NUL character")
         variables = environment({**self._spec.environment, **(extra or {})})
-        nothing = dict.fromkeys(("bounding", "effective", "inheritable", "permitted"), [])
         limits = bounds(self._spec, seconds)
+        filters = await to_thread.run_sync(_filters)
         return {
-            "args": list(argv),
+            "args": [*_DRESSER, filters, *argv],
             "cwd": await to_thread.run_sync(directory, self._spec, self._view.workspace, cwd),
             "env": [f"{name}={value}" for name, value in variables.items()],
             "user": {"uid": self._view.user, "gid": self._view.user},
-            "capabilities": nothing,
+            "capabilities": {},
             "noNewPrivileges": True,
             "rlimits": [{"type": n, "soft": x, "hard": x} for n, x in limits.items()],
         }
@@ -294,3 +297,7 @@ class SentryBox:
             stderr=process.stderr,
             group=self._group,
         )
+
+
+def _filters() -> str:
+    return ",".join(b64encode(each).decode() for each in (*programs(), without(*_FAULTY)))

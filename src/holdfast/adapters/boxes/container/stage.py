@@ -14,6 +14,7 @@ import shutil
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from anyio import CancelScope, to_thread
 
@@ -31,13 +32,18 @@ _NAMES = {"hostname": "box\n", "resolv.conf": ""}
 
 @asynccontextmanager
 async def staged(
-    folder: Path, porter: Porter, lent: tuple[Lent, ...], user: int
+    folder: Path, porter: Porter, lent: tuple[Lent, ...], user: int, *, served: bool = False
 ) -> AsyncGenerator[Path]:
-    """A folder with `etc`, `empty`, `filter` and, for each of `lent`, a mount `lent/<number>`."""
+    """A folder with `etc`, `empty`, `filter` and, for each of `lent`, a mount `lent/<number>`.
+
+    `served`: a program that is root reads and writes there in the agent's place, as gVisor's does.
+    """
     await to_thread.run_sync(_lay_out, folder, etc(user), lent)
     try:
         for number, one in enumerate(lent):
-            await _lend(porter, one, folder / "lent" / str(number), user)
+            at = str(folder / "lent" / str(number))
+            words = {"place": one.place, "owned": one.owned, "at": at, "uid": user}
+            await _lend(porter, one.place, {"do": "stage", "served": served, **words})
         yield folder
     finally:
         with CancelScope(shield=True):
@@ -66,9 +72,8 @@ def _lay_out(folder: Path, made_up: Mapping[str, str], lent: tuple[Lent, ...]) -
         place.mkdir() if Path(one.place).is_dir() else place.touch()
 
 
-async def _lend(porter: Porter, one: Lent, at: Path, user: int) -> None:
-    words = {"do": "stage", "place": one.place, "owned": one.owned, "at": str(at), "uid": user}
-    opened = os.open(one.place, os.O_PATH | os.O_CLOEXEC)
+async def _lend(porter: Porter, place: str, words: Mapping[str, Any]) -> None:
+    opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
     try:
         reply = await porter.ask(words, [opened])
     finally:
@@ -76,10 +81,9 @@ async def _lend(porter: Porter, one: Lent, at: Path, user: int) -> None:
     try:
         _, found = await answered(reply)
     except Unavailable as error:
-        hint = "its file system cannot be lent to another user (NFS, FUSE and old kernels cannot)"
-        raise Unavailable(
-            f"the container cannot be given {one.place}: {error}", hint=hint
-        ) from error
+        hint = "its file system cannot be lent to another user (NFS, FUSE, old kernels)"
+        message = f"the container cannot be given {place}: {error}"
+        raise Unavailable(message, hint=hint) from error
     finally:
         reply.close()
     for descriptor in found:
