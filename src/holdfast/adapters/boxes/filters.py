@@ -81,16 +81,6 @@ def programs() -> tuple[bytes, ...]:
         raise Unavailable(message, hint=hint) from error
 
 
-@cache
-def without(*names: str) -> bytes:
-    """One filter more, for a kernel that does some calls badly: they do not exist."""
-    library = importlib.import_module("pyseccomp")
-    made = library.SyscallFilter(library.ALLOW)
-    for name in names:
-        _rule(library, made, library.ERRNO(errno.ENOSYS), name)
-    return _written(made)
-
-
 def _first(seccomp: Any) -> Any:
     made = seccomp.SyscallFilter(seccomp.ERRNO(errno.ENOSYS))
     for name in ALLOWED:

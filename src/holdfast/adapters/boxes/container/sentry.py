@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from holdfast.adapters.boxes import files
 from holdfast.adapters.boxes.command import Talk, until_dead
-from holdfast.adapters.boxes.filters import programs, without
+from holdfast.adapters.boxes.filters import programs
 from holdfast.adapters.boxes.groups import Group
 from holdfast.adapters.boxes.namespaced import bounds
 from holdfast.adapters.boxes.porting import memory
@@ -45,8 +45,6 @@ THREADS = 256
 """How many processes and threads gVisor itself may need on the host."""
 _SIGNALLED = 128
 _DRESSER = ["python3", "-I", "-S", "-c", Path(__file__).with_name("dresser.py").read_text()]
-_FAULTY = ("statx",)
-"""Older gVisors refuse a flag of it that every `ls` uses; without it libraries do as before it."""
 _ROUNDS, _SECONDS = 40, 20.0
 
 
@@ -300,4 +298,4 @@ class SentryBox:
 
 
 def _filters() -> str:
-    return ",".join(b64encode(each).decode() for each in (*programs(), without(*_FAULTY)))
+    return ",".join(b64encode(each).decode() for each in programs())
