@@ -130,6 +130,8 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "agent.tools": ('["read"]', ("read",)),
         "box.read_only": ('["/opt"]', ("/opt",)),
         "models.window": ("{m = 4000}", {"m": 4000}),
+        "box.kind": ("degraded", "degraded"),
+        "box.requires": ('["memory"]', ("memory",)),
         "box.environment": ('{TZ = "UTC"}', {"TZ": "UTC"}),
         "log.level": ("debug", "debug"),
         "agent.thinking": ("low", "low"),

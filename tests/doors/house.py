@@ -51,6 +51,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.house import House, InForce
+from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_embedder import FakeEmbedder
 
 TOKEN = "a-token-for-tests"
@@ -163,7 +164,6 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     performer = Performer(recorder, live, models, tools, Limits(), (plan.ledger, clock))
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
-    box: Any = None
     vault = MemoryVault()
     told = ModelsConfig(vault=vault, probe=False)
     catalog = models if isinstance(models, Catalog) else Catalog(told)
@@ -180,7 +180,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         embedder=plan.embedder,
         ledger=plan.ledger,
         tools=tools,
-        box=box,
+        boxes=FakeBoxes(),
         blobs=MemoryBlobs(),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),

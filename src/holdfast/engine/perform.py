@@ -214,6 +214,7 @@ def _job(task: Task, call: ToolCall) -> Job:
         task=task.id,
         call=call.id,
         workspace=Path(task.request.workspace),
+        agent=task.request.agent.name,
         by=task.request.by,
         unattended=task.request.leave.unattended,
     )

@@ -1,4 +1,4 @@
-"""The one way out of the house for tools and boxes: who may reach what, checked and written down."""
+"""The one way out for tools and boxes: who may reach what, checked and written down."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ class Egress(Protocol):
     every request before it is made. What is not allowed raises `NotAllowed` with a stable code.
     """
 
-    def serve(
-        self, listener: socket.socket, reach: Reach
-    ) -> AbstractAsyncContextManager[Pass]:
+    def serve(self, listener: socket.socket, reach: Reach) -> AbstractAsyncContextManager[Pass]:
         """A proxy on a listener inside a box, for as long as the context lasts."""
         ...
 

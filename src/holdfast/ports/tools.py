@@ -32,11 +32,12 @@ class Traits(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """For whom a tool works: the task, the call, its folder, and who started it."""
+    """For whom a tool works: the task, the call, its folder, its agent, and who started it."""
 
     task: TaskId
     call: CallId
     workspace: Path
+    agent: str = "default"
     by: str = ""
     unattended: bool = False
 

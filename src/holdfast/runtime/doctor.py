@@ -11,12 +11,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from holdfast.core.error import HoldfastError
-from holdfast.ports.box import Box
+from holdfast.ports.box import Boxes
 from holdfast.ports.journal import Journal
 
 _LOW_DISK = 1 << 30
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_NEEDED = ("files", "system", "network", "visible processes", "capabilities", "environment")
+_NEEDED = ("files", "system", "network", "pids", "capabilities", "environment")
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 async def examine(
-    home: Path, journal: Journal | None, box: Box, model: Finding, warnings: Sequence[str]
+    home: Path, journal: Journal | None, boxes: Boxes, model: Finding, warnings: Sequence[str]
 ) -> list[Finding]:
     """Every finding about this installation. `journal` None: a daemon has it, so it is in use.
 
@@ -39,7 +39,7 @@ async def examine(
     found += [Finding(name="configuration", level="warn", detail=text) for text in warnings]
     if not warnings:
         found.append(Finding(name="configuration", level="ok", detail="complete and valid"))
-    return [*found, await _history(journal), await _walls(box), model]
+    return [*found, await _history(journal), await _walls(boxes), model]
 
 
 def model(found: str, *, offline: bool) -> Finding:
@@ -113,9 +113,9 @@ async def _history(journal: Journal | None) -> Finding:
     return Finding(name="history", level="ok", detail=detail)
 
 
-async def _walls(box: Box) -> Finding:
+async def _walls(boxes: Boxes) -> Finding:
     try:
-        walls = await box.probe()
+        walls = await boxes.probe()
     except HoldfastError as error:
         return Finding(name="box", level="fail", detail=str(error), hint=error.hint)
     missing = [name for name in _NEEDED if walls.walls.get(name, "none") == "none"]

@@ -12,7 +12,7 @@ from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor
 from holdfast.ports.blobs import Blobs
-from holdfast.ports.box import Box
+from holdfast.ports.box import Boxes
 from holdfast.ports.choosing import Choosing
 from holdfast.ports.clock import Clock
 from holdfast.ports.connections import Connections
@@ -53,7 +53,7 @@ class House:
     choosing: Choosing
     ledger: Ledger
     tools: Tools
-    box: Box
+    boxes: Boxes
     blobs: Blobs
     clock: Clock
     in_force: InForce

@@ -11,16 +11,17 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
-from anyio import CancelScope, fail_after, to_thread
+from anyio import fail_after, to_thread
 
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import BoxSpec, Capabilities
 
 from .filters import programs
-from .porting import Porter
 from .namespaced import NamespacedBox, Spaces
+from .porting import Porter, shielded
 from .root import ETC, Inside, inside
 from .walls import requiring, try_walls
 
@@ -56,8 +57,7 @@ class BubblewrapBoxes:
         with ExitStack() as undo:
             if group is not None:
                 undo.callback(group.remove)
-            with CancelScope(shield=True):
-                spaces = await self._made(program, spec, view)
+            spaces = await shielded(partial(self._made, program, spec, view))
             undo.pop_all()
         box = NamespacedBox(self._porter, spec, view, Spaces(*spaces), group, filters)
         self._boxes.add(box)
@@ -66,7 +66,8 @@ class BubblewrapBoxes:
 
     async def probe(self) -> Capabilities:
         if self._found is None:
-            self._found = await try_walls(self)
+            soft = {"memory", "cpu"} - self._porter.groups.controllers()
+            self._found = await try_walls(self, soft=sorted(soft))
         return self._found
 
     async def close(self) -> None:

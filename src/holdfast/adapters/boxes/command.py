@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -20,6 +21,7 @@ from holdfast.ports.box import BoxLimits, Exit
 from .groups import Group
 from .porting import Reply
 from .streams import Kept, drain, feed
+from .usage import overused
 from .watching import overgrown
 
 _DEATH = 10.0
@@ -52,7 +54,7 @@ class Held(Protocol):
 class Command:
     """What runs. `first` is the descriptor of its namespace's first process: readable once every
     process of the command is gone, and killing it is killing them all. `said` is what the porter
-    has told so far."""
+    has told so far; `ending` is what kills it."""
 
     reply: Reply
     first: int
@@ -61,6 +63,7 @@ class Command:
     stderr: IO[bytes]
     group: Group | None = None
     said: dict[str, Any] = field(default_factory=dict[str, Any])
+    ending: signal.Signals = signal.SIGKILL
     memory_kills: int = 0
     dead: bool = False
 
@@ -75,7 +78,7 @@ class Command:
             return
         with anyio.move_on_after(_DEATH):
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.first, signal.SIGKILL)
+                signal.pidfd_send_signal(self.first, self.ending)
             await anyio.wait_readable(self.first)
             self.dead = True
             return
@@ -109,8 +112,8 @@ async def until_dead(
     kept, began, stopped = Kept(limits.output), anyio.current_time(), list[str]()
     wall = CancelScope()
 
-    async def watch() -> None:
-        stopped.append(await overgrown(workspace, limits.disk, limits.inodes))
+    async def watch(why: Callable[[], Awaitable[str]]) -> None:
+        stopped.append(await why())
         wall.cancel()
 
     async with anyio.create_task_group() as group:
@@ -118,7 +121,9 @@ async def until_dead(
         group.start_soon(drain, command.stdout, kept, kept.stdout)
         group.start_soon(drain, command.stderr, kept, kept.stderr)
         if limits.disk or limits.inodes:
-            group.start_soon(watch)
+            group.start_soon(watch, partial(overgrown, workspace, limits.disk, limits.inodes))
+        if command.group is None:
+            group.start_soon(watch, partial(overused, command.first, limits))
         with wall:
             wall.deadline = anyio.current_time() + seconds
             await command.gone()
@@ -187,6 +192,5 @@ class Talk:
 async def _read(source: IO[bytes]) -> bytes:
     while True:
         await anyio.wait_readable(source)
-        piece = source.read(_PIECE)
-        if piece is not None:
-            return piece
+        with suppress(BlockingIOError):
+            return os.read(source.fileno(), _PIECE)

@@ -35,10 +35,8 @@ class Group(Struct, frozen=True, kw_only=True):
 
     def doors(self) -> list[int]:
         """Descriptors into which a process writes 0 to join; the caller closes them."""
-        found: list[int] = []
-        for folder in sorted(set(self.folders.values())):
-            found.append(os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-        return found
+        folders = sorted(set(self.folders.values()))
+        return [os.open(folder / "cgroup.procs", os.O_WRONLY) for folder in folders]
 
     def stats(self) -> BoxStats:
         memory = _number(self._file("memory", "memory.usage_in_bytes", "memory.current"))
@@ -109,12 +107,12 @@ class Groups:
 
     def _parents(self) -> dict[str, Path]:
         if self._home is not None:
-            return {name: self._home for name in _enabled(self._home)}
+            return dict.fromkeys(_enabled(self._home), self._home)
         if os.geteuid() != 0:
             return {}
         old = {name: self._root / name for name in _V1}
         found = {name: path for name, path in old.items() if (path / "cgroup.procs").exists()}
-        return found or {name: self._root for name in _enabled(self._root)}
+        return found or dict.fromkeys(_enabled(self._root), self._root)
 
     def _sweep(self, parents: Mapping[str, Path]) -> None:
         """Remove what a process that was killed left behind."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from holdfast.ports.box import BoxSpec, BoxStats, Exit
 from . import files
 from .command import Command, Talk, until_dead
 from .groups import Group
-from .porting import Porter, Reply, memory
+from .porting import Porter, Reply, memory, shielded
 from .root import Inside, directory, environment
 
 _SECONDS = 30.0
@@ -55,6 +57,9 @@ class NamespacedBox:
         self._commands: set[Command] = set()
         self._gone: Callable[[NamespacedBox], None] = lambda _: None
 
+    do = "exec"
+    ending = signal.SIGKILL
+
     @property
     def spec(self) -> BoxSpec:
         return self._spec
@@ -71,6 +76,7 @@ class NamespacedBox:
         environment: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> Exit:
+        self._there()
         limits = self._spec.limits
         seconds = limits.seconds if seconds is None else seconds
         asked = await self._asked(argv, cwd, environment, seconds)
@@ -123,10 +129,17 @@ class NamespacedBox:
         with CancelScope(shield=True):
             await self.kill()
             for descriptor in spaces or ():
-                os.close(descriptor)
+                _closed(descriptor)
             if spaces is not None and self._group is not None:
                 await to_thread.run_sync(self._group.remove)
         self._gone(self)
+
+    def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
+        return environment({**self._spec.environment, **extra})
+
+    def landlock(self) -> dict[str, Any]:
+        """What Landlock lets a command do: the second wall, behind that of the mounts."""
+        return {"reads": ["/"], "devices": ["/dev"], "writes": self._view.writes}
 
     def _there(self) -> Spaces:
         if self._spaces is None:
@@ -151,23 +164,21 @@ class NamespacedBox:
         if sum(map(len, argv)) > _LONGEST:
             raise Invalid("the command line is too long for this system; put it into a file")
         workspace = self._view.workspace
-        variables = environment({**self._spec.environment, **(extra or {})})
         return {
-            "do": "exec",
+            "do": self.do,
             "argv": list(argv),
             "cwd": await to_thread.run_sync(directory, self._spec, workspace, cwd),
-            "environment": variables,
+            "environment": self.variables(extra or {}),
             "user": self._view.user,
             "limits": bounds(self._spec, seconds),
-            "landlock": {"reads": ["/"], "devices": ["/dev"], "writes": self._view.writes},
+            "landlock": self.landlock(),
             "filters": len(self._filters),
         }
 
     @asynccontextmanager
     async def _opened(self, asked: dict[str, Any]) -> AsyncGenerator[Command]:
         """A command under way; on leaving, all its processes are dead, its descriptors closed."""
-        with CancelScope(shield=True):
-            command = await self._begun(asked)
+        command = await shielded(partial(self._begun, asked))
         self._commands.add(command)
         try:
             yield command
@@ -187,7 +198,8 @@ class NamespacedBox:
             for descriptor in filters:
                 theirs.callback(os.close, descriptor)
             words = {**asked, "groups": len(doors)}
-            given = [stdin, stdout_in, stderr_in, *filters, *doors, *self._there()]
+            spaces = [space for space in self._there() if space >= 0]
+            given = [stdin, stdout_in, stderr_in, *filters, *doors, *spaces]
             reply = await self._porter.ask(words, given)
             undo.callback(reply.close)
             said, found = await answered(reply)
@@ -196,10 +208,11 @@ class NamespacedBox:
             reply=reply,
             first=found[0],
             said=said,
-            stdin=open(stdin_in, "wb", buffering=0),  # noqa: SIM115, PTH123 - the command closes it
-            stdout=open(stdout, "rb", buffering=0),  # noqa: SIM115, PTH123
-            stderr=open(stderr, "rb", buffering=0),  # noqa: SIM115, PTH123
+            stdin=os.fdopen(stdin_in, "wb", buffering=0),
+            stdout=os.fdopen(stdout, "rb", buffering=0),
+            stderr=os.fdopen(stderr, "rb", buffering=0),
             group=self._group,
+            ending=self.ending,
         )
 
 
@@ -255,5 +268,3 @@ def bounds(spec: BoxSpec, seconds: float) -> dict[str, int]:
     if spec.browser:
         del found["RLIMIT_DATA"]
     return {name: amount for name, amount in found.items() if hasattr(resource, name)}
-
-

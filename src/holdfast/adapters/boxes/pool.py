@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 import anyio
 import msgspec
 from anyio import CancelScope
-from anyio.abc import TaskStatus
 
 from holdfast.core.error import HoldfastError
 from holdfast.ports.box import Box, BoxKind, BoxSpec, Capabilities, Lodger
@@ -107,9 +106,8 @@ class Pool:
                 await room.box.destroy()
             await self._kind.close()
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Keep house until cancelled. Sleeps while there is nothing to keep."""
-        task_status.started()
         while True:
             if not self._rooms and self._spare is None and not self._spare_due():
                 await self._bell.wait()

@@ -16,6 +16,8 @@ takes all commands along.
 Until the command's `execve` we are not dumpable, so nothing in the box can look into us.
 """
 
+from __future__ import annotations
+
 import array
 import ctypes
 import errno
@@ -30,7 +32,9 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, NoReturn
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER = 0x00020000, 0x04000000, 0x08000000, 0x10000000
 NEWPID, NEWNET = 0x20000000, 0x40000000
@@ -57,6 +61,9 @@ NOT_FOUND, NOT_RUNNABLE = 127, 126
 SETUP_SECONDS = 10
 DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
+Asked = dict[str, Any]
+Lent = tuple[int | None, list[int], list[bytes]]
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -79,7 +86,7 @@ TROUBLE = (
 FURNISHED = b"furnished"
 
 
-def main():
+def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -104,7 +111,7 @@ def main():
             os.close(descriptor)
 
 
-def received(control):
+def received(control: socket.socket) -> tuple[bytes, list[int]]:
     room = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
     said, more, _flags, _ = control.recvmsg(16, room, socket.MSG_CMSG_CLOEXEC)
     found = array.array("i")
@@ -114,7 +121,7 @@ def received(control):
     return said, list(found)
 
 
-def serve(control, descriptors):
+def serve(control: socket.socket, descriptors: list[int]) -> NoReturn:
     """One request in a fork of its own: never returns."""
     control.close()
     reply = socket.socket(fileno=descriptors[1])
@@ -122,7 +129,7 @@ def serve(control, descriptors):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with os.fdopen(descriptors[0], "rb") as file:
             asked = json.load(file)
-        kinds = {"make": make, "exec": execute, "listen": listen, "stage": stage}
+        kinds = {"make": make, "exec": execute, "listen": listen, "alone": alone, "stage": stage}
         kinds[asked["do"]](asked, descriptors[2:], reply)
     except TROUBLE as error:
         complain(reply, str(error))
@@ -130,18 +137,18 @@ def serve(control, descriptors):
         os._exit(0)
 
 
-def complain(reply, words):
+def complain(reply: socket.socket, words: str) -> None:
     with suppress(OSError):
         reply.send(json.dumps({"error": words}).encode())
 
 
-def answer(reply, words, descriptors=()):
+def answer(reply: socket.socket, words: Asked, descriptors: Sequence[int] = ()) -> None:
     rights = array.array("i", descriptors)
     more = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
     reply.sendmsg([json.dumps(words).encode()], more)
 
 
-def checked(result, what):
+def checked(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise CannotError(f"{what}: {os.strerror(number)}")
@@ -151,7 +158,7 @@ def checked(result, what):
 # --- making a box ---------------------------------------------------------------------------------
 
 
-def make(asked, descriptors, reply):
+def make(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """Let bubblewrap make the namespaces, furnish them, keep them by descriptor, end bubblewrap."""
     trees = [
         (mount["place"], lent_tree(folder, mount, asked["uid"]))
@@ -168,7 +175,7 @@ def make(asked, descriptors, reply):
     answer(reply, {}, [spaces[name] for name in names])
 
 
-def bubblewrapped(asked):
+def bubblewrapped(asked: Asked) -> tuple[subprocess.Popen[bytes], int]:
     """bubblewrap after it has set up the box, and its first process as we count them."""
     words = [
         *(w for name, text in asked["files"].items() for w in ("--file", given(text), name)),
@@ -177,9 +184,7 @@ def bubblewrapped(asked):
     options = given("".join(f"{word}\0" for word in words))
     told, telling = os.pipe()
     os.set_inheritable(telling, True)
-    who = {}
-    if asked["uid"] is not None:
-        who = {"user": asked["uid"], "group": asked["uid"], "extra_groups": []}
+    user: int | None = asked["uid"]
     process = subprocess.Popen(
         [asked["name"], "--args", options, "--info-fd", str(telling), "--", *asked["wait"]],
         executable=asked["program"],
@@ -189,21 +194,25 @@ def bubblewrapped(asked):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        **who,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
     )
     os.close(telling)
-    ready, _, _ = select.select([process.stdout], [], [], SETUP_SECONDS)
+    assert process.stdout is not None  # noqa: S101 - we asked for pipes
+    assert process.stderr is not None  # noqa: S101
+    ready = select.select([process.stdout.fileno()], [], [], SETUP_SECONDS)[0]
     if not ready or not process.stdout.read(1):
         process.kill()
-        words = process.stderr.read().decode(errors="replace").strip()
-        raise CannotError(words or "bubblewrap does not answer")
+        complaint = process.stderr.read().decode(errors="replace").strip()
+        raise CannotError(complaint or "bubblewrap does not answer")
     info = b""
     while b"}" not in info and (piece := os.read(told, 4096)):
         info += piece
     return process, json.loads(info)["child-pid"]
 
 
-def given(text):
+def given(text: str) -> str:
     """The number of a descriptor that a child reads `text` from: nothing on a command line."""
     descriptor = os.memfd_create("box", 0)
     os.write(descriptor, os.fsencode(text))
@@ -211,7 +220,7 @@ def given(text):
     return str(descriptor)
 
 
-def furnish(asked, spaces, trees):
+def furnish(asked: Asked, spaces: dict[str, int], trees: list[tuple[str, int]]) -> None:
     """What bubblewrap cannot: bound inodes, show folders under another owner, hide below them."""
     bounded, hidden = asked["scratch"], asked["hidden"]
     told, telling = os.pipe()
@@ -240,12 +249,12 @@ def furnish(asked, spaces, trees):
         raise CannotError(f"the box could not be furnished: {said.decode()}")
 
 
-def mounted(source, place, kind, flags, option=""):
+def mounted(source: bytes, place: str, kind: bytes, flags: int, option: str = "") -> None:
     target, words = os.fsencode(place), option.encode() or None
     checked(LIBC.mount(source, target, kind, ctypes.c_ulong(flags), words), f"mount {place}")
 
 
-def attached(tree, place):
+def attached(tree: int, place: str) -> None:
     """Mount at `place`, following no link: a command of another box may be changing folders."""
     how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, NO_MAGIC | NO_LINKS)
     target = LIBC.syscall(OPENAT2, -100, os.fsencode(place), how, len(how))
@@ -257,7 +266,7 @@ def attached(tree, place):
     os.close(target)
 
 
-def sealed():
+def sealed() -> int:
     """An empty folder that nothing can be put into, mounted nowhere yet."""
     made = checked(LIBC.syscall(FSOPEN, b"tmpfs", 1), "hide a folder")
     checked(LIBC.syscall(FSCONFIG, made, 1, b"size", b"4096", 0), "hide a folder")
@@ -266,7 +275,7 @@ def sealed():
     return checked(LIBC.syscall(FSMOUNT, made, 1, attributes), "hide a folder")
 
 
-def lent_tree(folder, mount, uid):
+def lent_tree(folder: int, mount: Asked, uid: int) -> int:
     """A copy of the mount at an open place; with `owned`, what its owner has belongs to `uid`."""
     place = mount["place"]
     flags = AT_EMPTY_PATH | TREE_CLONE | os.O_CLOEXEC
@@ -286,13 +295,13 @@ def lent_tree(folder, mount, uid):
     return tree
 
 
-def stage(asked, descriptors, reply):
+def stage(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """Lend a folder at a place of ours, from where a container engine takes it."""
     attached(lent_tree(descriptors[0], asked, asked["uid"]), asked["at"])
     answer(reply, {}, descriptors[:1])
 
 
-def mapping(owners, uid, spare):
+def mapping(owners: tuple[int, int], uid: int, spare: int | None) -> int:
     """A user namespace in which the owner and group of the disk are `uid`, and `spare` is root:
     a server of files that is root makes a file as itself before it gives it to the agent's user.
     """
@@ -316,7 +325,7 @@ def mapping(owners, uid, spare):
 # --- inside a box ---------------------------------------------------------------------------------
 
 
-def enter(asked, descriptors):
+def enter(asked: Asked, descriptors: list[int]) -> int:
     """Join the groups and every namespace but the innermost user's, which is returned."""
     groups = asked["groups"]
     for descriptor in descriptors[:groups]:
@@ -331,14 +340,14 @@ def enter(asked, descriptors):
     return user
 
 
-def entered(users):
+def entered(users: int) -> None:
     """Join a user namespace. An engine's box may share ours, which nobody can enter again."""
     theirs, ours = os.fstat(users), os.stat("/proc/self/ns/user")
     if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
         checked(LIBC.setns(users, NEWUSER), "enter the user namespace")
 
 
-def listen(asked, descriptors, reply):
+def listen(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """A listener of ours on the box's own loopback address."""
     enter(asked, descriptors)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
@@ -347,7 +356,7 @@ def listen(asked, descriptors, reply):
         answer(reply, {}, [listener.fileno()])
 
 
-def execute(asked, descriptors, reply):
+def execute(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     stdio, descriptors = descriptors[:3], descriptors[3:]
     filters = descriptors[: asked["filters"]]
     programs = [whole(descriptor) for descriptor in filters]
@@ -359,20 +368,56 @@ def execute(asked, descriptors, reply):
     answer(reply, {}, [os.pidfd_open(first)])
 
 
-def whole(descriptor):
+def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
+    """A command without namespaces. We stay beside it as the parent of all its orphans, and end
+    whatever is left of it: when it ends, when we are told to, or when the daemon hangs up."""
+    stdio = descriptors[:3]
+    programs = [whole(descriptor) for descriptor in descriptors[3 : 3 + asked["filters"]]]
+    os.setsid()
+    stop, stopping = os.pipe()
+
+    def told(_number: int, _frame: object) -> None:
+        os.write(stopping, b".")
+
+    signal.signal(signal.SIGTERM, told)
+    LIBC.prctl(SUBREAPER, 1, 0, 0, 0)
+    LIBC.prctl(SET_DUMPABLE, 0, 0, 0, 0)
+    ours = os.getpid()
+    command = os.fork()
+    if command == 0:
+        lead(asked, (None, stdio, programs), reply)
+    answer(reply, {}, [os.pidfd_open(ours)])
+    for descriptor in stdio:
+        os.close(descriptor)
+    select.select([os.pidfd_open(command), stop, reply], [], [])
+    with suppress(ChildProcessError):
+        while True:
+            for child in children(ours):
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            os.waitpid(-1, 0)
+
+
+def children(process: int) -> list[int]:
+    with open(f"/proc/{process}/task/{process}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def whole(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
-def lead(asked, given, reply):
+def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
     """The first process of a command's namespace: never returns."""
-    user, stdio, programs = given
+    user, stdio, programs = lent
     try:
-        mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        entered(user)
-        for number in range(LAST_CAPABILITY + 1):
-            LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
-        os.setresgid(asked["user"], asked["user"], asked["user"])
-        os.setresuid(asked["user"], asked["user"], asked["user"])
+        if user is not None:
+            mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            entered(user)
+            for number in range(LAST_CAPABILITY + 1):
+                LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+            os.setresgid(asked["user"], asked["user"], asked["user"])
+            os.setresuid(asked["user"], asked["user"], asked["user"])
         restrict(asked, programs)
         code = commanded(asked, stdio, reply)
     except TROUBLE as error:
@@ -384,12 +429,14 @@ def lead(asked, given, reply):
         os._exit(0)
 
 
-def restrict(asked, programs):
+def restrict(asked: Asked, programs: list[bytes]) -> None:
     """Give up every right, for good: what is started can only have fewer."""
     os.setsid()
     os.umask(0o022)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
+    for number in range(LAST_CAPABILITY + 1):
+        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
     for name, amount in asked["limits"].items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
@@ -402,7 +449,7 @@ def restrict(asked, programs):
         filtered(program)
 
 
-def landlock(rules):
+def landlock(rules: Asked) -> None:
     """Reading everywhere, changing only below `writes`; devices may be used, not made."""
     abi = LIBC.syscall(LANDLOCK_CREATE, None, 0, 1)
     if abi < 1:
@@ -420,7 +467,7 @@ def landlock(rules):
     os.close(ruleset)
 
 
-def beneath(ruleset, path, access):
+def beneath(ruleset: int, path: str, access: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -430,14 +477,14 @@ def beneath(ruleset, path, access):
     os.close(place)
 
 
-def filtered(program):
+def filtered(program: bytes) -> None:
     """Put on one system call filter; `program` is what the kernel reads, 8 bytes a step."""
     kept = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(kept))
     checked(LIBC.prctl(SET_SECCOMP, SECCOMP_FILTER, head, 0, 0), "the system call filter")
 
 
-def commanded(asked, stdio, reply):
+def commanded(asked: Asked, stdio: list[int], reply: socket.socket) -> int:
     """Start the command and wait for its end or for that of the daemon; its code."""
     for number, descriptor in enumerate(stdio):
         os.dup2(descriptor, number)
@@ -447,9 +494,9 @@ def commanded(asked, stdio, reply):
         return said(f"{asked['cwd']}: {error.strerror}", NOT_FOUND)
     ended, ending = os.pipe()
     os.set_blocking(ending, False)
-    codes = {}
+    codes: dict[int, int] = {}
 
-    def reap(_number, _frame):
+    def reap(_number: int, _frame: object) -> None:
         with suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 codes[found[0]] = found[1]
@@ -473,15 +520,15 @@ def commanded(asked, stdio, reply):
     return os.waitstatus_to_exitcode(codes[command])
 
 
-def said(words, code):
+def said(words: str, code: int) -> int:
     with suppress(OSError):
         os.write(2, f"{words}\n".encode(errors="replace"))
     return code
 
 
-def spawned(argv, environment):
+def spawned(argv: list[str], environment: dict[str, str]) -> int:
     path = found(argv[0], environment.get("PATH", "/usr/bin:/bin"))
-    how = {"setsigdef": DEFAULT_SIGNALS, "setsigmask": []}
+    how: dict[str, Any] = {"setsigdef": DEFAULT_SIGNALS, "setsigmask": []}
     try:
         return os.posix_spawn(path, argv, environment, **how)
     except OSError as error:
@@ -490,7 +537,7 @@ def spawned(argv, environment):
         return os.posix_spawn("/bin/sh", ["sh", path, *argv[1:]], environment, **how)
 
 
-def found(name, folders):
+def found(name: str, folders: str) -> str:
     if "/" in name:
         return name
     for folder in folders.split(":"):

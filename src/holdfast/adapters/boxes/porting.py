@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from holdfast.core.error import Unavailable
 
@@ -27,6 +27,7 @@ _PROGRAM = Path(__file__).with_name("porter.py")
 _ANSWER = 1 << 16
 _MOST_DESCRIPTORS = 32
 _SECONDS = 30.0
+T = TypeVar("T")
 _MANAGER = "/run/user/{}/systemd/private"
 
 
@@ -87,7 +88,9 @@ class Porter:
                 control.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
             except OSError as error:
                 await self.close()
-                raise Unavailable(f"boxes cannot be reached: {os.strerror(error.errno or 0)}") from error
+                raise Unavailable(
+                    f"boxes cannot be reached: {os.strerror(error.errno or 0)}"
+                ) from error
             finally:
                 os.close(request)
             undo.pop_all()
@@ -137,6 +140,13 @@ class Porter:
         self._control = ours
         if scope and (home := _divided(self._process.pid)) is not None:
             self.groups = Groups(home=home)
+
+
+async def shielded(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it to its end: what was started must first be held to be given back."""
+    with CancelScope(shield=True):
+        return await act()
+    raise AssertionError("nobody cancels this scope")
 
 
 def _divided(process: int) -> Path | None:

@@ -131,7 +131,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     }
     for name, value in variables.items():
         if not name or "=" in name or "\0" in f"{name}{value}":
-            raise Invalid(f"{name!r} cannot be an environment variable with that value")
+            raise Invalid(f"{name!r} cannot be a variable, or its value contains a NUL character")
     return variables
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from anyio import to_thread
@@ -86,7 +87,10 @@ _TRIALS = (
         'print("WON" if time.monotonic()-b < 0.3 else "")\'',
     ),
     _Trial(wall="file size", script="head -c 5000000 /dev/zero >big && echo WON"),
-    _Trial(wall="scratch", script="head -c 4000000 /dev/zero | tee /tmp/a /tmp/b /tmp/c >/dev/null && echo WON"),
+    _Trial(
+        wall="scratch",
+        script="head -c 4000000 /dev/zero | tee /tmp/a /tmp/b /tmp/c >/dev/null && echo WON",
+    ),
     _Trial(
         wall="disk",
         script="for i in 1 2 3 4 5 6 7 8; do head -c 3000000 /dev/zero >part$i || exit; "
@@ -96,7 +100,7 @@ _TRIALS = (
     _Trial(
         wall="inodes",
         script="for i in 1 2 3 4 5 6 7 8 9 10; do mkdir d$i; cd d$i; "
-        'touch $(seq 200) || exit; cd ..; sleep 0.1; done; echo WON',
+        "touch $(seq 200) || exit; cd ..; sleep 0.1; done; echo WON",
         strength="soft",
     ),
     _Trial(
@@ -104,18 +108,29 @@ _TRIALS = (
         script="unshare -U true && echo WON; grep -q '^Seccomp:.2' /proc/self/status || echo WON; "
         "touch s; chmod 4755 s && echo WON",
     ),
-    _Trial(wall="landlock", script="head -c 1 /proc/1/environ && echo WON; echo 1 2>&1 >/proc/sys/kernel/ns_last_pid && echo WON"),
+    _Trial(
+        wall="landlock",
+        script="head -c 1 /proc/1/environ && echo WON; "
+        "echo 1 2>&1 >/proc/sys/kernel/ns_last_pid && echo WON",
+    ),
     _Trial(
         wall="capabilities",
         script="grep -E '^Cap(Eff|Prm|Bnd):' /proc/self/status | grep -v 0000000000000000"
         ' && echo WON; [ "$(id -u)" = 0 ] && echo WON',
     ),
-    _Trial(wall="environment", script='[ "$(env | grep -c ^HOLDFAST_)" = 0 ] || echo WON; [ "$PORT" ] || echo WON'),
+    _Trial(
+        wall="environment",
+        script='[ "$(env | grep -c ^HOLDFAST_)" = 0 ] || echo WON; [ "$PORT" ] || echo WON',
+    ),
 )
 
 
-async def try_walls(kind: BoxKind, *, kernel: Strength = "none") -> Capabilities:
-    """Run every trial in a box of its own. `kernel`: is there a kernel between box and host?"""
+async def try_walls(
+    kind: BoxKind, *, kernel: Strength = "none", soft: Sequence[str] = ()
+) -> Capabilities:
+    """Run every trial in a box of its own. `kernel`: is there a kernel between box and host?
+
+    `soft`: walls of which is known that they stand only after the fact."""
     walls: dict[str, Strength] = {}
     problems: list[str] = []
     async with _ground() as ground:
@@ -126,6 +141,9 @@ async def try_walls(kind: BoxKind, *, kernel: Strength = "none") -> Capabilities
                 walls[trial.wall] = "none"
                 problems.append(f"{error} {error.hint}".strip())
                 break
+    for wall in soft:
+        if walls.get(wall) == "enforced":
+            walls[wall] = "soft"
     missing = [wall for wall, strength in walls.items() if strength == "none"]
     problems += [_MEANING.get(wall, f"the wall {wall!r} does not hold") for wall in missing]
     walls["kernel boundary"] = kernel
@@ -167,10 +185,19 @@ async def _ground() -> AsyncGenerator[_Ground]:
         yield await to_thread.run_sync(_lay_out, stack)
 
 
+@contextmanager
+def _shared_file() -> Generator[Path]:
+    """A file in the host's shared memory, where it has any."""
+    with ExitStack() as stack:
+        place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a decoy
+        file = stack.enter_context(tempfile.NamedTemporaryFile(dir=place))
+        yield Path(file.name)
+
+
 def _lay_out(stack: ExitStack) -> _Ground:
     root = Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
     listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-    shared = stack.enter_context(tempfile.NamedTemporaryFile(dir="/dev/shm"))
+    shared = stack.enter_context(_shared_file())
     (root / "secret").write_text("a secret")
     (root / "workspace").mkdir()
     return _Ground(
@@ -178,7 +205,7 @@ def _lay_out(stack: ExitStack) -> _Ground:
         variables={
             "SECRET": str(root / "secret"),
             "PORT": str(listener.getsockname()[1]),
-            "MARK": Path(shared.name).name,
+            "MARK": shared.name,
             "OUR_NET": str(Path("/proc/self/ns/net").readlink()),
             "OUR_PID": str(Path("/proc/self/ns/pid").readlink()),
             "OUR_IPC": str(Path("/proc/self/ns/ipc").readlink()),

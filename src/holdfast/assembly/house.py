@@ -1,0 +1,107 @@
+"""Every part of a house, connected."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import anyio
+
+from holdfast.adapters.blobs.files import FileBlobs
+from holdfast.adapters.channels.outbox import Outbox
+from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.choosing import SavedChoices
+from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.loading import load as load_part
+from holdfast.adapters.stores.ledger import open_ledger
+from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.registry import Registry
+from holdfast.config import Config, to_agent, to_budgets, to_rules
+from holdfast.doors.cli.version import VERSION
+from holdfast.engine.clock import SystemClock
+from holdfast.engine.finish import Finisher
+from holdfast.engine.live import Live
+from holdfast.engine.perform import Limits, Performer
+from holdfast.engine.record import Recorder
+from holdfast.engine.supervise import Intake, Supervisor
+from holdfast.engine.timekeep import Timekeeper
+from holdfast.runtime import budgets
+from holdfast.runtime.delegate import Delegate
+from holdfast.runtime.house import House, InForce
+from holdfast.runtime.top_up import TopUp
+
+from .boxes import box_options, box_pool
+from .home import CHOICES, DATABASE
+
+
+@asynccontextmanager
+async def open_house(
+    config: Config, models: Catalog, connections: SavedConnections
+) -> AsyncGenerator[House, None]:
+    """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
+    home, clock, live = config.home, SystemClock(), Live()
+    force = in_force(config)
+    async with (
+        open_sqlite(home / DATABASE, now=clock.now()) as journal,
+        open_ledger(journal.pages(), clock.now) as ledger,
+    ):
+        ledger.budgets(to_budgets(config), config.models.unknown_price)
+        recorder = Recorder(journal, clock, live, lambda: force.rules)
+        boxes, blobs = box_pool(config), FileBlobs(home / "blobs")
+        # The delegate tool is bound late: it submits to the supervisor that runs it.
+        delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
+        options, spool = box_options(config), home / "outputs"
+        ours = builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options)
+        tools = Registry(
+            [*ours.all(), delegate, TopUp(ledger, partial(budgets.resume, journal, recorder))]
+        )
+        limits = Limits(tool_seconds=config.engine.tool_seconds)
+        performer = Performer(recorder, live, models, tools, limits, (ledger, clock))
+        channels = {"outbox": Outbox(home / "outbox")}
+        timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+        intake = Intake(
+            lanes=config.engine.lanes,
+            depth=config.engine.queue_depth,
+            drain=config.engine.drain_seconds,
+        )
+        supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)
+        try:
+            yield House(
+                home=home,
+                journal=journal,
+                recorder=recorder,
+                supervisor=supervisor,
+                live=live,
+                models=models,
+                embedder=models.embedder,
+                connections=connections,
+                choosing=SavedChoices(models, home / CHOICES),
+                ledger=ledger,
+                tools=tools,
+                boxes=boxes,
+                blobs=blobs,
+                clock=clock,
+                in_force=force,
+                channels=tuple(channels),
+                started_at=clock.now(),
+                version=VERSION,
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await boxes.close()
+                await models.close()
+
+
+def in_force(config: Config) -> InForce:
+    agent = to_agent(config)
+    if agent.shape is not None:
+        load_part("shapes").check(agent.shape.schema)
+    return InForce(
+        rules=to_rules(config),
+        agent=agent,
+        config=config.fingerprint(),
+        show_thinking=config.agent.show_thinking,
+        max_thinking_chars=config.agent.max_thinking_chars,
+    )
