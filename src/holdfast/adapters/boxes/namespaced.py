@@ -55,9 +55,10 @@ class NamespacedBox:
         self._spaces: Spaces | None = spaces
         self._group, self._filters = group, filters
         self._commands: set[Command] = set()
+        self._next: Reply | None = None
         self._gone: Callable[[NamespacedBox], None] = lambda _: None
 
-    do = "exec"
+    do = "stand"
     ending = signal.SIGKILL
 
     @property
@@ -128,6 +129,7 @@ class NamespacedBox:
         spaces, self._spaces = self._spaces, None
         with CancelScope(shield=True):
             await self.kill()
+            await self._dismissed()
             for descriptor in spaces or ():
                 _closed(descriptor)
             if spaces is not None and self._group is not None:
@@ -140,6 +142,19 @@ class NamespacedBox:
     def landlock(self) -> dict[str, Any]:
         """What Landlock lets a command do: the second wall, behind that of the mounts."""
         return {"reads": ["/"], "devices": ["/dev"], "writes": self._view.writes}
+
+    async def _dismissed(self) -> None:
+        """Nobody stands ready any longer."""
+        waiting, self._next = self._next, None
+        if waiting is None:
+            return
+        with suppress(Unavailable):
+            _, found = await answered(waiting)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(found[0], self.ending)
+            await anyio.wait_readable(found[0])
+            os.close(found[0])
+        waiting.close()
 
     def _there(self) -> Spaces:
         if self._spaces is None:
@@ -165,14 +180,10 @@ class NamespacedBox:
             raise Invalid("the command line is too long for this system; put it into a file")
         workspace = self._view.workspace
         return {
-            "do": self.do,
             "argv": list(argv),
             "cwd": await to_thread.run_sync(directory, self._spec, workspace, cwd),
             "environment": self.variables(extra or {}),
-            "user": self._view.user,
-            "limits": bounds(self._spec, seconds),
-            "landlock": self.landlock(),
-            "filters": len(self._filters),
+            "cpu": ceil(seconds) * (os.cpu_count() or 1) + 1 if seconds else resource.RLIM_INFINITY,
         }
 
     @asynccontextmanager
@@ -186,23 +197,31 @@ class NamespacedBox:
             with CancelScope(shield=True):
                 await command.kill()
                 command.close()
-            self._commands.discard(command)
+                self._commands.discard(command)
+                if self._spaces is not None and self._next is None:
+                    with suppress(Unavailable):
+                        self._next = await self._stand()
 
-    async def _begun(self, asked: dict[str, Any]) -> Command:
+    async def _begun(self, go: Mapping[str, Any]) -> Command:
+        """Tell the process that stands ready what to do; the next one may stand up meanwhile."""
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            with suppress(Unavailable):  # it may have been ended from outside
+                return await self._told(waiting, go)
+        return await self._told(await self._stand(), go)
+
+    async def _told(self, reply: Reply, go: Mapping[str, Any]) -> Command:
         with ExitStack() as theirs, ExitStack() as undo:
+            undo.callback(reply.close)
+            said, found = await answered(reply)
+            undo.callback(os.close, found[0])
             stdin, stdin_in = _pipe(theirs, undo)
             stdout_in, stdout = reversed(_pipe(undo, theirs))
             stderr_in, stderr = reversed(_pipe(undo, theirs))
-            doors = self._doors(theirs)
-            filters = [memory(program) for program in self._filters]
-            for descriptor in filters:
-                theirs.callback(os.close, descriptor)
-            words = {**asked, "groups": len(doors)}
-            spaces = [space for space in self._there() if space >= 0]
-            given = [stdin, stdout_in, stderr_in, *filters, *doors, *spaces]
-            reply = await self._porter.ask(words, given)
-            undo.callback(reply.close)
-            said, found = await answered(reply)
+            try:
+                reply.send(go, [stdin, stdout_in, stderr_in])
+            except OSError as error:
+                raise Unavailable("the box's commands were ended from outside") from error
             undo.pop_all()
         return Command(
             reply=reply,
@@ -214,6 +233,24 @@ class NamespacedBox:
             group=self._group,
             ending=self.ending,
         )
+
+    async def _stand(self) -> Reply:
+        """Ask for the first process of the next command; it stands ready when it answers."""
+        with ExitStack() as theirs:
+            doors = self._doors(theirs)
+            filters = [memory(program) for program in self._filters]
+            for descriptor in filters:
+                theirs.callback(os.close, descriptor)
+            words = {
+                "do": self.do,
+                "user": self._view.user,
+                "limits": bounds(self._spec),
+                "landlock": self.landlock(),
+                "filters": len(filters),
+                "groups": len(doors),
+            }
+            spaces = [space for space in self._there() if space >= 0]
+            return await self._porter.ask(words, [*filters, *doors, *spaces])
 
 
 async def answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
@@ -245,11 +282,11 @@ def _closed(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def bounds(spec: BoxSpec, seconds: float) -> dict[str, int]:
+def bounds(spec: BoxSpec) -> dict[str, int]:
     """Resource limits of each process; `processes` counts the box alone, in its user namespace.
 
     Memory is bounded as RLIMIT_DATA: unlike RLIMIT_AS it leaves the huge reservations of node, Go
-    and Java alone and counts only what can be written. CPU time is only a backstop.
+    and Java alone and counts only what can be written.
     """
     limits = spec.limits
     found = {
@@ -263,8 +300,6 @@ def bounds(spec: BoxSpec, seconds: float) -> dict[str, int]:
         "RLIMIT_NICE": 0,
         "RLIMIT_RTPRIO": 0,
     }
-    if seconds:
-        found["RLIMIT_CPU"] = ceil(seconds) * (os.cpu_count() or 1) + 1
     if spec.browser:
         del found["RLIMIT_DATA"]
     return {name: amount for name, amount in found.items() if hasattr(resource, name)}

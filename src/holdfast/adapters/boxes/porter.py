@@ -62,7 +62,7 @@ SETUP_SECONDS = 10
 DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
 Asked = dict[str, Any]
-Lent = tuple[int | None, list[int], list[bytes]]
+Lent = tuple[int | None, list[bytes]]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -112,6 +112,7 @@ def main() -> None:
 
 
 def received(control: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and the descriptors that came with it; b"" when the other end is closed."""
     room = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
     said, more, _flags, _ = control.recvmsg(16, room, socket.MSG_CMSG_CLOEXEC)
     found = array.array("i")
@@ -129,7 +130,7 @@ def serve(control: socket.socket, descriptors: list[int]) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with os.fdopen(descriptors[0], "rb") as file:
             asked = json.load(file)
-        kinds = {"make": make, "exec": execute, "listen": listen, "alone": alone, "stage": stage}
+        kinds = {"make": make, "stand": stand, "listen": listen, "alone": alone, "stage": stage}
         kinds[asked["do"]](asked, descriptors[2:], reply)
     except TROUBLE as error:
         complain(reply, str(error))
@@ -356,23 +357,22 @@ def listen(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
         answer(reply, {}, [listener.fileno()])
 
 
-def execute(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
-    stdio, descriptors = descriptors[:3], descriptors[3:]
+def stand(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
+    """The first process of a command's namespace, ready to be told which command it is."""
     filters = descriptors[: asked["filters"]]
     programs = [whole(descriptor) for descriptor in filters]
     user = enter(asked, descriptors[asked["filters"] :])
     checked(LIBC.unshare(NEWPID | NEWNS), "make a process namespace")
     first = os.fork()
     if first == 0:
-        lead(asked, (user, stdio, programs), reply)
+        lead(asked, (user, programs), reply)
     answer(reply, {}, [os.pidfd_open(first)])
 
 
 def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """A command without namespaces. We stay beside it as the parent of all its orphans, and end
-    whatever is left of it: when it ends, when we are told to, or when the daemon hangs up."""
-    stdio = descriptors[:3]
-    programs = [whole(descriptor) for descriptor in descriptors[3 : 3 + asked["filters"]]]
+    whatever is left of it: when it ends, which it does when the daemon hangs up, or when told."""
+    programs = [whole(descriptor) for descriptor in descriptors[: asked["filters"]]]
     os.setsid()
     stop, stopping = os.pipe()
 
@@ -385,11 +385,10 @@ def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     ours = os.getpid()
     command = os.fork()
     if command == 0:
-        lead(asked, (None, stdio, programs), reply)
+        lead(asked, (None, programs), reply)
     answer(reply, {}, [os.pidfd_open(ours)])
-    for descriptor in stdio:
-        os.close(descriptor)
-    select.select([os.pidfd_open(command), stop, reply], [], [])
+    reply.close()
+    select.select([os.pidfd_open(command), stop], [], [])
     with suppress(ChildProcessError):
         while True:
             for child in children(ours):
@@ -408,18 +407,22 @@ def whole(descriptor: int) -> bytes:
 
 
 def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
-    """The first process of a command's namespace: never returns."""
-    user, stdio, programs = lent
+    """Give up all rights, then be the command's first process: never returns."""
+    user, programs = lent
     try:
         if user is not None:
             mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
             entered(user)
-            for number in range(LAST_CAPABILITY + 1):
-                LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+            bare()
             os.setresgid(asked["user"], asked["user"], asked["user"])
             os.setresuid(asked["user"], asked["user"], asked["user"])
         restrict(asked, programs)
-        code = commanded(asked, stdio, reply)
+        said, descriptors = received(reply)
+        if not said:
+            os._exit(0)
+        with os.fdopen(descriptors[0], "rb") as file:
+            go = json.load(file)
+        code = commanded(go, descriptors[1:], reply)
     except TROUBLE as error:
         complain(reply, str(error) or repr(error))
     else:
@@ -429,14 +432,19 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
         os._exit(0)
 
 
+def bare() -> None:
+    """Nothing that is started can have a capability; this needs one itself, where it counts."""
+    for number in range(LAST_CAPABILITY + 1):
+        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+
+
 def restrict(asked: Asked, programs: list[bytes]) -> None:
     """Give up every right, for good: what is started can only have fewer."""
     os.setsid()
     os.umask(0o022)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
-    for number in range(LAST_CAPABILITY + 1):
-        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+    bare()
     for name, amount in asked["limits"].items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
@@ -486,8 +494,10 @@ def filtered(program: bytes) -> None:
 
 def commanded(asked: Asked, stdio: list[int], reply: socket.socket) -> int:
     """Start the command and wait for its end or for that of the daemon; its code."""
+    resource.setrlimit(resource.RLIMIT_CPU, (asked["cpu"], asked["cpu"]))
     for number, descriptor in enumerate(stdio):
         os.dup2(descriptor, number)
+        os.close(descriptor)
     try:
         os.chdir(asked["cwd"])
     except OSError as error:

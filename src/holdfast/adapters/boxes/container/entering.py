@@ -37,4 +37,4 @@ def group(process: int, root: Path = _ROOT) -> Group | None:
         path = next((line[3:] for line in lines if line.startswith("0::")), "")
         folders = dict.fromkeys(_TOGETHER, root / path.lstrip("/")) if path.strip("/") else {}
     writable = (os.access(folder / "cgroup.procs", os.W_OK) for folder in folders.values())
-    return Group(folders=folders) if folders and all(writable) else None
+    return Group(folders=folders, ours=False) if folders and all(writable) else None

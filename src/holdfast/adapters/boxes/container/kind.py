@@ -238,11 +238,8 @@ class ContainerBoxes:
             await self._engine.call("rm", "--force", "--volumes", name)
 
     async def _remove(self, container: Container) -> None:
-        await container.inside.kill()
-        try:
-            await self._engine.call("rm", "--force", "--volumes", container.name)
-        finally:
-            await container.inside.destroy()
+        await container.inside.destroy()
+        await self._engine.call("rm", "--force", "--volumes", container.name)
 
     def _stages(self) -> Path:
         return self._home / "boxes"

@@ -188,7 +188,7 @@ class SentryBox:
     ) -> Exit:
         limits = self._spec.limits
         seconds = limits.seconds if seconds is None else seconds
-        asked = await self._asked(argv, cwd, environment, seconds)
+        asked = await self._asked(argv, cwd, environment)
         async with self._opened(asked) as command:
             return await until_dead(command, stdin, limits, seconds, self._view.workspace)
 
@@ -200,7 +200,7 @@ class SentryBox:
         cwd: str = ".",
         environment: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Talk]:
-        asked = await self._asked(argv, cwd, environment, 0)
+        asked = await self._asked(argv, cwd, environment)
         async with self._opened(asked) as command, anyio.create_task_group() as group:
             talk = Talk(command)
             group.start_soon(talk.listen)
@@ -236,13 +236,12 @@ class SentryBox:
         argv: Sequence[str],
         cwd: str,
         extra: Mapping[str, str] | None,
-        seconds: float,
     ) -> dict[str, Any]:
         """The command as the runtime specification has it: nothing of it on a command line."""
         if not argv or any("\0" in word for word in argv):
             raise Invalid("a command needs at least one word, and none with a NUL character")
         variables = environment({**self._spec.environment, **(extra or {})})
-        limits = bounds(self._spec, seconds)
+        limits = bounds(self._spec)
         filters = await to_thread.run_sync(_filters)
         return {
             "args": [*_DRESSER, filters, *argv],
