@@ -55,6 +55,11 @@ class ContainerBox:
     def spec(self) -> BoxSpec:
         return self._spec
 
+    @property
+    def process(self) -> int:
+        """A descriptor of its container's first process; -1 while it has none."""
+        return self._container.process if self._container else -1
+
     def when_gone(self, told: Callable[[ContainerBox], None]) -> None:
         self._gone = told
 

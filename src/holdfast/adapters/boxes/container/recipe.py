@@ -48,7 +48,7 @@ def container_name(agent: str, short: str) -> str:
 def create(engine: Engine, plan: Plan) -> list[str]:
     """The words after the engine's own. Raises `Invalid` for a path that engines cannot be told."""
     return [
-        *("run", "--detach", "--name", plan.name, "--pull", "never"),
+        *("run", "--detach", "--name", plan.name, "--pull", "never", "--stop-timeout", "0"),
         *("--label", f"{HOME_LABEL}={plan.home}", "--label", f"{AGENT_LABEL}={plan.spec.agent}"),
         *_walls(engine, plan),
         *_limits(plan),
