@@ -25,10 +25,16 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(170)]
 
 OWNER = 4242
 SLOW = pytest.mark.slow
-DOCKER, PODMAN, GVISOR = "docker", pytest.param("podman", marks=SLOW), pytest.param("gvisor", marks=SLOW)
+DOCKER, PODMAN, GVISOR = (
+    "docker",
+    pytest.param("podman", marks=SLOW),
+    pytest.param("gvisor", marks=SLOW),
+)
 ENGINES = [DOCKER, PODMAN, GVISOR]
 ENTERED = [DOCKER, PODMAN]
-FORKS = "import os,time\nif os.fork()==0:\n os.setsid()\n os.fork() and os._exit(0)\n time.sleep({})"
+FORKS = (
+    "import os,time\nif os.fork()==0:\n os.setsid()\n os.fork() and os._exit(0)\n time.sleep({})"
+)
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +137,9 @@ async def test_a_daemon_that_a_command_leaves_behind_is_gone_with_it_and_the_box
 ):
     mark = f"7{time.time_ns() % 10**8}"
     async with opened(maker, place) as box:
-        script = f"python3 -c '{FORKS.format(mark)}'; setsid sleep {mark} >/dev/null 2>&1 </dev/null &"
+        script = (
+            f"python3 -c '{FORKS.format(mark)}'; setsid sleep {mark} >/dev/null 2>&1 </dev/null &"
+        )
         assert (await box.exec(["sh", "-c", script])).code == 0
         listed = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -v grep | grep -c {} || true"
         assert await sh(box, listed.format(f"[{mark[0]}]{mark[1:]}")) == "0\n"
@@ -228,8 +236,6 @@ async def test_how_long_a_command_takes(
 ):
     """A figure to look at; nothing is promised about it here."""
     async with opened(maker, place) as box:
-        times: list[float] = []
-        for _ in range(20):
-            times.append((await box.exec(["true"])).seconds)
+        times = [(await box.exec(["true"])).seconds for _ in range(20)]
     with capsys.disabled():
         print(f"\nwarm command: median {sorted(times)[10] * 1000:.1f} ms")

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from holdfast.adapters.boxes.container.kind import (
@@ -45,7 +46,7 @@ def engine(name: str) -> Generator[Maker]:
     """An engine that knows nothing of others on this machine, and leaves nothing behind."""
     folder = Path(tempfile.mkdtemp(prefix="holdfast-engine-"))
     try:
-        with (_dockerd(folder) if name == "docker" else _podman(folder, name)) as maker:
+        with _dockerd(folder) if name == "docker" else _podman(folder, name) as maker:
             yield maker
     finally:
         _unmount(folder)
@@ -61,10 +62,10 @@ def _dockerd(folder: Path) -> Generator[Maker]:
             *("--host", host, "--pidfile", f"{folder}/pid", "--bridge", "none"),
             *("--iptables=false", "--ip6tables=false", "--default-ulimit", "nofile=1024:4096"),
         ]
-        daemon = subprocess.Popen(words, stdout=log, stderr=log)  # noqa: S603, S607
+        daemon = subprocess.Popen(words, stdout=log, stderr=log)  # noqa: S603
     try:
         _until(lambda: (folder / "docker.sock").exists(), daemon)
-        yield lambda home: docker_boxes(home, host=host)
+        yield partial(docker_boxes, host=host)
     finally:
         daemon.terminate()
         daemon.wait(_SECONDS)
@@ -72,13 +73,14 @@ def _dockerd(folder: Path) -> Generator[Maker]:
 
 @contextmanager
 def _podman(folder: Path, name: str) -> Generator[Maker]:
-    places = ("--root", f"{folder}/root", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/tmp")
+    names = {"--root": "root", "--runroot": "run", "--tmpdir": "state"}
+    places = (word for option, place in names.items() for word in (option, f"{folder}/{place}"))
     options = (*places, *_PODMAN)
     runc = shutil.which("runc") or "runc"
     if name == "podman":
-        yield lambda home: podman_boxes(home, runtime=runc, options=options)
+        yield partial(podman_boxes, runtime=runc, options=options)
     else:
-        yield lambda home: gvisor_boxes(home, platform="ptrace", options=options)
+        yield partial(gvisor_boxes, platform="ptrace", options=options)
 
 
 def _until(there: Callable[[], bool], daemon: subprocess.Popen[bytes]) -> None:

@@ -42,7 +42,7 @@ _STATE, _IMAGE = msgspec.json.Decoder(_State), msgspec.json.Decoder(list[_Image]
 class Engine(Struct, frozen=True, kw_only=True):
     """Which engine, and how it is called. `options` stand before its subcommand.
 
-    `runtime` is the program that runs its containers, with `runtime_options`; empty: its own choice.
+    `runtime` is what runs its containers, with `runtime_options`; empty: what it chooses itself.
     """
 
     name: Literal["docker", "podman"]
@@ -76,10 +76,12 @@ class Engine(Struct, frozen=True, kw_only=True):
         return done.stdout
 
     async def process(self, container: str) -> int:
-        """The number of its first process; 0 when it does not run."""
+        """The number of its first process. Raises `Unavailable` when it does not run."""
         said = await self.call("inspect", "--type", "container", "-f", "{{json .State}}", container)
         state = _STATE.decode(said)
-        return state.process if state.running else 0
+        if not state.running or state.process <= 0:
+            raise Unavailable("it ended at once")
+        return state.process
 
     async def logs(self, container: str) -> str:
         """Its last words, for a person."""

@@ -1,4 +1,4 @@
-"""Is a container still well, and what follows when it is not: values that lead to the next value."""
+"""Is a container still well, and what follows when it is not: values that return the next one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from holdfast.adapters.boxes.porting import Porter
 from holdfast.adapters.boxes.root import Inside, inside
 from holdfast.adapters.boxes.walls import requiring, try_walls
 from holdfast.core.error import Unavailable
-from holdfast.ports.box import Box, BoxSpec, Capabilities, Strength
+from holdfast.ports.box import Box, BoxSpec, Capabilities, Exit, Strength
 from holdfast.ports.clock import Clock
 
 from .box import Container, ContainerBox
@@ -203,8 +203,6 @@ class ContainerBoxes:
         """Take hold of a container and see that a command can run in it."""
         try:
             process = await self._engine.process(name)
-            if process == 0:
-                raise Unavailable("it ended at once")
             return await self._tried(name, process, spec, view)
         except (Unavailable, OSError) as error:
             with fail_after(_REMOVE_SECONDS, shield=True):
@@ -216,10 +214,7 @@ class ContainerBoxes:
         watched = os.pidfd_open(process)
         try:
             box = await self._way_in(process, spec, view)
-            tried = await box.exec(_OURS)
-            if tried.code:
-                words = tried.stderr.decode(errors="replace").strip()
-                raise Unavailable(words or "the workspace is not the agent's inside")
+            _ready(await box.exec(_OURS))
         except BaseException:
             os.close(watched)
             raise
@@ -255,3 +250,9 @@ class ContainerBoxes:
                 number += 1
             self._users[agent] = _RESERVED + number % _AGENTS
         return self._users[agent]
+
+
+def _ready(tried: Exit) -> None:
+    if tried.code:
+        words = tried.stderr.decode(errors="replace").strip()
+        raise Unavailable(words or "the workspace is not the agent's inside")
