@@ -59,6 +59,7 @@ MOST_DESCRIPTORS = 32
 SPARE = 65_534
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 SETUP_SECONDS = 10
+NICE = 10  # whatever runs in a box comes after the daemon and what people do
 DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
 Asked = dict[str, Any]
@@ -442,6 +443,7 @@ def restrict(asked: Asked, programs: list[bytes]) -> None:
     """Give up every right, for good: what is started can only have fewer."""
     os.setsid()
     os.umask(0o022)
+    os.nice(NICE)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
     bare()
