@@ -64,7 +64,7 @@ def _dockerd(folder: Path) -> Generator[Maker]:
         ]
         daemon = subprocess.Popen(words, stdout=log, stderr=log)  # noqa: S603
     try:
-        _until(lambda: (folder / "docker.sock").exists(), daemon)
+        _until((folder / "docker.sock").exists, daemon)
         yield partial(docker_boxes, host=host)
     finally:
         daemon.terminate()

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -169,15 +169,13 @@ class ContainerBoxes:
 
     async def _made(self, spec: BoxSpec, view: Inside, image: Image) -> Container:
         name = container_name(spec.agent, secrets.token_hex(4))
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._discarded, name)
             with CancelScope(shield=True):
                 await self._run(name, spec, view, image)
-            with fail_after(_READY_SECONDS):
-                return await self._entered(name, spec, view)
-        except BaseException:
-            with CancelScope(shield=True):
-                await self._discarded(name)
-            raise
+            container = await self._entered(name, spec, view)
+            undo.pop_all()
+        return container
 
     async def _run(self, name: str, spec: BoxSpec, view: Inside, image: Image) -> None:
         as_root, gvisor = os.geteuid() == 0, self.name == "gvisor"
@@ -202,22 +200,22 @@ class ContainerBoxes:
     async def _entered(self, name: str, spec: BoxSpec, view: Inside) -> Container:
         """Take hold of a container and see that a command can run in it."""
         try:
-            process = await self._engine.process(name)
-            return await self._tried(name, process, spec, view)
+            with fail_after(_READY_SECONDS):
+                process = await self._engine.process(name)
+                return await self._tried(name, process, spec, view)
         except (Unavailable, OSError) as error:
-            with fail_after(_REMOVE_SECONDS, shield=True):
-                logs = await self._engine.logs(name)
-            message = f"the container {name} did not get ready: {error}"
+            logs = await self._engine.logs(name)
+            message = f"the container {name} did not get ready: {str(error) or 'it took too long'}"
             raise Unavailable(f"{message}\n{logs}".strip()) from error
 
     async def _tried(self, name: str, process: int, spec: BoxSpec, view: Inside) -> Container:
-        watched = os.pidfd_open(process)
-        try:
+        async with AsyncExitStack() as undo:
+            watched = os.pidfd_open(process)
+            undo.callback(os.close, watched)
             box = await self._way_in(process, spec, view)
+            undo.push_async_callback(box.destroy)
             _ready(await box.exec(_OURS))
-        except BaseException:
-            os.close(watched)
-            raise
+            undo.pop_all()
         return Container(name=name, process=watched, inside=box)
 
     async def _way_in(self, process: int, spec: BoxSpec, view: Inside) -> Box:
@@ -229,8 +227,8 @@ class ContainerBoxes:
         return NamespacedBox(self._porter, spec, view, there, bounds, filters)
 
     async def _discarded(self, name: str) -> None:
-        with suppress(Unavailable):
-            await self._engine.call("rm", "--force", "--volumes", name)
+        with CancelScope(shield=True), suppress(Unavailable):
+            await self._engine.call("rm", "--force", "--volumes", name, seconds=_REMOVE_SECONDS)
 
     async def _remove(self, container: Container) -> None:
         await container.inside.destroy()
