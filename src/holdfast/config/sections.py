@@ -18,6 +18,7 @@ from holdfast.core.message import EffectClass
 
 from .section import Section, number, word
 from .sections_box import Box
+from .sections_container import Container
 
 _DAY = 86_400
 _LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
@@ -435,6 +436,7 @@ class Settings(Section):
     policy: Policy = Policy.model_construct()
     agent: Agent = Agent.model_construct()
     box: Box = Box.model_construct()
+    container: Container = Container.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     budget: tuple[BudgetRow, ...] = Field(

@@ -53,7 +53,7 @@ async def ready(engine: Engine, wanted: str) -> Image:
 async def _theirs(engine: Engine, name: str) -> Image:
     found = await engine.image(name)
     if found is None:
-        hint = f"pull it: `{engine.program} pull {name}`, or leave `box.image` empty"
+        hint = f"pull it: `{engine.program} pull {name}`, or leave `container.image` empty"
         raise Unavailable(f"there is no image {name}", hint=hint)
     if found.volumes:
         hint = "use an image without VOLUME"
@@ -75,7 +75,7 @@ async def _built(engine: Engine, suite: str) -> Image:
 async def _bootstrapped(suite: str, place: Path) -> bytes:
     program = shutil.which("mmdebstrap")
     if program is None:
-        hint = "install it: `apt-get install mmdebstrap`, or leave `box.image` empty"
+        hint = "install it: `apt-get install mmdebstrap`, or leave `container.image` empty"
         raise Unavailable("an image is built by mmdebstrap, which is not installed", hint=hint)
     words = [program, "--variant=minbase", f"--include={_PACKAGES}", suite, str(place)]
     with anyio.move_on_after(_BUILD_SECONDS):
