@@ -11,7 +11,16 @@ from holdfast.adapters.boxes.container.kind import (
     gvisor_boxes,
     podman_boxes,
 )
+from holdfast.adapters.boxes.pool import Pool
 from holdfast.config import Config
+from holdfast.engine.clock import SystemClock
+from holdfast.ports.box import Boxes
+
+
+async def look_after(boxes: Boxes) -> None:
+    """Where boxes are containers, make those again that are ill; until cancelled."""
+    if isinstance(boxes, Pool) and isinstance(boxes.kind, ContainerBoxes):
+        await boxes.kind.watch(SystemClock())
 
 
 def container_kinds(config: Config) -> Mapping[str, Callable[[], ContainerBoxes]]:

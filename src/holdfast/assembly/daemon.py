@@ -27,6 +27,7 @@ from holdfast.doors.http.serve import serve
 from holdfast.runtime import budgets, upkeep
 from holdfast.runtime.house import House
 
+from .containers import look_after
 from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
 from .house import in_force, open_house
 from .models import models_config
@@ -57,6 +58,7 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(house.boxes.run)
+        group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         group.start_soon(partial(_follow, house, catalog, config, environment))
         async with anyio.create_task_group() as listening:

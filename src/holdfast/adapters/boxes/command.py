@@ -31,8 +31,10 @@ _COMPLAINT = 8 << 10
 
 
 class Held(Protocol):
-    """A command that is held in some way: its streams, and the groups that its box has."""
+    """A command that is held in some way: by a descriptor of its first process, its streams, and
+    the groups that its box has."""
 
+    first: int
     stdin: IO[bytes]
     stdout: IO[bytes]
     stderr: IO[bytes]

@@ -214,7 +214,7 @@ class ContainerBoxes:
             undo.callback(os.close, watched)
             box = await self._way_in(process, spec, view)
             undo.push_async_callback(box.destroy)
-            _ready(await box.exec(_OURS))
+            _ready(await box.exec(_OURS, seconds=_READY_SECONDS))
             undo.pop_all()
         return Container(name=name, process=watched, inside=box)
 

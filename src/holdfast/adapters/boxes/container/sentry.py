@@ -88,11 +88,11 @@ def sandbox(process: int) -> Sandbox:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Command:
-    """One `runsc exec`. `number` reads the command's process number inside."""
+    """One `runsc exec`, held as `first`. `number` reads the command's process number inside."""
 
     sandbox: Sandbox
     process: subprocess.Popen[bytes]
-    watched: int
+    first: int
     number: Path
     stdin: IO[bytes]
     stdout: IO[bytes]
@@ -107,7 +107,7 @@ class _Command:
         self.memory_kills = self.group.killed_for_memory() if self.group else 0
 
     async def gone(self) -> None:
-        await anyio.wait_readable(self.watched)
+        await anyio.wait_readable(self.first)
 
     async def kill(self) -> None:
         if self.dead:
@@ -122,9 +122,9 @@ class _Command:
         else:
             self._fell()
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.watched, signal.SIGKILL)
+            signal.pidfd_send_signal(self.first, signal.SIGKILL)
         with anyio.move_on_after(_SECONDS):
-            await anyio.wait_readable(self.watched)
+            await anyio.wait_readable(self.first)
             self.dead = True
             return
         raise Broken("a command of gVisor cannot be killed")
@@ -142,14 +142,14 @@ class _Command:
         self.process.wait()
         for stream in (self.stdin, self.stdout, self.stderr):
             stream.close()
-        os.close(self.watched)
+        os.close(self.first)
         self.number.unlink(missing_ok=True)
 
     async def _swept(self) -> bool:
         """Kill what is left of the command; False when nothing is."""
         parents = await self.sandbox.processes()
-        first = int(self.number.read_text() or 0) if self.number.exists() else 0
-        left = {one for one, parent in parents.items() if parent == 1 or (first and one == first)}
+        own = int(self.number.read_text() or 0) if self.number.exists() else 0
+        left = {one for one, parent in parents.items() if parent == 1 or (own and one == own)}
         found = True
         while found:
             found = {one for one, parent in parents.items() if parent in left} - left
@@ -287,7 +287,7 @@ class SentryBox:
         return _Command(
             sandbox=there,
             process=process,
-            watched=os.pidfd_open(process.pid),
+            first=os.pidfd_open(process.pid),
             number=number,
             stdin=process.stdin,
             stdout=process.stdout,
