@@ -118,6 +118,9 @@ def _workspace(plan: Plan) -> Iterator[str]:
     for number, place in enumerate(plan.shown):
         source = plan.stage / "lent" / str(number) if plan.staged else Path(place)
         yield from _bound(source, place, read_only=number > 0)
+        given = plan.spec.workspace
+        if number == 0 and given != plan.view.workspace and ".." not in given.parts:
+            yield from _bound(source, str(given), read_only=False)
     for place in plan.view.hidden:
         yield from _bound(plan.stage / "empty", place, read_only=True)
 
