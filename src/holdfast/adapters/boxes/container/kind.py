@@ -129,7 +129,8 @@ class ContainerBoxes:
             for box in tuple(self._boxes):
                 await box.destroy()
             if self._image is not None:
-                await self.clear()
+                with suppress(Unavailable):  # the next daemon of this home clears too
+                    await self.clear()
             await self._porter.close()
 
     async def clear(self) -> int:
@@ -231,8 +232,12 @@ class ContainerBoxes:
             await self._engine.call("rm", "--force", "--volumes", name, seconds=_REMOVE_SECONDS)
 
     async def _remove(self, container: Container) -> None:
+        """What the engine cannot remove now is removed when the next daemon starts."""
         await container.inside.destroy()
-        await self._engine.call("rm", "--force", "--volumes", container.name)
+        try:
+            await self._engine.call("rm", "--force", "--volumes", container.name)
+        except Unavailable as error:
+            _log.warning("the container %s is left behind: %s", container.name, error)
 
     def _stages(self) -> Path:
         return self._home / "boxes"
