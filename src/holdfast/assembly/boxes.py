@@ -13,12 +13,15 @@ from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.config import Config, to_box_limits
 from holdfast.ports.box import BoxKind
 
+from .containers import container_kinds
+
 
 def box_kinds(config: Config) -> Mapping[str, Callable[[], BoxKind]]:
     """How each kind is made, by the name it has in `box.kind`."""
     return {
         "bubblewrap": BubblewrapBoxes,
         "degraded": DegradedBoxes,
+        **container_kinds(config),
     }
 
 

@@ -33,6 +33,7 @@ from holdfast.runtime import budgets, upkeep
 from holdfast.runtime.house import House
 from holdfast.runtime.secrets import keep_planted
 
+from .containers import look_after
 from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
 from .house import in_force, open_house
 from .models import models_config
@@ -66,6 +67,7 @@ async def run_daemon(
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(house.boxes.run)
+        group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:
             group.start_soon(aws_sessions(environment, time.time).keep)

@@ -19,6 +19,7 @@ from holdfast.core.message import EffectClass
 from .section import Section, number, word
 from .sections_box import Box
 from .sections_browser import Browser
+from .sections_container import Container
 from .sections_egress import Egress
 from .sections_vault import Vault
 from .sections_web import Web
@@ -442,6 +443,7 @@ class Settings(Section):
     policy: Policy = Policy.model_construct()
     agent: Agent = Agent.model_construct()
     box: Box = Box.model_construct()
+    container: Container = Container.model_construct()
     egress: Egress = Egress.model_construct()
     browser: Browser = Browser.model_construct()
     storage: Storage = Storage.model_construct()
