@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -34,6 +35,8 @@ _MOST_CORES = 8
 _CORES = 2
 _LAST_WORDS = 4096
 _COMMAND_LINE = "console=ttyS0 quiet panic=-1 reboot=t random.trust_cpu=on"
+_PROCESSES = Path("/proc")
+_USER_TICKS = 11
 _PROCESSORS = Path("/proc/cpuinfo")
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 HINT = "apt-get install qemu-system-x86 busybox-static e2fsprogs"
@@ -64,6 +67,16 @@ class Machine:
     @property
     def process(self) -> int:
         return self._process.pid
+
+    def usage(self) -> tuple[int, float]:
+        """Bytes of memory and seconds of CPU, as the host counts them; -1 when it is gone."""
+        try:
+            pages = (_PROCESSES / str(self.process) / "statm").read_text().split()[1]
+            fields = (_PROCESSES / str(self.process) / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return -1, -1.0
+        ticks = int(fields[_USER_TICKS]) + int(fields[_USER_TICKS + 1])
+        return int(pages) * resource.getpagesize(), ticks / os.sysconf("SC_CLK_TCK")
 
     async def dead(self) -> None:
         """Wait until it is gone."""
@@ -144,9 +157,13 @@ def cores(limits: BoxLimits) -> int:
     return max(1, min(wanted, os.cpu_count() or 1, _MOST_CORES))
 
 
+def disk_room(limits: BoxLimits) -> int:
+    """Bytes by which a workspace may grow; where nothing is said, there is still a bound."""
+    return limits.disk or _DISK
+
+
 def _size(plan: Plan) -> int:
-    growth = plan.limits.disk or _DISK
-    return int((plan.content + growth) * 1.02) + plan.entries * 4096 + _DISK_OVERHEAD
+    return int((plan.content + disk_room(plan.limits)) * 1.02) + plan.entries * 4096 + _DISK_OVERHEAD
 
 
 def _dropping(user: int | None) -> Sequence[str]:

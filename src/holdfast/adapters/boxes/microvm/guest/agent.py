@@ -59,12 +59,13 @@ class Agent:
 
     def turn(self) -> None:
         """Wait for something to do, and do it."""
-        ending = any(command.code is not None for command in self._commands.values())
+        ending = any(each.code is not None and not each.over for each in self._commands.values())
         for key, events in self._selector.select(_PATIENCE if ending else None):
             key.data(events)
         self._bury()
         for number, command in list(self._commands.items()):
-            if command.ended():
+            command.tell_end()
+            if command.buried:
                 del self._commands[number]
 
     def _obey(self, order: Order, body: bytes) -> None:
@@ -78,7 +79,7 @@ class Agent:
         match order["do"]:
             case "run":
                 self._run(number, order)
-            case "data" | "end" | "kill":
+            case "data" | "end" | "kill" | "forget":
                 self._tell(number, order["do"], body)
             case "room" if self._scan and self._scan[0] == number:
                 self._changes(number, self._scan[1] + order["room"], self._scan[2])
@@ -91,6 +92,8 @@ class Agent:
                 self._trees[order["tree"]].remove(order["path"])
             case "changes":
                 self._changes(number, WINDOW, self._trees[0].changes())
+            case "settled":
+                self._trees[0].settle()
             case "box":
                 self._box(order)
                 self._wire.say(do="done", id=number)
@@ -123,8 +126,10 @@ class Agent:
             command.take(body)
         elif what == "end":
             command.no_more()
-        else:
+        elif what == "kill":
             command.kill()
+        else:
+            command.forget()
 
     def _bury(self) -> None:
         """Every dead process of the machine is our child in the end."""

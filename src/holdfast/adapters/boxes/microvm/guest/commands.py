@@ -50,6 +50,7 @@ class Command:
         self._ooms = _events(_BOX / "memory.events").get("oom_kill", 0)
         self.process = -1
         self.code: int | None = None
+        self.over = False
 
     def begin(self, order: Order) -> None:
         """Start it. What cannot be started has ended already, with a shell's code for that."""
@@ -95,20 +96,31 @@ class Command:
         with suppress(OSError):
             (self._group / "cgroup.kill").write_text("1")
 
-    def ended(self) -> bool:
-        """True once its first process and all others are gone, which is then told."""
-        if self.code is None:
-            return False
+    def forget(self) -> None:
+        """Nobody asks for the rest of its output."""
+        self.kill()
+        for stream in list(self._streams):
+            self._close(stream)
+
+    def tell_end(self) -> None:
+        """Once its first process and all others are gone, say how it ended. `over` then."""
+        if self.code is None or self.over:
+            return
         if _events(self._group / "cgroup.events").get("populated"):
             self.kill()
-            return False
+            return
         oom = _events(_BOX / "memory.events").get("oom_kill", 0) > self._ooms
-        most = _events(self._group / "pids.events").get("max", 0) > 0
+        most = _events(self._group / "pids.events").get("max", 0)
         self._wire.say(do="exit", id=self.number, code=self.code, memory=oom, processes=most)
         self._drop_stdin()
         with suppress(OSError):
             self._group.rmdir()
-        return True
+        self.over = True
+
+    @property
+    def buried(self) -> bool:
+        """True when there is nothing more to say about it."""
+        return self.over and not self._streams
 
     def _not_started(self, name: str, error: Exception) -> None:
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
@@ -158,10 +170,14 @@ class Command:
                 if self._room[stream] <= 0:
                     self._listen(stream)
                 return
-            descriptor = self._streams.pop(stream)
+            self._close(stream)
+
+    def _close(self, stream: str) -> None:
+        descriptor = self._streams.pop(stream)
+        with suppress(KeyError):
             self._selector.unregister(descriptor)
-            os.close(descriptor)
-            self._wire.say(do="end", id=self.number, stream=stream)
+        os.close(descriptor)
+        self._wire.say(do="end", id=self.number, stream=stream)
 
     def _feed(self, _events: int = 0) -> None:
         """Hand on what came for its stdin; a reader that has had enough is no error."""

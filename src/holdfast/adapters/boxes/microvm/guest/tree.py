@@ -1,6 +1,6 @@
 """The folders that both sides have: what the host puts there, and what changed here since.
 
-In the workspace all is done as the user of the commands, so that a link which a command has made
+The workspace is changed as the user of the commands, so that a link which a command has made
 leads this process nowhere that the command could not go itself.
 """
 
@@ -28,6 +28,7 @@ class Tree:
         self._root, self._shared = root, shared
         self._hidden = {os.path.join(root, real_name(name)) for name in hidden}  # noqa: PTH118
         self._known: dict[str, tuple[int, ...]] = {}
+        self._told: dict[str, tuple[int, ...] | None] = {}
 
     def put(self, order: Order, body: bytes) -> None:
         """Make what is described; a file comes in pieces, the last of them says so."""
@@ -53,18 +54,27 @@ class Tree:
         self._known.pop(path, None)
 
     def changes(self) -> Iterator[Frame]:
-        """What became of the folder since the last time, what is gone first."""
-        with self._acting():
-            found = dict(self._walk())
+        """What became of the folder since the last time that was `settled`, what is gone first."""
+        self._told = {}
+        found = dict(self._walk())
         for path in sorted(self._known, reverse=True):
             now = found.get(path)
             if now is None or stat.S_IFMT(now.st_mode) != stat.S_IFMT(self._known[path][0]):
-                del self._known[path]
-                yield {"do": "gone", "path": self._told(path)}, b""
+                self._told[path] = None
+                yield {"do": "gone", "path": self._name(path)}, b""
         for path, about in found.items():
             if self._known.get(path) != _signature(about):
+                self._told[path] = _signature(about)
                 yield from self._tell(path, about)
-                self._known[path] = _signature(about)
+
+    def settle(self) -> None:
+        """The host has taken all that was told."""
+        for path, signature in self._told.items():
+            if signature is None:
+                self._known.pop(path, None)
+            else:
+                self._known[path] = signature
+        self._told = {}
 
     def _piece(self, path: str, order: Order, body: bytes) -> bool:
         """Write a piece of a file; True for the last."""
@@ -95,7 +105,7 @@ class Tree:
                         folders.append(entry.path)
 
     def _tell(self, path: str, about: os.stat_result) -> Iterator[Frame]:
-        head: Order = {"do": "item", "path": self._told(path), "mode": about.st_mode & _PERMISSIONS}
+        head: Order = {"do": "item", "path": self._name(path), "mode": about.st_mode & _PERMISSIONS}
         with suppress(OSError):
             if stat.S_ISDIR(about.st_mode):
                 yield {**head, "kind": "folder"}, b""
@@ -105,8 +115,7 @@ class Tree:
                 yield from self._tell_file(path, {**head, "kind": "file", "mtime": about.st_mtime_ns})
 
     def _tell_file(self, path: str, head: Order) -> Iterator[Frame]:
-        with self._acting():
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             offset, piece = 0, file.read(PIECE)
             while True:
@@ -119,7 +128,7 @@ class Tree:
     def _path(self, name: str) -> str:
         return os.path.join(self._root, real_name(name))  # noqa: PTH118
 
-    def _told(self, path: str) -> str:
+    def _name(self, path: str) -> str:
         return _told(os.path.relpath(path, self._root))
 
     @contextmanager

@@ -1,0 +1,346 @@
+"""A box that is a machine of its own: commands go in over the wire, changes of files come back.
+
+The workspace is copied in when the box is made. Before each command, what changed here since goes
+in; after it, what changed there comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from pathlib import Path
+from socket import socket
+from typing import TypeVar, TypeVarTuple, Unpack
+
+import anyio
+from anyio import CancelScope, to_thread
+from msgspec import Struct
+
+from holdfast.core.error import Invalid, Unavailable
+from holdfast.ports.box import BoxSpec, BoxStats, Exit
+
+from .channel import Channel, Line
+from .command import Command, started
+from .machine import Machine, disk_room
+from .mirror import Incoming, Mirror, Order, Refusal, Room
+from .said import Said
+from .ways import Ways
+
+_ORDERS = 64
+_MOST_WORDS = 1 << 20
+_LAST_WORDS = 15.0
+_MOST_ENTRIES = 1_000_000
+_NAMED = 5
+_Arguments = TypeVarTuple("_Arguments")
+_Made = TypeVar("_Made")
+_USER_PORTS = range(1, 65536)
+
+
+class Inside(Struct, frozen=True, kw_only=True):
+    """What a box shows, checked: folders are real, `alias` is the workspace's other name."""
+
+    workspace: Mirror
+    read_only: tuple[Mirror, ...]
+    environment: Mapping[str, str]
+
+
+class MicroVMBox:
+    """A `Box`. Once its machine is gone it cannot do anything any more, and says so."""
+
+    def __init__(
+        self,
+        spec: BoxSpec,
+        inside: Inside,
+        machine: Machine,
+        channel: Channel,
+        *,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._spec, self._inside = spec, inside
+        self._machine, self._channel = machine, channel
+        self._ways = Ways(machine.ways)
+        self._carrying = anyio.Lock()
+        self._running: set[Command] = set()
+        self._touched = False
+        self._ended = ended
+
+    @property
+    def spec(self) -> BoxSpec:
+        return self._spec
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = ".",
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> Exit:
+        limits = self._spec.limits
+        output = _Output(limits.output)
+        wall = CancelScope()
+        began = anyio.current_time()
+        async with self._started(argv, cwd, environment, reads=bool(stdin)) as command:
+            began = anyio.current_time()
+            with wall:
+                wall.deadline = began + (limits.seconds if seconds is None else seconds)
+                await _converse(command, stdin, output)
+            said = await self._last_words(command, output)
+            took = anyio.current_time() - began
+            code = -9 if wall.cancelled_caught else await command.wait()
+        stopped = "" if wall.cancelled_caught else _stopped(said, code, self._spec)
+        for note in await self._bring_out():
+            output.stderr += note
+        return Exit(
+            code=code,
+            stdout=bytes(output.stdout),
+            stderr=bytes(output.stderr),
+            timed_out=wall.cancelled_caught,
+            cut=output.cut,
+            seconds=took,
+            stopped=stopped,
+        )
+
+    @asynccontextmanager
+    async def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = ".",
+        environment: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[Command]:
+        async with self._started(argv, cwd, environment, reads=True) as command:
+            yield command
+        await self._bring_out()
+
+    async def put(self, path: str, data: bytes) -> None:
+        await to_thread.run_sync(self._inside.workspace.write, path, data)
+        if self._running:
+            await self._bring_in()
+
+    async def get(self, path: str, most: int) -> bytes:
+        if self._running:
+            await self._bring_out()
+        return await to_thread.run_sync(self._inside.workspace.read, path, most)
+
+    async def listen(self, port: int) -> socket:
+        if port not in _USER_PORTS:
+            raise Invalid(f"{port} is no port")
+        async with self._channel.line() as line:
+            await line.send("listen", port=port)
+            await line.answer()
+        return self._ways.listen(port)
+
+    async def stats(self) -> BoxStats:
+        async with self._channel.line() as line:
+            await line.send("stats")
+            said, _ = await line.answer()
+        memory, seconds = self._machine.usage()
+        processes = said.processes if said.processes in range(1 << 22) else -1
+        return BoxStats(memory=memory, processes=processes, cpu_seconds=seconds)
+
+    async def kill(self) -> None:
+        for command in list(self._running):
+            await command.kill()
+
+    async def destroy(self) -> None:
+        self._channel.give_up("it was destroyed")
+        await self._machine.end()
+        await to_thread.run_sync(self._ways.close)
+        for mirror in (self._inside.workspace, *self._inside.read_only):
+            mirror.close()
+        self._ended()
+
+    async def bring_in(self) -> None:
+        """Copy all of it into the new machine."""
+        async with self._carrying:
+            for number, mirror in enumerate((self._inside.workspace, *self._inside.read_only)):
+                await self._tell(number, mirror)
+
+    @asynccontextmanager
+    async def _started(
+        self,
+        argv: Sequence[str],
+        cwd: str,
+        environment: Mapping[str, str] | None,
+        *,
+        reads: bool,
+    ) -> AsyncGenerator[Command]:
+        variables = {**self._inside.environment, **(environment or {})}
+        _check(argv, variables)
+        await self._settle()
+        directory = await to_thread.run_sync(_directory, self._inside.workspace, self._spec, cwd)
+        async with started(
+            self._channel, argv, directory, variables, self._spec.limits, reads=reads
+        ) as command:
+            self._touched = True
+            self._running.add(command)
+            try:
+                yield command
+            finally:
+                self._running.discard(command)
+
+    async def _settle(self) -> None:
+        """Both sides have the same files, as far as nobody is changing them."""
+        if self._touched and not self._running:
+            await self._bring_out()
+        await self._bring_in()
+
+    async def _last_words(self, command: Command, output: _Output) -> Said:
+        """End it and all that it has started, and hear what it has still said."""
+        with anyio.move_on_after(_LAST_WORDS):
+            await command.kill()
+            await _drained(command, output)
+            return await command.ended()
+        self._channel.give_up("a command in it could not be ended")
+        raise Unavailable("the box has ended: a command could not be ended", code="box_gone")
+
+    async def _bring_in(self) -> None:
+        async with self._carrying:
+            await self._tell(0, self._inside.workspace)
+
+    async def _tell(self, number: int, mirror: Mirror) -> None:
+        async with self._channel.line() as line:
+            orders = await to_thread.run_sync(mirror.orders)
+            while batch := await to_thread.run_sync(_some, orders):
+                for order in batch:
+                    head = {**order.head, "id": line.number, "tree": number}
+                    await self._channel.send(head, order.body)
+                    mirror.was_told(order)
+            await line.send("mark")
+            try:
+                await line.answer()
+            except Unavailable:
+                mirror.forget()
+                raise
+
+    async def _bring_out(self) -> list[bytes]:
+        """What commands have changed is here when this returns; notes about what is not."""
+        async with self._carrying, self._channel.line() as line:
+            incoming = self._inside.workspace.incoming(_room(self._spec))
+            self._touched = bool(self._running)
+            try:
+                await line.send("changes")
+                await self._deliver(line, incoming)
+            except BaseException:
+                self._touched = True
+                raise
+            finally:
+                await _in_thread(incoming.close)
+            return _notes(incoming)
+
+    async def _deliver(self, line: Line, incoming: Incoming) -> None:
+        while True:
+            frames = await line.news()
+            try:
+                done = await _in_thread(incoming.take_all, frames)
+            except Refusal as refusal:
+                self._channel.give_up(str(refusal))
+                raise Unavailable(f"the box has ended: {refusal}", code="box_gone") from refusal
+            if done:
+                await line.send("settled")
+                return
+            if frames:
+                await line.send("room", room=sum(len(body) + 1 for _, body in frames))
+
+
+class _Output:
+    """The first bytes of two streams together, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self.cut = False
+        self._room = limit
+
+    def add(self, stream: str, piece: bytes) -> None:
+        kept = self.stdout if stream == "stdout" else self.stderr
+        kept += piece[: self._room]
+        self.cut = self.cut or len(piece) > self._room
+        self._room -= min(len(piece), self._room)
+
+
+async def _converse(command: Command, stdin: bytes, output: _Output) -> None:
+    async with anyio.create_task_group() as group:
+        if stdin:
+            group.start_soon(_feed, command, stdin)
+        group.start_soon(_drained, command, output)
+        await command.ended()
+
+
+async def _feed(command: Command, data: bytes) -> None:
+    """A reader that has had enough is no error."""
+    try:
+        await command.send(data)
+        await command.no_more()
+    except Unavailable as error:
+        if error.code != "command_deaf":
+            raise
+
+
+async def _drained(command: Command, output: _Output) -> None:
+    async with anyio.create_task_group() as group:
+        for stream in ("stdout", "stderr"):
+            group.start_soon(_drain, command, stream, output)
+
+
+async def _drain(command: Command, stream: str, output: _Output) -> None:
+    while piece := await command.receive_from(stream):
+        output.add(stream, piece)
+
+
+async def _in_thread(work: Callable[[Unpack[_Arguments]], _Made], *arguments: Unpack[_Arguments]) -> _Made:
+    """To the end, even when cancelled: files are never left half done."""
+    with CancelScope(shield=True):
+        return await to_thread.run_sync(work, *arguments)
+    raise AssertionError("nobody cancels this scope")
+
+
+def _some(orders: Iterable[Order]) -> list[Order]:
+    return list(islice(orders, _ORDERS))
+
+
+def _stopped(said: Said, code: int, spec: BoxSpec) -> str:
+    if said.memory and code != 0:
+        return f"it needed more than {spec.limits.memory >> 20} MiB of memory"
+    if said.processes and code != 0:
+        return f"it wanted more than {spec.limits.processes} processes"
+    return ""
+
+
+def _room(spec: BoxSpec) -> Room:
+    most = disk_room(spec.limits)
+    return Room(file=spec.limits.file_size, bytes=most, entries=spec.limits.inodes or _MOST_ENTRIES)
+
+
+def _notes(incoming: Incoming) -> list[bytes]:
+    """In words for the model, what stays in the box."""
+    left = incoming.left_behind
+    if not left:
+        return []
+    names = ", ".join(left[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
+    note = f"holdfast: {len(left)} that lead out of the workspace or cannot be written stay in the box: {names}\n"
+    return [note.encode("utf-8", "surrogateescape")]
+
+
+def _check(argv: Sequence[str], variables: Mapping[str, str]) -> None:
+    if not argv or not argv[0] or any("\0" in word for word in argv):
+        raise Invalid("a command needs at least one word, and none with a NUL character")
+    for name, value in variables.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise Invalid(f"{name!r} cannot be an environment variable")
+    words = (*argv, *variables, *variables.values())
+    if sum(len(word) + 1 for word in words) > _MOST_WORDS:
+        raise Invalid("the command line is too long; put it into a file")
+
+
+def _directory(workspace: Mirror, spec: BoxSpec, cwd: str) -> str:
+    if "\0" in cwd:
+        raise Invalid("a folder's name contains a NUL character")
+    wanted = (spec.workspace / cwd).resolve()
+    if not wanted.is_relative_to(workspace.root):
+        raise Invalid(f"the folder {cwd} is outside the workspace {workspace.root}")
+    if not wanted.is_dir():
+        raise Invalid(f"there is no folder {cwd} in the workspace")
+    return str(wanted)
