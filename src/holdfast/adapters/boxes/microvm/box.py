@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
-from pathlib import Path
 from socket import socket
 from typing import TypeVar, TypeVarTuple, Unpack
 
@@ -17,9 +16,11 @@ import anyio
 from anyio import CancelScope, to_thread
 from msgspec import Struct
 
+from holdfast.adapters.boxes.streams import Kept
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, BoxStats, Exit
 
+from .asking import check_command, directory
 from .channel import Channel, Line
 from .command import Command, started
 from .machine import Machine, disk_room
@@ -28,7 +29,6 @@ from .said import Said
 from .ways import Ways
 
 _ORDERS = 64
-_MOST_WORDS = 1 << 20
 _LAST_WORDS = 15.0
 _MOST_ENTRIES = 1_000_000
 _NAMED = 5
@@ -79,7 +79,7 @@ class MicroVMBox:
         seconds: float | None = None,
     ) -> Exit:
         limits = self._spec.limits
-        output = _Output(limits.output)
+        output = Kept(limits.output)
         wall = CancelScope()
         began = anyio.current_time()
         async with self._started(argv, cwd, environment, reads=bool(stdin)) as command:
@@ -169,11 +169,11 @@ class MicroVMBox:
         reads: bool,
     ) -> AsyncGenerator[Command]:
         variables = {**self._inside.environment, **(environment or {})}
-        _check(argv, variables)
+        check_command(argv, variables)
         await self._settle()
-        directory = await to_thread.run_sync(_directory, self._inside.workspace, self._spec, cwd)
+        folder = await to_thread.run_sync(directory, self._inside.workspace, self._spec, cwd)
         async with started(
-            self._channel, argv, directory, variables, self._spec.limits, reads=reads
+            self._channel, argv, folder, variables, self._spec.limits, reads=reads
         ) as command:
             self._touched = True
             self._running.add(command)
@@ -188,7 +188,7 @@ class MicroVMBox:
             await self._bring_out()
         await self._bring_in()
 
-    async def _last_words(self, command: Command, output: _Output) -> Said:
+    async def _last_words(self, command: Command, output: Kept) -> Said:
         """End it and all that it has started, and hear what it has still said."""
         with anyio.move_on_after(_LAST_WORDS):
             await command.kill()
@@ -246,22 +246,7 @@ class MicroVMBox:
                 await line.send("room", room=sum(len(body) + 1 for _, body in frames))
 
 
-class _Output:
-    """The first bytes of two streams together, up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.stdout, self.stderr = bytearray(), bytearray()
-        self.cut = False
-        self._room = limit
-
-    def add(self, stream: str, piece: bytes) -> None:
-        kept = self.stdout if stream == "stdout" else self.stderr
-        kept += piece[: self._room]
-        self.cut = self.cut or len(piece) > self._room
-        self._room -= min(len(piece), self._room)
-
-
-async def _converse(command: Command, stdin: bytes, output: _Output) -> None:
+async def _converse(command: Command, stdin: bytes, output: Kept) -> None:
     async with anyio.create_task_group() as group:
         if stdin:
             group.start_soon(_feed, command, stdin)
@@ -279,18 +264,18 @@ async def _feed(command: Command, data: bytes) -> None:
             raise
 
 
-async def _drained(command: Command, output: _Output) -> None:
+async def _drained(command: Command, output: Kept) -> None:
     async with anyio.create_task_group() as group:
         for stream in ("stdout", "stderr"):
             group.start_soon(_drain, command, stream, output)
 
 
-async def _drain(command: Command, stream: str, output: _Output) -> None:
+async def _drain(command: Command, stream: str, output: Kept) -> None:
     while piece := await command.receive_from(stream):
-        output.add(stream, piece)
+        output.add(output.stdout if stream == "stdout" else output.stderr, piece)
 
 
-async def _in_thread(work: Callable[[Unpack[_Arguments]], _Made], *arguments: Unpack[_Arguments]) -> _Made:
+async def _in_thread(work: Callable[[Unpack[_Arguments]], _Made], *arguments: *_Arguments) -> _Made:
     """To the end, even when cancelled: files are never left half done."""
     with CancelScope(shield=True):
         return await to_thread.run_sync(work, *arguments)
@@ -320,27 +305,5 @@ def _notes(incoming: Incoming) -> list[bytes]:
     if not left:
         return []
     names = ", ".join(left[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
-    note = f"holdfast: {len(left)} that lead out of the workspace or cannot be written stay in the box: {names}\n"
+    note = f"holdfast: {len(left)} that lead out or cannot be written stay in the box: {names}\n"
     return [note.encode("utf-8", "surrogateescape")]
-
-
-def _check(argv: Sequence[str], variables: Mapping[str, str]) -> None:
-    if not argv or not argv[0] or any("\0" in word for word in argv):
-        raise Invalid("a command needs at least one word, and none with a NUL character")
-    for name, value in variables.items():
-        if not name or "=" in name or "\0" in name + value:
-            raise Invalid(f"{name!r} cannot be an environment variable")
-    words = (*argv, *variables, *variables.values())
-    if sum(len(word) + 1 for word in words) > _MOST_WORDS:
-        raise Invalid("the command line is too long; put it into a file")
-
-
-def _directory(workspace: Mirror, spec: BoxSpec, cwd: str) -> str:
-    if "\0" in cwd:
-        raise Invalid("a folder's name contains a NUL character")
-    wanted = (spec.workspace / cwd).resolve()
-    if not wanted.is_relative_to(workspace.root):
-        raise Invalid(f"the folder {cwd} is outside the workspace {workspace.root}")
-    if not wanted.is_dir():
-        raise Invalid(f"there is no folder {cwd} in the workspace")
-    return str(wanted)

@@ -30,7 +30,9 @@ for name in usr etc bin sbin lib lib32 lib64 libx32; do
   if [ -L /image/$name ]; then
     $b cp -d /image/$name /new/$name
   elif [ -d /image/$name ]; then
-    $b mkdir $name && $b mount --bind /image/$name $name && $b mount -o remount,bind,ro,nosuid,nodev $name
+    $b mkdir $name
+    $b mount --bind /image/$name $name
+    $b mount -o remount,bind,ro,nosuid,nodev $name
   fi
 done
 $b mount --move /dev dev
@@ -87,7 +89,7 @@ def _content(path: Path) -> bytes:
     match path.suffix:
         case ".ko":
             return packed
-        case ".xz":
+                case ".xz":
             return lzma.decompress(packed)
         case ".gz":
             return gzip.decompress(packed)
@@ -103,10 +105,9 @@ def _archive(files: Mapping[str, tuple[int, bytes]]) -> bytes:
     folders = {str(parent) for name in files for parent in Path(name).parents if parent.name}
     entries = [(name, _FOLDER, b"") for name in sorted(folders)]
     entries += [(name, mode, content) for name, (mode, content) in files.items()]
-    packed = b"".join(
+    return b"".join(
         _entry(number, *entry) for number, entry in enumerate([*entries, ("TRAILER!!!", 0, b"")])
     )
-    return packed
 
 
 def _entry(number: int, name: str, mode: int, content: bytes) -> bytes:

@@ -12,8 +12,9 @@ import anyio
 from anyio import CancelScope, to_thread
 
 from holdfast.core.error import Invalid, Unavailable
-from holdfast.ports.box import BoxKind, BoxSpec, Capabilities, Strength
+from holdfast.ports.box import BoxSpec, Capabilities
 
+from .asking import SYSTEM, real_workspace
 from .box import Inside, MicroVMBox
 from .channel import Channel
 from .image import Image, prepare
@@ -22,13 +23,9 @@ from .mirror import Mirror
 from .probe import try_walls
 from .said import told
 
-_BOOT = {"kvm": 15.0, "tcg": 90.0}
-_TRIES = 2
-_DEVICE = Path("/dev/kvm")
+_SECONDS = {"kvm": 15.0, "tcg": 90.0}
+_TRIES = {"kvm": 1, "tcg": 2}
 _FIRST_USER = 0x70000000
-_RESERVED = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_KERNEL = ("/proc", "/dev", "/sys", "/run/holdfast", "/run/home")
-_WHOLE = ("/", "/run", "/tmp")  # noqa: S108 - not to be a workspace
 _VARIABLES: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/run/home",
@@ -38,6 +35,8 @@ _VARIABLES: Mapping[str, str] = {
     "TERM": "dumb",
     "TMPDIR": "/tmp",  # noqa: S108 - the box's own
 }
+
+Talk = tuple[Machine, Channel]
 
 
 class MicroVMBoxes:
@@ -60,7 +59,6 @@ class MicroVMBoxes:
         self._users: dict[str, int] = {}
         self._accelerators = ["kvm", "tcg"] if tcg else ["kvm"]
         self._boxes: set[MicroVMBox] = set()
-        self._choosing = anyio.Lock()
         self._capabilities: Capabilities | None = None
 
     @property
@@ -106,33 +104,26 @@ class MicroVMBoxes:
             raise
         return box
 
-    async def _booted(
-        self, spec: BoxSpec, inside: Inside, image: Image
-    ) -> tuple[Machine, Channel]:
+    async def _booted(self, spec: BoxSpec, inside: Inside, image: Image) -> Talk:
         """A machine that has said it is ready. What does not boot once here is not tried again."""
         content, entries = await to_thread.run_sync(inside.workspace.measure)
-        why = "the processor's help for machines (/dev/kvm) is not to be had here"
-        async with self._choosing:
-            accelerators = list(self._accelerators)
-        for accelerator in accelerators:
-            user = self._user(spec.agent) if os.geteuid() == 0 else None
-            if accelerator == "kvm" and not _DEVICE.exists():
-                continue
+        why = "there is no /dev/kvm"
+        for accelerator in list(self._accelerators):
             plan = Plan(
                 image=image,
                 limits=spec.limits,
                 accelerator=accelerator,
-                user=user,
+                user=self._user(spec.agent) if os.geteuid() == 0 else None,
                 content=content,
                 entries=entries,
             )
-            for _ in range(_TRIES if accelerator == "tcg" else 1):
+            for _ in range(_TRIES[accelerator]):
                 try:
                     return await _boot(plan, self._cache)
                 except Unavailable as error:
                     why = str(error)
-            if accelerator == "kvm" and "kvm" in self._accelerators:
-                self._accelerators.remove("kvm")
+            if accelerator == "kvm" and "tcg" in self._accelerators:
+                self._accelerators = ["tcg"]
         raise Unavailable(
             f"no microvm could be started: {why}",
             hint="microvm boxes need a working /dev/kvm; `box.microvm_tcg` allows slow ones",
@@ -142,26 +133,30 @@ class MicroVMBoxes:
         return self._users.setdefault(agent, _FIRST_USER + len(self._users))
 
 
-async def _boot(plan: Plan, cache: Path) -> tuple[Machine, Channel]:
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".disk-") as folder:
-        with CancelScope(shield=True):
-            machine = await start(plan, Path(folder))
+async def _boot(plan: Plan, cache: Path) -> Talk:
+    machine = await _started(plan, cache)
     channel = Channel(machine.work)
     try:
-        with anyio.fail_after(_BOOT[plan.accelerator]):
+        with anyio.fail_after(_SECONDS[plan.accelerator]):
             async with channel.open(0) as line:
                 await line.receive()
-    except (TimeoutError, Unavailable):
+    except BaseException as error:
         words = machine.last_words()
         with CancelScope(shield=True):
             await _ended(machine)
-        raise Unavailable(f"with {plan.accelerator} it does not boot: {words}") from None
-    except BaseException:
-        with CancelScope(shield=True):
-            await _ended(machine)
+        if isinstance(error, (TimeoutError, Unavailable)):
+            raise Unavailable(f"with {plan.accelerator} it does not boot: {words}") from None
         raise
     machine.hush()
     return machine, channel
+
+
+async def _started(plan: Plan, cache: Path) -> Machine:
+    """Not to be cancelled: what was started must first be held to be killed."""
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".disk-") as folder:
+        with CancelScope(shield=True):
+            return await start(plan, Path(folder))
+    raise AssertionError("nobody cancels this scope")
 
 
 async def _ended(machine: Machine) -> None:
@@ -190,15 +185,7 @@ async def _furnish(channel: Channel, spec: BoxSpec, inside: Inside) -> None:
 
 def _inside(spec: BoxSpec) -> Inside:
     """Raises `Invalid` when the spec asks for something that cannot be shown."""
-    given = spec.workspace
-    if not given.is_absolute() or not given.is_dir():
-        raise Invalid(f"the workspace {given} is not an existing folder with an absolute path")
-    real = given.resolve()
-    if str(real) in _WHOLE or any(real.is_relative_to(path) for path in (*_RESERVED, *_KERNEL)):
-        raise Invalid(
-            f"the workspace cannot be {real}: the system lives there",
-            hint="choose a folder of your own",
-        )
+    real = real_workspace(spec.workspace)
     variables = {**_VARIABLES, **spec.environment}
     hidden = [path.resolve() for path in spec.hidden]
     names = [
@@ -218,10 +205,6 @@ def _shown(path: Path, workspace: Path) -> Mirror:
         raise Invalid(f"the read-only path {path} does not exist or is not absolute")
     if path.resolve().is_relative_to(workspace) or path.is_relative_to(workspace):
         raise Invalid(f"the read-only path {path} is inside the workspace {workspace}")
-    if any(path.is_relative_to(each) for each in (*_RESERVED, *_KERNEL)):
+    if any(path.is_relative_to(each) for each in SYSTEM):
         raise Invalid(f"a microvm has a system of its own: {path} of yours cannot be shown in it")
     return Mirror(path) if path.is_dir() else Mirror(path.parent, only=path.name)
-
-
-def _is_kind(kind: MicroVMBoxes) -> BoxKind:
-    return kind

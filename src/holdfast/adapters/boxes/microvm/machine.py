@@ -72,7 +72,9 @@ class Machine:
         """Bytes of memory and seconds of CPU, as the host counts them; -1 when it is gone."""
         try:
             pages = (_PROCESSES / str(self.process) / "statm").read_text().split()[1]
-            fields = (_PROCESSES / str(self.process) / "stat").read_text().rpartition(")")[2].split()
+            fields = (
+                (_PROCESSES / str(self.process) / "stat").read_text().rpartition(")")[2].split()
+            )
         except OSError:
             return -1, -1.0
         ticks = int(fields[_USER_TICKS]) + int(fields[_USER_TICKS + 1])
@@ -136,7 +138,7 @@ async def start(plan: Plan, folder: Path) -> Machine:
         first = _open(theirs, plan.image.initrd, os.O_RDONLY)
         descriptors = (work_in, ways_in, root, workspace, kernel, first)
         # From the thread of the loop: the machine dies with the thread that has started it.
-        process = subprocess.Popen(  # noqa: S603 - programs of the system, found by name
+        process = subprocess.Popen(  # noqa: S603, ASYNC220 - programs of the system; some ms
             [wrapper, *_dropping(plan.user), program, *_words(plan, descriptors)],
             env={},
             cwd="/",
@@ -151,9 +153,10 @@ async def start(plan: Plan, folder: Path) -> Machine:
         return Machine(process, work, ways)
 
 
-def cores(limits: BoxLimits) -> int:
-    """Processors of the machine; fractions are for its own scheduler."""
-    wanted = ceil(limits.cpus) if limits.cpus > 0 else _CORES
+def _cores(plan: Plan) -> int:
+    """Processors of the machine; fractions are for its own scheduler. Emulated ones cost much."""
+    usual = _CORES if plan.accelerator == "kvm" else 1
+    wanted = ceil(plan.limits.cpus) if plan.limits.cpus > 0 else usual
     return max(1, min(wanted, os.cpu_count() or 1, _MOST_CORES))
 
 
@@ -163,7 +166,9 @@ def disk_room(limits: BoxLimits) -> int:
 
 
 def _size(plan: Plan) -> int:
-    return int((plan.content + disk_room(plan.limits)) * 1.02) + plan.entries * 4096 + _DISK_OVERHEAD
+    return (
+        int((plan.content + disk_room(plan.limits)) * 1.02) + plan.entries * 4096 + _DISK_OVERHEAD
+    )
 
 
 def _dropping(user: int | None) -> Sequence[str]:
@@ -178,7 +183,7 @@ def _words(plan: Plan, descriptors: Sequence[int]) -> list[str]:
     processor = "host" if plan.accelerator == "kvm" else "max"
     return [
         *("-M", "microvm,x-option-roms=off,rtc=on,mem-merge=off,usb=off,graphics=off"),
-        *("-accel", plan.accelerator, "-cpu", processor, "-smp", str(cores(plan.limits))),
+        *("-accel", plan.accelerator, "-cpu", processor, "-smp", str(_cores(plan))),
         *("-m", f"{memory}M", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
         *("-serial", "stdio", "-monitor", "none", "-nic", "none", "-sandbox", _SANDBOX),
         *("-kernel", f"/dev/fd/{kernel}", "-initrd", f"/dev/fd/{first}"),

@@ -211,9 +211,12 @@ class Mirror:
             else:
                 head |= {"kind": "file", "mtime": about.st_mtime_ns}
                 for offset, piece, end in _pieces(os.open(last, _READ, dir_fd=folder)):
-                    rest = {"offset": offset, "last": end}
-                    done = {"name": name, "signature": now} if end else {}
-                    yield Order(head={**head, **rest}, body=piece, **done)
+                    yield Order(
+                        head={**head, "offset": offset, "last": end},
+                        body=piece,
+                        name=name if end else "",
+                        signature=now if end else None,
+                    )
 
 
 class Incoming:

@@ -14,7 +14,10 @@ from holdfast.core.error import Unavailable
 WANTED = ("python3", "git", "ca-certificates", "curl", "less", "procps", "unzip", "xz-utils")
 """Besides what Debian calls essential; those that the host has not are left out."""
 _DATABASE = Path("/var/lib/dpkg")
-_FIELD = re.compile(r"^(Package|Version|Status|Essential|Depends|Pre-Depends|Provides|Architecture): (.*)$", re.MULTILINE)
+_FIELD = re.compile(
+    r"^(Package|Version|Status|Essential|Depends|Pre-Depends|Provides|Architecture): (.*)$",
+    re.MULTILINE,
+)
 _UNREAD = ("/usr/share/doc/", "/usr/share/man/", "/usr/share/info/", "/usr/share/locale/")
 
 

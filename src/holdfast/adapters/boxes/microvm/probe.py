@@ -31,7 +31,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class _Attack(Struct, frozen=True, kw_only=True):
-    """A script that prints WON when it got through `wall`. `fails`: what we claim then."""
+    """A script that prints WON when it got through `wall`."""
 
     wall: str
     script: str
@@ -39,8 +39,14 @@ class _Attack(Struct, frozen=True, kw_only=True):
 
 _ATTACKS = (
     _Attack(wall="kernel boundary", script=f'[ "$(cat {_BOOT_ID})" = "$OUR_KERNEL" ] && echo WON'),
-    _Attack(wall="files", script='cat "$SECRET" && echo WON; ls "$(dirname "$SECRET")" | grep secret && echo WON'),
-    _Attack(wall="system", script="touch /usr/.x && echo WON; touch /etc/.x && echo WON; touch /.x && echo WON"),
+    _Attack(
+        wall="files",
+        script='cat "$SECRET" && echo WON; ls "$(dirname "$SECRET")" | grep secret && echo WON',
+    ),
+    _Attack(
+        wall="system",
+        script="touch /usr/.x && echo WON; touch /etc/.x && echo WON; touch /.x && echo WON",
+    ),
     _Attack(
         wall="network",
         script="[ $(ls /sys/class/net | wc -l) -gt 1 ] && echo WON; "
@@ -54,7 +60,8 @@ _ATTACKS = (
     ),
     _Attack(
         wall="memory",
-        script=f"head -c {_MEMORY * 2} /dev/zero | tail -n 1 | wc -c | grep {_MEMORY * 2} && echo WON",
+        script=f"head -c {_MEMORY * 2} /dev/zero | tail -n 1 | wc -c | grep {_MEMORY * 2}"
+        " && echo WON",
     ),
     _Attack(
         wall="cpu",
@@ -66,16 +73,26 @@ _ATTACKS = (
         wall="disk",
         script=f"head -c {_DISK * 4} /dev/zero >big && echo WON; rm -f big",
     ),
-    _Attack(wall="inodes", script="mkdir many && cd many && touch $(seq 900) && echo WON; cd .. && rm -rf many"),
+    _Attack(
+        wall="inodes",
+        script="mkdir many && cd many && touch $(seq 900) && echo WON; cd .. && rm -rf many",
+    ),
     _Attack(wall="scratch", script="head -c 16000000 /dev/zero >/tmp/a && echo WON; rm -f /tmp/a"),
     _Attack(wall="seccomp", script="grep -q '^Seccomp:.2' /proc/self/status || echo WON"),
-    _Attack(wall="landlock", script="head -c 1 /proc/1/cmdline && echo WON; echo 1 >/proc/sys/kernel/pid_max && echo WON"),
+    _Attack(
+        wall="landlock",
+        script="head -c 1 /proc/1/cmdline && echo WON; "
+        "echo 1 >/proc/sys/kernel/pid_max && echo WON",
+    ),
     _Attack(
         wall="capabilities",
         script="grep -E '^Cap(Eff|Prm|Bnd):' /proc/self/status | grep -v 0000000000000000"
         ' && echo WON; [ "$(id -u)" = 0 ] && echo WON; unshare -U true && echo WON',
     ),
-    _Attack(wall="environment", script='[ -s /proc/1/environ ] && echo WON; env | grep "$SAID" && echo WON'),
+    _Attack(
+        wall="environment",
+        script='[ -s /proc/1/environ ] && echo WON; env | grep "$SAID" && echo WON',
+    ),
 )
 
 
@@ -88,7 +105,9 @@ async def try_walls(kind: str, make: Callable[[BoxSpec], Awaitable[Box]]) -> Cap
             box = await make(spec)
         except HoldfastError as error:
             nothing: dict[str, Strength] = {attack.wall: "none" for attack in _ATTACKS}
-            return Capabilities(kind=kind, walls=nothing, problems=(f"{error} {error.hint}".strip(),))
+            return Capabilities(
+                kind=kind, walls=nothing, problems=(f"{error} {error.hint}".strip(),)
+            )
         try:
             for attack in _ATTACKS:
                 out = await box.exec(["bash", "-c", attack.script])
@@ -105,7 +124,7 @@ def _ground() -> Generator[tuple[Path, dict[str, str]]]:
     with (
         tempfile.TemporaryDirectory() as folder,
         socket.create_server(("127.0.0.1", 0)) as listener,
-        tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="holdfast-") as mark,  # noqa: S108
+        tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="holdfast-") as mark,
     ):
         root = Path(folder).resolve()
         (root / "secret").write_text("a secret")

@@ -71,7 +71,9 @@ class Ways:
                         else:
                             key.data(events)
                     self._flush(selector)
-                    self._visitors = {n: each for n, each in self._visitors.items() if not each.over}
+                    self._visitors = {
+                        n: each for n, each in self._visitors.items() if not each.over
+                    }
             except (OSError, ValueError, EOFError, msgspec.MsgspecError):
                 for visitor in self._visitors.values():
                     visitor.close()

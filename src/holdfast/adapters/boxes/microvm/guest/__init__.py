@@ -1,1 +1,1 @@
-"""What runs inside the machine as its first process; it imports nothing but Python's own library."""
+"""What runs inside the machine as its first process, with nothing but Python's own library."""

@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from .commands import Command, limit, processes
@@ -79,31 +80,32 @@ class Agent:
         match order["do"]:
             case "run":
                 self._run(number, order)
-            case "data" | "end" | "kill" | "forget":
-                self._tell(number, order["do"], body)
             case "room" if self._scan and self._scan[0] == number:
                 self._changes(number, self._scan[1] + order["room"], self._scan[2])
-            case "room":
+            case "data" | "end" | "room" | "kill" | "forget":
                 if command := self._commands.get(number):
-                    command.more_room(order["stream"], order["room"])
-            case "put":
-                self._trees[order["tree"]].put(order, body)
-            case "gone":
-                self._trees[order["tree"]].remove(order["path"])
+                    command.obey(order, body)
+            case "put" | "gone":
+                self._trees[int(order["tree"])].obey(order, body)
             case "changes":
                 self._changes(number, WINDOW, self._trees[0].changes())
             case "settled":
                 self._trees[0].settle()
+            case _:
+                self._wire.say(do="done", id=number, **self._serve(order))
+
+    def _serve(self, order: Order) -> Order:
+        """What is answered at once."""
+        match order["do"]:
             case "box":
                 self._box(order)
-                self._wire.say(do="done", id=number)
             case "listen":
                 self._doorway.listen(order["port"])
-                self._wire.say(do="done", id=number)
             case "stats":
-                self._wire.say(do="done", id=number, processes=processes())
+                return {"processes": processes()}
             case _:
-                self._wire.say(do="done", id=number)
+                pass
+        return {}
 
     def _run(self, number: int, order: Order) -> None:
         command = Command(number, self._wire, self._selector)
@@ -111,25 +113,12 @@ class Agent:
         command.begin(order)
         if command.process > 0:
             watcher = os.pidfd_open(command.process)
-            self._selector.register(watcher, selectors.EVENT_READ, lambda _: self._left(watcher))
+            self._selector.register(watcher, selectors.EVENT_READ, partial(self._left, watcher))
 
-    def _left(self, watcher: int) -> None:
+    def _left(self, watcher: int, _events: int) -> None:
         """A first process has ended; `_bury` learns how."""
         self._selector.unregister(watcher)
         os.close(watcher)
-
-    def _tell(self, number: int, what: str, body: bytes) -> None:
-        command = self._commands.get(number)
-        if command is None:
-            return
-        if what == "data":
-            command.take(body)
-        elif what == "end":
-            command.no_more()
-        elif what == "kill":
-            command.kill()
-        else:
-            command.forget()
 
     def _bury(self) -> None:
         """Every dead process of the machine is our child in the end."""

@@ -9,6 +9,7 @@ import selectors
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from .frames import PIECE, WINDOW
@@ -79,26 +80,28 @@ class Command:
             self._stdin = _own(started.stdin.fileno())
             started.stdin.close()
 
-    def take(self, data: bytes) -> None:
-        self._input += data
-        self._feed()
+    def obey(self, order: Order, data: bytes) -> None:
+        match order["do"]:
+            case "data" | "end":
+                self._input += data
+                self._closing = self._closing or order["do"] == "end"
+                self._feed()
+            case "room":
+                self._room[order["stream"]] += order["room"]
+                if order["stream"] in self._streams:
+                    self._listen(order["stream"])
+            case "kill":
+                self._kill()
+            case _:
+                self._forget()
 
-    def no_more(self) -> None:
-        self._closing = True
-        self._feed()
-
-    def more_room(self, stream: str, amount: int) -> None:
-        self._room[stream] += amount
-        if stream in self._streams:
-            self._listen(stream)
-
-    def kill(self) -> None:
+    def _kill(self) -> None:
         with suppress(OSError):
             (self._group / "cgroup.kill").write_text("1")
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Nobody asks for the rest of its output."""
-        self.kill()
+        self._kill()
         for stream in list(self._streams):
             self._close(stream)
 
@@ -107,7 +110,7 @@ class Command:
         if self.code is None or self.over:
             return
         if _events(self._group / "cgroup.events").get("populated"):
-            self.kill()
+            self._kill()
             return
         oom = _events(_BOX / "memory.events").get("oom_kill", 0) > self._ooms
         most = _events(self._group / "pids.events").get("max", 0)
@@ -157,11 +160,9 @@ class Command:
         with suppress(KeyError):
             self._selector.unregister(descriptor)
         if self._room[stream] > 0:
-            self._selector.register(
-                descriptor, selectors.EVENT_READ, lambda _events: self._carry(stream)
-            )
+            self._selector.register(descriptor, selectors.EVENT_READ, partial(self._carry, stream))
 
-    def _carry(self, stream: str) -> None:
+    def _carry(self, stream: str, _events: int) -> None:
         with suppress(BlockingIOError):
             data = os.read(self._streams[stream], min(PIECE, self._room[stream]))
             if data:

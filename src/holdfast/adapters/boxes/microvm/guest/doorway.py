@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 from contextlib import suppress
+from functools import partial
 
 from .visitor import MOST, Visitor
 from .wire import Order, Wire
@@ -27,10 +28,10 @@ class Doorway:
         listener.setblocking(False)
         self._listeners[port] = listener
         self._selector.register(
-            listener, selectors.EVENT_READ, lambda _events: self._accept(listener, port)
+            listener, selectors.EVENT_READ, partial(self._accept, listener, port)
         )
 
-    def _accept(self, listener: socket.socket, port: int) -> None:
+    def _accept(self, listener: socket.socket, port: int, _events: int) -> None:
         with suppress(OSError):
             accepted = listener.accept()[0]
             self._visitors = {n: each for n, each in self._visitors.items() if not each.over}
@@ -41,9 +42,7 @@ class Doorway:
             self._last += 1
             number = self._last
             self._wire.say(do="opened", id=number, port=port)
-            self._visitors[number] = Visitor(
-                number, accepted, self._wire.say, self._selector
-            )
+            self._visitors[number] = Visitor(number, accepted, self._wire.say, self._selector)
 
     def _obey(self, order: Order, body: bytes) -> None:
         if visitor := self._visitors.get(order["id"]):

@@ -30,7 +30,13 @@ class Tree:
         self._known: dict[str, tuple[int, ...]] = {}
         self._told: dict[str, tuple[int, ...] | None] = {}
 
-    def put(self, order: Order, body: bytes) -> None:
+    def obey(self, order: Order, body: bytes) -> None:
+        if order["do"] == "put":
+            self._put(order, body)
+        else:
+            self._remove(order["path"])
+
+    def _put(self, order: Order, body: bytes) -> None:
         """Make what is described; a file comes in pieces, the last of them says so."""
         path = self._path(order["path"])
         with self._acting():
@@ -47,7 +53,7 @@ class Tree:
                 os.chmod(path, order["mode"] | stat.S_IRWXU)  # noqa: PTH101
             self._known[path] = _signature(os.lstat(path))
 
-    def remove(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         path = self._path(name)
         with self._acting():
             _clear(path)
@@ -112,7 +118,9 @@ class Tree:
             elif stat.S_ISLNK(about.st_mode):
                 yield {**head, "kind": "link", "link": _told(os.readlink(path))}, b""  # noqa: PTH115
             else:
-                yield from self._tell_file(path, {**head, "kind": "file", "mtime": about.st_mtime_ns})
+                yield from self._tell_file(
+                    path, {**head, "kind": "file", "mtime": about.st_mtime_ns}
+                )
 
     def _tell_file(self, path: str, head: Order) -> Iterator[Frame]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
