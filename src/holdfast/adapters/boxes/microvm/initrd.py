@@ -89,7 +89,7 @@ def _content(path: Path) -> bytes:
     match path.suffix:
         case ".ko":
             return packed
-                case ".xz":
+        case ".xz":
             return lzma.decompress(packed)
         case ".gz":
             return gzip.decompress(packed)
