@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from socket import socket
 
@@ -95,14 +95,12 @@ class DockerSandboxBoxes:
         await self._docker.ask("version", seconds=_ASK)
         name = f"holdfast-{secrets.token_hex(6)}"
         box = DockerSandboxBox(spec, name, workspace, self._docker, ended=self._boxes.discard)
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(_gone, box)
             create = ("create", "--name", name, "shell", str(workspace.root))
             await self._docker.ask(*create, seconds=_CREATE)
             await self._docker.ask("inspect", name, seconds=_ASK)
-        except BaseException:
-            with CancelScope(shield=True), suppress(Unavailable):
-                await box.destroy()
-            raise
+            undo.pop_all()
         self._boxes.add(box)
         return box
 
@@ -334,6 +332,11 @@ class _Docker:
             raise Unavailable(f"there is no Docker sandbox here: {error}", hint=_HINT) from error
         async with process:
             yield process
+
+
+async def _gone(box: DockerSandboxBox) -> None:
+    with CancelScope(shield=True), suppress(Unavailable):
+        await box.destroy()
 
 
 async def _piece(stream: ByteReceiveStream | None) -> bytes:

@@ -38,11 +38,15 @@ _USER_PORTS = range(1, 65536)
 
 
 class Inside(Struct, frozen=True, kw_only=True):
-    """What a box shows, checked: folders are real, `alias` is the workspace's other name."""
+    """What a box shows, checked."""
 
     workspace: Mirror
     read_only: tuple[Mirror, ...]
     environment: Mapping[str, str]
+
+    def close(self) -> None:
+        for mirror in (self.workspace, *self.read_only):
+            mirror.close()
 
 
 class MicroVMBox:
@@ -149,8 +153,7 @@ class MicroVMBox:
         self._channel.give_up("it was destroyed")
         await self._machine.end()
         await to_thread.run_sync(self._ways.close)
-        for mirror in (self._inside.workspace, *self._inside.read_only):
-            mirror.close()
+        self._inside.close()
         self._ended()
 
     async def bring_in(self) -> None:
@@ -220,13 +223,11 @@ class MicroVMBox:
         """What commands have changed is here when this returns; notes about what is not."""
         async with self._carrying, self._channel.line() as line:
             incoming = self._inside.workspace.incoming(_room(self._spec))
-            self._touched = bool(self._running)
+            still = bool(self._running)
             try:
                 await line.send("changes")
                 await self._deliver(line, incoming)
-            except BaseException:
-                self._touched = True
-                raise
+                self._touched = still or bool(self._running)
             finally:
                 await _in_thread(incoming.close)
             return _notes(incoming)

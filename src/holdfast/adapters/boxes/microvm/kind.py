@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -85,23 +87,17 @@ class MicroVMBoxes:
     async def _make(self, spec: BoxSpec) -> MicroVMBox:
         if spec.browser:
             raise Invalid("a microvm box has no browser in it")
-        inside = await to_thread.run_sync(_inside, spec)
-        try:
+        async with AsyncExitStack() as undo:
+            inside = await to_thread.run_sync(_inside, spec)
+            undo.callback(inside.close)
             image = await to_thread.run_sync(prepare, self._cache, self._kernel, self._root)
             machine, channel = await self._booted(spec, inside, image)
-        except BaseException:
-            for mirror in (inside.workspace, *inside.read_only):
-                mirror.close()
-            raise
-        box = MicroVMBox(spec, inside, machine, channel, ended=lambda: self._boxes.discard(box))
-        self._boxes.add(box)
-        try:
+            box = MicroVMBox(spec, inside, machine, channel, ended=lambda: self._boxes.discard(box))
+            self._boxes.add(box)
+            undo.push_async_callback(_shielded, box.destroy)
             await _furnish(channel, spec, inside)
             await box.bring_in()
-        except BaseException:
-            with CancelScope(shield=True):
-                await box.destroy()
-            raise
+            undo.pop_all()
         return box
 
     async def _booted(self, spec: BoxSpec, inside: Inside, image: Image) -> Talk:
@@ -134,19 +130,18 @@ class MicroVMBoxes:
 
 
 async def _boot(plan: Plan, cache: Path) -> Talk:
-    machine = await _started(plan, cache)
-    channel = Channel(machine.work)
-    try:
-        with anyio.fail_after(_SECONDS[plan.accelerator]):
-            async with channel.open(0) as line:
-                await line.receive()
-    except BaseException as error:
-        words = machine.last_words()
-        with CancelScope(shield=True):
-            await _ended(machine)
-        if isinstance(error, (TimeoutError, Unavailable)):
+    async with AsyncExitStack() as undo:
+        machine = await _started(plan, cache)
+        undo.push_async_callback(_shielded, partial(_ended, machine))
+        channel = Channel(machine.work)
+        try:
+            with anyio.fail_after(_SECONDS[plan.accelerator]):
+                async with channel.open(0) as line:
+                    await line.receive()
+        except (TimeoutError, Unavailable):
+            words = machine.last_words()
             raise Unavailable(f"with {plan.accelerator} it does not boot: {words}") from None
-        raise
+        undo.pop_all()
     machine.hush()
     return machine, channel
 
@@ -157,6 +152,11 @@ async def _started(plan: Plan, cache: Path) -> Machine:
         with CancelScope(shield=True):
             return await start(plan, Path(folder))
     raise AssertionError("nobody cancels this scope")
+
+
+async def _shielded(end: Callable[[], Awaitable[None]]) -> None:
+    with CancelScope(shield=True):
+        await end()
 
 
 async def _ended(machine: Machine) -> None:
