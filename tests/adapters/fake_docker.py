@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 PROGRAM = """#!{python}
 import json, os, subprocess, sys
@@ -49,7 +50,7 @@ class FakeDocker:
     def calls(self) -> list[list[str]]:
         return [call["words"] for call in self.records()]
 
-    def records(self) -> list[dict[str, object]]:  # type: ignore[type-arg]
+    def records(self) -> list[dict[str, Any]]:
         if not (self._folder / "calls").exists():
             return []
         lines = (self._folder / "calls").read_text().splitlines()

@@ -90,7 +90,7 @@ class MicroVMBox:
             began = anyio.current_time()
             with wall:
                 wall.deadline = began + (limits.seconds if seconds is None else seconds)
-                await _converse(command, stdin, output)
+                await command.converse(stdin, output)
             said = await self._last_words(command, output)
             took = anyio.current_time() - began
             code = -9 if wall.cancelled_caught else await command.wait()
@@ -195,8 +195,7 @@ class MicroVMBox:
         """End it and all that it has started, and hear what it has still said."""
         with anyio.move_on_after(_LAST_WORDS):
             await command.kill()
-            await _drained(command, output)
-            return await command.ended()
+            return await command.converse(b"", output)
         self._channel.give_up("a command in it could not be ended")
         raise Unavailable("the box has ended: a command could not be ended", code="box_gone")
 
@@ -245,35 +244,6 @@ class MicroVMBox:
                 return
             if frames:
                 await line.send("room", room=sum(len(body) + 1 for _, body in frames))
-
-
-async def _converse(command: Command, stdin: bytes, output: Kept) -> None:
-    async with anyio.create_task_group() as group:
-        if stdin:
-            group.start_soon(_feed, command, stdin)
-        group.start_soon(_drained, command, output)
-        await command.ended()
-
-
-async def _feed(command: Command, data: bytes) -> None:
-    """A reader that has had enough is no error."""
-    try:
-        await command.send(data)
-        await command.no_more()
-    except Unavailable as error:
-        if error.code != "command_deaf":
-            raise
-
-
-async def _drained(command: Command, output: Kept) -> None:
-    async with anyio.create_task_group() as group:
-        for stream in ("stdout", "stderr"):
-            group.start_soon(_drain, command, stream, output)
-
-
-async def _drain(command: Command, stream: str, output: Kept) -> None:
-    while piece := await command.receive_from(stream):
-        output.add(output.stdout if stream == "stdout" else output.stderr, piece)
 
 
 async def _in_thread(work: Callable[[Unpack[_Arguments]], _Made], *arguments: *_Arguments) -> _Made:

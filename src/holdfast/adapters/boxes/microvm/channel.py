@@ -141,6 +141,9 @@ class Line:
     ) -> None:
         self._channel.forget(self.number)
 
+    def give_up(self, why: str) -> None:
+        self._channel.give_up(why)
+
     def take(self, frame: Frame) -> None:
         """Raises `ValueError` when more comes than there is room for: nobody honest does that."""
         self._held += len(frame[1]) + 1

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio import CancelScope
 
+from holdfast.adapters.boxes.streams import Kept
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import BoxLimits
 
@@ -45,22 +46,21 @@ class Command:
             view = view[len(piece) :]
             await self._line.send("data", bytes(piece))
 
-    async def no_more(self) -> None:
-        """Its stdin ends."""
-        await self._line.send("end")
-
     async def receive(self) -> bytes:
-        return await self.receive_from("stdout")
-
-    async def receive_from(self, stream: str) -> bytes:
-        kept = self._out[stream]
-        while not kept and stream not in self._silent:
+        while not self._out["stdout"] and "stdout" not in self._silent:
             await self._hear()
-        piece = bytes(kept)
-        kept.clear()
-        if piece:
-            self._line.post("room", stream=stream, room=len(piece))
-        return piece
+        return self._poured("stdout")
+
+    async def converse(self, stdin: bytes, kept: Kept) -> Said:
+        """Give it its input, keep what it says, until it has ended; how it did."""
+        rest = memoryview(stdin)
+        while True:
+            rest = self._fed(rest)
+            for stream, into in (("stdout", kept.stdout), ("stderr", kept.stderr)):
+                kept.add(into, self._poured(stream))
+            if self._exit and self._silent >= self._out.keys():
+                return self._exit
+            await self._hear()
 
     def complaint(self) -> str:
         return self._complaint.decode(errors="replace")
@@ -78,6 +78,26 @@ class Command:
     async def kill(self) -> None:
         await self._line.send("kill")
 
+    def _fed(self, rest: memoryview) -> memoryview:
+        """Send what there is room for, and after the last that it was the last."""
+        if self._over:
+            return rest[:0]
+        while rest and self._room > 0:
+            piece = rest[: min(PIECE, self._room)]
+            self._room -= len(piece)
+            self._line.post("data", bytes(piece))
+            rest = rest[len(piece) :]
+            if not rest:
+                self._line.post("end")
+        return rest
+
+    def _poured(self, stream: str) -> bytes:
+        piece = bytes(self._out[stream])
+        self._out[stream].clear()
+        if piece:
+            self._line.post("room", stream=stream, room=len(piece))
+        return piece
+
     @property
     def _over(self) -> bool:
         return self._deaf or self._exit is not None
@@ -91,6 +111,8 @@ class Command:
         match said.do:
             case "data" if said.stream in self._out:
                 self._out[said.stream] += body
+                if len(self._out[said.stream]) > WINDOW:
+                    self._line.give_up("more is said than was asked for")
                 if said.stream == "stderr":
                     self._complaint += body
                     del self._complaint[:-_COMPLAINT]

@@ -57,7 +57,7 @@ def prepare(cache: Path, kernel: Path | None, root: Path | None) -> Image:
     recipe = [_RECIPE, str(kernel), str(kernel.stat().st_mtime_ns), str(busybox)]
     recipe += [f"{package.name}={package.version}" for package in packages]
     recipe += [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
-    private.make_folder(cache)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = cache / hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
     made = Image(
         kernel=folder / "vmlinuz", initrd=folder / "initrd", root=root or folder / "root.ext4"
