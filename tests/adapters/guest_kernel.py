@@ -21,6 +21,7 @@ def missing() -> str:
     try:
         done = subprocess.run(
             [str(_SCRIPT), str(HOME / "cache" / "microvm" / "kernel")],
+            check=False,
             capture_output=True,
             text=True,
             timeout=_SECONDS,

@@ -209,7 +209,8 @@ class MicroVMBox:
             while batch := await to_thread.run_sync(_some, orders):
                 for order in batch:
                     head = {**order.head, "id": line.number, "tree": number}
-                    await self._channel.send(head, order.body)
+                    with self._channel.patiently():
+                        await self._channel.send(head, order.body)
                     mirror.was_told(order)
             await line.send("mark")
             try:
@@ -233,7 +234,8 @@ class MicroVMBox:
 
     async def _deliver(self, line: Line, incoming: Incoming) -> None:
         while True:
-            frames = await line.news()
+            with self._channel.patiently():
+                frames = await line.news()
             try:
                 done = await _in_thread(incoming.take_all, frames)
             except Refusal as refusal:

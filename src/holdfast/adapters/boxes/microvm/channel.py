@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 import anyio
@@ -22,6 +23,7 @@ from .said import Frame, parse
 _READ = 256 << 10
 _WRITE = 64 << 10
 _MOST_FRAMES = WINDOW + 4096
+_PATIENCE = 120.0
 
 
 class Channel:
@@ -85,6 +87,16 @@ class Channel:
         self.broken = self.broken or why
         self._out.clear()
         self._tell()
+
+    @contextmanager
+    def patiently(self) -> Generator[None]:
+        """For what an honest machine does soon. Raises `Unavailable`."""
+        try:
+            with anyio.fail_after(_PATIENCE):
+                yield
+        except TimeoutError:
+            self.give_up("it does not answer")
+            self._check()
 
     def _flush(self) -> None:
         try:
@@ -175,7 +187,8 @@ class Line:
 
     async def answer(self) -> Frame:
         """What came of a request. Raises `Unavailable` when it could not be done."""
-        said, body = await self.receive()
+        with self._channel.patiently():
+            said, body = await self.receive()
         if said.do == "failed":
             raise Unavailable(f"the box cannot do that: {said.why[:500]}")
         if said.do != "done":

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +31,8 @@ _MADE_UP = {
 }
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _BLOCK = 4096
+_NAME = 16
+_HOUR, _MONTH = 3600, 30 * 24 * 3600
 _SPARE = 16 << 20
 _MAKE_SECONDS = 300
 _HINT = "see the guide on microvm boxes: scripts/guest_kernel fetches one"
@@ -58,12 +61,15 @@ def prepare(cache: Path, kernel: Path | None, root: Path | None) -> Image:
     recipe += [f"{package.name}={package.version}" for package in packages]
     recipe += [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = cache / hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
+    folder = cache / hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:_NAME]
     made = Image(
         kernel=folder / "vmlinuz", initrd=folder / "initrd", root=root or folder / "root.ext4"
     )
     with private.locked(cache / "lock"):
-        if not (folder / "vmlinuz").exists():
+        _sweep(cache)
+        if (folder / "vmlinuz").exists():
+            os.utime(folder)
+        else:
             with tempfile.TemporaryDirectory(dir=cache, prefix=".new-") as scratch:
                 fresh = Path(scratch) / "image"
                 fresh.mkdir()
@@ -76,6 +82,14 @@ def prepare(cache: Path, kernel: Path | None, root: Path | None) -> Image:
                 shutil.rmtree(folder, ignore_errors=True)
                 fresh.replace(folder)
     return made
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes left half made, and images that nobody has used for long."""
+    for pattern, age in ((".new-*", _HOUR), (".disk-*", _HOUR), ("?" * _NAME, _MONTH)):
+        for folder in cache.glob(pattern):
+            if folder.stat().st_mtime < time.time() - age:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_disk(path: Path, size: int, inodes: int) -> None:

@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -29,13 +30,15 @@ from .image import Image, make_disk
 
 _KERNELS_OWN = 256 << 20
 _DISK = 16 << 30
-_DISK_OVERHEAD = 16 << 20
+_DISK_OVERHEAD = 2 << 20
+_INODE, _BLOCK = 256, 4096
 _DEATH = 10.0
 _MOST_CORES = 8
 _CORES = 2
 _LAST_WORDS = 4096
 _COMMAND_LINE = "console=ttyS0 quiet panic=-1 reboot=t random.trust_cpu=on"
 _PROCESSES = Path("/proc")
+_DEVICE = Path("/dev/kvm")
 _USER_TICKS = 11
 _PROCESSORS = Path("/proc/cpuinfo")
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -139,7 +142,7 @@ async def start(plan: Plan, folder: Path) -> Machine:
         descriptors = (work_in, ways_in, root, workspace, kernel, first)
         # From the thread of the loop: the machine dies with the thread that has started it.
         process = subprocess.Popen(  # noqa: S603, ASYNC220 - programs of the system; some ms
-            [wrapper, *_dropping(plan.user), program, *_words(plan, descriptors)],
+            [wrapper, *_dropping(plan), program, *_words(plan, descriptors)],
             env={},
             cwd="/",
             pass_fds=descriptors,
@@ -171,10 +174,23 @@ def _size(plan: Plan) -> int:
     )
 
 
-def _dropping(user: int | None) -> Sequence[str]:
-    who = () if user is None else (f"--reuid={user}", f"--regid={user}", "--clear-groups")
-    bounds = () if user is None else ("--bounding-set=-all", "--inh-caps=-all")
-    return (*who, *bounds, "--no-new-privs", "--pdeathsig=KILL", "--")
+def _dropping(plan: Plan) -> Sequence[str]:
+    always = ("--no-new-privs", "--pdeathsig=KILL", "--")
+    if plan.user is None:
+        return always
+    group = _group_of_kvm() if plan.accelerator == "kvm" else 0
+    groups = f"--groups={group}" if group else "--clear-groups"
+    who = (f"--reuid={plan.user}", f"--regid={plan.user}", groups)
+    return (*who, "--bounding-set=-all", "--inh-caps=-all", *always)
+
+
+def _group_of_kvm() -> int:
+    """The group that may use the device; 0 where there is none besides root's."""
+    try:
+        about = _DEVICE.stat()
+    except OSError:
+        return 0
+    return about.st_gid if about.st_mode & stat.S_IRGRP and about.st_mode & stat.S_IWGRP else 0
 
 
 def _words(plan: Plan, descriptors: Sequence[int]) -> list[str]:

@@ -109,8 +109,8 @@ class Agent:
 
     def _run(self, number: int, order: Order) -> None:
         command = Command(number, self._wire, self._selector)
-        self._commands[number] = command
         command.begin(order)
+        self._commands[number] = command
         if command.process > 0:
             watcher = os.pidfd_open(command.process)
             self._selector.register(watcher, selectors.EVENT_READ, partial(self._left, watcher))

@@ -163,6 +163,8 @@ class Command:
             self._selector.register(descriptor, selectors.EVENT_READ, partial(self._carry, stream))
 
     def _carry(self, stream: str, _events: int) -> None:
+        if stream not in self._streams:
+            return  # closed by what happened at the same moment
         with suppress(BlockingIOError):
             data = os.read(self._streams[stream], min(PIECE, self._room[stream]))
             if data:

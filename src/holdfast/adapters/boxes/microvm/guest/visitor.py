@@ -53,6 +53,8 @@ class Visitor:
             self._say(do="closed", id=self._number)
 
     def _ready(self, events: int) -> None:
+        if self.over:
+            return  # closed by what happened at the same moment
         try:
             if events & selectors.EVENT_WRITE:
                 self._write()
