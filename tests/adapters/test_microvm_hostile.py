@@ -131,11 +131,15 @@ async def test_more_than_fits_into_the_box_does_not_come_out(workspace: Path) ->
         for offset in range(0, 200_000, 20_000):
             guest.file(order["id"], "large", bytes(20_000), offset=offset, last=False)
 
+    def much(guest: Guest, order: Order, _body: bytes) -> None:
+        for number in range(10):
+            guest.file(order["id"], f"f{number}", b"x" * 90_000)
+
     def many(guest: Guest, order: Order, _body: bytes) -> None:
-        for number in range(60):
+        for number in range(120):
             guest.file(order["id"], f"f{number}", b"x")
 
-    for answer in (large, many):
+    for answer in (large, much, many):
         async with facing(workspace, {"changes": answer}) as (box, _):
             with pytest.raises(Unavailable):
                 await box.exec(["true"])

@@ -222,7 +222,8 @@ class MicroVMBox:
     async def _bring_out(self) -> list[bytes]:
         """What commands have changed is here when this returns; notes about what is not."""
         async with self._carrying, self._channel.line() as line:
-            incoming = self._inside.workspace.incoming(_room(self._spec))
+            mirror = self._inside.workspace
+            incoming = mirror.incoming(_room(self._spec, mirror.size()))
             still = bool(self._running)
             try:
                 await line.send("changes")
@@ -267,9 +268,14 @@ def _stopped(said: Said, code: int, spec: BoxSpec) -> str:
     return ""
 
 
-def _room(spec: BoxSpec) -> Room:
-    most = disk_room(spec.limits)
-    return Room(file=spec.limits.file_size, bytes=most, entries=spec.limits.inodes or _MOST_ENTRIES)
+def _room(spec: BoxSpec, there: tuple[int, int]) -> Room:
+    """More than fits onto its disk: an honest machine never reaches it."""
+    size, entries = there
+    return Room(
+        file=spec.limits.file_size,
+        bytes=2 * (size + disk_room(spec.limits)),
+        entries=2 * (entries + (spec.limits.inodes or _MOST_ENTRIES)),
+    )
 
 
 def _notes(incoming: Incoming) -> list[bytes]:

@@ -169,9 +169,10 @@ def disk_room(limits: BoxLimits) -> int:
 
 
 def _size(plan: Plan) -> int:
-    return (
-        int((plan.content + disk_room(plan.limits)) * 1.02) + plan.entries * 4096 + _DISK_OVERHEAD
-    )
+    """What is there, and as much again as it may grow, with what a file system needs for itself."""
+    inodes = (plan.limits.inodes + plan.entries) * _INODE if plan.limits.inodes else 0
+    files = plan.content + plan.entries * _BLOCK
+    return int((files + disk_room(plan.limits)) * 1.02) + inodes + _DISK_OVERHEAD
 
 
 def _dropping(plan: Plan) -> Sequence[str]:

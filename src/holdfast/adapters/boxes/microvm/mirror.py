@@ -46,7 +46,8 @@ class Refusal(Exception):
 
 
 class Room(Struct, frozen=True, kw_only=True):
-    """How much may come out of the machine: bytes of one file, bytes and entries in one go."""
+    """How much may come out of the machine: bytes of one file; in one go, bytes besides zeros, and
+    entries."""
 
     file: int
     bytes: int
@@ -74,6 +75,11 @@ class Mirror:
         """Bytes and entries that are there now."""
         sizes = [about.st_size for _, about in self._walk()]
         return sum(sizes), len(sizes)
+
+    def size(self) -> tuple[int, int]:
+        """Bytes and entries that the machine has of it, as far as is known."""
+        files = (each for each in self._known.values() if not stat.S_ISDIR(each[0]))
+        return sum(each[1] for each in files), len(self._known)
 
     def orders(self) -> Iterator[Order]:
         """What the machine must be told, so that its copy is what the folder is now."""
@@ -244,7 +250,7 @@ class Incoming:
         """Raises `Refusal`. What cannot be written here is left behind."""
         name = _checked(said.path)
         self._entries += 1 if said.offset == 0 else 0
-        self._bytes += len(body)
+        self._bytes += len(body) if body.strip(b"\0") else 0
         if self._entries > self._room.entries or self._bytes > self._room.bytes:
             raise Refusal("more came out of the box than fits into it")
         if self._mirror.skipped(name) or (name == self._lost and said.offset):

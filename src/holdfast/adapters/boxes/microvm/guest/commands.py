@@ -109,7 +109,7 @@ class Command:
         """Once its first process and all others are gone, say how it ended. `over` then."""
         if self.code is None or self.over:
             return
-        if _events(self._group / "cgroup.events").get("populated"):
+        if int((self._group / "pids.current").read_text()) > 0:
             self._kill()
             return
         oom = _events(_BOX / "memory.events").get("oom_kill", 0) > self._ooms
