@@ -66,7 +66,7 @@ async def open_house(
         recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
         visits, blobs = journal.visits(), FileBlobs(home / "blobs")
         egress = gateway(safe, visits, clock)
-        boxes = box_pool(config, box_way(egress, lambda: force.ways))
+        boxes = box_pool(config, environment, box_way(egress, lambda: force.ways))
         # The delegate tool is bound late: it submits to the supervisor that runs it.
         delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
         options, spool = box_options(config), home / "outputs"
