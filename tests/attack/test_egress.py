@@ -501,6 +501,20 @@ async def test_inside_of_tls_another_host_is_refused():
         assert world.far.dialled == []
 
 
+async def test_who_does_not_trust_its_own_authority_is_told_of():
+    async with a_world() as world, a_box(world, OPENED) as box:
+        async with box.tunnel(f"{HOST}:443") as stream:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await TLSStream.wrap(
+                    stream, hostname=HOST, ssl_context=ssl.create_default_context()
+                )
+        with anyio.fail_after(10):
+            while not world.visits.all:
+                await anyio.sleep(0.001)
+        assert await world.codes() == ["egress_untrusted"]
+        assert world.far.dialled == []
+
+
 async def test_a_secret_never_leaves_in_the_open():
     headers = {"X-Key": "$SECRET{api/key}"}
     reach = Reach(task="t", agent="a", allowed=(Allowed(host=HOST, port=80, headers=headers),))

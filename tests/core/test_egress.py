@@ -25,6 +25,7 @@ from holdfast.core.error import NotAllowed
 
 LABEL = st.from_regex(r"[a-z][a-z0-9-]{0,10}[a-z]", fullmatch=True)
 NAMES = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
+LAYERED = Allowed(host="a.example", path="/v1/*")
 V4 = st.ip_addresses(v=4)
 V6 = st.ip_addresses(v=6)
 
@@ -187,6 +188,8 @@ def test_what_is_allowed_is_what_its_pattern_says(name: str, other: str):
             "egress_path",
         ),
         (Allowed(host="a.example", path="/v1/*"), "https://a.example/%76%31/x", "GET", ""),
+        (Allowed(host="a.example", path="/v1/*"), "https://a.example/v1/%252541", "GET", ""),
+        (LAYERED, "https://a.example/v1/%" + "25" * 30_000 + "41", "GET", "egress_path"),
         (Allowed(host="a.example"), "https://a.example/v1/../x", "GET", ""),
         (Allowed(host="*"), "https://127.0.0.1/", "GET", "egress_literal"),
     ],

@@ -28,6 +28,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _UNSAID = re.compile(r"[\x00-\x1f\x7f\\]")
 _KEPT = "!$%&'()*+,/:;=?@[]~"
+_LAYERS = 3
 _PORTS = {"http": 80, "https": 443}
 
 Kind = Literal["public", "private", "special"]
@@ -214,10 +215,7 @@ def permitted(reach: Reach, target: Target, method: str) -> Allowed:
     ways = [way for way in ways if not way.methods or method in way.methods]
     if not ways:
         _refuse("egress_method", f"{method} is not allowed at {target.host}")
-    path = unquote(target.path)
-    while (once := unquote(path)) != path:
-        path = once
-    odd = any(part.partition(";")[0] in {".", ".."} for part in re.split(r"[/\\]", path))
+    path, odd = _plain_path(target.path)
     ways = [way for way in ways if way.path == "*" or (not odd and fnmatchcase(path, way.path))]
     if not ways:
         _refuse("egress_path", f"{method} {target.path[:200]} is not allowed at {target.host}")
@@ -279,6 +277,16 @@ def _ways(reach: Reach, host: str, port: int) -> list[Allowed]:
     if not ways:
         _refuse("egress_port", f"port {port} of {host} may not be reached")
     return ways
+
+
+def _plain_path(path: str) -> tuple[str, bool]:
+    """What servers make of a path, and whether they could make something else of it."""
+    for _ in range(_LAYERS):
+        if (plain := unquote(path)) == path:
+            break
+        path = plain
+    steps = any(part.partition(";")[0] in {".", ".."} for part in re.split(r"[/\\]", path))
+    return path, steps or unquote(path) != path
 
 
 def _refuse(code: str, sentence: str) -> NoReturn:

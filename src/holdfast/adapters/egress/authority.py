@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from typing import IO
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -60,11 +63,10 @@ class Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        # The library reads from files only: one without a name for others, gone right after.
-        with tempfile.NamedTemporaryFile() as file:
+        with _in_memory() as file:  # The library reads from files only.
             file.write(key + self._leaf(host).public_bytes(serialization.Encoding.PEM))
-            file.flush()
-            context.load_cert_chain(file.name)
+            file.seek(0)
+            context.load_cert_chain(f"/dev/fd/{file.fileno()}")
         return context
 
     def _leaf(self, host: str) -> x509.Certificate:
@@ -94,6 +96,13 @@ class Authority:
             .not_valid_before(self._begin)
             .not_valid_after(self._begin + _LIFE)
         )
+
+
+def _in_memory() -> IO[bytes]:
+    """A file without a name; on systems that have such files, one that no disk ever sees."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("leaf"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _named(name: str) -> x509.Name:

@@ -184,7 +184,10 @@ class Proxy:
                     standard_compatible=False,
                 )
         except GONE:
-            return  # It does not trust us, or is no client of TLS.
+            what = "whoever is inside does not trust the authority of its box"
+            error = NotAllowed(what, code="egress_untrusted")
+            await self._gate.refused("proxy", TUNNEL, target.host, error, self._reach)
+            return
         await self._one(Line(stream, _WHO), target)
 
     async def _forward(self, inbound: Inbound, asked: Asked) -> None:
