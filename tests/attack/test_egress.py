@@ -585,7 +585,7 @@ async def test_a_new_way_out_does_not_begin_the_count_anew():
     ),
 )
 async def test_a_redirect_is_judged_like_the_first_request(place: str):
-    """Row KV-28: a private address is refused, and a redirect to one. Part of row GC-89d."""
+    """Part of row KV-28. Part of row GC-89d."""
     async with a_world() as world:
         world.far.at("inner.example", "10.0.0.1")
         moved = plain("", f"Location: {place}", status="302 Found")
@@ -656,6 +656,52 @@ async def test_an_inner_address_is_fetched_when_exactly_it_is_named():
             with pytest.raises(HoldfastError) as refused:
                 await fetched(world, odd, reach)
             assert refused.value.code == "egress_literal"
+
+
+async def test_inner_addresses_are_denied_and_audited():
+    """Row GC-89d."""
+    async with a_world() as world:
+        world.far.at("rebound.example", "10.0.0.1")
+        world.far.serve(lambda _: plain("", "Location: http://10.0.0.1/", status="302 F"), port=80)
+        for url, said in (
+            ("http://169.254.169.254/", "egress_literal"),
+            ("http://[::1]/", "egress_literal"),
+            ("http://rebound.example/", "egress_address"),
+            ("http://localhost/", "egress_unresolved"),
+            (f"http://{HOST}/", "egress_literal"),
+            ("file:///etc/passwd", "egress_malformed"),
+        ):
+            with pytest.raises(HoldfastError) as refused:
+                await fetched(world, url)
+            assert refused.value.code == said
+            *_, last = world.visits.all.values()
+            assert (last.code, last.task, last.agent, last.tool) == (said, "t", "a", "http")
+        assert world.far.dialled == [(PUBLIC, 80)]
+        with pytest.raises(HoldfastError) as refused:
+            only = Reach(task="t", agent="a", allowed=(Allowed(host="else.example"),))
+            await fetched(world, f"http://{HOST}/", only)
+        assert refused.value.code == "egress_host"
+
+
+async def test_a_box_reaches_no_address_even_one_that_the_house_may():
+    reach = Reach(task="t", agent="a", allowed=(Allowed(host="*", port=0),), private=("10.0.0.9",))
+    async with a_world() as world, a_box(world, reach) as box:
+        world.far.serve(lambda _: plain("inner"), address="10.0.0.9", port=80)
+        for head in ("GET http://10.0.0.9/ HTTP/1.0", "CONNECT 10.0.0.9:443 HTTP/1.0"):
+            assert code(await box.ask(head)) == "egress_literal"
+        assert world.far.dialled == []
+        assert (await fetched(world, "http://10.0.0.9/", reach)).body == b"inner"
+
+
+async def test_an_inner_host_may_get_its_key_without_tls():
+    way = Allowed(host="wiki.lan", port=8080, headers={"X-Key": "$SECRET{api/key}"})
+    reach = Reach(task="t", agent="a", allowed=(way,), private=("wiki.lan",))
+    async with a_world() as world, a_box(world, reach) as box:
+        world.far.at("wiki.lan", "10.0.0.7")
+        world.far.serve(lambda heard: plain(heard.headers["x-key"]), address="10.0.0.7", port=8080)
+        answer = await box.ask("GET http://wiki.lan:8080/ HTTP/1.1\nHost: wiki.lan:8080")
+        assert answer.endswith(b"*" * len(KEY))
+        assert world.far.heard[0].headers["x-key"] == KEY
 
 
 async def test_a_bomb_is_cut_off_where_it_was_said():

@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.egress import (
-    Allowed,
-    Reach,
     Target,
     dialable,
     host_of,
@@ -22,6 +20,7 @@ from holdfast.core.egress import (
     target_of,
 )
 from holdfast.core.error import NotAllowed
+from holdfast.core.reach import Allowed, Reach
 
 LABEL = st.from_regex(r"[a-z][a-z0-9-]{0,10}[a-z]", fullmatch=True)
 NAMES = st.lists(LABEL, min_size=1, max_size=4).map(".".join)

@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from holdfast.adapters.egress.authority import Authority
 from holdfast.adapters.egress.gateway import Gateway
-from holdfast.core.egress import Reach
 from holdfast.core.error import NotAllowed
 from holdfast.core.ids import Instant
+from holdfast.core.reach import Reach
 from holdfast.ports.clock import Clock
 
 from .fake_visits import FakeVisits
@@ -140,7 +140,7 @@ class World(Struct, frozen=True, kw_only=True):
 
     async def codes(self) -> list[str]:
         """How each request ended, oldest first."""
-        return [one.code for _, one in sorted(self.visits.all.items())]
+        return [one.code for one in self.visits.all.values()]
 
 
 @asynccontextmanager

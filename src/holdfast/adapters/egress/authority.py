@@ -7,7 +7,6 @@ import ssl
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import IO
 
 from cryptography import x509
@@ -15,7 +14,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from holdfast.core.egress import is_literal
 from holdfast.core.ids import Instant
 
 _DAY = timedelta(days=1)
@@ -70,13 +68,12 @@ class Authority:
         return context
 
     def _leaf(self, host: str) -> x509.Certificate:
-        who = x509.IPAddress(ip_address(host)) if is_literal(host) else x509.DNSName(host)
         return (
             self._builder(_named(host[:64]), self._leaf_key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName([who]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,

@@ -19,8 +19,9 @@ import anyio.to_thread
 from anyio.abc import ByteStream, SocketListener
 from anyio.streams.tls import TLSStream
 
-from holdfast.core.egress import Reach, Target, is_literal, opened, place_of, target_of
+from holdfast.core.egress import Target, is_literal, opened, place_of, target_of
 from holdfast.core.error import NotAllowed, Unavailable
+from holdfast.core.reach import Reach
 
 from .gate import TUNNEL, Asked, Crossing, Gate
 from .hello import Hello, read_hello
@@ -255,6 +256,8 @@ def _asked(inbound: Inbound, within: Target | None) -> Asked:
         target = target_of(f"https://{within.authority}{inbound.target}")
     else:
         raise _malformed("what is wanted is not a path")
+    if is_literal(target.host):
+        raise NotAllowed(f"{target.host} is an address: only names pass", code="egress_literal")
     host = inbound.one(b"host")
     if host and place_of(host, target.port) != (target.host, target.port):
         what = f"the request is for {target.host}, and its header says {host[:200]}"
@@ -268,7 +271,7 @@ def _asked(inbound: Inbound, within: Target | None) -> Asked:
 
 
 def _same_name(hello: Hello, host: str) -> None:
-    if hello.name != host and not (is_literal(host) and not hello.name):
+    if hello.name != host:
         what = f"the connection is for {host}, and TLS is for {hello.name or 'nobody'}"
         raise NotAllowed(what, code="egress_sni")
 
