@@ -14,7 +14,7 @@ import pytest
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
-from holdfast.core.error import HoldfastError
+from holdfast.core.error import Broken, HoldfastError
 from holdfast.engine.clock import SystemClock
 from holdfast.ports.egress import Allowed, Answer, Pass, Reach, Request
 from holdfast.testing.far_side import PUBLIC, Heard, World, made_up_world, plain
@@ -531,6 +531,17 @@ async def test_a_secret_that_is_not_granted_stops_the_request():
         assert code(await box.through_tls(head.encode())) == "secret_not_granted"
         assert world.far.dialled == []
         assert await world.codes() == ["secret_not_granted"]
+
+
+async def test_what_is_broken_outside_says_nothing_about_it_inside():
+    async with a_world() as world, a_box(world, OPENED) as box:
+        world.far.secrets["api/key"] = Broken("/home/me/vault is damaged", code="vault_damaged")
+        head = f"GET /v1/me HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+        for _ in range(2):
+            answer = await box.through_tls(head.encode())
+            assert (status(answer), code(answer)) == (502, "vault_damaged")
+            assert b"/home" not in answer
+        assert await world.codes() == ["vault_damaged"] * 2
 
 
 async def test_an_answer_that_is_compressed_against_our_wish_is_not_passed_on():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import logging
 import ssl
 from contextlib import suppress
 from functools import partial
@@ -20,7 +21,7 @@ from anyio.abc import ByteStream, SocketListener
 from anyio.streams.tls import TLSStream
 
 from holdfast.core.egress import Target, is_literal, opened, place_of, target_of
-from holdfast.core.error import NotAllowed, Unavailable
+from holdfast.core.error import HoldfastError, NotAllowed, Unavailable
 from holdfast.core.reach import Reach
 
 from .gate import TUNNEL, Asked, Crossing, Gate
@@ -31,6 +32,7 @@ from .outbound import Outbound, asked_headers, readable, shown_headers
 from .outside import Outside
 from .veil import Veil
 
+_log = logging.getLogger("holdfast.egress")
 _FEWEST, _MOST = 4, 64
 _BREATH = 0.1
 _HANDSHAKE = 15.0
@@ -134,6 +136,10 @@ class Proxy:
                 await self._forward(inbound, asked)
         except (NotAllowed, Unavailable) as error:
             await inbound.refuse(error)
+        except HoldfastError as error:
+            _log.error("a request to %s failed: %s", host, error, extra={"code": error.code})
+            what = "something is broken outside of the box"
+            await inbound.refuse(Unavailable(what, code=error.code))
 
     def _show_token(self, inbound: Inbound) -> None:
         scheme, _, given = inbound.one(b"proxy-authorization").partition(" ")
