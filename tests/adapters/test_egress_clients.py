@@ -37,6 +37,11 @@ POSTED = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], data=b'x
 NODE = "fetch(process.argv[1]).then(r => r.text()).then(t => process.stdout.write(t))"
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
 @asynccontextmanager
 async def inside(reach: Reach, folder: Path) -> AsyncGenerator[tuple[World, dict[str, str]]]:
     """A far side, and the variables of a box that may use a way out to it."""

@@ -73,6 +73,12 @@ SPELLINGS = (
 )
 
 
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """As the daemon runs."""
+    return "asyncio", {"use_uvloop": True}
+
+
 @dataclass(frozen=True)
 class Box:
     """Somebody inside, with a way out."""

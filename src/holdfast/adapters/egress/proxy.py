@@ -108,6 +108,8 @@ class Proxy:
                 await self._one(Line(stream, _WHO), None)
         except Unavailable:
             pass  # Whoever is inside has gone.
+        except HoldfastError as error:
+            _log.error("a request was not written down: %s", error, extra={"code": error.code})
         finally:
             self._talking -= 1
             self._left.set()
