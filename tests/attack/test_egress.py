@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import pytest
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
 from holdfast.core.error import Broken, HoldfastError
@@ -376,6 +379,45 @@ async def test_those_that_hang_do_not_keep_others_out():
         for stream in hanging:
             await stream.aclose()
         assert status(await slow.ask(f"GET http://{HOST}/ HTTP/1.1\nHost: {HOST}")) == 200
+
+
+@pytest.mark.parametrize("reach", [REACH, OPENED], ids=["closed", "opened"])
+async def test_whoever_hangs_up_anywhere_harms_nobody(reach: Reach):
+    chance = random.Random(7)
+    trust = ssl.create_default_context()
+
+    async def hang_up(box: Box) -> None:
+        port = chance.choice((80, 443))
+        method = "CONNECT" if port == 443 else "POST"
+        where = f"{HOST}:443" if port == 443 else f"http://{HOST}/v1/up"
+        head = f"{method} {where} HTTP/1.1\r\nHost: {HOST}:{port}\r\n{box.proof}"
+        head += "\r\n" if port == 443 else "Content-Length: 900000\r\n\r\n" + "x" * 200_000
+        async with await anyio.connect_tcp("127.0.0.1", box.port) as stream:
+            if chance.random() < 0.5:  # Torn off, not closed.
+                raw = stream.extra(SocketAttribute.raw_socket)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await stream.send(head[: chance.randrange(1, len(head) + 1)].encode())
+            if port == 443 and chance.random() < 0.7:
+                with anyio.move_on_after(chance.random() / 50):
+                    await TLSStream.wrap(stream, hostname=HOST, ssl_context=trust)
+
+    async with a_world() as world, a_box(world, reach) as box:
+        trust.load_verify_locations(cadata=(box.given.authority or world.far.certificate).decode())
+        world.far.serve(lambda _: plain("x" * 500_000), tls=HOST)
+        world.far.serve(lambda _: plain("x" * 500_000), port=80)
+        for _ in range(10):
+            async with anyio.create_task_group() as group:
+                for _ in range(12):
+                    group.start_soon(tolerant, hang_up, box)
+        head = f"GET /v1/me HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+        assert (await box.through_tls(head.encode())).endswith(b"x" * 1000)
+
+
+async def tolerant(work: Callable[[Box], Awaitable[None]], box: Box) -> None:
+    with contextlib.suppress(
+        anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError, OSError
+    ):
+        await work(box)
 
 
 async def test_the_protocol_is_not_changed():
