@@ -467,6 +467,23 @@ async def test_a_tunnel_carries_tls_for_its_host_and_nothing_else():
         assert len(world.far.heard) == 1
 
 
+async def test_an_encrypted_name_passes_only_where_every_name_would():
+    anywhere = Reach(task="t", agent="a", web=True, methods=())
+    some = Reach(task="t", agent="a", web=True, allowed=WAYS)
+    for reach, said in ((anywhere, ""), (some, "egress_hello")):
+        async with a_world() as world, a_box(world, reach) as box:
+            world.far.talk(_swallow)
+            async with box.tunnel(f"{HOST}:443") as stream:
+                await stream.send(_hello(_sni(HOST) + b"\xfe\x0d\0\x01\0"))
+                assert await everything(stream) == (b"" if said else b"ok")
+            assert await world.codes() == [said]
+
+
+async def _swallow(stream: ByteStream) -> None:
+    await stream.receive()
+    await stream.send(b"ok")
+
+
 def _hello(extensions: bytes) -> bytes:
     inner = b"\x03\x03" + bytes(32) + b"\0" + b"\0\x02\x13\x01" + b"\x01\0"
     inner += len(extensions).to_bytes(2, "big") + extensions

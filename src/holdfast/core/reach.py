@@ -60,6 +60,11 @@ class Reach(Struct, frozen=True, kw_only=True):
         web = Allowed(host="*", port=0, methods=self.methods)
         return (*self.allowed, web) if self.web else self.allowed
 
+    @property
+    def anywhere(self) -> bool:
+        """Every public host may be reached, whatever is done there."""
+        return any(way.host == "*" and not way.ruled for way in self.ways)
+
 
 class Way(Struct, frozen=True, kw_only=True):
     """Something that may be reached, by whom: shell patterns of agents and tools."""
