@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import signal
 import socket
 import time
@@ -35,7 +36,7 @@ from holdfast.runtime.secrets import keep_planted
 
 from .containers import look_after
 from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
-from .house import in_force, open_house
+from .house import Given, in_force, open_house
 from .models import models_config
 
 _log = logging.getLogger("holdfast")
@@ -55,8 +56,11 @@ async def run_daemon(
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
     linked = SavedConnections(catalog, kept.house)
     await keep_planted(kept.secrets, to_planted(config, environment))
+    given = Given(
+        config=config, environment=environment, catalog=catalog, connections=linked, kept=kept
+    )
     async with (
-        open_house(config, environment, catalog, linked, kept) as house,
+        open_house(given) as house,
         anyio.create_task_group() as group,
     ):
         done = anyio.Event()
@@ -212,6 +216,8 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
     # Events are many small, short-lived, acyclic values: the default of 700 collects for nothing
     # (benchmarks: a tenth of the CPU of a whole task).
     gc.set_threshold(10_000, 10, 10)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # boxes and their ways out need many
     with only_one(config.home):
         options = {"use_uvloop": True}
         anyio.run(run_daemon, config, environment, token, kept, backend_options=options)
