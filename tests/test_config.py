@@ -137,6 +137,10 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "agent.temperature": ("0.5", 0.5),
         "agent.output": ('{schema_file = "s.json"}', Output(schema_file="s.json")),
         "limits.cost_usd": ("1.5", 1.5),
+        "vault.passphrase": ("a passphrase", None),
+        "vault.passphrase_file": ("/run/phrase", "/run/phrase"),
+        "vault.env_file": (".env", ".env"),
+        "vault.scrub": ('["*_KEY"]', ("*_KEY",)),
     }
     if key in others:
         return others[key]
@@ -264,7 +268,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, storage, log, budget",
+        "agent, box, storage, log, vault, budget",
     }
 
 

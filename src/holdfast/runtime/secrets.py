@@ -60,9 +60,11 @@ async def delete(house: House, name: str, *, by: str) -> bool:
     return gone
 
 
-async def uses(house: House, name: str) -> Sequence[Use]:
-    """Who used it lately, newest first."""
-    return await house.secrets.uses(name)
+async def uses(house: House, name: str = "") -> Sequence[tuple[str, Use]]:
+    """Who used it lately, or any of them, newest first."""
+    names = [name] if name else [one.name for one in await house.secrets.all()]
+    found = [(one, use) for one in names for use in await house.secrets.uses(one)]
+    return sorted(found, key=lambda pair: pair[1].at, reverse=True)
 
 
 async def take_in(house: House, text: str, prefix: str, *, by: str) -> Sequence[Secret]:
