@@ -242,7 +242,7 @@ async def run_daemon(
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:
             group.start_soon(aws_sessions(environment, time.time).keep)
-        group.start_soon(partial(_follow, house, catalog, config, environment, kept.house))
+        group.start_soon(partial(_follow, house, catalog, config, environment, kept))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
             listen = partial(serve, app, unix=unix, host=host, port=port)
@@ -374,7 +374,7 @@ async def _follow(
     catalog: Catalog,
     config: Config,
     environment: Mapping[str, str],
-    vault: Vault,
+    kept: Opened,
 ) -> None:
     """Take over a changed configuration within two seconds; a bad one changes nothing.
 
@@ -390,7 +390,8 @@ async def _follow(
         try:
             config = load(environment=environment)
             fresh = _in_force(config)
-            catalog.configure(models_config(config, environment, vault))
+            kept.secrets.learn(to_unsayable(config, environment))
+            catalog.configure(models_config(config, environment, kept.house))
         except HoldfastError as error:
             in_force.problem = str(error)
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
