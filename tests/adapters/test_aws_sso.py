@@ -114,7 +114,7 @@ def sessions(place: Path, issuer: Issuer) -> AwsSessions:
 async def test_one_that_ends_soon_is_renewed_and_the_rest_of_its_file_stays(
     tmp_path: Path, issuer: Issuer
 ):
-    """Part of row KV-45."""
+    """Row KV-45."""
     path = cached(home(tmp_path), NOW + 599)
     assert await sessions(tmp_path, issuer).renew() == 1
     assert issuer.asked == [

@@ -46,14 +46,14 @@ async def run(keeper: Keeper, tool_name: str, by: str = "writer", /, **arguments
 
 
 async def test_an_agent_is_told_the_references_that_it_may_use(keeper: Keeper):
-    """Rows OC-31, OL-109."""
+    """Row OC-31. Part of row OL-109."""
     told = await run(keeper, "secret_list")
     assert told == Returned(text="$SECRET{github}\n$SECRET{mail/password}")
     assert await run(keeper, "secret_list", "reader") == Returned(text="$SECRET{mail/password}")
 
 
 async def test_whether_there_is_one_is_told_only_to_who_may_use_it(keeper: Keeper):
-    """Row OC-30."""
+    """Part of row OC-30."""
     assert await run(keeper, "secret_exists", name="github") == Returned(
         text="yes: $SECRET{github}"
     )

@@ -73,7 +73,7 @@ def test_no_plaintext_is_on_disk_however_the_key_is_kept(folder: Path):
 
 
 def test_one_flipped_byte_anywhere_is_noticed_and_names_the_secret(folder: Path):
-    """Part of row OC-92."""
+    """Row OC-92."""
     path = file_of(folder, NAMES[1])
     whole = path.read_bytes()
     for at in range(len(whole)):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.core.agent import Agent
 from holdfast.core.command import SettleCall
 from holdfast.core.ids import CallId
 from holdfast.core.message import Returned, ToolCall
@@ -100,6 +101,9 @@ def test_texts_everywhere_in_a_value_are_redacted_and_ids_stay():
     call = ToolCall(id=CallId("canary-1"), tool="t", arguments=arguments)
     told = known.clean(call)
     assert told.id == "canary-1"
+    assert known.clean(Agent(name="canary-1", instructions="canary-1")) == Agent(
+        name="canary-1", instructions="<<SECRET_x>>"
+    ), "names by which things are found stay: a plain word may be somebody's password"
     assert told.arguments == {"a": ["<<SECRET_x>>", {"<<SECRET_x>>": 1}]}
 
 

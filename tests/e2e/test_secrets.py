@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.testing.daemon import Daemon, stage
-from tests.e2e.at_home import served
+from holdfast.testing.model_script import RecordedRequest
+from holdfast.testing.model_server import Catalogue, ModelServer, Reply, ScriptedCall
+from tests.e2e.at_home import holdfast, served
 
 VALUE = "canary-0123456789"
 PASSPHRASE = "a long passphrase"
@@ -66,3 +69,35 @@ def test_what_was_kept_is_there_after_a_kill_and_the_environment_wins(home: Path
         assert rows["from_env"]["terms"]["grants"] == ["crew-*"], "its terms stay"
         old = next(row for row in before["secrets"] if row["name"] == "from_env")
         assert rows["from_env"]["changed_at"] > old["changed_at"]
+
+
+AWS = "AKIAIOSFODNN7EXAMPLE"
+GITHUB = "ghp_" + "a1B2" * 9
+
+
+def echoing(request: RecordedRequest) -> Reply:
+    """A model that reads the file first, and then says every placeholder that it was shown."""
+    shown = sorted(set(re.findall(r"<<[A-Z]+_[0-9a-f]{12}>>", repr(request.body))))
+    if len(shown) > 1:
+        return Reply(text=f"I saw {' and '.join(shown)}")
+    return Reply(calls=(ScriptedCall(name="read", arguments={"path": "keys.txt"}),))
+
+
+def test_what_looks_like_a_secret_reaches_no_model_and_the_person_sees_it(home: Path):
+    """Part of row OK-106."""
+    files = home.parent / "files"
+    files.mkdir()
+    (files / "keys.txt").write_text(f"token: {GITHUB}\n")
+    with ModelServer(rule=echoing, catalogue=Catalogue(models=("m",))) as model:
+        (home / "config.toml").write_text(
+            f'[models.providers.lab]\nbase_url = "{model.url}/v1"\nmodels = ["m"]\n'
+            "[vault]\nredact_patterns = true\n"
+        )
+        with Daemon(home) as daemon:
+            daemon.start()
+            done = holdfast(home, "run", "--yes", "-m", "lab/m", f"is {AWS} in keys.txt?")
+            assert done.returncode == 0, done.stderr
+            assert AWS in done.stdout
+            assert GITHUB in done.stdout
+        assert len(model.requests) >= 2
+        assert not any(key in repr(one.body) for one in model.requests for key in (AWS, GITHUB))

@@ -68,7 +68,7 @@ async def uses(house: House, name: str = "") -> Sequence[tuple[str, Use]]:
 
 
 async def take_in(house: House, text: str, prefix: str, *, by: str) -> Sequence[Secret]:
-    """Keep every NAME=value of a file, as prefix and name in lower case; all of them or none."""
+    """Keep every NAME=value of a file, as prefix and name in lower case."""
     pairs = [(f"{prefix}{name}".lower(), value) for name, value in dotenv.parsed(text)]
     there = [(name, value) for name, value in pairs if value.strip()]
     if not there:

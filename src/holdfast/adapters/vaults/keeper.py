@@ -235,7 +235,8 @@ class KnownVault:
 
 
 def _is_ours(name: str) -> bool:
-    return name.partition("/")[0] not in _HOUSE
+    kind, slash, _ = name.partition("/")
+    return not slash or kind not in _HOUSE
 
 
 def _place(name: str) -> str:
