@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from anyio import to_thread
 
 from holdfast.core import dotenv
-from holdfast.core.error import Invalid
+from holdfast.core.error import Invalid, NotAllowed
 from holdfast.ports.secrets import Charset, Safe, Secret, Use
 from holdfast.ports.vault import How
 
@@ -79,7 +79,11 @@ async def take_in(house: House, text: str, prefix: str, *, by: str) -> Sequence[
 async def keep_planted(secrets: Safe, planted: Iterable[tuple[str, str]]) -> None:
     """Keep what the environment and the configured file bring; terms stay as they are."""
     for name, value in planted:
-        await secrets.put(name, value)
+        try:
+            await secrets.put(name, value)
+        except (Invalid, NotAllowed) as wrong:
+            what = f"the secret {name} of the environment or vault.env_file: {wrong}"
+            raise Invalid(what, code=wrong.code, hint=wrong.hint) from wrong
 
 
 def kept(house: House) -> How:
