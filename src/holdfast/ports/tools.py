@@ -34,14 +34,18 @@ class Traits(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """For whom a tool works: the task, the call, its folder, who started it, and which agent."""
+    """For whom a tool works: the task, the call, its folder, its agent, and who started it.
+
+    `secrets`: the names of those whose values are in the arguments of this run.
+    """
 
     task: TaskId
     call: CallId
     workspace: Path
+    agent: str = "default"
     by: str = ""
-    agent: str = ""
     unattended: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 class Tool(Protocol):
