@@ -74,6 +74,7 @@ async def test_a_reference_becomes_the_value_in_the_tool_and_nowhere_else():
     arguments = {"headers": {"Authorization": "Bearer $SECRET{github}"}, "body": "none"}
     ended = await worked(await keeper("default"), tool, calls(("http", arguments)))
     assert tool.ran == [{"headers": {"Authorization": f"Bearer {VALUE}"}, "body": "none"}]
+    assert [job.secrets for job in tool.jobs] == [("github",)], "the tool knows what it was given"
     assert ended.started == [("github",)], "which secrets it was given is recorded before the act"
     assert ended.outcomes == [Returned(text="sent Bearer <<SECRET_github>>")]
     assert b"$SECRET{github}" in ended.said()
