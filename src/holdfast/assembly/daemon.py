@@ -29,7 +29,6 @@ from holdfast.doors.http.app import create_app
 from holdfast.doors.http.route import Facts
 from holdfast.doors.http.serve import serve
 from holdfast.engine.clock import SystemClock
-from holdfast.ports.vault import Vault
 from holdfast.runtime import budgets, upkeep
 from holdfast.runtime.house import House
 from holdfast.runtime.secrets import keep_planted
@@ -75,7 +74,7 @@ async def run_daemon(
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:
             group.start_soon(aws_sessions(environment, time.time).keep)
-        group.start_soon(partial(_follow, house, catalog, config, environment, kept.house))
+        group.start_soon(partial(_follow, house, catalog, config, environment, kept))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
             listen = partial(serve, app, unix=unix, host=host, port=port)
@@ -125,7 +124,7 @@ async def _follow(
     catalog: Catalog,
     config: Config,
     environment: Mapping[str, str],
-    vault: Vault,
+    kept: Opened,
 ) -> None:
     """Take over a changed configuration within two seconds; a bad one changes nothing.
 
@@ -141,7 +140,8 @@ async def _follow(
         try:
             config = load(environment=environment)
             fresh = in_force(config)
-            catalog.configure(models_config(config, environment, vault))
+            kept.secrets.learn(to_unsayable(config, environment))
+            catalog.configure(models_config(config, environment, kept.house))
         except HoldfastError as error:
             force.problem = str(error)
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
