@@ -13,6 +13,7 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from holdfast.adapters.tools.browser.options import BrowserOptions
+from holdfast.config.sections_browser import Browser
 from holdfast.core.message import Failed
 from holdfast.ports.box import BoxSpec
 from holdfast.testing.plain_boxes import PlainBox, PlainBoxes
@@ -39,6 +40,10 @@ def pixels(png: bytes) -> bytes:
         data += png[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
         at += 12 + size
     return zlib.decompress(data)
+
+
+def test_the_configuration_says_all_that_a_browser_may_be():
+    assert BrowserOptions(**Browser().model_dump()) == BrowserOptions()
 
 
 async def test_a_page_is_opened_and_read(stage: Stage):
