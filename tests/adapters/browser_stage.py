@@ -129,6 +129,7 @@ async def on_stage(
     boxes: Boxes | None = None,
     attach: Attach | None = None,
     kept: dict[str, str] | None = None,
+    requires: tuple[str, ...] = (),
 ) -> AsyncGenerator[Stage]:
     site, known = Site(), {} if kept is None else kept
     pool = boxes or Pool(BubblewrapBoxes(), spares=False)
@@ -151,6 +152,7 @@ async def on_stage(
         reveal=reveal,
         redact=redact,
         shelf=place / "shelf",
+        requires=requires,
     )
     try:
         async with open_browsers(options or BrowserOptions(), world) as browsers:

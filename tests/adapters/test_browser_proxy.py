@@ -176,6 +176,12 @@ async def test_without_a_way_out_nothing_is_reached(tmp_path: Path):
         assert (code, "the browser has no way out" in text) == ("page_failed", True)
 
 
+async def test_a_browser_comes_up_only_behind_the_walls_that_are_required(tmp_path: Path):
+    async with on_stage(tmp_path, requires=("kernel boundary",)) as stage:
+        code, text = await stage.fails("open", url="about:blank")
+        assert "kernel boundary" in text, code
+
+
 def certificates(host: str) -> tuple[bytes, bytes]:
     """An authority's certificate, and a key with the chain that it gives for `host`."""
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]

@@ -100,7 +100,9 @@ def program(options: BrowserOptions) -> Path:
     )
 
 
-def box_spec(options: BrowserOptions, scratch: Path, agent: str) -> BoxSpec:
+def box_spec(
+    options: BrowserOptions, scratch: Path, agent: str, requires: tuple[str, ...] = ()
+) -> BoxSpec:
     """The box of a browser: nothing in it but itself."""
     place = program(options).resolve().parent
     return BoxSpec(
@@ -114,6 +116,7 @@ def box_spec(options: BrowserOptions, scratch: Path, agent: str) -> BoxSpec:
             files=4096,
             cpus=2.0,
         ),
+        requires=requires,
         browser=True,
     )
 
