@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
@@ -334,3 +336,34 @@ async def test_stopping_is_quick(box: BubblewrapBoxes, workspace: Path, mark: st
     took.sort()
     print(f"stop: p50 {took[50] * 1e3:.1f} ms, p99 {took[98] * 1e3:.1f} ms, most {took[-1]:.3f} s")
     assert took[89] <= 0.2
+
+
+_USES_A_BOX = """
+import sys
+from pathlib import Path
+import anyio
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.ports.box import BoxSpec
+
+async def main():
+    box = await BubblewrapBoxes().create(BoxSpec(workspace=Path(sys.argv[1])))
+    await box.exec(["true"])
+    await box.exec(["sh", "-c", sys.argv[2]])
+
+anyio.run(main)
+"""
+
+
+async def test_a_killed_daemon_takes_everything_along(workspace: Path, mark: str):
+    """Nothing is to be cleaned up afterwards: the kernel ends what nobody holds."""
+    script = f"setsid sleep {mark} & (trap '' TERM; sleep {mark}) & touch started; sleep {mark}"
+    daemon = subprocess.Popen([sys.executable, "-c", _USES_A_BOX, str(workspace), script])
+    try:
+        await until_there(workspace / "started")
+        assert alive(mark)
+    finally:
+        daemon.kill()
+        daemon.wait()
+    with anyio.fail_after(10):
+        while alive(mark):
+            await anyio.sleep(0.005)

@@ -223,3 +223,20 @@ async def test_nobody_is_asked_when_nobody_is_there(desk: Desk):
     out = await ask.run(arguments, alone)
     assert isinstance(out, Failed)
     assert out.code == "nobody_there"
+
+
+async def test_what_starts_shells_and_editors_is_put_back_too(desk: Desk):
+    desk.file(".bashrc", "mine")
+    desk.file(".vscode/tasks.json", "{}")
+    plant = (
+        "echo evil >>.bashrc; echo evil >.envrc; mkdir -p .ssh evil; echo k >.ssh/authorized_keys;"
+        "rm -r .vscode; echo evil >evil/tasks.json; ln -s evil .vscode; echo ok >plain"
+    )
+    said = await desk.says("exec", command=plant)
+    assert "put back as before" in said
+    assert (desk.workspace / ".bashrc").read_text() == "mine"
+    assert (desk.workspace / ".vscode/tasks.json").read_text() == "{}"
+    assert not (desk.workspace / ".vscode").is_symlink()
+    for name in (".envrc", ".ssh/authorized_keys"):
+        assert not (desk.workspace / name).exists(), name
+    assert (desk.workspace / "plain").read_text() == "ok\n"

@@ -21,8 +21,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     `effect`: what a second run would do. `checkable`: `check` can tell what an interrupted run
     did. `stable`: the same arguments give the same result until something is changed. `target`:
     the argument that policy looks at; for a tool that works on files, `paths` are the arguments
-    that name them, and policy looks at all of these. `secrets` are the arguments in which
-    `$SECRET{name}` may stand.
+    that name them, and policy looks at all of these. `secrets`: the arguments in which
+    `$SECRET{name}` is filled in, dotted for nested ones; what is below a named one counts too.
     """
 
     effect: EffectClass

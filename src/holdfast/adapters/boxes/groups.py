@@ -23,15 +23,21 @@ _ROOT = Path("/sys/fs/cgroup")
 _NAME = "holdfast-box-"
 _OURS = 4
 _PERIOD = 100_000
+# A tenth of what everybody else has: however busy a box is, the daemon answers.
+_SHARES, _WEIGHT = "102", "10"
 _TRIES, _PAUSE = 100, 0.002
 _V1 = ("memory", "pids", "cpu", "cpuacct", "freezer")
 _V2 = ("memory", "pids", "cpu")
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """One box's groups: a folder per controller (v1), or the same one for all (v2)."""
+    """One box's groups: a folder per controller (v1), or the same one for all (v2).
+
+    `ours`: we made them, and remove them.
+    """
 
     folders: Mapping[str, Path]
+    ours: bool = True
 
     def doors(self) -> list[int]:
         """Descriptors into which a process writes 0 to join; the caller closes them."""
@@ -57,7 +63,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
     def remove(self) -> None:
         """Blocks up to some 200 ms while the kernel still takes leave of the dead."""
-        for folder in set(self.folders.values()):
+        for folder in set(self.folders.values()) if self.ours else ():
             for _ in range(_TRIES):
                 try:
                     folder.rmdir()
@@ -158,7 +164,11 @@ def _bounds(folders: Mapping[str, Path], limits: BoxLimits) -> Iterator[tuple[Pa
             yield swap, str(limits.memory) if old else "0"
     if (pids := folders.get("pids")) is not None:
         yield pids / "pids.max", str(limits.processes + _OURS)
-    if (cpu := folders.get("cpu")) is not None and limits.cpus:
+    cpu = folders.get("cpu")
+    if cpu is not None:
+        old = (cpu / "cpu.shares").exists()
+        yield cpu / ("cpu.shares" if old else "cpu.weight"), _SHARES if old else _WEIGHT
+    if cpu is not None and limits.cpus:
         quota = max(1_000, round(limits.cpus * _PERIOD))
         if (cpu / "cpu.cfs_quota_us").exists():
             yield cpu / "cpu.cfs_quota_us", str(quota)

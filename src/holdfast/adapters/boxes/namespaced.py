@@ -22,7 +22,7 @@ from . import files
 from .command import Command, Talk, until_dead
 from .groups import Group
 from .porting import Porter, Reply, memory, shielded
-from .root import USER, Inside, directory, environment
+from .root import Inside, directory, environment
 
 _SECONDS = 30.0
 _LONGEST = 1 << 20
@@ -55,9 +55,10 @@ class NamespacedBox:
         self._spaces: Spaces | None = spaces
         self._group, self._filters = group, filters
         self._commands: set[Command] = set()
+        self._next: Reply | None = None
         self._gone: Callable[[NamespacedBox], None] = lambda _: None
 
-    do = "exec"
+    do = "stand"
     ending = signal.SIGKILL
 
     @property
@@ -112,7 +113,7 @@ class NamespacedBox:
             words = {"do": "listen", "port": port, "groups": len(groups)}
             reply = await self._porter.ask(words, [*groups, *self._there()])
             ours.callback(reply.close)
-            _, found = await _answered(reply)
+            _, found = await answered(reply)
         return socket.socket(fileno=found[0])
 
     async def stats(self) -> BoxStats:
@@ -128,6 +129,9 @@ class NamespacedBox:
         spaces, self._spaces = self._spaces, None
         with CancelScope(shield=True):
             await self.kill()
+            waiting, self._next = self._next, None
+            if waiting is not None:
+                await _dismissed(waiting, self.ending)
             for descriptor in spaces or ():
                 _closed(descriptor)
             if spaces is not None and self._group is not None:
@@ -165,14 +169,10 @@ class NamespacedBox:
             raise Invalid("the command line is too long for this system; put it into a file")
         workspace = self._view.workspace
         return {
-            "do": self.do,
             "argv": list(argv),
             "cwd": await to_thread.run_sync(directory, self._spec, workspace, cwd),
             "environment": self.variables(extra or {}),
-            "user": USER,
-            "limits": _limits(self._spec, seconds),
-            "landlock": self.landlock(),
-            "filters": len(self._filters),
+            "cpu": ceil(seconds) * (os.cpu_count() or 1) + 1 if seconds else resource.RLIM_INFINITY,
         }
 
     @asynccontextmanager
@@ -186,37 +186,78 @@ class NamespacedBox:
             with CancelScope(shield=True):
                 await command.kill()
                 command.close()
-            self._commands.discard(command)
+                self._commands.discard(command)
+                if self._spaces is not None and self._next is None:
+                    with suppress(Unavailable):
+                        self._next = await self._stand()
 
-    async def _begun(self, asked: dict[str, Any]) -> Command:
-        with ExitStack() as theirs, ExitStack() as undo:
-            stdin, stdin_in = _pipe(theirs, undo)
-            stdout_in, stdout = reversed(_pipe(undo, theirs))
-            stderr_in, stderr = reversed(_pipe(undo, theirs))
+    async def _begun(self, go: Mapping[str, Any]) -> Command:
+        """Tell the process that stands ready what to do; the next one may stand up meanwhile."""
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            with suppress(Unavailable):  # it may have been ended from outside
+                return await _told(waiting, go, self._group, self.ending)
+        return await _told(await self._stand(), go, self._group, self.ending)
+
+    async def _stand(self) -> Reply:
+        """Ask for the first process of the next command; it stands ready when it answers."""
+        with ExitStack() as theirs:
             doors = self._doors(theirs)
             filters = [memory(program) for program in self._filters]
             for descriptor in filters:
                 theirs.callback(os.close, descriptor)
-            words = {**asked, "groups": len(doors)}
+            words = {
+                "do": self.do,
+                "user": self._view.user,
+                "limits": bounds(self._spec),
+                "landlock": self.landlock(),
+                "filters": len(filters),
+                "groups": len(doors),
+            }
             spaces = [space for space in self._there() if space >= 0]
-            given = [stdin, stdout_in, stderr_in, *filters, *doors, *spaces]
-            reply = await self._porter.ask(words, given)
-            undo.callback(reply.close)
-            said, found = await _answered(reply)
-            undo.pop_all()
-        return Command(
-            reply=reply,
-            first=found[0],
-            said=said,
-            stdin=os.fdopen(stdin_in, "wb", buffering=0),
-            stdout=os.fdopen(stdout, "rb", buffering=0),
-            stderr=os.fdopen(stderr, "rb", buffering=0),
-            group=self._group,
-            ending=self.ending,
-        )
+            return await self._porter.ask(words, [*filters, *doors, *spaces])
 
 
-async def _answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
+async def _told(
+    reply: Reply, go: Mapping[str, Any], group: Group | None, ending: signal.Signals
+) -> Command:
+    """Tell who stands ready what to do, and hold it."""
+    with ExitStack() as theirs, ExitStack() as undo:
+        undo.callback(reply.close)
+        said, found = await answered(reply)
+        undo.callback(os.close, found[0])
+        stdin, stdin_in = _pipe(theirs, undo)
+        stdout_in, stdout = reversed(_pipe(undo, theirs))
+        stderr_in, stderr = reversed(_pipe(undo, theirs))
+        try:
+            reply.send(go, [stdin, stdout_in, stderr_in])
+        except OSError as error:
+            raise Unavailable("the box's commands were ended from outside") from error
+        undo.pop_all()
+    return Command(
+        reply=reply,
+        first=found[0],
+        said=said,
+        stdin=os.fdopen(stdin_in, "wb", buffering=0),
+        stdout=os.fdopen(stdout, "rb", buffering=0),
+        stderr=os.fdopen(stderr, "rb", buffering=0),
+        group=group,
+        ending=ending,
+    )
+
+
+async def _dismissed(waiting: Reply, ending: signal.Signals) -> None:
+    """Nobody stands ready any longer."""
+    with suppress(Unavailable):
+        _, found = await answered(waiting)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(found[0], ending)
+        await anyio.wait_readable(found[0])
+        os.close(found[0])
+    waiting.close()
+
+
+async def answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
     """What came first with a descriptor; a fast command's end may overtake it."""
     said: dict[str, Any] = {}
     try:
@@ -245,11 +286,11 @@ def _closed(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _limits(spec: BoxSpec, seconds: float) -> dict[str, int]:
+def bounds(spec: BoxSpec) -> dict[str, int]:
     """Resource limits of each process; `processes` counts the box alone, in its user namespace.
 
     Memory is bounded as RLIMIT_DATA: unlike RLIMIT_AS it leaves the huge reservations of node, Go
-    and Java alone and counts only what can be written. CPU time is only a backstop.
+    and Java alone and counts only what can be written.
     """
     limits = spec.limits
     found = {
@@ -263,8 +304,6 @@ def _limits(spec: BoxSpec, seconds: float) -> dict[str, int]:
         "RLIMIT_NICE": 0,
         "RLIMIT_RTPRIO": 0,
     }
-    if seconds:
-        found["RLIMIT_CPU"] = ceil(seconds) * (os.cpu_count() or 1) + 1
     if spec.browser:
         del found["RLIMIT_DATA"]
     return {name: amount for name, amount in found.items() if hasattr(resource, name)}

@@ -11,18 +11,22 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 import anyio
 import msgspec
 from anyio import CancelScope
+from anyio.abc import TaskGroup, TaskStatus
 
 from holdfast.core.error import HoldfastError
 from holdfast.ports.box import Box, BoxKind, BoxSpec, Capabilities, Lodger
+from holdfast.ports.egress import Pass
+
+from .connected import Attach, ConnectedBox
 
 _log = logging.getLogger("holdfast.boxes")
-_LOOK = 5.0
 _Key = tuple[str, bytes]
 
 
@@ -36,6 +40,11 @@ class _Room:
     users: int = 0
     idle_since: float = 0.0
     unwanted: bool = False
+    gone: anyio.Event = field(default_factory=anyio.Event)
+
+    async def end(self) -> None:
+        self.gone.set()
+        await self.box.destroy()
 
 
 @dataclass(slots=True)
@@ -49,13 +58,14 @@ class _Door:
 class Pool:
     """A `Boxes`. `run` makes spares and ends what is idle; without it boxes are made when needed.
 
-    `at_once`: how many commands' users there may be at a time, the others wait; `kept`: how many
-    idle boxes at the most.
+    `attach` gives a box its way out while `run` is at work: else there is none. `at_once`: how
+    many users of boxes there may be at a time, the others wait; `kept`: idle boxes at the most.
     """
 
     def __init__(
         self,
         kind: BoxKind,
+        attach: Attach = lambda box, owner: None,
         *,
         idle_seconds: float = 300.0,
         kept: int = 64,
@@ -63,6 +73,8 @@ class Pool:
         spares: bool = True,
     ) -> None:
         self._kind, self._idle, self._kept = kind, idle_seconds, kept
+        self._attach = attach
+        self._group: TaskGroup | None = None
         self._room = anyio.CapacityLimiter(at_once)
         self._rooms: dict[_Key, _Room] = {}
         self._spare: _Room | None = None
@@ -71,6 +83,10 @@ class Pool:
         self._doors: dict[_Key, _Door] = {}
         self._bell = anyio.Event()
         self._numbers = itertools.count(1)
+
+    @property
+    def kind(self) -> BoxKind:
+        return self._kind
 
     @asynccontextmanager
     async def lend(self, owner: str, spec: BoxSpec) -> AsyncGenerator[Box]:
@@ -88,11 +104,11 @@ class Pool:
                 del self._rooms[key]
                 room.unwanted = True
                 if room.users == 0:
-                    await room.box.destroy()
+                    await room.end()
 
     async def all(self) -> Sequence[Lodger]:
         rooms = [*self._rooms.values(), *([self._spare] if self._spare else [])]
-        return [await self._told(room) for room in rooms]
+        return [await _told(self._kind.name, room) for room in rooms]
 
     async def probe(self) -> Capabilities:
         return await self._kind.probe()
@@ -103,19 +119,31 @@ class Pool:
         self._spare = None
         with CancelScope(shield=True):
             for room in rooms:
-                await room.box.destroy()
+                await room.end()
             await self._kind.close()
 
     async def run(self) -> None:
         """Keep house until cancelled. Sleeps while there is nothing to keep."""
+        async with anyio.create_task_group() as group:
+            self._group = group
+            try:
+                await self._keep_house()
+            finally:
+                self._group = None
+
+    async def _keep_house(self) -> None:
         while True:
-            if not self._rooms and self._spare is None and not self._spare_due():
-                await self._bell.wait()
-            with anyio.move_on_after(_LOOK):
+            with anyio.move_on_after(self._until_due()):
                 await self._bell.wait()
             self._bell = anyio.Event()
             await self._tidied()
             await self._prepared()
+
+    def _until_due(self) -> float:
+        """Seconds until something has been idle for too long; for ever while nothing is idle."""
+        rooms = [room for room in self._rooms.values() if room.users == 0]
+        since = [room.idle_since for room in (*rooms, *([self._spare] if self._spare else []))]
+        return max(0.0, min(since, default=inf) + self._idle - anyio.current_time())
 
     async def _entered(self, owner: str, spec: BoxSpec) -> _Room:
         key = (owner, msgspec.json.encode(spec, enc_hook=str))
@@ -123,8 +151,11 @@ class Pool:
         door.waiting += 1
         try:
             async with door.lock:
-                room = self._rooms.get(key) or await self._made(owner, spec)
-                self._rooms[key] = room
+                room = self._rooms.get(key)
+                if room is None:
+                    room = await self._made(owner, spec)
+                    self._rooms[key] = room
+                    await self._connect(room)
                 room.users += 1
         finally:
             door.waiting -= 1
@@ -140,6 +171,32 @@ class Pool:
             return spare
         return _Room(id=f"b{next(self._numbers)}", box=await self._kind.create(spec), owner=owner)
 
+    async def _connect(self, room: _Room) -> None:
+        """Its way out lives as long as the box. Without one it has no network, which is safe."""
+        if self._group is None or room.box.spec.browser:
+            return
+        way = self._attach(room.box, room.owner)
+        if way is not None:
+            room.box = ConnectedBox(room.box, await self._group.start(self._served, room, way))
+
+    async def _served(
+        self,
+        room: _Room,
+        way: AbstractAsyncContextManager[Pass],
+        *,
+        task_status: TaskStatus[Pass],
+    ) -> None:
+        started = False
+        try:
+            async with way as passed:
+                task_status.started(passed)
+                started = True
+                await room.gone.wait()
+        except* (HoldfastError, OSError) as failures:
+            _log.warning("the way out of box %s has failed: %s", room.id, failures.exceptions[0])
+            if not started:
+                raise
+
     async def _left(self, room: _Room) -> None:
         room.users -= 1
         if room.users:
@@ -148,7 +205,7 @@ class Pool:
         if self._spares and not room.box.spec.browser:
             self._wanted = room.box.spec
         if room.unwanted:
-            await room.box.destroy()
+            await room.end()
         self._bell.set()
 
     async def _tidied(self) -> None:
@@ -161,11 +218,11 @@ class Pool:
         for number, (key, room) in enumerate(idle):
             if number < too_many or now - room.idle_since >= self._idle:
                 del self._rooms[key]
-                await room.box.destroy()
+                await room.end()
         spare = self._spare
         if spare is not None and now - spare.idle_since >= self._idle:
             self._spare, self._wanted = None, None
-            await spare.box.destroy()
+            await spare.end()
 
     def _spare_due(self) -> bool:
         wanted, spare = self._wanted, self._spare
@@ -178,7 +235,7 @@ class Pool:
         self._spare = None
         try:
             if old is not None:
-                await old.box.destroy()
+                await old.end()
             assert wanted is not None  # noqa: S101 - a spare is due only when one is wanted
             box = await self._kind.create(wanted)
         except HoldfastError as error:
@@ -188,15 +245,16 @@ class Pool:
         number = f"b{next(self._numbers)}"
         self._spare = _Room(id=number, box=box, owner="", idle_since=anyio.current_time())
 
-    async def _told(self, room: _Room) -> Lodger:
-        spec, now = room.box.spec, anyio.current_time()
-        return Lodger(
-            id=room.id,
-            kind=self._kind.name,
-            owner=room.owner,
-            agent=spec.agent,
-            workspace=str(spec.workspace),
-            state="in use" if room.users else "idle" if room.owner else "spare",
-            idle_seconds=0.0 if room.users else now - room.idle_since,
-            stats=await room.box.stats(),
-        )
+
+async def _told(kind: str, room: _Room) -> Lodger:
+    spec, now = room.box.spec, anyio.current_time()
+    return Lodger(
+        id=room.id,
+        kind=kind,
+        owner=room.owner,
+        agent=spec.agent,
+        workspace=str(spec.workspace),
+        state="in use" if room.users else "idle" if room.owner else "spare",
+        idle_seconds=0.0 if room.users else now - room.idle_since,
+        stats=await room.box.stats(),
+    )

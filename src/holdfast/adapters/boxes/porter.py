@@ -56,12 +56,14 @@ ACCESS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 DEVICE_ACCESS = 0b110 | 1 << 14 | 1 << 15  # write and read, truncate, ioctl
 SCOPES_SINCE, ALL_SCOPES = 6, 3
 MOST_DESCRIPTORS = 32
+SPARE = 65_534
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 SETUP_SECONDS = 10
+NICE = 10  # whatever runs in a box comes after the daemon and what people do
 DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
 
 Asked = dict[str, Any]
-Lent = tuple[int | None, list[int], list[bytes]]
+Lent = tuple[int | None, list[bytes]]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -111,6 +113,7 @@ def main() -> None:
 
 
 def received(control: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and the descriptors that came with it; b"" when the other end is closed."""
     room = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
     said, more, _flags, _ = control.recvmsg(16, room, socket.MSG_CMSG_CLOEXEC)
     found = array.array("i")
@@ -128,7 +131,7 @@ def serve(control: socket.socket, descriptors: list[int]) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with os.fdopen(descriptors[0], "rb") as file:
             asked = json.load(file)
-        kinds = {"make": make, "exec": execute, "listen": listen, "alone": alone}
+        kinds = {"make": make, "stand": stand, "listen": listen, "alone": alone, "stage": stage}
         kinds[asked["do"]](asked, descriptors[2:], reply)
     except TROUBLE as error:
         complain(reply, str(error))
@@ -283,7 +286,9 @@ def lent_tree(folder: int, mount: Asked, uid: int) -> int:
     users = 0
     if mount["owned"]:
         about = os.fstat(folder)
-        wanted, users = wanted | ATTR_IDMAP, mapping(about.st_uid, about.st_gid, uid)
+        spare = SPARE if mount.get("served") else None
+        users = mapping((about.st_uid, about.st_gid), uid, spare)
+        wanted |= ATTR_IDMAP
     else:
         wanted |= ATTR_RDONLY
     how = struct.pack("QQQQ", wanted, 0, 0, users)
@@ -292,8 +297,16 @@ def lent_tree(folder: int, mount: Asked, uid: int) -> int:
     return tree
 
 
-def mapping(owner: int, group: int, uid: int) -> int:
-    """A user namespace in which `owner` and `group` of the disk are `uid`."""
+def stage(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
+    """Lend a folder at a place of ours, from where a container engine takes it."""
+    attached(lent_tree(descriptors[0], asked, asked["uid"]), asked["at"])
+    answer(reply, {}, descriptors[:1])
+
+
+def mapping(owners: tuple[int, int], uid: int, spare: int | None) -> int:
+    """A user namespace in which the owner and group of the disk are `uid`, and `spare` is root:
+    a server of files that is root makes a file as itself before it gives it to the agent's user.
+    """
     started, start = os.pipe()
     child = os.fork()
     if child == 0:
@@ -301,10 +314,10 @@ def mapping(owner: int, group: int, uid: int) -> int:
         os.write(start, b".")
         signal.pause()
     os.read(started, 1)
-    with open(f"/proc/{child}/uid_map", "w") as file:
-        file.write(f"{owner} {uid} 1\n")
-    with open(f"/proc/{child}/gid_map", "w") as file:
-        file.write(f"{group} {uid} 1\n")
+    for name, owner in zip(("uid_map", "gid_map"), owners, strict=True):
+        rest = "" if spare in {None, owner} else f"{spare} 0 1\n"
+        with open(f"/proc/{child}/{name}", "w") as file:
+            file.write(f"{owner} {uid} 1\n{rest}")
     users = os.open(f"/proc/{child}/ns/user", os.O_RDONLY)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -323,10 +336,17 @@ def enter(asked: Asked, descriptors: list[int]) -> int:
     owner, *spaces, user = descriptors[groups : groups + len(NAMESPACES) + 2]
     if os.geteuid() == 0:
         os.setgroups([])
-    checked(LIBC.setns(owner, NEWUSER), "enter the user namespace")
+    entered(owner)
     for descriptor, (name, kind) in zip(spaces, NAMESPACES, strict=True):
         checked(LIBC.setns(descriptor, kind), f"enter the namespace {name}")
     return user
+
+
+def entered(users: int) -> None:
+    """Join a user namespace. An engine's box may share ours, which nobody can enter again."""
+    theirs, ours = os.fstat(users), os.stat("/proc/self/ns/user")
+    if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+        checked(LIBC.setns(users, NEWUSER), "enter the user namespace")
 
 
 def listen(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
@@ -338,23 +358,22 @@ def listen(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
         answer(reply, {}, [listener.fileno()])
 
 
-def execute(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
-    stdio, descriptors = descriptors[:3], descriptors[3:]
+def stand(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
+    """The first process of a command's namespace, ready to be told which command it is."""
     filters = descriptors[: asked["filters"]]
     programs = [whole(descriptor) for descriptor in filters]
     user = enter(asked, descriptors[asked["filters"] :])
     checked(LIBC.unshare(NEWPID | NEWNS), "make a process namespace")
     first = os.fork()
     if first == 0:
-        lead(asked, (user, stdio, programs), reply)
+        lead(asked, (user, programs), reply)
     answer(reply, {}, [os.pidfd_open(first)])
 
 
 def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """A command without namespaces. We stay beside it as the parent of all its orphans, and end
-    whatever is left of it: when it ends, when we are told to, or when the daemon hangs up."""
-    stdio = descriptors[:3]
-    programs = [whole(descriptor) for descriptor in descriptors[3 : 3 + asked["filters"]]]
+    whatever is left of it: when it ends, which it does when the daemon hangs up, or when told."""
+    programs = [whole(descriptor) for descriptor in descriptors[: asked["filters"]]]
     os.setsid()
     stop, stopping = os.pipe()
 
@@ -367,11 +386,10 @@ def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     ours = os.getpid()
     command = os.fork()
     if command == 0:
-        lead(asked, (None, stdio, programs), reply)
+        lead(asked, (None, programs), reply)
     answer(reply, {}, [os.pidfd_open(ours)])
-    for descriptor in stdio:
-        os.close(descriptor)
-    select.select([os.pidfd_open(command), stop, reply], [], [])
+    reply.close()
+    select.select([os.pidfd_open(command), stop], [], [])
     with suppress(ChildProcessError):
         while True:
             for child in children(ours):
@@ -390,16 +408,22 @@ def whole(descriptor: int) -> bytes:
 
 
 def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
-    """The first process of a command's namespace: never returns."""
-    user, stdio, programs = lent
+    """Give up all rights, then be the command's first process: never returns."""
+    user, programs = lent
     try:
         if user is not None:
             mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-            checked(LIBC.setns(user, NEWUSER), "enter the user namespace")
+            entered(user)
+            bare()
             os.setresgid(asked["user"], asked["user"], asked["user"])
             os.setresuid(asked["user"], asked["user"], asked["user"])
         restrict(asked, programs)
-        code = commanded(asked, stdio, reply)
+        said, descriptors = received(reply)
+        if not said:
+            os._exit(0)
+        with os.fdopen(descriptors[0], "rb") as file:
+            go = json.load(file)
+        code = commanded(go, descriptors[1:], reply)
     except TROUBLE as error:
         complain(reply, str(error) or repr(error))
     else:
@@ -409,14 +433,20 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
         os._exit(0)
 
 
+def bare() -> None:
+    """Nothing that is started can have a capability; this needs one itself, where it counts."""
+    for number in range(LAST_CAPABILITY + 1):
+        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+
+
 def restrict(asked: Asked, programs: list[bytes]) -> None:
     """Give up every right, for good: what is started can only have fewer."""
     os.setsid()
     os.umask(0o022)
+    os.nice(NICE)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
-    for number in range(LAST_CAPABILITY + 1):
-        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+    bare()
     for name, amount in asked["limits"].items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
@@ -466,8 +496,10 @@ def filtered(program: bytes) -> None:
 
 def commanded(asked: Asked, stdio: list[int], reply: socket.socket) -> int:
     """Start the command and wait for its end or for that of the daemon; its code."""
+    resource.setrlimit(resource.RLIMIT_CPU, (asked["cpu"], asked["cpu"]))
     for number, descriptor in enumerate(stdio):
         os.dup2(descriptor, number)
+        os.close(descriptor)
     try:
         os.chdir(asked["cwd"])
     except OSError as error:

@@ -56,8 +56,22 @@ class Reply:
                 found.frombytes(data[: len(data) - len(data) % 4])
         return (json.loads(said) if said else {}), list(found)
 
+    def send(self, words: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        """Tell who answered what to do. Raises `OSError` when nobody is there."""
+        _sent(self._socket, words, descriptors)
+
     def close(self) -> None:
         self._socket.close()
+
+
+def _sent(control: socket.socket, words: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """A message is one byte; what it says lies in the first descriptor, however long it is."""
+    request = memory(json.dumps(words).encode())
+    try:
+        packed = array.array("i", [request, *descriptors])
+        control.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
+    finally:
+        os.close(request)
 
 
 class Porter:
@@ -80,19 +94,13 @@ class Porter:
         ours.setblocking(False)
         with ExitStack() as undo, theirs:
             undo.callback(ours.close)
-            request = memory(json.dumps(words).encode())
             try:
-                rights = [request, theirs.fileno(), *descriptors]
-                control = await self._running()
-                packed = array.array("i", rights)
-                control.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
+                _sent(await self._running(), words, [theirs.fileno(), *descriptors])
             except OSError as error:
                 await self.close()
                 raise Unavailable(
                     f"boxes cannot be reached: {os.strerror(error.errno or 0)}"
                 ) from error
-            finally:
-                os.close(request)
             undo.pop_all()
         return Reply(ours)
 
@@ -116,11 +124,12 @@ class Porter:
         return self._control
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
+        with ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(ours.close)
             scope = _scope()
-            try:
+            words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
+            with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
                     [*scope, *words],
                     pass_fds=(theirs.fileno(),),
@@ -129,14 +138,11 @@ class Porter:
                     stdout=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-            except BaseException:
-                ours.close()
-                raise
-        ours.settimeout(_SECONDS)
-        if not ours.recv(1):
-            ours.close()
-            raise OSError(errno.ECHILD, "it ended at once")
-        ours.setblocking(True)
+            ours.settimeout(_SECONDS)
+            if not ours.recv(1):
+                raise OSError(errno.ECHILD, "it ended at once")
+            ours.setblocking(True)
+            undo.pop_all()
         self._control = ours
         if scope and (home := _divided(self._process.pid)) is not None:
             self.groups = Groups(home=home)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from contextlib import suppress
 from typing import IO
 
@@ -9,6 +11,8 @@ import anyio
 
 _PIECE = 1 << 16
 _STREAMS = 2
+_FLOOD = 1 << 20
+_MOMENT = 0.002
 
 
 class Kept:
@@ -37,14 +41,32 @@ class Kept:
 
 
 async def drain(source: IO[bytes], kept: Kept, stream: bytearray) -> None:
-    """Read `source` to its end."""
-    while True:
+    """Read `source` to its end. What nobody will see is thrown away without being looked at."""
+    while not kept.cut:
         await anyio.wait_readable(source)
         piece = source.read(_PIECE)
         if piece == b"":
             kept.end()
             return
         kept.add(stream, piece or b"")
+    with suppress(OSError):  # the system may not lend a user so much
+        fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _FLOOD)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        while await _thrown_away(source, nowhere):
+            pass
+    finally:
+        os.close(nowhere)
+    kept.end()
+
+
+async def _thrown_away(source: IO[bytes], nowhere: int) -> int:
+    # One read a moment is enough to block nobody for long, and floods never fill our day.
+    await anyio.sleep(_MOMENT)
+    while True:
+        await anyio.wait_readable(source)
+        with suppress(BlockingIOError):
+            return os.splice(source.fileno(), nowhere, _FLOOD)
 
 
 async def feed(sink: IO[bytes], data: bytes) -> None:

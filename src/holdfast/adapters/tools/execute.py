@@ -94,7 +94,8 @@ def outcome(out: Exit, seconds: float, restored: Sequence[str] = ()) -> Outcome:
         parts.append(f"[it wrote more; only the first {kept:,} bytes were kept]")
     if restored:
         names = ", ".join(restored)
-        parts.append(f"[put back as before: {names}; commands may not change what steers git]")
+        why = "commands may not change what steers git, shells and editors"
+        parts.append(f"[put back as before: {names}; {why}]")
     if out.stopped:
         parts.append(f"stopped: {out.stopped}; all its processes were ended")
         return Failed(text=_joined(parts), code="over_limit")
