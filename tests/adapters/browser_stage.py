@@ -35,7 +35,11 @@ PAGES = {
       <button>Send</button><button type=button onclick="document.title='pressed'">More</button>
       <button type=button disabled>Never</button><button type=button>More</button></form>
       <a href=done.html target=_blank>Elsewhere</a>""",
-    "framed.html": "<iframe src=form.html height=300 width=900></iframe>",
+    # Nothing round is on this page: the corners of buttons differ from picture to picture.
+    "login.html": """<title>Log in</title><h1>Log in</h1><form action=done.html>
+      <label>Key <input name=key></label> <label>Password <input type=password name=word></label>
+      <label>Name <input name=who></label> <input type=submit hidden></form>""",
+    "framed.html": "<iframe src=login.html height=300 width=900></iframe>",
     "done.html": "<title>Done</title><p>Thank you.</p>",
     "keys.html": "<title>Keys</title><p>use ghp_0123456789abcdefghijABCDEFGHIJ012345 or "
     "sk-abcdefghijklmnopqrstuvwx or deadbeefdeadbeefdeadbeefdeadbeefdeadbeef</p>"
@@ -125,6 +129,7 @@ async def on_stage(
     boxes: Boxes | None = None,
     attach: Attach | None = None,
     kept: dict[str, str] | None = None,
+    requires: tuple[str, ...] = (),
 ) -> AsyncGenerator[Stage]:
     site, known = Site(), {} if kept is None else kept
     pool = boxes or Pool(BubblewrapBoxes(), spares=False)
@@ -147,6 +152,7 @@ async def on_stage(
         reveal=reveal,
         redact=redact,
         shelf=place / "shelf",
+        requires=requires,
     )
     try:
         async with open_browsers(options or BrowserOptions(), world) as browsers:

@@ -28,8 +28,16 @@ pytestmark = [
 ]
 
 PROXY = """
-import base64, http.server, ssl
+import base64, http.server, socket, ssl
 WORD = "Basic " + base64.b64encode(b"task_1:p w/d").decode()
+def extensions(hello):
+    at = 9 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at:at + 2], "big")
+    at += 1 + hello[at] + 2
+    while at < len(hello):
+        yield int.from_bytes(hello[at:at + 2], "big")
+        at += 4 + int.from_bytes(hello[at + 2:at + 4], "big")
 class Proxy(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args): pass
     def allowed(self):
@@ -51,13 +59,18 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         if not self.allowed(): return
         self.send_response(200)
         self.end_headers()
+        hello = self.connection.recv(1 << 16, socket.MSG_PEEK)
+        while hello and len(hello) < 5 + int.from_bytes(hello[3:5], "big"):
+            hello = self.connection.recv(1 << 16, socket.MSG_PEEK)
+        if not hello: return
+        veiled = 0xFE0D in extensions(hello)
         secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         secure.load_cert_chain("leaf.pem")
         try: self.connection = secure.wrap_socket(self.connection, server_side=True)
         except (ssl.SSLError, OSError): return
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
         self.raw_requestline = self.rfile.readline(65536)
-        if self.parse_request(): self.answer("opened")
+        if self.parse_request(): self.answer("veiled" if veiled else "opened")
         self.wfile.flush()
         self.close_connection = True
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
@@ -95,7 +108,7 @@ async def test_everything_goes_through_the_proxy_which_gets_its_word(tmp_path: P
         assert "/from-script" in await stage.says("evaluate", script=script)
 
 
-async def test_the_authority_of_the_box_is_trusted_and_nobody_else(tmp_path: Path):
+async def test_the_authority_of_the_box_is_trusted_and_whom_it_talks_to_is_said(tmp_path: Path):
     way_out = WayOut()
     async with on_stage(tmp_path, attach=way_out.attach) as stage:
         page = await stage.tells("open", url="https://bank.example/account")
@@ -161,6 +174,12 @@ async def test_without_a_way_out_nothing_is_reached(tmp_path: Path):
     async with on_stage(tmp_path) as stage:
         code, text = await stage.fails("open", url="http://example.com/")
         assert (code, "the browser has no way out" in text) == ("page_failed", True)
+
+
+async def test_a_browser_comes_up_only_behind_the_walls_that_are_required(tmp_path: Path):
+    async with on_stage(tmp_path, requires=("kernel boundary",)) as stage:
+        code, text = await stage.fails("open", url="about:blank")
+        assert "kernel boundary" in text, code
 
 
 def certificates(host: str) -> tuple[bytes, bytes]:

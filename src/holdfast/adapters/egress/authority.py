@@ -61,8 +61,10 @@ class Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
+        # With its authority: a browser knows the authority by its key alone, and must be shown it.
+        chain = self._leaf(host).public_bytes(serialization.Encoding.PEM) + self.certificate
         with _in_memory() as file:  # The library reads from files only.
-            file.write(key + self._leaf(host).public_bytes(serialization.Encoding.PEM))
+            file.write(key + chain)
             file.seek(0)
             context.load_cert_chain(f"/dev/fd/{file.fileno()}")
         return context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -59,8 +59,9 @@ class Browser:
         return next(reversed(self._tabs.values()))
 
     @property
-    def tabs(self) -> Collection[Page]:
-        return self._tabs.values()
+    def tabs(self) -> Sequence[Page]:
+        """All that are open now."""
+        return tuple(self._tabs.values())
 
     async def begin(self) -> None:
         """Make it ready and open the first tab. Raises `Trouble`."""

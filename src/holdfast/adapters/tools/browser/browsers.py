@@ -44,7 +44,8 @@ Reveal = Callable[[str], Awaitable[str]]
 class World(Struct, frozen=True, kw_only=True):
     """What browsers get from the house.
 
-    `redact` takes known secrets out of a text; `shelf` holds the browsers' empty workspaces.
+    `redact` takes known secrets out of a text; `shelf` holds the browsers' empty workspaces;
+    `requires` are walls that their boxes must have.
     """
 
     boxes: Boxes
@@ -53,6 +54,7 @@ class World(Struct, frozen=True, kw_only=True):
     reveal: Reveal
     redact: Conceal
     shelf: Path
+    requires: tuple[str, ...] = ()
 
 
 class _Seat:
@@ -188,7 +190,7 @@ class Browsers:
         await scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = f"{job.task} browser"
         try:
-            spec = box_spec(self.options, Path(scratch), job.agent)
+            spec = box_spec(self.options, Path(scratch), job.agent, self.world.requires)
             async with (
                 self.world.boxes.lend(owner, spec) as box,
                 self.world.attach(box, job) as way_out,

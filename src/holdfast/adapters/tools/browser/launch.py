@@ -22,8 +22,15 @@ from .options import BrowserOptions
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 _SYSTEM = Path("/usr")
 _LONG = 86_400.0
-_PIPE = 'exec "$0" "$@" --user-data-dir="${TMPDIR:-/tmp}/browser" 3<&0 4>&1 </dev/null >/dev/null'
-"""The browser reads commands from its descriptor 3 and answers on 4: no port is open."""
+_PIPE = """
+home=${TMPDIR:-/tmp}/browser
+mkdir -p "$home" && printf %s '{"ssl":{"ech_enabled":false}}' >"$home/Local State"
+exec "$0" "$@" --user-data-dir="$home" 3<&0 4>&1 </dev/null >/dev/null
+"""
+"""The browser reads commands from its descriptor 3 and answers on 4: no port is open.
+
+Whom it talks with is not hidden from the egress, which lets nothing pass that it cannot name.
+"""
 
 _FLAGS = (
     "--headless=new",
@@ -93,7 +100,9 @@ def program(options: BrowserOptions) -> Path:
     )
 
 
-def box_spec(options: BrowserOptions, scratch: Path, agent: str) -> BoxSpec:
+def box_spec(
+    options: BrowserOptions, scratch: Path, agent: str, requires: tuple[str, ...] = ()
+) -> BoxSpec:
     """The box of a browser: nothing in it but itself."""
     place = program(options).resolve().parent
     return BoxSpec(
@@ -107,6 +116,7 @@ def box_spec(options: BrowserOptions, scratch: Path, agent: str) -> BoxSpec:
             files=4096,
             cpus=2.0,
         ),
+        requires=requires,
         browser=True,
     )
 

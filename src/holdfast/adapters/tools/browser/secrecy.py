@@ -44,7 +44,10 @@ async def admit(
 async def may_run(tabs: Collection[Page], conceal: Conceal) -> None:
     """Whether scripts may run: not while any tab holds a secret. Raises `Denied`."""
     for tab in tabs:
-        if tab.document.secret or await _holds(tab, conceal):
+        holds = bool(tab.document.secret)
+        with suppress(Denied):  # it closed meanwhile, or crashed: it shows nothing
+            holds = holds or await _holds(tab, conceal)
+        if holds:
             text = "this page holds a secret; no scripts run until another page is opened"
             raise Denied(_CODE, text)
 
@@ -81,8 +84,6 @@ async def covered(page: Page, conceal: Conceal) -> AsyncGenerator[None]:
 
 async def _holds(page: Page, conceal: Conceal) -> bool:
     """Also what the browser filled in by itself, as it does on the way back."""
-    if page.crashed:
-        return False
     for frame in await page.frames():
         shown = [await page.ask(scripts.TEXT, _SEARCHED, frame=frame)]
         shown += await _values(page, frame)
