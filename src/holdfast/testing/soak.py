@@ -182,8 +182,9 @@ class Host:
     @staticmethod
     def groups(daemon: int) -> list[str]:
         """Control groups that the daemon's boxes had."""
-        names = (f"holdfast-box-{daemon}-*", f"*/holdfast-box-{daemon}-*")
-        return sorted({str(path) for name in names for path in _GROUPS.glob(name)})
+        name = f"holdfast-box-{daemon}-*"
+        depths = (name, f"*/{name}", f"*/*/{name}")
+        return sorted({str(path) for depth in depths for path in _GROUPS.glob(depth)})
 
 
 def storm(agents: int, rounds: int, seconds: float, only: Sequence[str] = ()) -> Soaked:

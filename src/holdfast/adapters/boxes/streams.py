@@ -12,7 +12,7 @@ import anyio
 _PIECE = 1 << 16
 _STREAMS = 2
 _FLOOD = 1 << 20
-_MOMENT = 0.002
+_MOMENT = 0.02
 
 
 class Kept:
