@@ -37,7 +37,7 @@ LIMITS = BoxLimits(
 PYTHON = ("python3", "-I", "-S", "attacks.pyz")
 _PATIENCE = 20.0
 _PORT = 3128
-_WAIT = "import sys; sys.stdin.read()"
+_WAIT = "import sys; print(flush=True); sys.stdin.read()"
 
 
 class Heard(Struct, frozen=True, kw_only=True):
@@ -211,8 +211,8 @@ async def _user_of(box: Box, ground: Ground) -> int:
     Where none is in sight, as in another machine, it is whoever owns what was put there.
     """
     mark = f"{ground.canary}-whose"
-    async with box.start(["python3", "-I", "-S", "-c", _WAIT, mark]):
-        found = await seen(mark)
+    async with box.start(["python3", "-I", "-S", "-c", _WAIT, mark]) as running:
+        found = await seen(mark) if await running.receive() else None
     return found[1] if found else (ground.workspace / "attacks.pyz").stat().st_uid
 
 
@@ -232,7 +232,7 @@ async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGe
             group.start_soon(_hear, running, heard, ready)
             with anyio.move_on_after(_PATIENCE):
                 await ready.wait()
-            found = await seen(scratch)
+            found = await seen(scratch) if b"ready" in heard else None
             ground.neighbour = {
                 "mark": scratch,
                 "pid": str(found[0]) if found else "0",
@@ -253,3 +253,4 @@ async def _hear(running: Running, heard: bytearray, ready: anyio.Event) -> None:
         heard += piece
         if b"ready" in heard:
             ready.set()
+    ready.set()

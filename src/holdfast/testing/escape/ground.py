@@ -32,7 +32,7 @@ from .inside.files import handle_of
 
 _PLACE = "/var/tmp"
 _LIVES = 20.0
-_LOOKS, _MOMENT = 60, 0.05
+_SHOWS, _MOMENT = 4.0, 0.05
 _ENVIRONMENT = "HOLDFAST_DECOY_TOKEN"
 _SAME = (
     "/",
@@ -287,11 +287,12 @@ def _forget(base: Path) -> None:
 
 async def seen(mark: str) -> tuple[int, int] | None:
     """Where the process with a mark runs; None if it does not show itself in time."""
-    for _ in range(_LOOKS):
-        if found := await to_thread.run_sync(running, mark):
-            return found
+    until = anyio.current_time() + _SHOWS
+    while not (found := await to_thread.run_sync(running, mark)):
+        if anyio.current_time() > until:
+            break
         await anyio.sleep(_MOMENT)
-    return None
+    return found
 
 
 def forget_shared(key: int, *paths: str) -> None:
