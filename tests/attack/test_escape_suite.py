@@ -9,9 +9,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.core.error import Invalid, Unavailable
@@ -253,7 +255,8 @@ def test_an_attack_that_trips_over_itself_is_not_taken_for_a_wall() -> None:
         """Do what the system refuses."""
         raise PermissionError(1, "Operation not permitted")
 
-    facts = Facts(**{name: {} for name in Facts.__dataclass_fields__})
+    blank: Any = {name: {} for name in Facts.__dataclass_fields__}
+    facts = Facts(**blank)
     assert run_one(clumsy, facts)[0] == "not run"
     assert run_one(refused, facts) == ("blocked", "Operation not permitted")
 
@@ -295,14 +298,10 @@ async def test_what_wins_nowhere_is_marked_as_proving_nothing() -> None:
 
 async def test_a_win_over_a_soft_wall_is_shown_and_called_so() -> None:
     report = await held(Bare(), "disk_reserve")
-    soft = Report(**{**_fields(report), "walls": {"disk": "soft"}})
+    soft = replace(report, walls={"disk": "soft"})
     assert soft.won
     assert not soft.breached
     assert any(line.startswith("WON disk_reserve (disk, soft)") for line in table(soft))
-
-
-def _fields(report: Report) -> dict[str, object]:
-    return {name: getattr(report, name) for name in Report.__struct_fields__}
 
 
 async def test_nothing_of_the_ground_is_left_behind() -> None:
