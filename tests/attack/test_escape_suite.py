@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.doors.cli.out import plain
-from holdfast.ports.box import Box, BoxKind, BoxSpec, Capabilities, Exit
+from holdfast.ports.box import Box, BoxKind, BoxSpec, BoxStats, Capabilities, Exit
 from holdfast.testing.escape import inside
 from holdfast.testing.escape.bare import Bare
 from holdfast.testing.escape.command import box_test, table
@@ -199,10 +200,10 @@ class _StoneBox:
     async def get(self, path: str, most: int) -> bytes:
         raise Invalid("there is nothing here")
 
-    async def listen(self, port: int) -> object:
+    async def listen(self, port: int) -> socket.socket:
         raise Unavailable("there is no way out")
 
-    async def stats(self) -> object:
+    async def stats(self) -> BoxStats:
         raise Unavailable("nothing is known")
 
     async def kill(self) -> None:
@@ -255,7 +256,7 @@ def test_an_attack_that_trips_over_itself_is_not_taken_for_a_wall() -> None:
         """Do what the system refuses."""
         raise PermissionError(1, "Operation not permitted")
 
-    blank: Any = {name: {} for name in Facts.__dataclass_fields__}
+    blank: dict[str, Any] = {key: {} for key in Facts.__dataclass_fields__}
     facts = Facts(**blank)
     assert run_one(clumsy, facts)[0] == "not run"
     assert run_one(refused, facts) == ("blocked", "Operation not permitted")

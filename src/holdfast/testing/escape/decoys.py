@@ -7,11 +7,12 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -72,7 +73,7 @@ class Services:
 @asynccontextmanager
 async def open_services(canary: str, home: Path, *, own_network: bool) -> AsyncGenerator[Services]:
     """Listen where attacks will look, for as long as the context lasts."""
-    services, listening = Services(), list[Callable[[], Awaitable[None]]]()
+    services, listening = Services(), list[Callable[[], Coroutine[Any, Any, None]]]()
     say = partial(_say, canary.encode())
     hand = partial(_hand, canary.encode(), home)
     with ExitStack() as stack:
