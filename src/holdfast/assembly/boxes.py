@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.adapters.boxes.connected import Attach
 from holdfast.adapters.boxes.degraded import DegradedBoxes
 from holdfast.adapters.boxes.pool import Pool
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.config import Config, to_box_limits
 from holdfast.ports.box import BoxKind
+
+from .containers import container_kinds
 
 
 def box_kinds(config: Config) -> Mapping[str, Callable[[], BoxKind]]:
@@ -18,6 +21,7 @@ def box_kinds(config: Config) -> Mapping[str, Callable[[], BoxKind]]:
     return {
         "bubblewrap": BubblewrapBoxes,
         "degraded": DegradedBoxes,
+        **container_kinds(config),
     }
 
 
@@ -25,9 +29,10 @@ def chosen_kind(config: Config) -> BoxKind:
     return box_kinds(config)[config.box.kind]()
 
 
-def box_pool(config: Config) -> Pool:
+def box_pool(config: Config, attach: Attach = lambda box, owner: None) -> Pool:
     return Pool(
         chosen_kind(config),
+        attach,
         idle_seconds=config.box.idle_seconds,
         at_once=config.box.at_once,
         spares=config.box.spare,

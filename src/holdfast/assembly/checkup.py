@@ -13,6 +13,7 @@ from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.config import Config
+from holdfast.config.secrets import to_passphrase
 from holdfast.core.error import Broken, Refused, Unavailable
 from holdfast.engine.clock import SystemClock
 from holdfast.ports.box import Boxes
@@ -25,10 +26,10 @@ from .models import models_config
 
 async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor.Finding]:
     """What `holdfast doctor` says."""
-    vault = FileVault(config.home / VAULT)
+    vault = FileVault(config.home / VAULT, passphrase=to_passphrase(config))
     problems = vault.problems()
     kept = 0 if problems else len(vault.names())
-    catalog = Catalog(models_config(config, environment))
+    catalog = Catalog(models_config(config, environment, vault))
     try:
         found = await catalog.detect()
     finally:
@@ -65,10 +66,11 @@ async def _with(boxes: Boxes, config: Config, model: doctor.Finding) -> list[doc
         return [bad, *(finding for finding in rest if finding.name != "history")]
 
 
-def doctor_command(config: Config, environment: Mapping[str, str]) -> int:
+def doctor_command(config: Config, environment: Mapping[str, str], *, fix: bool) -> int:
     """Print the findings as JSON; 1 if any is a failure."""
     prepare(config.home)
-    findings = anyio.run(examine, config, environment)
+    fixed = doctor.fixed(config.home) if fix else []
+    findings = [*fixed, *anyio.run(examine, config, environment)]
     settings = [row._asdict() for row in config.describe()]
     told = {
         "findings": [

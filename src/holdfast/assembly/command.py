@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve")
     serving.add_argument("--foreground", action="store_true")
-    commands.add_parser("doctor")
+    commands.add_parser("doctor").add_argument("--fix", action="store_true")
     restoring = commands.add_parser("restore")
     restoring.add_argument("source", type=Path)
     restoring.add_argument("--json", action="store_true")
@@ -72,7 +72,7 @@ def _run(given: argparse.Namespace) -> int:
         return restore_command(home_folder(environment), given.source, as_json=given.json)
     config = load(environment=environment)
     if given.command == "doctor":
-        return doctor_command(config, environment)
+        return doctor_command(config, environment, fix=given.fix)
     return serve_command(config, environment, foreground=given.foreground)
 
 

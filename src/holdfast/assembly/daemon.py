@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import socket
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,18 +16,24 @@ import anyio
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.logins.aws_sso import aws_sessions
 from holdfast.adapters.models.logins.login import keep_fresh
 from holdfast.adapters.telemetry.logs import start_logging
 from holdfast.adapters.tools.output import sweep
-from holdfast.adapters.vaults.files import FileVault
+from holdfast.adapters.vaults.opening import Opened, open_vault
 from holdfast.config import Config, load, to_budgets
+from holdfast.config.secrets import check_box, to_passphrase, to_planted, to_unsayable
 from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.route import Facts
 from holdfast.doors.http.serve import serve
+from holdfast.engine.clock import SystemClock
+from holdfast.ports.vault import Vault
 from holdfast.runtime import budgets, upkeep
 from holdfast.runtime.house import House
+from holdfast.runtime.secrets import keep_planted
 
+from .containers import look_after
 from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
 from .house import in_force, open_house
 from .models import models_config
@@ -39,14 +46,17 @@ _LOOK = 1.0
 _LEARN = 2.0
 
 
-async def run_daemon(config: Config, environment: Mapping[str, str], token: str) -> None:
+async def run_daemon(
+    config: Config, environment: Mapping[str, str], token: str, kept: Opened
+) -> None:
     """Recover, listen, work until told to stop, drain, close."""
-    told = models_config(config, environment)
+    told = models_config(config, environment, kept.house)
     files = FileBlobs(config.home / "blobs").get
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
-    linked = SavedConnections(catalog, FileVault(config.home / VAULT))
+    linked = SavedConnections(catalog, kept.house)
+    await keep_planted(kept.secrets, to_planted(config, environment))
     async with (
-        open_house(config, catalog, linked) as house,
+        open_house(config, environment, catalog, linked, kept) as house,
         anyio.create_task_group() as group,
     ):
         done = anyio.Event()
@@ -57,8 +67,11 @@ async def run_daemon(config: Config, environment: Mapping[str, str], token: str)
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(house.boxes.run)
+        group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
-        group.start_soon(partial(_follow, house, catalog, config, environment))
+        if config.models.logins.aws_sso:
+            group.start_soon(aws_sessions(environment, time.time).keep)
+        group.start_soon(partial(_follow, house, catalog, config, environment, kept.house))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
             listen = partial(serve, app, unix=unix, host=host, port=port)
@@ -104,7 +117,11 @@ async def _until_signal(done: anyio.Event) -> None:
 
 
 async def _follow(
-    house: House, catalog: Catalog, config: Config, environment: Mapping[str, str]
+    house: House,
+    catalog: Catalog,
+    config: Config,
+    environment: Mapping[str, str],
+    vault: Vault,
 ) -> None:
     """Take over a changed configuration within two seconds; a bad one changes nothing.
 
@@ -120,12 +137,13 @@ async def _follow(
         try:
             config = load(environment=environment)
             fresh = in_force(config)
-            catalog.configure(models_config(config, environment))
+            catalog.configure(models_config(config, environment, vault))
         except HoldfastError as error:
             force.problem = str(error)
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
             continue
         force.rules, force.agent = fresh.rules, fresh.agent
+        force.ways = fresh.ways
         force.config, force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         force.show_thinking = fresh.show_thinking
@@ -181,11 +199,13 @@ async def _tidy(house: House, config: Config) -> None:
 def serve_command(config: Config, environment: Mapping[str, str], *, foreground: bool) -> int:
     """Run the daemon until it is stopped."""
     token = prepare(config.home)
+    kept = _vault(config, environment, token)
     start_logging(
         config.home / "logs",
         level=config.log.level,
         as_json=config.log.as_json,
         also_stderr=foreground,
+        redact=kept.secrets.redact,
     )
     for warning in config.warnings:
         _log.warning("%s", warning)
@@ -194,5 +214,14 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
     gc.set_threshold(10_000, 10, 10)
     with only_one(config.home):
         options = {"use_uvloop": True}
-        anyio.run(run_daemon, config, environment, token, backend_options=options)
+        anyio.run(run_daemon, config, environment, token, kept, backend_options=options)
     return 0
+
+
+def _vault(config: Config, environment: Mapping[str, str], token: str) -> Opened:
+    """The vault, opened, before anything could say one of its secrets."""
+    others = [*to_unsayable(config, environment), ("token", token)]
+    passphrase, now = to_passphrase(config), SystemClock().now
+    kept = open_vault(config.home / VAULT, passphrase=passphrase, now=now, others=others)
+    check_box(config, kept.secrets.redactor.holds)
+    return kept

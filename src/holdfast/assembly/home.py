@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from holdfast.adapters import private
 from holdfast.core.error import Broken, Refused, Unavailable
 
 DATABASE = "holdfast.db"
@@ -34,7 +35,17 @@ def prepare(home: Path) -> str:
         ) from error
 
 
-_FOLDERS = ("run", "logs", "blobs", "outputs", "outbox", "backups", "workspace")
+_FOLDERS = (
+    "run",
+    "logs",
+    "cache",
+    "blobs",
+    "outputs",
+    "outbox",
+    "backups",
+    "browsers",
+    "workspace",
+)
 
 
 def _token(path: Path) -> str:
@@ -67,7 +78,7 @@ def _make_token(path: Path) -> None:
 @contextmanager
 def only_one(home: Path) -> Generator[None]:
     """Hold the home's lock. Raises `Refused` when another daemon has it."""
-    with (home / "run" / "daemon.lock").open("a+") as file:
+    with open(home / "run" / "daemon.lock", "a+", opener=private.opener) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

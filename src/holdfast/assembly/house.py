@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import anyio
@@ -13,12 +14,17 @@ from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.stores.ledger import open_ledger
 from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.registry import Registry
-from holdfast.config import Config, to_agent, to_budgets, to_rules
+from holdfast.adapters.tools.secrets import secret_tools
+from holdfast.adapters.vaults.opening import Opened
+from holdfast.config import Config, to_agent, to_budgets, to_rules, to_ways
+from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
 from holdfast.engine.clock import SystemClock
 from holdfast.engine.finish import Finisher
@@ -34,31 +40,47 @@ from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
 from .home import CHOICES, DATABASE
+from .outside import box_way, browsers_for, gateway, tools_of_the_web
 
 
 @asynccontextmanager
 async def open_house(
-    config: Config, models: Catalog, connections: SavedConnections
+    config: Config,
+    environment: Mapping[str, str],
+    catalog: Catalog,
+    connections: SavedConnections,
+    kept: Opened,
 ) -> AsyncGenerator[House, None]:
     """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
     home, clock, live = config.home, SystemClock(), Live()
+    safe = kept.secrets
+    disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
+    models = GuardedModels(catalog, safe.known, disguise)
     force = in_force(config)
     async with (
         open_sqlite(home / DATABASE, now=clock.now()) as journal,
         open_ledger(journal.pages(), clock.now) as ledger,
+        AsyncExitStack() as stack,
     ):
         ledger.budgets(to_budgets(config), config.models.unknown_price)
-        recorder = Recorder(journal, clock, live, lambda: force.rules)
-        boxes, blobs = box_pool(config), FileBlobs(home / "blobs")
+        recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
+        visits, blobs = journal.visits(), FileBlobs(home / "blobs")
+        egress = gateway(safe, visits, clock)
+        boxes = box_pool(config, box_way(egress, lambda: force.ways))
         # The delegate tool is bound late: it submits to the supervisor that runs it.
         delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
         options, spool = box_options(config), home / "outputs"
         ours = builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options)
-        tools = Registry(
-            [*ours.all(), delegate, TopUp(ledger, partial(budgets.resume, journal, recorder))]
+        top_up = TopUp(ledger, partial(budgets.resume, journal, recorder))
+        web = tools_of_the_web(config, egress, lambda: force.ways, safe, environment)
+        browsers = await stack.enter_async_context(
+            browsers_for(config, boxes, egress, lambda: force.ways, safe)
         )
+        surfing = browser_tools(browsers, blobs)
+        tools = Registry([*ours.all(), *web, *surfing, *secret_tools(safe), delegate, top_up])
         limits = Limits(tool_seconds=config.engine.tool_seconds)
-        performer = Performer(recorder, live, models, tools, limits, (ledger, clock))
+        pay = (ledger, clock)
+        performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
         channels = {"outbox": Outbox(home / "outbox")}
         timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
         intake = Intake(
@@ -75,10 +97,13 @@ async def open_house(
                 supervisor=supervisor,
                 live=live,
                 models=models,
-                embedder=models.embedder,
+                embedder=GuardedEmbedder(catalog.embedder, safe.known),
                 connections=connections,
-                choosing=SavedChoices(models, home / CHOICES),
+                choosing=SavedChoices(catalog, home / CHOICES),
                 ledger=ledger,
+                visits=visits,
+                secrets=safe,
+                vault=kept.sealing,
                 tools=tools,
                 boxes=boxes,
                 blobs=blobs,
@@ -101,6 +126,7 @@ def in_force(config: Config) -> InForce:
     return InForce(
         rules=to_rules(config),
         agent=agent,
+        ways=to_ways(config),
         config=config.fingerprint(),
         show_thinking=config.agent.show_thinking,
         max_thinking_chars=config.agent.max_thinking_chars,

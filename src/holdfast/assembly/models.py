@@ -8,16 +8,16 @@ from holdfast.adapters.models.failover import Patience
 from holdfast.adapters.models.known import kind_of
 from holdfast.adapters.models.logins.vendors import Addresses
 from holdfast.adapters.models.settings import ModelsConfig, Price, Provider, Role, Timeouts
-from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keychain import Keychain
 from holdfast.config import Config
+from holdfast.ports.vault import Vault
 
-from .home import LISTS, VAULT
+from .home import LISTS
 
 _KEYCHAIN = Keychain()
 
 
-def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfig:
+def models_config(config: Config, environment: Mapping[str, str], vault: Vault) -> ModelsConfig:
     """What the catalogue is told; keys are looked up in `environment` here and nowhere else."""
     models = config.models
     timeouts = Timeouts(
@@ -29,7 +29,7 @@ def models_config(config: Config, environment: Mapping[str, str]) -> ModelsConfi
     return ModelsConfig(
         env=environment,
         providers=_providers(config, timeouts),
-        vault=FileVault(config.home / VAULT),
+        vault=vault,
         keychain=_KEYCHAIN if models.logins.keychain else None,
         borrowed=frozenset(
             name

@@ -18,6 +18,11 @@ from holdfast.core.message import EffectClass
 
 from .section import Section, number, word
 from .sections_box import Box
+from .sections_browser import Browser
+from .sections_container import Container
+from .sections_egress import Egress
+from .sections_vault import Vault
+from .sections_web import Web
 
 _DAY = 86_400
 _LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
@@ -164,6 +169,9 @@ class Logins(Section):
     )
     keychain: bool = word(
         False, "Look for keys in the system's keychain too, under `holdfast`; needs the extra."
+    )
+    aws_sso: bool = word(
+        True, "Keep AWS SSO sessions of `~/.aws/config` alive while the daemon runs."
     )
     clients: dict[str, LoginClient] = Field(
         default={}, description="One table per login: `[models.logins.clients.NAME]`."
@@ -435,8 +443,13 @@ class Settings(Section):
     policy: Policy = Policy.model_construct()
     agent: Agent = Agent.model_construct()
     box: Box = Box.model_construct()
+    container: Container = Container.model_construct()
+    egress: Egress = Egress.model_construct()
+    browser: Browser = Browser.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
+    vault: Vault = Vault.model_construct()
+    web: Web = Web.model_construct()
     budget: tuple[BudgetRow, ...] = Field(
         default=(),
         strict=False,

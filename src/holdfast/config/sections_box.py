@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from .section import Section, number, word
 
 _DAY = 86_400
-_KINDS = Literal["bubblewrap", "degraded"]
+_KINDS = Literal["bubblewrap", "degraded", "docker", "podman", "gvisor"]
 _WALLS = Literal[
     "files",
     "system",

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import anyio
 from anyio import CancelScope, to_thread
@@ -28,6 +28,28 @@ _DEATH = 10.0
 _LAST_WORDS = 2.0
 _PIECE = 1 << 16
 _COMPLAINT = 8 << 10
+
+
+class Held(Protocol):
+    """A command that is held in some way: by a descriptor of its first process, its streams, and
+    the groups that its box has."""
+
+    first: int
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+    group: Group | None
+    memory_kills: int
+
+    async def gone(self) -> None:
+        """Wait until the command is dead."""
+        ...
+
+    async def kill(self) -> None:
+        """Kill everything of it and wait until it is gone."""
+        ...
+
+    def code(self) -> int | None: ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -86,7 +108,7 @@ class Command:
 
 
 async def until_dead(
-    command: Command, stdin: bytes, limits: BoxLimits, seconds: float, workspace: Path
+    command: Held, stdin: bytes, limits: BoxLimits, seconds: float, workspace: Path
 ) -> Exit:
     """Carry bytes in and out until the command ends or a limit is reached."""
     kept, began, stopped = Kept(limits.output), anyio.current_time(), list[str]()
@@ -136,7 +158,7 @@ async def _when_silent(kept: Kept, then: Callable[[], None]) -> None:
 class Talk:
     """A `Running`."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Held) -> None:
         self._command = command
         self._complaint = bytearray()
 

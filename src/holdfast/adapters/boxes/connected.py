@@ -11,13 +11,11 @@ from anyio import to_thread
 
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import Box, BoxSpec, BoxStats, Exit, Running
-from holdfast.ports.egress import Egress, Pass, Reach
+from holdfast.ports.egress import AUTHORITY, Egress, Pass, Reach
 
 _PORT = 3128
-_FOLDER = "/tmp/.holdfast"  # noqa: S108 - the box's own
-AUTHORITY = f"{_FOLDER}/authorities.pem"
 _SYSTEM = Path("/etc/ssl/certs/ca-certificates.crt")
-_KEEP = f"mkdir -p {_FOLDER} && cat >{AUTHORITY}"
+_KEEP = 'mkdir -p "${0%/*}" && cat >"$0"'
 
 Attach = Callable[[Box, str], AbstractAsyncContextManager[Pass] | None]
 """How a box of an owner gets its way out; None when there is nothing that it may reach."""
@@ -86,7 +84,7 @@ async def connected(box: Box, egress: Egress, reach: Reach) -> AsyncGenerator[Pa
         async with egress.serve(listener, reach) as passed:
             if passed.authority:
                 known = await to_thread.run_sync(_authorities)
-                out = await box.exec(["sh", "-c", _KEEP], stdin=known + passed.authority)
+                out = await box.exec(["sh", "-c", _KEEP, AUTHORITY], stdin=known + passed.authority)
                 if out.code:
                     raise Unavailable("the box's own authority could not be put into it")
             yield passed

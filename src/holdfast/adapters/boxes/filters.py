@@ -21,19 +21,19 @@ from typing import Any
 
 from holdfast.core.error import Unavailable
 
-_NAMESPACES = 0x7E020080
+NAMESPACES = 0x7E020080
 _TERMINAL_TRICKS = (0x5412, 0x541C)
 _LOW = 0xFFFFFFFF
 _RAW, _PACKET, _KIND = 3, 10, 0xF
-_FAMILIES = (1, 2, 10)
-_NETLINK, _ROUTE = 16, 0
+FAMILIES = (1, 2, 10)
+NETLINK, _ROUTE = 16, 0
 _BITS = (stat.S_ISUID, stat.S_ISGID)
-_TMPFILE = 0o20000000
+TMPFILE = 0o20000000
 _LISTENER = 8
 
 
 _LISTS = tomllib.loads(Path(__file__).with_name("calls.toml").read_text("utf-8"))
-_ALLOWED, _FORBIDDEN, _SHARED = (
+ALLOWED, FORBIDDEN, _SHARED = (
     str(_LISTS[name]).split() for name in ("allowed", "forbidden", "shared")
 )
 
@@ -58,19 +58,19 @@ def _first(seccomp: Any, *, alone: bool) -> Any:
     made = seccomp.SyscallFilter(seccomp.ERRNO(errno.ENOSYS))
     refuse = seccomp.ERRNO(errno.EPERM)
     shared = _SHARED if alone else ()
-    for name in _ALLOWED:
+    for name in ALLOWED:
         if name not in shared:
             _rule(seccomp, made, seccomp.ALLOW, name)
-    for name in (*_FORBIDDEN, *shared):
+    for name in (*FORBIDDEN, *shared):
         _rule(seccomp, made, refuse, name)
-    none_new = seccomp.Arg(0, seccomp.MASKED_EQ, _NAMESPACES, 0)
+    none_new = seccomp.Arg(0, seccomp.MASKED_EQ, NAMESPACES, 0)
     _rule(seccomp, made, seccomp.ALLOW, "clone", none_new)
-    for family in () if alone else _FAMILIES:
+    for family in () if alone else FAMILIES:
         _rule(seccomp, made, seccomp.ALLOW, "socket", seccomp.Arg(0, seccomp.EQ, family))
     if alone:
         return made
     route = seccomp.Arg(2, seccomp.EQ, _ROUTE)
-    _rule(seccomp, made, seccomp.ALLOW, "socket", seccomp.Arg(0, seccomp.EQ, _NETLINK), route)
+    _rule(seccomp, made, seccomp.ALLOW, "socket", seccomp.Arg(0, seccomp.EQ, NETLINK), route)
     return made
 
 
@@ -79,7 +79,7 @@ def _second(seccomp: Any) -> Any:
     refuse = seccomp.ERRNO(errno.EPERM)
     for request in _TERMINAL_TRICKS:
         _rule(seccomp, made, refuse, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, _LOW, request))
-    for family in _FAMILIES[1:]:
+    for family in FAMILIES[1:]:
         for kind in (_RAW, _PACKET):
             of_kind = seccomp.Arg(1, seccomp.MASKED_EQ, _KIND, kind)
             _rule(seccomp, made, refuse, "socket", seccomp.Arg(0, seccomp.EQ, family), of_kind)
@@ -90,7 +90,7 @@ def _second(seccomp: Any) -> Any:
             _rule(seccomp, made, refuse, name, seccomp.Arg(place, seccomp.MASKED_EQ, bit, bit))
         for name, place in (("mknod", 1), ("mknodat", 2)):
             _rule(seccomp, made, refuse, name, seccomp.Arg(place, seccomp.MASKED_EQ, bit, bit))
-        for making in (os.O_CREAT, _TMPFILE):
+        for making in (os.O_CREAT, TMPFILE):
             for name, place in (("open", 1), ("openat", 2)):
                 asked = seccomp.Arg(place, seccomp.MASKED_EQ, making, making)
                 _rule(

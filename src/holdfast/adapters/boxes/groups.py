@@ -31,9 +31,13 @@ _V2 = ("memory", "pids", "cpu")
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """One box's groups: a folder per controller (v1), or the same one for all (v2)."""
+    """One box's groups: a folder per controller (v1), or the same one for all (v2).
+
+    `ours`: we made them, and remove them.
+    """
 
     folders: Mapping[str, Path]
+    ours: bool = True
 
     def doors(self) -> list[int]:
         """Descriptors into which a process writes 0 to join; the caller closes them."""
@@ -59,7 +63,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
     def remove(self) -> None:
         """Blocks up to some 200 ms while the kernel still takes leave of the dead."""
-        for folder in set(self.folders.values()):
+        for folder in set(self.folders.values()) if self.ours else ():
             for _ in range(_TRIES):
                 try:
                     folder.rmdir()

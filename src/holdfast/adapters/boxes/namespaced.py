@@ -22,7 +22,7 @@ from . import files
 from .command import Command, Talk, until_dead
 from .groups import Group
 from .porting import Porter, Reply, memory, shielded
-from .root import USER, Inside, directory, environment
+from .root import Inside, directory, environment
 
 _SECONDS = 30.0
 _LONGEST = 1 << 20
@@ -113,7 +113,7 @@ class NamespacedBox:
             words = {"do": "listen", "port": port, "groups": len(groups)}
             reply = await self._porter.ask(words, [*groups, *self._there()])
             ours.callback(reply.close)
-            _, found = await _answered(reply)
+            _, found = await answered(reply)
         return socket.socket(fileno=found[0])
 
     async def stats(self) -> BoxStats:
@@ -149,7 +149,7 @@ class NamespacedBox:
         if waiting is None:
             return
         with suppress(Unavailable):
-            _, found = await _answered(waiting)
+            _, found = await answered(waiting)
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(found[0], self.ending)
             await anyio.wait_readable(found[0])
@@ -213,7 +213,7 @@ class NamespacedBox:
     async def _told(self, reply: Reply, go: Mapping[str, Any]) -> Command:
         with ExitStack() as theirs, ExitStack() as undo:
             undo.callback(reply.close)
-            said, found = await _answered(reply)
+            said, found = await answered(reply)
             undo.callback(os.close, found[0])
             stdin, stdin_in = _pipe(theirs, undo)
             stdout_in, stdout = reversed(_pipe(undo, theirs))
@@ -243,8 +243,8 @@ class NamespacedBox:
                 theirs.callback(os.close, descriptor)
             words = {
                 "do": self.do,
-                "user": USER,
-                "limits": _limits(self._spec),
+                "user": self._view.user,
+                "limits": bounds(self._spec),
                 "landlock": self.landlock(),
                 "filters": len(filters),
                 "groups": len(doors),
@@ -253,7 +253,7 @@ class NamespacedBox:
             return await self._porter.ask(words, [*filters, *doors, *spaces])
 
 
-async def _answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
+async def answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
     """What came first with a descriptor; a fast command's end may overtake it."""
     said: dict[str, Any] = {}
     try:
@@ -282,7 +282,7 @@ def _closed(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _limits(spec: BoxSpec) -> dict[str, int]:
+def bounds(spec: BoxSpec) -> dict[str, int]:
     """Resource limits of each process; `processes` counts the box alone, in its user namespace.
 
     Memory is bounded as RLIMIT_DATA: unlike RLIMIT_AS it leaves the huge reservations of node, Go

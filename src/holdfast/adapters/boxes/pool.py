@@ -84,6 +84,10 @@ class Pool:
         self._bell = anyio.Event()
         self._numbers = itertools.count(1)
 
+    @property
+    def kind(self) -> BoxKind:
+        return self._kind
+
     @asynccontextmanager
     async def lend(self, owner: str, spec: BoxSpec) -> AsyncGenerator[Box]:
         async with self._room:

@@ -56,6 +56,7 @@ ACCESS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 DEVICE_ACCESS = 0b110 | 1 << 14 | 1 << 15  # write and read, truncate, ioctl
 SCOPES_SINCE, ALL_SCOPES = 6, 3
 MOST_DESCRIPTORS = 32
+SPARE = 65_534
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 SETUP_SECONDS = 10
 NICE = 10  # whatever runs in a box comes after the daemon and what people do
@@ -130,7 +131,7 @@ def serve(control: socket.socket, descriptors: list[int]) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with os.fdopen(descriptors[0], "rb") as file:
             asked = json.load(file)
-        kinds = {"make": make, "stand": stand, "listen": listen, "alone": alone}
+        kinds = {"make": make, "stand": stand, "listen": listen, "alone": alone, "stage": stage}
         kinds[asked["do"]](asked, descriptors[2:], reply)
     except TROUBLE as error:
         complain(reply, str(error))
@@ -285,7 +286,9 @@ def lent_tree(folder: int, mount: Asked, uid: int) -> int:
     users = 0
     if mount["owned"]:
         about = os.fstat(folder)
-        wanted, users = wanted | ATTR_IDMAP, mapping(about.st_uid, about.st_gid, uid)
+        spare = SPARE if mount.get("served") else None
+        users = mapping((about.st_uid, about.st_gid), uid, spare)
+        wanted |= ATTR_IDMAP
     else:
         wanted |= ATTR_RDONLY
     how = struct.pack("QQQQ", wanted, 0, 0, users)
@@ -294,8 +297,16 @@ def lent_tree(folder: int, mount: Asked, uid: int) -> int:
     return tree
 
 
-def mapping(owner: int, group: int, uid: int) -> int:
-    """A user namespace in which `owner` and `group` of the disk are `uid`."""
+def stage(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
+    """Lend a folder at a place of ours, from where a container engine takes it."""
+    attached(lent_tree(descriptors[0], asked, asked["uid"]), asked["at"])
+    answer(reply, {}, descriptors[:1])
+
+
+def mapping(owners: tuple[int, int], uid: int, spare: int | None) -> int:
+    """A user namespace in which the owner and group of the disk are `uid`, and `spare` is root:
+    a server of files that is root makes a file as itself before it gives it to the agent's user.
+    """
     started, start = os.pipe()
     child = os.fork()
     if child == 0:
@@ -303,10 +314,10 @@ def mapping(owner: int, group: int, uid: int) -> int:
         os.write(start, b".")
         signal.pause()
     os.read(started, 1)
-    with open(f"/proc/{child}/uid_map", "w") as file:
-        file.write(f"{owner} {uid} 1\n")
-    with open(f"/proc/{child}/gid_map", "w") as file:
-        file.write(f"{group} {uid} 1\n")
+    for name, owner in zip(("uid_map", "gid_map"), owners, strict=True):
+        rest = "" if spare in {None, owner} else f"{spare} 0 1\n"
+        with open(f"/proc/{child}/{name}", "w") as file:
+            file.write(f"{owner} {uid} 1\n{rest}")
     users = os.open(f"/proc/{child}/ns/user", os.O_RDONLY)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -325,10 +336,17 @@ def enter(asked: Asked, descriptors: list[int]) -> int:
     owner, *spaces, user = descriptors[groups : groups + len(NAMESPACES) + 2]
     if os.geteuid() == 0:
         os.setgroups([])
-    checked(LIBC.setns(owner, NEWUSER), "enter the user namespace")
+    entered(owner)
     for descriptor, (name, kind) in zip(spaces, NAMESPACES, strict=True):
         checked(LIBC.setns(descriptor, kind), f"enter the namespace {name}")
     return user
+
+
+def entered(users: int) -> None:
+    """Join a user namespace. An engine's box may share ours, which nobody can enter again."""
+    theirs, ours = os.fstat(users), os.stat("/proc/self/ns/user")
+    if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+        checked(LIBC.setns(users, NEWUSER), "enter the user namespace")
 
 
 def listen(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
@@ -395,7 +413,8 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
     try:
         if user is not None:
             mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-            checked(LIBC.setns(user, NEWUSER), "enter the user namespace")
+            entered(user)
+            bare()
             os.setresgid(asked["user"], asked["user"], asked["user"])
             os.setresuid(asked["user"], asked["user"], asked["user"])
         restrict(asked, programs)
@@ -414,6 +433,12 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
         os._exit(0)
 
 
+def bare() -> None:
+    """Nothing that is started can have a capability; this needs one itself, where it counts."""
+    for number in range(LAST_CAPABILITY + 1):
+        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+
+
 def restrict(asked: Asked, programs: list[bytes]) -> None:
     """Give up every right, for good: what is started can only have fewer."""
     os.setsid()
@@ -421,8 +446,7 @@ def restrict(asked: Asked, programs: list[bytes]) -> None:
     os.nice(NICE)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
-    for number in range(LAST_CAPABILITY + 1):
-        LIBC.prctl(CAPBSET_DROP, number, 0, 0, 0)
+    bare()
     for name, amount in asked["limits"].items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]

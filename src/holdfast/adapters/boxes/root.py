@@ -20,26 +20,31 @@ USER = 1000
 _SCRATCH = ("/dev/shm", "/tmp", HOME)  # noqa: S108 - the box's own, made for it
 _FEW, _PER_INODE = 1_000, 16 << 10
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
-_FROM_ETC = (
+SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
+FROM_ETC = (
     "/etc/alternatives",
     "/etc/ld.so.cache",
     "/etc/localtime",
     "/etc/mime.types",
     "/etc/ssl/certs",
 )
-_FOR_BROWSERS = ("/etc/fonts", "/etc/chromium", "/etc/chromium.d")
-_RESERVED = ("/", "/usr", "/etc", "/run", HOME, *_SYSTEM)
+FOR_BROWSERS = ("/etc/fonts", "/etc/chromium", "/etc/chromium.d")
+_RESERVED = ("/", "/usr", "/etc", "/run", HOME, *SYSTEM)
 _KERNEL = ("/proc", "/dev", "/sys")
 _NOBODY = "nobody:x:65534:65534:someone outside the box:/nonexistent:/usr/sbin/nologin\n"
 
-ETC: Mapping[str, str] = {
-    "/etc/passwd": f"agent:x:{USER}:{USER}:agent:{HOME}:/bin/sh\n{_NOBODY}",
-    "/etc/group": f"agent:x:{USER}:\nnogroup:x:65534:\n",
-    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-}
-"""The files of `/etc` that are made up, so that the host's users and names stay unknown."""
+
+def etc(user: int) -> Mapping[str, str]:
+    """The files of `/etc` that are made up, so that the host's users and names stay unknown."""
+    return {
+        "/etc/passwd": f"agent:x:{user}:{user}:agent:{HOME}:/bin/sh\n{_NOBODY}",
+        "/etc/group": f"agent:x:{user}:\nnogroup:x:65534:\n",
+        "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+        "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    }
+
+
+ETC = etc(USER)
 
 
 class Lent(Struct, frozen=True, kw_only=True):
@@ -56,7 +61,7 @@ class Inside(Struct, frozen=True, kw_only=True):
     """A checked specification: every path is real and safe to show.
 
     `scratch` are places in memory and their mount options; `writes` is where anything may be
-    changed at all.
+    changed at all. `user` is who a command is, as the box counts.
     """
 
     options: tuple[str, ...]
@@ -66,6 +71,7 @@ class Inside(Struct, frozen=True, kw_only=True):
     hidden: tuple[str, ...]
     writes: tuple[str, ...]
     environment: Mapping[str, str]
+    user: int = USER
 
 
 def inside(spec: BoxSpec, *, lend: bool) -> Inside:
@@ -141,7 +147,7 @@ def _walls() -> tuple[str, ...]:
 
 def _system(spec: BoxSpec) -> list[str]:
     options = ["--ro-bind", "/usr", "/usr"]
-    for name in _SYSTEM:
+    for name in SYSTEM:
         path = Path(name)
         if path.is_symlink():
             options += ["--symlink", str(path.readlink()), name]
@@ -151,7 +157,7 @@ def _system(spec: BoxSpec) -> list[str]:
     for name in _SCRATCH:
         mode = "0700" if name == HOME else "1777"
         options += ["--perms", mode, "--size", str(spec.limits.scratch), "--tmpfs", name]
-    for name in (*_FROM_ETC, *(_FOR_BROWSERS if spec.browser else ())):
+    for name in (*FROM_ETC, *(FOR_BROWSERS if spec.browser else ())):
         options += ["--ro-bind-try", name, name]
     return options
 
