@@ -17,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.assembly.escape import gate_over
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.doors.cli.out import plain
 from holdfast.ports.box import Box, BoxKind, BoxSpec, BoxStats, Capabilities, Exit
@@ -358,11 +359,20 @@ async def test_most_attacks_win_where_nothing_protects() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_nothing_gets_past_the_gateway() -> None:
+    names = [each.name for each in entries() if each.topic == "proxies"]
+    report = await held(Bare(), *names, means=replace(MEANS, gate=gate_over))
+    assert [f"{each.entry.name}: {each.detail}" for each in report.won] == []
+    assert report.count("blocked") == len(names) >= 75
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_nothing_gets_out_of_the_default_box() -> None:
     kind = BubblewrapBoxes()
     try:
-        report = await held(kind, means=MEANS)
+        report = await held(kind, means=replace(MEANS, gate=gate_over))
     finally:
         await kind.close()
     assert [f"{each.entry.name}: {each.detail}" for each in report.breached] == []
