@@ -42,7 +42,7 @@ import os, sys
 if os.fork() == 0:
     os.setsid()
     for n in range(3): os.dup2(os.open("/dev/null", os.O_RDWR), n)
-    os.execv("/bin/sleep", [sys.argv[1], "15"])
+    os.execv("/bin/sleep", [sys.argv[1] + "-stays", "15"])
 sys.stdin.read()
 """
 _HARMFUL = (
@@ -329,14 +329,14 @@ async def _stays(field: Field, how: str) -> str:
     box = await field.kind.create(_spec(field, how))
     try:
         async with box.start(["python3", "-I", "-S", "-c", _STAYS, mark]):
-            if await seen(mark) is None:
+            if await seen(f"{mark}-stays") is None:
                 raise NotHere("no process of this box is in sight of the host")
             if how == "killed":
                 await box.kill()
             elif how == "destroyed":
                 await box.destroy()
         await anyio.sleep(_MOMENT)
-        found = await to_thread.run_sync(running, mark)
+        found = await to_thread.run_sync(running, f"{mark}-stays")
     finally:
         await box.destroy()
     if found is None:
