@@ -222,10 +222,10 @@ async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGe
     scratch, shm = f"/tmp/{ground.canary}-scratch", f"/dev/shm/{ground.canary}-scratch"
     abstract, workspace = f"{ground.canary}-other", ground.base / "neighbour"
     words = (ground.canary, scratch, shm, str(ground.neighbour_key), abstract)
-    async with (
-        _made(kind, spec_of(ground, "neighbour", workspace)) as box,
-        anyio.create_task_group() as group,
-    ):
+    async with AsyncExitStack() as stack:
+        stack.callback(forget_shared, ground.neighbour_key, shm, scratch)
+        box = await stack.enter_async_context(_made(kind, spec_of(ground, "neighbour", workspace)))
+        group = await stack.enter_async_context(anyio.create_task_group())
         await box.put("attacks.pyz", ground.archive)
         async with box.start([*PYTHON, "neighbour", *words]) as running:
             ready = anyio.Event()
@@ -245,7 +245,6 @@ async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGe
             }
             yield
             group.cancel_scope.cancel()
-        forget_shared(ground.neighbour_key, shm, scratch)
 
 
 async def _hear(running: Running, heard: bytearray, ready: anyio.Event) -> None:

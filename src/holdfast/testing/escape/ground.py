@@ -26,8 +26,8 @@ from anyio import to_thread
 from holdfast.core.error import Unavailable
 
 from .decoys import Hearer, Services, open_services
-from .inside.attack import Facts, NotHere
-from .inside.calls import call
+from .inside.attack import Facts
+from .inside.calls import forget
 from .inside.files import handle_of
 
 _PLACE = "/var/tmp"
@@ -297,8 +297,7 @@ async def seen(mark: str) -> tuple[int, int] | None:
 
 def forget_shared(key: int, *paths: str) -> None:
     """Take away what a neighbour without walls left on the host."""
-    with suppress(OSError, NotHere):
-        call("shmctl", call("shmget", key, 0, 0), 0, None)
+    forget(key)
     for path in paths:
         for each in (Path(path), Path(f"{path}.sock")):
             each.unlink(missing_ok=True)
