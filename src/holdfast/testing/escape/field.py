@@ -78,6 +78,7 @@ class Way:
 class Field:
     """What attacks are given. `way` is None where there is none to attack, `no_way` says why.
 
+    `no_python`: why what runs inside cannot run; empty when it can.
     `heard` is what the other agent's command has said.
     """
 
@@ -85,7 +86,7 @@ class Field:
     box: Box
     ground: Ground
     means: Means
-    has_python: bool
+    no_python: str
     heard: bytearray
     way: Way | None
     no_way: str
@@ -124,20 +125,20 @@ async def open_field(kind: BoxKind, means: Means, *, own_network: bool) -> Async
             _made(kind, spec_of(ground, "escape", ground.workspace))
         )
         await box.put("attacks.pyz", ground.archive)
-        has_python = (await box.exec(["python3", "-I", "-S", "-c", "pass"])).code == 0
+        no_python = await _without_python(box)
         heard = bytearray()
-        if has_python:
+        if not no_python:
             stack.enter_context(owned(ground, await _user_of(box, ground)))
             await stack.enter_async_context(_neighbour(kind, ground, heard))
-        way: Way | str = "there is no python3 in this box"
-        if has_python:
+        way: Way | str = no_python
+        if not no_python:
             way = await stack.enter_async_context(_way_out(box, means))
         yield Field(
             kind=kind,
             box=box,
             ground=ground,
             means=means,
-            has_python=has_python,
+            no_python=no_python,
             heard=heard,
             way=way if isinstance(way, Way) else None,
             no_way="" if isinstance(way, Way) else way,
@@ -203,6 +204,14 @@ async def _made(kind: BoxKind, spec: BoxSpec) -> AsyncGenerator[Box]:
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_PATIENCE):
             await box.destroy()
+
+
+async def _without_python(box: Box) -> str:
+    out = await box.exec(["python3", "-I", "-S", "-c", "pass"])
+    if out.code == 0:
+        return ""
+    why = out.stderr.decode(errors="replace").strip() or out.stopped
+    return f"python3 does not run in this box: {why or f'exit code {out.code}'}"
 
 
 async def _user_of(box: Box, ground: Ground) -> int:

@@ -185,8 +185,8 @@ async def put_absolute(field: Field) -> str:
 @trial("files")
 async def put_race(field: Field) -> str:
     """Swap a folder for a link again and again while the host puts files into it."""
-    if not field.has_python:
-        raise NotHere("there is no python3 in this box")
+    if field.no_python:
+        raise NotHere(field.no_python)
     landed = field.ground.outside / "raced"
     words = ["python3", "-I", "-S", "-c", _FLIP, str(field.ground.outside)]
     async with field.box.start(words):
@@ -323,8 +323,8 @@ async def scratch_outlives(field: Field) -> str:
 
 async def _stays(field: Field, how: str) -> str:
     """A process that hides from its parent, and the box ended around it."""
-    if not field.has_python:
-        raise NotHere("there is no python3 in this box")
+    if field.no_python:
+        raise NotHere(field.no_python)
     mark = f"{field.ground.canary}-{how}"
     box = await field.kind.create(_spec(field, how))
     try:
