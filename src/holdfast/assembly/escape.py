@@ -31,9 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _test(home: Path | None, words: Sequence[str]) -> int:
-    config = load(environment=surroundings(home))
+    environment = surroundings(home)
+    config = load(environment=environment)
     means = Means(shell=run_exec, plain=plain, read=read_beneath, gate=gate_over)
-    return box_test(words, kinds=box_kinds(config), usual=config.box.kind, means=means)
+    return box_test(words, kinds=box_kinds(config, environment), usual=config.box.kind, means=means)
 
 
 def gate_over(world: World) -> Egress:
