@@ -63,10 +63,11 @@ def podman_boxes(
     runtime: str = "",
     program: str = "podman",
     options: Sequence[str] = (),
+    porter: Porter | None = None,
 ) -> ContainerBoxes:
     """`runtime` runs its containers: `crun` or `runc`; `options` are podman's global ones."""
     engine = Engine(name="podman", program=program, options=tuple(options), runtime=runtime)
-    return ContainerBoxes("podman", engine, home, image=image)
+    return ContainerBoxes("podman", engine, home, image=image, porter=porter)
 
 
 def gvisor_boxes(
@@ -94,10 +95,18 @@ class ContainerBoxes:
     """A `BoxKind`. `watch` looks after its boxes; containers of this home that a killed daemon left
     are removed before the first one is made and at the end."""
 
-    def __init__(self, name: str, engine: Engine, home: Path, *, image: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        home: Path,
+        *,
+        image: str = "",
+        porter: Porter | None = None,
+    ) -> None:
         self.name = name
         self._engine, self._home, self._wanted = engine, home.resolve(), image
-        self._porter = Porter()
+        self._porter = porter or Porter()
         self._preparing = anyio.Lock()
         self._image: Image | None = None
         self._users: dict[str, int] = {}
