@@ -132,6 +132,10 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "box.read_only": ('["/opt"]', ("/opt",)),
         "models.window": ("{m = 4000}", {"m": 4000}),
         "box.kind": ("degraded", "degraded"),
+        "browser.tier": ("stealth", "stealth"),
+        "browser.executable": ("/opt/chrome", "/opt/chrome"),
+        "browser.remote_url": ("wss://there/", "wss://there/"),
+        "browser.secret_hosts": ('["*.example.com"]', ("*.example.com",)),
         "box.requires": ('["memory"]', ("memory",)),
         "box.environment": ('{TZ = "UTC"}', {"TZ": "UTC"}),
         "log.level": ("debug", "debug"),
@@ -273,7 +277,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, egress, storage, log, vault, web, budget",
+        "agent, box, egress, browser, storage, log, vault, web, budget",
     }
 
 

@@ -37,15 +37,17 @@ async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor
     model = doctor.model(found.line, offline=found.using == OFFLINE)
     noted = [(one.name, one.note) for one in found.found if one.note]
     return [
-        *await _examined(config, model),
+        *await _examined(config, environment, model),
         *doctor.vault(kept, problems),
         *doctor.noted(noted),
         *doctor.doubted(catalog.doubts()),
     ]
 
 
-async def _examined(config: Config, model: doctor.Finding) -> list[doctor.Finding]:
-    boxes = box_pool(config)
+async def _examined(
+    config: Config, environment: Mapping[str, str], model: doctor.Finding
+) -> list[doctor.Finding]:
+    boxes = box_pool(config, environment)
     try:
         return await _with(boxes, config, model)
     finally:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from holdfast.adapters.stores import upkeep as store_upkeep
@@ -46,19 +46,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     restoring.add_argument("source", type=Path)
     restoring.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
+    return telling(lambda: _run(given))
+
+
+def telling(work: Callable[[], int]) -> int:
+    """Do it; an error is told in words, and its family is the exit code."""
     failures: list[HoldfastError] = []
     status = 0
     try:
-        status = _run(given)
+        status = work()
     except* HoldfastError as group:
         failures += _flat(group)
     return _told(failures[0]) if failures else status
 
 
+def surroundings(home: Path | None) -> dict[str, str]:
+    """The environment with `--home` laid over it."""
+    environment = dict(os.environ)  # noqa: TID251 - given to the configuration, which reads it
+    return {**environment, "HOLDFAST_HOME": str(home)} if home else environment
+
+
 def _run(given: argparse.Namespace) -> int:
-    environment = dict(os.environ)  # noqa: TID251 - `--home` is laid over it
-    if given.home:
-        environment["HOLDFAST_HOME"] = str(given.home)
+    environment = surroundings(given.home)
     if given.command == "restore":
         return restore_command(home_folder(environment), given.source, as_json=given.json)
     config = load(environment=environment)

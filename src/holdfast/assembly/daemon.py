@@ -56,7 +56,7 @@ async def run_daemon(
     linked = SavedConnections(catalog, kept.house)
     await keep_planted(kept.secrets, to_planted(config, environment))
     async with (
-        open_house(config, catalog, linked, kept) as house,
+        open_house(config, environment, catalog, linked, kept) as house,
         anyio.create_task_group() as group,
     ):
         done = anyio.Event()

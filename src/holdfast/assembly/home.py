@@ -35,7 +35,17 @@ def prepare(home: Path) -> str:
         ) from error
 
 
-_FOLDERS = ("run", "logs", "cache", "blobs", "outputs", "outbox", "backups", "workspace")
+_FOLDERS = (
+    "run",
+    "logs",
+    "cache",
+    "blobs",
+    "outputs",
+    "outbox",
+    "backups",
+    "browsers",
+    "workspace",
+)
 
 
 def _token(path: Path) -> str:

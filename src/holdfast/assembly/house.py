@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import anyio
@@ -18,6 +18,7 @@ from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.stores.ledger import open_ledger
 from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
@@ -39,11 +40,16 @@ from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
 from .home import CHOICES, DATABASE
+from .outside import box_way, browsers_for, gateway, tools_of_the_web
 
 
 @asynccontextmanager
 async def open_house(
-    config: Config, catalog: Catalog, connections: SavedConnections, kept: Opened
+    config: Config,
+    environment: Mapping[str, str],
+    catalog: Catalog,
+    connections: SavedConnections,
+    kept: Opened,
 ) -> AsyncGenerator[House, None]:
     """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
     home, clock, live = config.home, SystemClock(), Live()
@@ -54,16 +60,24 @@ async def open_house(
     async with (
         open_sqlite(home / DATABASE, now=clock.now()) as journal,
         open_ledger(journal.pages(), clock.now) as ledger,
+        AsyncExitStack() as stack,
     ):
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
-        boxes, blobs = box_pool(config), FileBlobs(home / "blobs")
+        visits, blobs = journal.visits(), FileBlobs(home / "blobs")
+        egress = gateway(safe, visits, clock)
+        boxes = box_pool(config, environment, box_way(egress, lambda: force.ways))
         # The delegate tool is bound late: it submits to the supervisor that runs it.
         delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
         options, spool = box_options(config), home / "outputs"
         ours = builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options)
         top_up = TopUp(ledger, partial(budgets.resume, journal, recorder))
-        tools = Registry([*ours.all(), *secret_tools(safe), delegate, top_up])
+        web = tools_of_the_web(config, egress, lambda: force.ways, safe, environment)
+        browsers = await stack.enter_async_context(
+            browsers_for(config, boxes, egress, lambda: force.ways, safe)
+        )
+        surfing = browser_tools(browsers, blobs)
+        tools = Registry([*ours.all(), *web, *surfing, *secret_tools(safe), delegate, top_up])
         limits = Limits(tool_seconds=config.engine.tool_seconds)
         pay = (ledger, clock)
         performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
@@ -87,7 +101,7 @@ async def open_house(
                 connections=connections,
                 choosing=SavedChoices(catalog, home / CHOICES),
                 ledger=ledger,
-                visits=journal.visits(),
+                visits=visits,
                 secrets=safe,
                 vault=kept.sealing,
                 tools=tools,

@@ -18,8 +18,10 @@ from holdfast.core.message import EffectClass
 
 from .section import Section, number, word
 from .sections_box import Box
+from .sections_browser import Browser
 from .sections_container import Container
 from .sections_egress import Egress
+from .sections_microvm import MicroVM
 from .sections_vault import Vault
 from .sections_web import Web
 
@@ -443,7 +445,9 @@ class Settings(Section):
     agent: Agent = Agent.model_construct()
     box: Box = Box.model_construct()
     container: Container = Container.model_construct()
+    microvm: MicroVM = MicroVM.model_construct()
     egress: Egress = Egress.model_construct()
+    browser: Browser = Browser.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()

@@ -10,7 +10,9 @@ from pydantic import Field, field_validator
 from .section import Section, number, word
 
 _DAY = 86_400
-_KINDS = Literal["bubblewrap", "degraded", "docker", "podman", "gvisor"]
+_KINDS = Literal[
+    "bubblewrap", "docker", "podman", "gvisor", "microvm", "docker-sandbox", "degraded"
+]
 _WALLS = Literal[
     "files",
     "system",

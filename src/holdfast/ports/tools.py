@@ -34,7 +34,10 @@ class Traits(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """For whom a tool works: the task, the call, its folder, its agent, and who started it."""
+    """For whom a tool works: the task, the call, its folder, its agent, and who started it.
+
+    `secrets`: the names of those whose values are in the arguments of this run.
+    """
 
     task: TaskId
     call: CallId
@@ -42,6 +45,7 @@ class Job(Struct, frozen=True, kw_only=True):
     agent: str = "default"
     by: str = ""
     unattended: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 class Tool(Protocol):

@@ -3,9 +3,9 @@
 Two filters stack, because one cannot say "all but two" of a call that another rule allows. The
 first knows what ordinary programs use, and answers "there is no such call" to everything else, so
 that libraries fall back to older ways. The second takes away what even an allowed call must not
-do: type into a terminal (TIOCSTI), make raw packets, give a file the setuid or setgid bit. What
-`clone3` and `openat2` are asked for lies behind a pointer where no filter can look, so for a box
-these calls do not exist.
+do: type into a terminal (TIOCSTI), make raw packets, give a file the setuid or setgid bit, answer
+the calls of others. What `clone3` and `openat2` are asked for lies behind a pointer where no filter
+can look, so for a box these calls do not exist.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ FAMILIES = (1, 2, 10)
 NETLINK, _ROUTE = 16, 0
 _BITS = (stat.S_ISUID, stat.S_ISGID)
 TMPFILE = 0o20000000
+_LISTENER = 8
 
 
 _LISTS = tomllib.loads(Path(__file__).with_name("calls.toml").read_text("utf-8"))
@@ -82,6 +83,8 @@ def _second(seccomp: Any) -> Any:
         for kind in (_RAW, _PACKET):
             of_kind = seccomp.Arg(1, seccomp.MASKED_EQ, _KIND, kind)
             _rule(seccomp, made, refuse, "socket", seccomp.Arg(0, seccomp.EQ, family), of_kind)
+    watching = seccomp.Arg(1, seccomp.MASKED_EQ, _LISTENER, _LISTENER)
+    _rule(seccomp, made, refuse, "seccomp", watching)
     for bit in _BITS:
         for name, place in (("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("creat", 1)):
             _rule(seccomp, made, refuse, name, seccomp.Arg(place, seccomp.MASKED_EQ, bit, bit))

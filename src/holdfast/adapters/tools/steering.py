@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import posixpath
 import stat
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,13 @@ import anyio
 from anyio import CancelScope, to_thread
 
 from .beneath import Denied, Folder
-from .content import Content, put_back, remove, whole
+from .content import Content, put_back, remove, walk, whole
 
 _GIT = ".git"
-_STEERING = (".git/hooks", ".git/config", ".git/config.worktree")
+_STEERING = ("hooks", "config", "config.worktree", "commondir", "gitdir")
 _STARTING = (
     *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile"),
-    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".envrc", ".mcp.json"),
+    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".envrc", ".gitconfig", ".mcp.json"),
     *(".vscode/tasks.json", ".vscode/settings.json", ".vscode/launch.json"),
     *(".cursor/mcp.json", ".claude/settings.json", ".claude/settings.local.json"),
     *(".ssh/authorized_keys", ".ssh/config", ".ssh/rc"),
@@ -78,7 +78,7 @@ def _look(workspace: Path) -> _Look:
 def _restore(look: _Look) -> list[str]:
     """A repository that was not there before is the command's own; one that is gone stays so."""
     folder = look.folder
-    had = any(name.startswith(_GIT) for name in look.files)
+    had = len(_without_git(look.files)) < len(look.files)
     now, before = _files(folder), look.files
     if not had or folder.stat(_GIT) is None:
         now, before = _without_git(now), _without_git(before)
@@ -94,20 +94,40 @@ def _restore(look: _Look) -> list[str]:
 
 
 def _without_git(files: dict[str, Content]) -> dict[str, Content]:
-    return {name: content for name, content in files.items() if not name.startswith(_GIT)}
+    return {name: each for name, each in files.items() if name.split("/")[0] != _GIT}
 
 
 def _files(folder: Folder) -> dict[str, Content]:
-    about = folder.stat(_GIT)
-    git: tuple[str, ...] = ()
-    if about is not None:
-        git = _STEERING if stat.S_ISDIR(about.st_mode) else (_GIT,)
     found: dict[str, Content] = {}
-    for name in (*git, *_STARTING):
+    for name in (*_in_git(folder), *_STARTING):
         try:
             found |= {each.name: each for each in whole(folder, _link_above(folder, name) or name)}
         except (Denied, OSError):
             continue
+    return found
+
+
+def _in_git(folder: Folder) -> Iterator[str]:
+    """What steers the repository, its submodules and its other worktrees."""
+    about = folder.stat(_GIT)
+    if about is None:
+        return
+    if not stat.S_ISDIR(about.st_mode):
+        yield _GIT
+        return
+    for place in (_GIT, *_inner(folder, f"{_GIT}/modules"), *_inner(folder, f"{_GIT}/worktrees")):
+        yield from (f"{place}/{name}" for name in _STEERING)
+
+
+def _inner(folder: Folder, name: str) -> list[str]:
+    """Repositories below a folder; the name of a submodule may have slashes."""
+    found: list[str] = []
+    with suppress(OSError):
+        for entry in walk(folder, name, recursive=False, hidden=True):
+            if entry.kind == "dir" and folder.stat(f"{entry.name}/HEAD") is None:
+                found += _inner(folder, entry.name)
+            elif entry.kind == "dir":
+                found += [entry.name, *_inner(folder, f"{entry.name}/modules")]
     return found
 
 

@@ -101,6 +101,12 @@ class Keeper:
         use = Use(at=self._now(), agent=agent, task=task, tool=tool)
         return await to_thread.run_sync(self._use, name, use)
 
+    async def reveal(self, name: str, *, tool: str) -> str:
+        """The value for the house itself, where a person has written the name into the
+        configuration: that is the grant. Raises `NotAllowed` where there is none, or no more."""
+        use = Use(at=self._now(), agent="", task="", tool=tool)
+        return await to_thread.run_sync(partial(self._use, name, use, for_house=True))
+
     async def put(self, name: str, value: str, terms: Terms | None = None) -> Secret:
         _check_value(value)
         return await to_thread.run_sync(self._put, name, value, terms)
@@ -127,16 +133,17 @@ class Keeper:
         record = await to_thread.run_sync(self._there, name)
         return record.log[::-1]
 
-    def _use(self, name: str, use: Use) -> str:
+    def _use(self, name: str, use: Use, *, for_house: bool = False) -> str:
         with self._lock:
             record = None
             with suppress(Invalid, NotAllowed):  # no name for a secret, or the house's own
                 record = self._record(name)
-            if record is None or not _granted(record.terms, use.agent):
+            if record is None or not (for_house or _granted(record.terms, use.agent)):
                 # One answer for both: who may not use it need not learn that it is there.
-                what = f"there is no secret {name} that the agent {use.agent} may use"
+                whose = "the house" if for_house else f"the agent {use.agent}"
+                what = f"there is no secret {name} that {whose} may use"
                 raise NotAllowed(what, code="secret_not_granted", hint=_granting(name, use.agent))
-            recent = _checked(name, record, use)
+            recent = _checked(name, record, use, rate=not for_house)
             record = replace(
                 record,
                 uses=record.uses + 1,
@@ -146,7 +153,8 @@ class Keeper:
             )
             self._keep(name, record)
         who = use.task or "no task"
-        _log.info("the secret %s was used by %s in %s", name, use.agent, use.tool or who)
+        agent = use.agent or "the house"
+        _log.info("the secret %s was used by %s in %s", name, agent, use.tool or who)
         return record.value
 
     def _put(self, name: str, value: str, terms: Terms | None, *, fresh: bool = False) -> Secret:
@@ -275,7 +283,7 @@ def _granting(name: str, agent: str) -> str:
     return f"a person can allow it: holdfast secret grant {name} {agent}"
 
 
-def _checked(name: str, record: Record, use: Use) -> dict[str, tuple[Instant, ...]]:
+def _checked(name: str, record: Record, use: Use, *, rate: bool) -> dict[str, tuple[Instant, ...]]:
     """The uses of the last minute with this one. Raises `NotAllowed` where there is none left."""
     terms = record.terms
     if terms.expires_at and terms.expires_at <= use.at:
@@ -289,7 +297,7 @@ def _checked(name: str, record: Record, use: Use) -> dict[str, tuple[Instant, ..
         if (kept := tuple(at for at in times if at > use.at - _MINUTE))
     }
     mine = lately.get(use.agent, ())
-    if terms.per_minute and len(mine) >= terms.per_minute:
+    if rate and terms.per_minute and len(mine) >= terms.per_minute:
         wait = max(1, (mine[-terms.per_minute] + _MINUTE - use.at + 999) // 1000)
         what = f"the secret {name} was used {len(mine)} times within a minute; again in {wait} s"
         raise NotAllowed(what, code="secret_rate")

@@ -121,6 +121,15 @@ def crashtest(desk: Desk, given: Given) -> int:
     return OK
 
 
+def box_test(desk: Desk, given: Given) -> int:
+    words = [f"--{name}" for name in ("control", "list", "json") if given.has(name)]
+    words += [
+        word for name in ("box", "only") for one in given.many(name) for word in (f"--{name}", one)
+    ]
+    _become(["holdfast.assembly.escape", "--home", desk.home, *words])
+    return OK
+
+
 def _findings(desk: Desk, words: list[str]) -> list[Json]:
     command = [*python(), "-m", "holdfast.assembly", "--home", desk.home, "doctor", *words]
     told = subprocess.run(  # noqa: S603  our own interpreter, our own module

@@ -359,6 +359,24 @@ _HOUSE = (
         examples=(("holdfast doctor", "exit 1 when something fails"),),
     ),
     Command(
+        "box test",
+        "Hold the boxes that commands run in against every known way out of them.",
+        "housekeeping:box_test",
+        options=(
+            Option("--box", "KIND", "which kind of box (default: the configured one)"),
+            Option("--only", "NAME", "this attack alone", repeats=True),
+            Option("--control", "", "without any box too, to see which attacks bite here"),
+            Option("--list", "", "the attacks, and what each tries"),
+        ),
+        exits=CHECKING,
+        examples=(
+            ("holdfast box test", "about a minute; exit 1 when anything got out"),
+            ("holdfast box test --control --json > box.json", "with the proof that they bite"),
+        ),
+        more="The attacks go for decoys that are made for the test, and change nothing of the host."
+        " Nothing of the daemon is touched; it may run or not.",
+    ),
+    Command(
         "connect",
         "Connect a provider with a key or a login, or list what is connected.",
         "connecting:connect",
@@ -534,6 +552,7 @@ _HOUSE = (
 GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
+    "box": "box test",
     "budget": "budget list",
     "egress": "egress log",
     "secret": "secret list",
