@@ -27,7 +27,7 @@ from holdfast.adapters.boxes.namespaced import NamespacedBox
 from holdfast.adapters.boxes.porting import Porter
 from holdfast.adapters.boxes.root import Inside, inside
 from holdfast.adapters.boxes.walls import requiring, try_walls
-from holdfast.core.error import Unavailable
+from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.ports.box import Box, BoxSpec, Capabilities, Exit, Strength
 from holdfast.ports.clock import Clock
 
@@ -162,7 +162,11 @@ class ContainerBoxes:
         return sorted((box.health for box in self._boxes), key=lambda row: row.box)
 
     async def watch(self, clock: Clock) -> None:
-        """Check every box every 30 s, until cancelled."""
+        """Get ready, then check every box every 30 s, until cancelled."""
+        try:
+            await self._prepared()
+        except HoldfastError as error:
+            _log.warning("no containers yet: %s %s", error, error.hint)
         while True:
             await clock.wait(anyio.Event(), clock.now() + EVERY)
             async with anyio.create_task_group() as group:
@@ -183,7 +187,10 @@ class ContainerBoxes:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._discarded, name)
             with CancelScope(shield=True):
-                await self._run(name, spec, view, image)
+                try:
+                    await self._run(name, spec, view, image)
+                except OSError as error:
+                    raise Unavailable(f"no container could be prepared: {error}") from error
             container = await self._entered(name, spec, view)
             undo.pop_all()
         return container
