@@ -22,7 +22,10 @@ from holdfast.ports.egress import AUTHORITY, Allowed, Reach, Request
 from holdfast.testing.fake_visits import FakeVisits
 from holdfast.testing.far_side import Heard, World, made_up_world, plain
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not (shutil.which("curl") and shutil.which("git")), reason="no clients"),
+]
 HOST = "api.example.com"
 KEY = "sk-canary-0123456789"
 CLOSED = Reach(task="t", agent="a", allowed=(Allowed(host=HOST), Allowed(host=HOST, port=80)))
@@ -35,6 +38,11 @@ OPENED = Reach(
 URLLIB = "import sys, urllib.request as u; sys.stdout.buffer.write(u.urlopen(sys.argv[1]).read())"
 POSTED = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], data=b'x' * 300000).read())"
 NODE = "fetch(process.argv[1]).then(r => r.text()).then(t => process.stdout.write(t))"
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
 
 
 @asynccontextmanager
@@ -101,11 +109,26 @@ async def test_programs_speak_plain_http_through_it_and_send_bodies(tmp_path: Pa
         for argv in (
             ["curl", "--silent", "--data-binary", f"@{tmp_path}/body", url],
             ["curl", "-s", "-T", f"{tmp_path}/body", "-H", "Transfer-Encoding: chunked", url],
+            ["curl", "-s", "-H", "Expect: 100-continue", "--data-binary", f"@{tmp_path}/body", url],
             ["curl", "--silent", "--http1.0", "--data-binary", f"@{tmp_path}/body", url],
             [sys.executable, "-I", "-c", POSTED, url],
         ):
             said = await run(environment, *argv)
             assert b"/up 300000 no key" in said.stdout, (argv, said)
+
+
+async def test_git_asks_through_it(tmp_path: Path):
+    refs = f"{'0123456789' * 4}\trefs/heads/main\n"
+
+    def repository(heard: Heard) -> bytes:
+        return plain("ref: refs/heads/main\n" if heard.target.endswith("/HEAD") else refs)
+
+    async with inside(OPENED, tmp_path) as (world, environment):
+        world.far.serve(repository, tls=HOST)
+        environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
+        said = await run(environment, "git", "ls-remote", f"https://{HOST}/v1/repo.git")
+        assert "refs/heads/main" in said.stdout.decode(), said
+        assert {one.headers["x-api-key"] for one in world.far.heard} == {KEY}
 
 
 async def test_a_refusal_is_told_in_words(tmp_path: Path):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import pytest
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from holdfast.core.error import HoldfastError
+from holdfast.core.error import Broken, HoldfastError
 from holdfast.engine.clock import SystemClock
 from holdfast.ports.egress import Allowed, Answer, Pass, Reach, Request
 from holdfast.testing.far_side import PUBLIC, Heard, World, made_up_world, plain
@@ -71,6 +74,12 @@ SPELLINGS = (
     "metadata.google.internal",
     "localhost",
 )
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """As the daemon runs."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @dataclass(frozen=True)
@@ -372,6 +381,45 @@ async def test_those_that_hang_do_not_keep_others_out():
         assert status(await slow.ask(f"GET http://{HOST}/ HTTP/1.1\nHost: {HOST}")) == 200
 
 
+@pytest.mark.parametrize("reach", [REACH, OPENED], ids=["closed", "opened"])
+async def test_whoever_hangs_up_anywhere_harms_nobody(reach: Reach):
+    chance = random.Random(7)
+    trust = ssl.create_default_context()
+
+    async def hang_up(box: Box) -> None:
+        port = chance.choice((80, 443))
+        method = "CONNECT" if port == 443 else "POST"
+        where = f"{HOST}:443" if port == 443 else f"http://{HOST}/v1/up"
+        head = f"{method} {where} HTTP/1.1\r\nHost: {HOST}:{port}\r\n{box.proof}"
+        head += "\r\n" if port == 443 else "Content-Length: 900000\r\n\r\n" + "x" * 200_000
+        async with await anyio.connect_tcp("127.0.0.1", box.port) as stream:
+            if chance.random() < 0.5:  # Torn off, not closed.
+                raw = stream.extra(SocketAttribute.raw_socket)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await stream.send(head[: chance.randrange(1, len(head) + 1)].encode())
+            if port == 443 and chance.random() < 0.7:
+                with anyio.move_on_after(chance.random() / 50):
+                    await TLSStream.wrap(stream, hostname=HOST, ssl_context=trust)
+
+    async with a_world() as world, a_box(world, reach) as box:
+        trust.load_verify_locations(cadata=(box.given.authority or world.far.certificate).decode())
+        world.far.serve(lambda _: plain("x" * 500_000), tls=HOST)
+        world.far.serve(lambda _: plain("x" * 500_000), port=80)
+        for _ in range(10):
+            async with anyio.create_task_group() as group:
+                for _ in range(12):
+                    group.start_soon(tolerant, hang_up, box)
+        head = f"GET /v1/me HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+        assert (await box.through_tls(head.encode())).endswith(b"x" * 1000)
+
+
+async def tolerant(work: Callable[[Box], Awaitable[None]], box: Box) -> None:
+    with contextlib.suppress(
+        anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError, OSError
+    ):
+        await work(box)
+
+
 async def test_the_protocol_is_not_changed():
     async with a_world() as world, a_box(world) as box:
         world.far.serve(lambda _: plain(status="101 Switching Protocols"), port=80)
@@ -417,6 +465,23 @@ async def test_a_tunnel_carries_tls_for_its_host_and_nothing_else():
         codes = ["", "egress_sni", "egress_hello", "egress_sni", "egress_hello", "egress_hello"]
         assert await world.codes() == codes
         assert len(world.far.heard) == 1
+
+
+async def test_an_encrypted_name_passes_only_where_every_name_would():
+    anywhere = Reach(task="t", agent="a", web=True, methods=())
+    some = Reach(task="t", agent="a", web=True, allowed=WAYS)
+    for reach, said in ((anywhere, ""), (some, "egress_hello")):
+        async with a_world() as world, a_box(world, reach) as box:
+            world.far.talk(_swallow)
+            async with box.tunnel(f"{HOST}:443") as stream:
+                await stream.send(_hello(_sni(HOST) + b"\xfe\x0d\0\x01\0"))
+                assert await everything(stream) == (b"" if said else b"ok")
+            assert await world.codes() == [said]
+
+
+async def _swallow(stream: ByteStream) -> None:
+    await stream.receive()
+    await stream.send(b"ok")
 
 
 def _hello(extensions: bytes) -> bytes:
@@ -501,6 +566,20 @@ async def test_inside_of_tls_another_host_is_refused():
         assert world.far.dialled == []
 
 
+async def test_who_does_not_trust_its_own_authority_is_told_of():
+    async with a_world() as world, a_box(world, OPENED) as box:
+        async with box.tunnel(f"{HOST}:443") as stream:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await TLSStream.wrap(
+                    stream, hostname=HOST, ssl_context=ssl.create_default_context()
+                )
+        with anyio.fail_after(10):
+            while not world.visits.all:
+                await anyio.sleep(0.001)
+        assert await world.codes() == ["egress_untrusted"]
+        assert world.far.dialled == []
+
+
 async def test_a_secret_never_leaves_in_the_open():
     headers = {"X-Key": "$SECRET{api/key}"}
     reach = Reach(task="t", agent="a", allowed=(Allowed(host=HOST, port=80, headers=headers),))
@@ -517,6 +596,17 @@ async def test_a_secret_that_is_not_granted_stops_the_request():
         assert code(await box.through_tls(head.encode())) == "secret_not_granted"
         assert world.far.dialled == []
         assert await world.codes() == ["secret_not_granted"]
+
+
+async def test_what_is_broken_outside_says_nothing_about_it_inside():
+    async with a_world() as world, a_box(world, OPENED) as box:
+        world.far.secrets["api/key"] = Broken("/home/me/vault is damaged", code="vault_damaged")
+        head = f"GET /v1/me HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+        for _ in range(2):
+            answer = await box.through_tls(head.encode())
+            assert (status(answer), code(answer)) == (502, "vault_damaged")
+            assert b"/home" not in answer
+        assert await world.codes() == ["vault_damaged"] * 2
 
 
 async def test_an_answer_that_is_compressed_against_our_wish_is_not_passed_on():
@@ -571,7 +661,7 @@ async def test_a_new_way_out_does_not_begin_the_count_anew():
     ),
 )
 async def test_a_redirect_is_judged_like_the_first_request(place: str):
-    """Row KV-28: a private address is refused, and a redirect to one. Part of row GC-89d."""
+    """Part of row KV-28. Part of row GC-89d."""
     async with a_world() as world:
         world.far.at("inner.example", "10.0.0.1")
         moved = plain("", f"Location: {place}", status="302 Found")
@@ -642,6 +732,52 @@ async def test_an_inner_address_is_fetched_when_exactly_it_is_named():
             with pytest.raises(HoldfastError) as refused:
                 await fetched(world, odd, reach)
             assert refused.value.code == "egress_literal"
+
+
+async def test_inner_addresses_are_denied_and_audited():
+    """Row GC-89d."""
+    async with a_world() as world:
+        world.far.at("rebound.example", "10.0.0.1")
+        world.far.serve(lambda _: plain("", "Location: http://10.0.0.1/", status="302 F"), port=80)
+        for url, said in (
+            ("http://169.254.169.254/", "egress_literal"),
+            ("http://[::1]/", "egress_literal"),
+            ("http://rebound.example/", "egress_address"),
+            ("http://localhost/", "egress_unresolved"),
+            (f"http://{HOST}/", "egress_literal"),
+            ("file:///etc/passwd", "egress_malformed"),
+        ):
+            with pytest.raises(HoldfastError) as refused:
+                await fetched(world, url)
+            assert refused.value.code == said
+            *_, last = world.visits.all.values()
+            assert (last.code, last.task, last.agent, last.tool) == (said, "t", "a", "http")
+        assert world.far.dialled == [(PUBLIC, 80)]
+        with pytest.raises(HoldfastError) as refused:
+            only = Reach(task="t", agent="a", allowed=(Allowed(host="else.example"),))
+            await fetched(world, f"http://{HOST}/", only)
+        assert refused.value.code == "egress_host"
+
+
+async def test_a_box_reaches_no_address_even_one_that_the_house_may():
+    reach = Reach(task="t", agent="a", allowed=(Allowed(host="*", port=0),), private=("10.0.0.9",))
+    async with a_world() as world, a_box(world, reach) as box:
+        world.far.serve(lambda _: plain("inner"), address="10.0.0.9", port=80)
+        for head in ("GET http://10.0.0.9/ HTTP/1.0", "CONNECT 10.0.0.9:443 HTTP/1.0"):
+            assert code(await box.ask(head)) == "egress_literal"
+        assert world.far.dialled == []
+        assert (await fetched(world, "http://10.0.0.9/", reach)).body == b"inner"
+
+
+async def test_an_inner_host_may_get_its_key_without_tls():
+    way = Allowed(host="wiki.lan", port=8080, headers={"X-Key": "$SECRET{api/key}"})
+    reach = Reach(task="t", agent="a", allowed=(way,), private=("wiki.lan",))
+    async with a_world() as world, a_box(world, reach) as box:
+        world.far.at("wiki.lan", "10.0.0.7")
+        world.far.serve(lambda heard: plain(heard.headers["x-key"]), address="10.0.0.7", port=8080)
+        answer = await box.ask("GET http://wiki.lan:8080/ HTTP/1.1\nHost: wiki.lan:8080")
+        assert answer.endswith(b"*" * len(KEY))
+        assert world.far.heard[0].headers["x-key"] == KEY
 
 
 async def test_a_bomb_is_cut_off_where_it_was_said():

@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.egress import (
-    Allowed,
-    Reach,
     Target,
     dialable,
     host_of,
@@ -22,9 +20,11 @@ from holdfast.core.egress import (
     target_of,
 )
 from holdfast.core.error import NotAllowed
+from holdfast.core.reach import Allowed, Reach
 
 LABEL = st.from_regex(r"[a-z][a-z0-9-]{0,10}[a-z]", fullmatch=True)
 NAMES = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
+LAYERED = Allowed(host="a.example", path="/v1/*")
 V4 = st.ip_addresses(v=4)
 V6 = st.ip_addresses(v=6)
 
@@ -187,6 +187,8 @@ def test_what_is_allowed_is_what_its_pattern_says(name: str, other: str):
             "egress_path",
         ),
         (Allowed(host="a.example", path="/v1/*"), "https://a.example/%76%31/x", "GET", ""),
+        (Allowed(host="a.example", path="/v1/*"), "https://a.example/v1/%252541", "GET", ""),
+        (LAYERED, "https://a.example/v1/%" + "25" * 30_000 + "41", "GET", "egress_path"),
         (Allowed(host="a.example"), "https://a.example/v1/../x", "GET", ""),
         (Allowed(host="*"), "https://127.0.0.1/", "GET", "egress_literal"),
     ],

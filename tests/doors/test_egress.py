@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import load, to_ways
-from holdfast.core.egress import Allowed
 from holdfast.core.error import Invalid
+from holdfast.core.reach import Allowed
 from holdfast.runtime.upkeep import DAY, forget
 from holdfast.testing.fake_visits import FakeVisits
 from holdfast.testing.visits_contract import visit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -33,6 +33,9 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.box import Boxes
+from holdfast.ports.clock import Clock
+from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.house import House, InForce
@@ -69,26 +72,24 @@ async def open_house(
         boxes = box_pool(config, environment, box_way(egress, lambda: force.ways))
         # The delegate tool is bound late: it submits to the supervisor that runs it.
         delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-        options, spool = box_options(config), home / "outputs"
-        ours = builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options)
-        top_up = TopUp(ledger, partial(budgets.resume, journal, recorder))
-        web = tools_of_the_web(config, egress, lambda: force.ways, safe, environment)
         browsers = await stack.enter_async_context(
             browsers_for(config, boxes, egress, lambda: force.ways, safe)
         )
-        surfing = browser_tools(browsers, blobs)
-        tools = Registry([*ours.all(), *web, *surfing, *secret_tools(safe), delegate, top_up])
-        limits = Limits(tool_seconds=config.engine.tool_seconds)
-        pay = (ledger, clock)
+        tools = Registry(
+            [
+                *_built_in(config, boxes, blobs, clock),
+                *tools_of_the_web(config, egress, lambda: force.ways, safe, environment),
+                *browser_tools(browsers, blobs),
+                *secret_tools(safe),
+                delegate,
+                TopUp(ledger, partial(budgets.resume, journal, recorder)),
+            ]
+        )
+        limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
         performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
         channels = {"outbox": Outbox(home / "outbox")}
         timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
-        intake = Intake(
-            lanes=config.engine.lanes,
-            depth=config.engine.queue_depth,
-            drain=config.engine.drain_seconds,
-        )
-        supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)
+        supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
         try:
             yield House(
                 home=home,
@@ -117,6 +118,17 @@ async def open_house(
             with anyio.CancelScope(shield=True):
                 await boxes.close()
                 await models.close()
+
+
+def _built_in(config: Config, boxes: Boxes, blobs: FileBlobs, clock: Clock) -> Sequence[Tool]:
+    options, spool = box_options(config), config.home / "outputs"
+    tools = builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options)
+    return tools.all()
+
+
+def _intake(config: Config) -> Intake:
+    engine = config.engine
+    return Intake(lanes=engine.lanes, depth=engine.queue_depth, drain=engine.drain_seconds)
 
 
 def in_force(config: Config) -> InForce:

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
+from msgspec.structs import replace
+
 from holdfast.adapters.boxes.connected import connected
 from holdfast.adapters.egress.gateway import Gateway
 from holdfast.adapters.tools.browser.browsers import Browsers, World, open_browsers
@@ -13,7 +15,7 @@ from holdfast.adapters.tools.browser.options import BrowserOptions
 from holdfast.adapters.tools.web import EngineSettings, WebSettings, web_tools
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.config import Config
-from holdfast.core.egress import Reach, Ways
+from holdfast.core.reach import Reach, Ways
 from holdfast.ports.box import Box, Boxes
 from holdfast.ports.clock import Clock
 from holdfast.ports.egress import Egress, Pass, Visits
@@ -71,6 +73,8 @@ async def browsers_for(
     @asynccontextmanager
     async def attach(box: Box, job: Job) -> AsyncGenerator[Pass | None]:
         reach = now().reach(task=job.task, agent=job.agent, tool="browser")
+        # What a browser does within TLS cannot be seen: it may do all or nothing at a host.
+        reach = replace(reach, methods=())
         if not (reach.allowed or reach.web):
             yield None
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.core.egress import Allowed, Reach, Way, Ways
+from holdfast.core.reach import Allowed, Reach, Way, Ways
 
 from .sections import Settings
 

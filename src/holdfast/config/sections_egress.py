@@ -8,8 +8,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from holdfast.core.egress import READING, SECRET, host_of, literal, named
+from holdfast.core.egress import host_of, literal, named
 from holdfast.core.error import NotAllowed
+from holdfast.core.reach import READING, SECRET
 
 from .section import Section, number, word
 

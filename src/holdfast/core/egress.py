@@ -7,7 +7,7 @@ to is judged again, address by address, before one of them is dialled.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal, NoReturn
@@ -15,12 +15,9 @@ from urllib.parse import quote, unquote
 
 import idna
 from msgspec import Struct
-from msgspec.structs import replace
 
 from .error import NotAllowed
-
-READING = ("GET", "HEAD")
-SECRET = re.compile(r"\$SECRET\{([a-z0-9][a-z0-9._/-]*)\}")
+from .reach import Allowed, Reach
 
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE | re.DOTALL)
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
@@ -28,6 +25,8 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _UNSAID = re.compile(r"[\x00-\x1f\x7f\\]")
 _KEPT = "!$%&'()*+,/:;=?@[]~"
+_LAYERS = 3
+_HINT = "what may be reached is said in [egress] of config.toml"
 _PORTS = {"http": 80, "https": 443}
 
 Kind = Literal["public", "private", "special"]
@@ -48,83 +47,6 @@ _NETWORKS: tuple[tuple[Kind, IPv4Network | IPv6Network], ...] = tuple(
     (kind, ip_network(text)) for kind, line in _TABLE for text in line.split()
 )
 _WITHIN = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"))
-
-
-class Allowed(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that may be reached: all fields must match.
-
-    `host` is a name, or `*.name` for all below it, or `*`. Port 0: 80, 443 and all above 1023. No
-    `methods`: all. `path` is a shell pattern. `headers` are put into matching requests on the way
-    out, in place of what was there; their values may hold `$SECRET{name}`, which whoever is inside
-    never sees.
-    """
-
-    host: str
-    port: int = 443
-    methods: tuple[str, ...] = ()
-    path: str = "*"
-    headers: Mapping[str, str] = {}
-
-    @property
-    def ruled(self) -> bool:
-        """It cannot be held without looking at the request."""
-        return bool(self.methods or self.headers or self.path != "*")
-
-
-class Reach(Struct, frozen=True, kw_only=True):
-    """Where somebody may go, and how much: the task and agent are who is held to account.
-
-    `web`: every host besides those allowed, with these `methods` (none: all). `private`: hosts that
-    may be at a private address, and the only addresses that may stand in place of a name.
-    `intercept`: TLS of allowed hosts is opened to look at paths and to put in headers; the box then
-    trusts an authority that exists for it alone.
-    """
-
-    task: str
-    agent: str
-    tool: str = ""
-    allowed: tuple[Allowed, ...] = ()
-    web: bool = False
-    methods: tuple[str, ...] = READING
-    private: tuple[str, ...] = ()
-    intercept: bool = False
-    requests: int = 1_000
-    bytes: int = 1 << 30
-
-    @property
-    def ways(self) -> tuple[Allowed, ...]:
-        """What is allowed, by name before by being on the web."""
-        web = Allowed(host="*", port=0, methods=self.methods)
-        return (*self.allowed, web) if self.web else self.allowed
-
-
-class Way(Struct, frozen=True, kw_only=True):
-    """Something that may be reached, by whom: shell patterns of agents and tools."""
-
-    allowed: Allowed
-    agents: tuple[str, ...] = ("*",)
-    tools: tuple[str, ...] = ("*",)
-    boxes: bool = False
-
-
-class Ways(Struct, frozen=True, kw_only=True):
-    """All that may be reached. `usual` is what is the same for everybody."""
-
-    all: tuple[Way, ...] = ()
-    usual: Reach = Reach(task="", agent="")
-
-    def reach(self, *, task: str, agent: str, tool: str, box: bool = False) -> Reach:
-        """What an agent reaches with a tool. In a box only ways for boxes count; without any it
-        gets no network."""
-        allowed = tuple(
-            way.allowed
-            for way in self.all
-            if (way.boxes or not box)
-            and any(fnmatchcase(agent, pattern) for pattern in way.agents)
-            and any(fnmatchcase(tool, pattern) for pattern in way.tools)
-        )
-        web = self.usual.web and not box
-        return replace(self.usual, task=task, agent=agent, tool=tool, allowed=allowed, web=web)
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -214,10 +136,7 @@ def permitted(reach: Reach, target: Target, method: str) -> Allowed:
     ways = [way for way in ways if not way.methods or method in way.methods]
     if not ways:
         _refuse("egress_method", f"{method} is not allowed at {target.host}")
-    path = unquote(target.path)
-    while (once := unquote(path)) != path:
-        path = once
-    odd = any(part.partition(";")[0] in {".", ".."} for part in re.split(r"[/\\]", path))
+    path, odd = _plain_path(target.path)
     ways = [way for way in ways if way.path == "*" or (not odd and fnmatchcase(path, way.path))]
     if not ways:
         _refuse("egress_path", f"{method} {target.path[:200]} is not allowed at {target.host}")
@@ -281,8 +200,15 @@ def _ways(reach: Reach, host: str, port: int) -> list[Allowed]:
     return ways
 
 
+def _plain_path(path: str) -> tuple[str, bool]:
+    """What servers make of a path, and whether they could make something else of it."""
+    for _ in range(_LAYERS):
+        if (plain := unquote(path)) == path:
+            break
+        path = plain
+    steps = any(part.partition(";")[0] in {".", ".."} for part in re.split(r"[/\\]", path))
+    return path, steps or unquote(path) != path
+
+
 def _refuse(code: str, sentence: str) -> NoReturn:
     raise NotAllowed(sentence, code=code, hint=_HINT)
-
-
-_HINT = "what may be reached is said in [egress] of config.toml"

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from holdfast.core.egress import Allowed, Reach
 from holdfast.core.ids import Instant
+from holdfast.core.reach import Allowed, Reach
 
 __all__ = [
     "AUTHORITY",

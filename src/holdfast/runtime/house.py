@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.core.agent import Agent
-from holdfast.core.egress import Ways
 from holdfast.core.ids import Instant
 from holdfast.core.policy import Rules
+from holdfast.core.reach import Ways
 from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor

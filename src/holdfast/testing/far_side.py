@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from holdfast.adapters.egress.authority import Authority
 from holdfast.adapters.egress.gateway import Gateway
-from holdfast.core.egress import Reach
-from holdfast.core.error import NotAllowed
+from holdfast.core.error import HoldfastError, NotAllowed
 from holdfast.core.ids import Instant
+from holdfast.core.reach import Reach
 from holdfast.ports.clock import Clock
 
 from .fake_visits import FakeVisits
@@ -58,7 +58,7 @@ class FarSide:
         self.asked: list[str] = []
         self.dialled: list[tuple[str, int]] = []
         self.heard: list[Heard] = []
-        self.secrets: dict[str, str] = {}
+        self.secrets: dict[str, str | HoldfastError] = {}
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -90,7 +90,10 @@ class FarSide:
     async def secret(self, name: str, reach: Reach) -> str:
         if name not in self.secrets:
             raise NotAllowed(f"{name} is not for {reach.agent}", code="secret_not_granted")
-        return self.secrets[name]
+        found = self.secrets[name]
+        if isinstance(found, HoldfastError):
+            raise found
+        return found
 
     def serve(
         self, answer: Answering, *, address: str = PUBLIC, port: int = 443, tls: str = ""
@@ -140,7 +143,7 @@ class World(Struct, frozen=True, kw_only=True):
 
     async def codes(self) -> list[str]:
         """How each request ended, oldest first."""
-        return [one.code for _, one in sorted(self.visits.all.items())]
+        return [one.code for one in self.visits.all.values()]
 
 
 @asynccontextmanager

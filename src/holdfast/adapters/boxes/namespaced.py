@@ -129,7 +129,9 @@ class NamespacedBox:
         spaces, self._spaces = self._spaces, None
         with CancelScope(shield=True):
             await self.kill()
-            await self._dismissed()
+            waiting, self._next = self._next, None
+            if waiting is not None:
+                await _dismissed(waiting, self.ending)
             for descriptor in spaces or ():
                 _closed(descriptor)
             if spaces is not None and self._group is not None:
@@ -142,19 +144,6 @@ class NamespacedBox:
     def landlock(self) -> dict[str, Any]:
         """What Landlock lets a command do: the second wall, behind that of the mounts."""
         return {"reads": ["/"], "devices": ["/dev"], "writes": self._view.writes}
-
-    async def _dismissed(self) -> None:
-        """Nobody stands ready any longer."""
-        waiting, self._next = self._next, None
-        if waiting is None:
-            return
-        with suppress(Unavailable):
-            _, found = await answered(waiting)
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(found[0], self.ending)
-            await anyio.wait_readable(found[0])
-            os.close(found[0])
-        waiting.close()
 
     def _there(self) -> Spaces:
         if self._spaces is None:
@@ -207,32 +196,8 @@ class NamespacedBox:
         waiting, self._next = self._next, None
         if waiting is not None:
             with suppress(Unavailable):  # it may have been ended from outside
-                return await self._told(waiting, go)
-        return await self._told(await self._stand(), go)
-
-    async def _told(self, reply: Reply, go: Mapping[str, Any]) -> Command:
-        with ExitStack() as theirs, ExitStack() as undo:
-            undo.callback(reply.close)
-            said, found = await answered(reply)
-            undo.callback(os.close, found[0])
-            stdin, stdin_in = _pipe(theirs, undo)
-            stdout_in, stdout = reversed(_pipe(undo, theirs))
-            stderr_in, stderr = reversed(_pipe(undo, theirs))
-            try:
-                reply.send(go, [stdin, stdout_in, stderr_in])
-            except OSError as error:
-                raise Unavailable("the box's commands were ended from outside") from error
-            undo.pop_all()
-        return Command(
-            reply=reply,
-            first=found[0],
-            said=said,
-            stdin=os.fdopen(stdin_in, "wb", buffering=0),
-            stdout=os.fdopen(stdout, "rb", buffering=0),
-            stderr=os.fdopen(stderr, "rb", buffering=0),
-            group=self._group,
-            ending=self.ending,
-        )
+                return await _told(waiting, go, self._group, self.ending)
+        return await _told(await self._stand(), go, self._group, self.ending)
 
     async def _stand(self) -> Reply:
         """Ask for the first process of the next command; it stands ready when it answers."""
@@ -252,6 +217,45 @@ class NamespacedBox:
             }
             spaces = [space for space in self._there() if space >= 0]
             return await self._porter.ask(words, [*filters, *doors, *spaces])
+
+
+async def _told(
+    reply: Reply, go: Mapping[str, Any], group: Group | None, ending: signal.Signals
+) -> Command:
+    """Tell who stands ready what to do, and hold it."""
+    with ExitStack() as theirs, ExitStack() as undo:
+        undo.callback(reply.close)
+        said, found = await answered(reply)
+        undo.callback(os.close, found[0])
+        stdin, stdin_in = _pipe(theirs, undo)
+        stdout_in, stdout = reversed(_pipe(undo, theirs))
+        stderr_in, stderr = reversed(_pipe(undo, theirs))
+        try:
+            reply.send(go, [stdin, stdout_in, stderr_in])
+        except OSError as error:
+            raise Unavailable("the box's commands were ended from outside") from error
+        undo.pop_all()
+    return Command(
+        reply=reply,
+        first=found[0],
+        said=said,
+        stdin=os.fdopen(stdin_in, "wb", buffering=0),
+        stdout=os.fdopen(stdout, "rb", buffering=0),
+        stderr=os.fdopen(stderr, "rb", buffering=0),
+        group=group,
+        ending=ending,
+    )
+
+
+async def _dismissed(waiting: Reply, ending: signal.Signals) -> None:
+    """Nobody stands ready any longer."""
+    with suppress(Unavailable):
+        _, found = await answered(waiting)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(found[0], ending)
+        await anyio.wait_readable(found[0])
+        os.close(found[0])
+    waiting.close()
 
 
 async def answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:

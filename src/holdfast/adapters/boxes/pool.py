@@ -108,7 +108,7 @@ class Pool:
 
     async def all(self) -> Sequence[Lodger]:
         rooms = [*self._rooms.values(), *([self._spare] if self._spare else [])]
-        return [await self._told(room) for room in rooms]
+        return [await _told(self._kind.name, room) for room in rooms]
 
     async def probe(self) -> Capabilities:
         return await self._kind.probe()
@@ -245,15 +245,16 @@ class Pool:
         number = f"b{next(self._numbers)}"
         self._spare = _Room(id=number, box=box, owner="", idle_since=anyio.current_time())
 
-    async def _told(self, room: _Room) -> Lodger:
-        spec, now = room.box.spec, anyio.current_time()
-        return Lodger(
-            id=room.id,
-            kind=self._kind.name,
-            owner=room.owner,
-            agent=spec.agent,
-            workspace=str(spec.workspace),
-            state="in use" if room.users else "idle" if room.owner else "spare",
-            idle_seconds=0.0 if room.users else now - room.idle_since,
-            stats=await room.box.stats(),
-        )
+
+async def _told(kind: str, room: _Room) -> Lodger:
+    spec, now = room.box.spec, anyio.current_time()
+    return Lodger(
+        id=room.id,
+        kind=kind,
+        owner=room.owner,
+        agent=spec.agent,
+        workspace=str(spec.workspace),
+        state="in use" if room.users else "idle" if room.owner else "spare",
+        idle_seconds=0.0 if room.users else now - room.idle_since,
+        stats=await room.box.stats(),
+    )

@@ -124,11 +124,12 @@ class Porter:
         return self._control
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
+        with ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(ours.close)
             scope = _scope()
-            try:
+            words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
+            with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
                     [*scope, *words],
                     pass_fds=(theirs.fileno(),),
@@ -137,14 +138,11 @@ class Porter:
                     stdout=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-            except BaseException:
-                ours.close()
-                raise
-        ours.settimeout(_SECONDS)
-        if not ours.recv(1):
-            ours.close()
-            raise OSError(errno.ECHILD, "it ended at once")
-        ours.setblocking(True)
+            ours.settimeout(_SECONDS)
+            if not ours.recv(1):
+                raise OSError(errno.ECHILD, "it ended at once")
+            ours.setblocking(True)
+            undo.pop_all()
         self._control = ours
         if scope and (home := _divided(self._process.pid)) is not None:
             self.groups = Groups(home=home)

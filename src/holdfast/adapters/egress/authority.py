@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from typing import IO
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from holdfast.core.egress import is_literal
 from holdfast.core.ids import Instant
 
 _DAY = timedelta(days=1)
@@ -60,21 +61,19 @@ class Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        # The library reads from files only: one without a name for others, gone right after.
-        with tempfile.NamedTemporaryFile() as file:
+        with _in_memory() as file:  # The library reads from files only.
             file.write(key + self._leaf(host).public_bytes(serialization.Encoding.PEM))
-            file.flush()
-            context.load_cert_chain(file.name)
+            file.seek(0)
+            context.load_cert_chain(f"/dev/fd/{file.fileno()}")
         return context
 
     def _leaf(self, host: str) -> x509.Certificate:
-        who = x509.IPAddress(ip_address(host)) if is_literal(host) else x509.DNSName(host)
         return (
             self._builder(_named(host[:64]), self._leaf_key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName([who]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
@@ -94,6 +93,13 @@ class Authority:
             .not_valid_before(self._begin)
             .not_valid_after(self._begin + _LIFE)
         )
+
+
+def _in_memory() -> IO[bytes]:
+    """A file without a name; on systems that have such files, one that no disk ever sees."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("leaf"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _named(name: str) -> x509.Name:

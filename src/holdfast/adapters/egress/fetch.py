@@ -14,8 +14,9 @@ import h11
 from msgspec import Struct
 from msgspec.structs import replace
 
-from holdfast.core.egress import Reach, Target, target_of
+from holdfast.core.egress import Target, target_of
 from holdfast.core.error import NotAllowed, Unavailable
+from holdfast.core.reach import Reach
 from holdfast.ports.egress import Answer, Request
 
 from .gate import Asked, Crossing, Gate

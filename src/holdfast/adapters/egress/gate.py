@@ -9,18 +9,9 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from holdfast.core.egress import (
-    SECRET,
-    Allowed,
-    Reach,
-    Target,
-    dialable,
-    is_literal,
-    named,
-    opened,
-    permitted,
-)
+from holdfast.core.egress import Target, dialable, is_literal, named, opened, permitted
 from holdfast.core.error import HoldfastError, NotAllowed, Unavailable
+from holdfast.core.reach import SECRET, Allowed, Reach
 from holdfast.ports.clock import Clock
 from holdfast.ports.egress import Visit, Visits
 

@@ -13,8 +13,8 @@ import anyio
 import anyio.to_thread
 from anyio.abc import SocketListener
 
-from holdfast.core.egress import Reach
 from holdfast.core.ids import Instant
+from holdfast.core.reach import Reach
 from holdfast.ports.clock import Clock
 from holdfast.ports.egress import AUTHORITY, Answer, Pass, Request, Visits
 

@@ -78,7 +78,8 @@ class Line:
         """Nothing more will be sent; the last thing that is done with a line that speaks TLS."""
         with suppress(*GONE):  # Who left before has heard everything.
             if not isinstance(self._stream, TLSStream):
-                await self._stream.send_eof()
+                with suppress(RuntimeError):  # As uvloop calls one that is closed already.
+                    await self._stream.send_eof()
                 return
             with anyio.move_on_after(_FAREWELL):
                 await self._stream.unwrap()

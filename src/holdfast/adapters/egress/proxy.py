@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import logging
 import ssl
 from contextlib import suppress
 from functools import partial
@@ -19,8 +20,9 @@ import anyio.to_thread
 from anyio.abc import ByteStream, SocketListener
 from anyio.streams.tls import TLSStream
 
-from holdfast.core.egress import Reach, Target, is_literal, opened, place_of, target_of
-from holdfast.core.error import NotAllowed, Unavailable
+from holdfast.core.egress import Target, is_literal, opened, place_of, target_of
+from holdfast.core.error import HoldfastError, NotAllowed, Unavailable
+from holdfast.core.reach import Reach
 
 from .gate import TUNNEL, Asked, Crossing, Gate
 from .hello import Hello, read_hello
@@ -30,6 +32,7 @@ from .outbound import Outbound, asked_headers, readable, shown_headers
 from .outside import Outside
 from .veil import Veil
 
+_log = logging.getLogger("holdfast.egress")
 _FEWEST, _MOST = 4, 64
 _BREATH = 0.1
 _HANDSHAKE = 15.0
@@ -105,6 +108,8 @@ class Proxy:
                 await self._one(Line(stream, _WHO), None)
         except Unavailable:
             pass  # Whoever is inside has gone.
+        except HoldfastError as error:
+            _log.error("a request was not written down: %s", error, extra={"code": error.code})
         finally:
             self._talking -= 1
             self._left.set()
@@ -133,6 +138,10 @@ class Proxy:
                 await self._forward(inbound, asked)
         except (NotAllowed, Unavailable) as error:
             await inbound.refuse(error)
+        except HoldfastError as error:
+            _log.error("a request to %s failed: %s", host, error, extra={"code": error.code})
+            what = "something is broken outside of the box"
+            await inbound.refuse(Unavailable(what, code=error.code))
 
     def _show_token(self, inbound: Inbound) -> None:
         scheme, _, given = inbound.one(b"proxy-authorization").partition(" ")
@@ -158,7 +167,7 @@ class Proxy:
             crossing.status = 200
             hello = await read_hello(line)
             _same_name(hello, target.host)
-            if hello.veiled:
+            if hello.veiled and not self._reach.anywhere:
                 what = "it may be meant for somebody else: the name in it is encrypted"
                 raise NotAllowed(what, code="egress_hello")
             await _splice(line, upstream)
@@ -184,7 +193,10 @@ class Proxy:
                     standard_compatible=False,
                 )
         except GONE:
-            return  # It does not trust us, or is no client of TLS.
+            what = "whoever is inside does not trust the authority of its box"
+            error = NotAllowed(what, code="egress_untrusted")
+            await self._gate.refused("proxy", TUNNEL, target.host, error, self._reach)
+            return
         await self._one(Line(stream, _WHO), target)
 
     async def _forward(self, inbound: Inbound, asked: Asked) -> None:
@@ -252,6 +264,8 @@ def _asked(inbound: Inbound, within: Target | None) -> Asked:
         target = target_of(f"https://{within.authority}{inbound.target}")
     else:
         raise _malformed("what is wanted is not a path")
+    if is_literal(target.host):
+        raise NotAllowed(f"{target.host} is an address: only names pass", code="egress_literal")
     host = inbound.one(b"host")
     if host and place_of(host, target.port) != (target.host, target.port):
         what = f"the request is for {target.host}, and its header says {host[:200]}"
@@ -265,7 +279,7 @@ def _asked(inbound: Inbound, within: Target | None) -> Asked:
 
 
 def _same_name(hello: Hello, host: str) -> None:
-    if hello.name != host and not (is_literal(host) and not hello.name):
+    if hello.name != host:
         what = f"the connection is for {host}, and TLS is for {hello.name or 'nobody'}"
         raise NotAllowed(what, code="egress_sni")
 

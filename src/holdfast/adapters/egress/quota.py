@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from holdfast.core.egress import Reach
 from holdfast.core.error import NotAllowed
+from holdfast.core.reach import Reach
 from holdfast.ports.egress import Visits
 
 _KEPT = 4_096

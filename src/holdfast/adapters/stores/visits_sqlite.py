@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from holdfast.core.ids import Instant
@@ -12,6 +13,7 @@ from .batch import Rows
 from .connection import Connection, Value
 from .ledger_sqlite import Store
 
+_AT_ONCE = 2_000
 _FIELDS = Visit.__struct_fields__
 _COLUMNS = ", ".join(_FIELDS)
 
@@ -52,11 +54,17 @@ class SqliteVisits:
         return requests, size
 
     async def forget(self, before: Instant) -> int:
-        def delete(connection: Connection) -> int:
-            connection.run("DELETE FROM visit WHERE at < ?", (before,))
-            return connection.changes()
+        total = 0
+        while gone := await self._store.work(partial(_forget, before)):
+            total += gone
+        return total
 
-        return await self._store.work(delete)
+
+def _forget(before: Instant, connection: Connection) -> int:
+    """Some of the old ones: commits of others go on between."""
+    sql = "DELETE FROM visit WHERE id IN (SELECT id FROM visit WHERE at < ? LIMIT ?)"
+    connection.run(sql, (before, _AT_ONCE))
+    return connection.changes()
 
 
 def _row(visit: Visit) -> tuple[Value, ...]:
