@@ -41,7 +41,7 @@ from .sentry import FIRST, THREADS, SentryBox, sandbox
 from .stage import cleared, staged
 
 _RESERVED, _AGENTS = 0x7100_0000, 0x0E00_0000
-_READY_SECONDS, _REMOVE_SECONDS = 30.0, 60.0
+_READY_SECONDS, _REMOVE_SECONDS = 60.0, 60.0
 _OURS = ["sh", "-c", "[ -O . ]"]
 """Does the workspace belong to the agent's user inside?"""
 _log = logging.getLogger("holdfast.boxes")
