@@ -216,6 +216,7 @@ class NamespacedBox:
                 "user": self._view.user,
                 "limits": bounds(self._spec),
                 "landlock": self.landlock(),
+                "covered": self._view.covered,
                 "filters": len(filters),
                 "groups": len(doors),
             }
