@@ -27,13 +27,12 @@ from msgspec.structs import astuple
 from holdfast.core.error import Broken, Unavailable
 from holdfast.ports.box import BoxLimits
 
-from .image import Image, make_disk
+from .image import QEMU, Image, make_disk
 
 _KERNELS_OWN = 256 << 20
 _DISK = 16 << 30
 _DEVICE_SIZE = 1 << 40
 _SNAPSHOT_OVERHEAD = 256 << 20
-_QEMU = "qemu-system-x86_64"
 _PATH = f"{os.defpath}:/usr/sbin"
 _DISK_OVERHEAD = 2 << 20
 _INODE, _BLOCK = 256, 4096
@@ -167,7 +166,7 @@ async def start(plan: Plan, folder: Path, *, resume: bool) -> Machine:
 
     `folder` holds its disk until it has it.
     """
-    for program in (_QEMU, "setpriv", "prlimit"):
+    for program in (QEMU, "setpriv", "prlimit"):
         if shutil.which(program, path=_PATH) is None:
             raise Unavailable(f"microvm boxes need {program}, and it is not installed", hint=HINT)
     disk = folder / "workspace.ext4"
@@ -223,7 +222,7 @@ def _dropping(plan: Plan, size: int) -> Sequence[str]:
     it: what it writes anywhere is bounded. The first of its like must also save its memory."""
     most = size if plan.snapshot.exists() else max(size, (plan.memory << 20) + _SNAPSHOT_OVERHEAD)
     bounded = ("prlimit", f"--fsize={most}", "setpriv")
-    always = ("--no-new-privs", "--pdeathsig=KILL", "--", _QEMU)
+    always = ("--no-new-privs", "--pdeathsig=KILL", "--", QEMU)
     if plan.user is None:
         return (*bounded, *always)
     group = _group_of_kvm() if plan.accelerator == "kvm" else 0

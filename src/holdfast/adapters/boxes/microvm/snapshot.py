@@ -48,7 +48,7 @@ async def wake(control: socket.socket) -> None:
     talk = _Monitor(control)
     with _patiently():
         await talk.ask("qmp_capabilities")
-        while (await talk.ask("query-status")).get("status") == "inmigrate":
+        while (await talk.ask("query-status")).get("status") == "inmigrate":  # noqa: ASYNC110
             await anyio.sleep(_POLL)
         await talk.ask("cont")
 
