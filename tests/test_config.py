@@ -21,6 +21,7 @@ from holdfast.config import (
 )
 from holdfast.config.read import MAX_BYTES
 from holdfast.config.sections import Output, Policy, Price, Role
+from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
@@ -130,6 +131,12 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "agent.tools": ('["read"]', ("read",)),
         "box.read_only": ('["/opt"]', ("/opt",)),
         "models.window": ("{m = 4000}", {"m": 4000}),
+        "box.kind": ("degraded", "degraded"),
+        "browser.tier": ("stealth", "stealth"),
+        "browser.executable": ("/opt/chrome", "/opt/chrome"),
+        "browser.remote_url": ("wss://there/", "wss://there/"),
+        "browser.secret_hosts": ('["*.example.com"]', ("*.example.com",)),
+        "box.requires": ('["memory"]', ("memory",)),
         "box.environment": ('{TZ = "UTC"}', {"TZ": "UTC"}),
         "log.level": ("debug", "debug"),
         "agent.thinking": ("low", "low"),
@@ -137,6 +144,12 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "agent.temperature": ("0.5", 0.5),
         "agent.output": ('{schema_file = "s.json"}', Output(schema_file="s.json")),
         "limits.cost_usd": ("1.5", 1.5),
+        "egress.methods": ('["POST"]', ("POST",)),
+        "egress.private": ('["Wiki.lan."]', ("wiki.lan",)),
+        "egress.allow": ('[{host = "api.example.com"}]', None),
+        "web.engines": ('["brave"]', ("brave",)),
+        "web.preferred": ("brave", "brave"),
+        "web.search": ('{brave = {key_env = "K"}}', {"brave": SearchEngine(key_env="K")}),
     }
     if key in others:
         return others[key]
@@ -264,7 +277,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, storage, log, budget",
+        "agent, box, egress, browser, storage, log, vault, web, budget",
     }
 
 

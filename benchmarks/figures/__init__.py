@@ -3,4 +3,15 @@
 To add one: a module with `measure(place, quick) -> {contender: {figure: number}}`, named here.
 """
 
-NAMES = ("steps", "tasks", "ready", "idle", "recovery", "start", "stop", "calls", "streams")
+NAMES = (
+    "steps",
+    "tasks",
+    "ready",
+    "idle",
+    "recovery",
+    "start",
+    "stop",
+    "calls",
+    "streams",
+    "boxes",
+)

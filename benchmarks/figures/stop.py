@@ -52,7 +52,7 @@ def _wait_for(daemon: int, mark: str) -> set[int]:
     while time.monotonic() < deadline:
         below = _below(daemon)
         if sum(_is_sleep(pid, mark) for pid in below) == 2:
-            return _below(daemon)
+            return {pid for pid in _below(daemon) if "porter.py" not in _words(pid)}
         time.sleep(0.005)
     raise RuntimeError("the command did not start")
 
@@ -73,7 +73,11 @@ def _lives(pid: int) -> bool:
 
 
 def _is_sleep(pid: int, mark: str) -> bool:
-    return _read(Path(f"/proc/{pid}/cmdline")) == f"sleep\0{mark}\0"
+    return _words(pid) == f"sleep\0{mark}\0"
+
+
+def _words(pid: int) -> str:
+    return _read(Path(f"/proc/{pid}/cmdline"))
 
 
 def _read(file: Path) -> str:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.boxes.pool import Pool
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Failed, Returned
-from holdfast.ports.box import Box
+from holdfast.ports.box import BoxKind
 from holdfast.ports.tools import Job, Tool
-from holdfast.testing.fake_box import FakeBox
+from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_clock import FakeClock
 
 
@@ -20,20 +21,24 @@ class Desk:
     """A folder, the tools, and what they answer."""
 
     def __init__(
-        self, place: Path, box: Box | None = None, options: BoxOptions | None = None
+        self, place: Path, kind: BoxKind | None = None, options: BoxOptions | None = None
     ) -> None:
         self.workspace = place / "workspace"
         self.workspace.mkdir()
         self.blobs = MemoryBlobs()
         self.clock, self.spool = FakeClock(), place / "spool"
+        self.boxes = Pool(kind or FakeBoxes())
         self.tools = builtin_tools(
-            box=box or FakeBox(),
+            boxes=self.boxes,
             blobs=self.blobs,
             clock=self.clock,
             spool=self.spool,
             options=options,
         )
         self.job = Job(task=TaskId("task_1"), call=CallId("c1_1"), workspace=self.workspace)
+
+    async def close(self) -> None:
+        await self.boxes.close()
 
     def tool(self, name: str) -> Tool:
         tool = self.tools.get(name)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.adapters.tools.execute import BoxOptions, outcome
 from holdfast.core.error import Unavailable
 from holdfast.core.ids import CallId
 from holdfast.core.message import Failed, Returned, ToolCall
 from holdfast.core.policy import Allow, Deny, Leave, Rules, judge, layers_for
-from holdfast.ports.box import BoxLimits, Exit
-from holdfast.testing.fake_box import FakeBox
+from holdfast.ports.box import BoxLimits, BoxSpec, Exit
+from holdfast.testing.fake_box import FakeBox, FakeBoxes
 from tests.adapters.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -23,8 +24,10 @@ OPTIONS = BoxOptions(environment={"PATH": "/opt/extra:/usr/bin:/bin", "WHO": "te
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, BubblewrapBox(), OPTIONS)
+async def desk(tmp_path: Path) -> AsyncGenerator[Desk]:
+    desk = Desk(tmp_path, BubblewrapBoxes(), OPTIONS)
+    yield desk
+    await desk.close()
 
 
 def verdict(command: str, *, allow: tuple[str, ...] = (), deny: tuple[str, ...] = ()) -> object:
@@ -74,9 +77,10 @@ async def test_a_command_is_for_bash_where_there_is_one(desk: Desk):
     """Row OC-17."""
     assert await desk.says("exec", command="[[ a == a* ]] && echo ${0##*/}") == "bash"
     options = BoxOptions(environment={"PATH": "/nowhere"})
-    plain = Desk(desk.workspace, BubblewrapBox(), options)
+    plain = Desk(desk.workspace, BubblewrapBoxes(), options)
     assert (await plain.fails("exec", command="true"))[0] == "exit_127"
-    nobox = Desk(desk.workspace / "workspace", BubblewrapBox(program="no-such-bwrap"))
+    await plain.close()
+    nobox = Desk(desk.workspace / "workspace", BubblewrapBoxes(program="no-such-bwrap"))
     code, text = await nobox.fails("exec", command="touch ran")
     assert code == "unavailable"
     assert "bubblewrap" in text
@@ -96,29 +100,29 @@ async def test_bytes_that_are_no_text_do_no_harm(desk: Desk):
 
 
 async def test_the_limits_are_those_of_the_configuration(tmp_path: Path):
-    box = FakeBox({"work": Exit(code=0, stdout=b"ok", stderr=b"")})
+    box = FakeBoxes({"work": Exit(code=0, stdout=b"ok", stderr=b"")})
     limits = BoxLimits(seconds=7, memory=123)
     desk = Desk(tmp_path, box, BoxOptions(limits=limits, read_only=(Path("/opt"),), longest=20))
     await desk.says("exec", command="work")
     await desk.says("exec", command="work", timeout=15)
-    assert [ran.limits.seconds for ran in box.ran] == [7, 15]
-    assert {ran.limits.memory for ran in box.ran} == {123}
+    assert [ran.seconds for ran in box.ran] == [7, 15]
+    assert {ran.spec.limits.memory for ran in box.ran} == {123}
     assert box.ran[0].spec.read_only == (Path("/opt"),)
     assert box.ran[0].spec.hidden == (desk.workspace / ".holdfast",)
     assert (await desk.fails("exec", command="work", timeout=21))[0] == "bad_arguments"
 
 
 async def test_a_command_may_take_as_long_as_the_configuration_says(tmp_path: Path):
-    box = FakeBox({"work": Exit(code=0, stdout=b"ok", stderr=b"")})
+    box = FakeBoxes({"work": Exit(code=0, stdout=b"ok", stderr=b"")})
     desk = Desk(tmp_path, box, BoxOptions(limits=BoxLimits(seconds=1200)))
     await desk.says("exec", command="work")
     await desk.says("exec", command="work", timeout=1200)
-    assert [ran.limits.seconds for ran in box.ran] == [1200, 1200]
+    assert [ran.seconds for ran in box.ran] == [1200, 1200]
 
 
 async def test_a_box_that_cannot_be_made_is_an_answer(tmp_path: Path):
-    class NoBox(FakeBox):
-        async def run(self, *_: object, **__: object) -> Exit:
+    class NoBox(FakeBoxes):
+        async def create(self, spec: BoxSpec) -> FakeBox:
             raise Unavailable("no box today", hint="try tomorrow")
 
     desk = Desk(tmp_path, NoBox())
@@ -219,3 +223,20 @@ async def test_nobody_is_asked_when_nobody_is_there(desk: Desk):
     out = await ask.run(arguments, alone)
     assert isinstance(out, Failed)
     assert out.code == "nobody_there"
+
+
+async def test_what_starts_shells_and_editors_is_put_back_too(desk: Desk):
+    desk.file(".bashrc", "mine")
+    desk.file(".vscode/tasks.json", "{}")
+    plant = (
+        "echo evil >>.bashrc; echo evil >.envrc; mkdir -p .ssh evil; echo k >.ssh/authorized_keys;"
+        "rm -r .vscode; echo evil >evil/tasks.json; ln -s evil .vscode; echo ok >plain"
+    )
+    said = await desk.says("exec", command=plant)
+    assert "put back as before" in said
+    assert (desk.workspace / ".bashrc").read_text() == "mine"
+    assert (desk.workspace / ".vscode/tasks.json").read_text() == "{}"
+    assert not (desk.workspace / ".vscode").is_symlink()
+    for name in (".envrc", ".ssh/authorized_keys"):
+        assert not (desk.workspace / name).exists(), name
+    assert (desk.workspace / "plain").read_text() == "ok\n"

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.adapters.tools.output import MAX_BYTES, MAX_LINES, fits, shortened, sweep
 from holdfast.adapters.tools.registry import Registry
 from holdfast.core.error import Invalid
 from holdfast.core.message import Failed, Returned
 from holdfast.ports.box import Exit
-from holdfast.testing.fake_box import FakeBox
+from holdfast.testing.fake_box import FakeBoxes
 from tests.adapters.desk import Desk
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncGenerator[Desk]:
+    desk = Desk(tmp_path, BubblewrapBoxes())
+    yield desk
+    await desk.close()
 
 
 async def test_three_thousand_lines_become_two_thousand_and_a_file(tmp_path: Path):
@@ -27,7 +35,7 @@ async def test_three_thousand_lines_become_two_thousand_and_a_file(tmp_path: Pat
     lines = [f"{n:04} éééééé€" for n in range(3_000)]
     whole = "\n".join(lines).encode()
     assert whole[51_198:51_200].decode(errors="replace") != ""
-    desk = Desk(tmp_path, FakeBox({"work": Exit(code=0, stdout=whole, stderr=b"")}))
+    desk = Desk(tmp_path, FakeBoxes({"work": Exit(code=0, stdout=whole, stderr=b"")}))
     out = await desk.tool("exec").run({"command": "work"}, desk.job)
     assert isinstance(out, Returned)
     assert len(out.text.encode()) <= MAX_BYTES
@@ -46,8 +54,7 @@ async def test_three_thousand_lines_become_two_thousand_and_a_file(tmp_path: Pat
     assert not kept.exists()
 
 
-async def test_the_whole_output_can_be_read_and_searched_later(tmp_path: Path):
-    desk = Desk(tmp_path, BubblewrapBox())
+async def test_the_whole_output_can_be_read_and_searched_later(desk: Desk):
     out = await desk.tool("exec").run({"command": "seq 1 9999"}, desk.job)
     assert isinstance(out, Returned)
     assert (await desk.says("read", path=out.artifact, offset=5_000, limit=1)).startswith("5000\n")
@@ -59,25 +66,22 @@ async def test_the_whole_output_can_be_read_and_searched_later(tmp_path: Path):
     assert code == "outside_workspace"
 
 
-async def test_how_a_command_failed_is_seen_behind_a_flood(tmp_path: Path):
-    desk = Desk(tmp_path, BubblewrapBox())
+async def test_how_a_command_failed_is_seen_behind_a_flood(desk: Desk):
     out = await desk.tool("exec").run({"command": "seq 1 9999; exit 7"}, desk.job)
     assert isinstance(out, Failed)
     assert out.text.endswith("\nexit code 7")
     assert out.artifact
 
 
-async def test_a_full_disk_costs_the_file_and_not_the_answer(tmp_path: Path):
-    (tmp_path / "spool").write_text("in the way")
-    desk = Desk(tmp_path, BubblewrapBox())
+async def test_a_full_disk_costs_the_file_and_not_the_answer(desk: Desk):
+    desk.spool.write_text("in the way")
     out = await desk.tool("exec").run({"command": "seq 1 9999"}, desk.job)
     assert isinstance(out, Returned)
     assert "could not be kept" in out.text
     assert out.artifact == ""
 
 
-async def test_what_fits_is_left_alone(tmp_path: Path):
-    desk = Desk(tmp_path, BubblewrapBox())
+async def test_what_fits_is_left_alone(desk: Desk):
     out = await desk.tool("exec").run({"command": "seq 1 1900"}, desk.job)
     assert isinstance(out, Returned)
     assert out.artifact == ""

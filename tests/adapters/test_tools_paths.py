@@ -16,7 +16,7 @@ from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Failed, Returned
 from holdfast.ports.tools import Job
-from holdfast.testing.fake_box import FakeBox
+from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +77,7 @@ def workspace(tmp_path: Path) -> Path:
 
 async def done(workspace: Path, name: str, **arguments: Any) -> Returned | Failed:
     tools = builtin_tools(
-        box=FakeBox(),
+        boxes=FakeBoxes(),
         blobs=MemoryBlobs(),
         clock=FakeClock(),
         spool=workspace.parent / "spool",

@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from holdfast.adapters.boxes.bubblewrap import BubblewrapBox
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.adapters.boxes.pool import Pool
 from holdfast.ports.box import BoxSpec
 
 pytestmark = pytest.mark.anyio
@@ -16,17 +17,19 @@ SCRIPT = "touch $0; sleep 0.1; ls | wc -l; rm $0"
 
 
 async def test_commands_wait_for_their_turn(tmp_path: Path) -> None:
-    box, spec = BubblewrapBox(at_once=3), BoxSpec(workspace=tmp_path)
+    pool, spec = Pool(BubblewrapBoxes(), at_once=3), BoxSpec(workspace=tmp_path)
     seen: list[int] = []
 
     async def run(number: int) -> None:
-        out = await box.run(["sh", "-c", SCRIPT, f"here{number}"], spec=spec)
+        async with pool.lend(f"task{number}", spec) as box:
+            out = await box.exec(["sh", "-c", SCRIPT, f"here{number}"])
         assert out.code == 0, out
         seen.append(int(out.stdout))
 
     async with anyio.create_task_group() as group:
         for number in range(12):
             group.start_soon(run, number)
+    await pool.close()
     assert len(seen) == 12
     assert max(seen) <= 3
 
@@ -34,15 +37,62 @@ async def test_commands_wait_for_their_turn(tmp_path: Path) -> None:
 async def test_a_command_that_waits_can_be_cancelled_and_gives_its_turn_to_nobody(
     tmp_path: Path,
 ) -> None:
-    box, spec = BubblewrapBox(at_once=1), BoxSpec(workspace=tmp_path)
+    pool, spec = Pool(BubblewrapBoxes(), at_once=1), BoxSpec(workspace=tmp_path)
     with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             for _ in range(5):
-                group.start_soon(_long, box, spec)
+                group.start_soon(_long, pool, spec)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
-        assert (await box.run(["echo", "free"], spec=spec)).stdout == b"free\n"
+        async with pool.lend("another", spec) as box:
+            assert (await box.exec(["echo", "free"])).stdout == b"free\n"
+    await pool.close()
 
 
-async def _long(box: BubblewrapBox, spec: BoxSpec) -> None:
-    await box.run(["sleep", "100"], spec=spec)
+async def _long(pool: Pool, spec: BoxSpec) -> None:
+    async with pool.lend("task", spec) as box:
+        await box.exec(["sleep", "100"])
+
+
+async def test_one_task_finds_what_it_left_and_another_does_not(tmp_path: Path) -> None:
+    pool, spec = Pool(BubblewrapBoxes()), BoxSpec(workspace=tmp_path)
+    async with pool.lend("one", spec) as box:
+        await box.exec(["sh", "-c", "echo kept >/tmp/note"])
+    async with pool.lend("one", spec) as box:
+        assert (await box.exec(["cat", "/tmp/note"])).stdout == b"kept\n"
+    async with pool.lend("two", spec) as box:
+        assert (await box.exec(["ls", "/tmp/note"])).code != 0
+    await pool.release("one")
+    async with pool.lend("one", spec) as box:
+        assert (await box.exec(["ls", "/tmp/note"])).code != 0
+    await pool.close()
+
+
+async def test_a_spare_is_ready_for_the_next_task(tmp_path: Path) -> None:
+    pool, spec = Pool(BubblewrapBoxes()), BoxSpec(workspace=tmp_path)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.run)
+            async with pool.lend("one", spec) as box:
+                await box.exec(["true"])
+            await pool.release("one")
+            while not (spares := [one for one in await pool.all() if one.state == "spare"]):
+                await anyio.lowlevel.checkpoint()
+            async with pool.lend("two", spec):
+                (used,) = await pool.all()
+                assert (used.id, used.owner, used.state) == (spares[0].id, "two", "in use")
+            group.cancel_scope.cancel()
+    await pool.close()
+
+
+async def test_boxes_that_nobody_uses_are_gone_in_the_end(tmp_path: Path) -> None:
+    pool, spec = Pool(BubblewrapBoxes(), idle_seconds=0.0), BoxSpec(workspace=tmp_path)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.run)
+            async with pool.lend("one", spec) as box:
+                await box.exec(["true"])
+            while await pool.all():
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+    await pool.close()

@@ -15,7 +15,7 @@ from holdfast.core.policy import Leave
 from holdfast.core.task import Status
 from holdfast.engine.clock import SystemClock
 from holdfast.testing.engine import calls, engine
-from holdfast.testing.fake_box import FakeBox
+from holdfast.testing.fake_box import FakeBoxes
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ def workspace(tmp_path: Path) -> Path:
 async def outcome(workspace: Path, leave: Leave, tool: str, **arguments: Any) -> Outcome:
     """What came of one call under `leave`, the rest of the policy being silent."""
     clock, spool = SystemClock(), workspace.parent / "spool"
-    tools = builtin_tools(box=FakeBox(), blobs=MemoryBlobs(), clock=clock, spool=spool)
+    tools = builtin_tools(boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=clock, spool=spool)
     proposed = calls((tool, arguments))
     async with engine(MemoryJournal(), [proposed, "done"], *tools.all()) as house:
         task_id = await house.submit(workspace=str(workspace), leave=leave)

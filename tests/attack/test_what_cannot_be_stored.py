@@ -31,7 +31,7 @@ from holdfast.engine.clock import SystemClock
 from holdfast.ports.model import Delta
 from holdfast.ports.tools import Job
 from holdfast.testing.engine import ObedientModel, ObedientTool, calls, engine
-from holdfast.testing.fake_box import FakeBox
+from holdfast.testing.fake_box import FakeBoxes
 
 pytestmark = pytest.mark.anyio
 HALF = json.loads('"half a pair: \\ud800"')
@@ -181,7 +181,7 @@ async def test_a_folder_with_a_name_that_is_not_unicode_can_be_looked_at(
 ) -> None:
     Path(str(tmp_path / "caf\udce9.txt")).write_text("secret")
     clock, spool = SystemClock(), tmp_path / "spool"
-    tools = builtin_tools(box=FakeBox(), blobs=MemoryBlobs(), clock=clock, spool=spool)
+    tools = builtin_tools(boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=clock, spool=spool)
     proposed = Reply(calls=(ToolCall(id=calls("x").calls[0].id, tool=tool, arguments=arguments),))
     async with engine(MemoryJournal(), [proposed, "done"], *tools.all()) as house:
         task_id = await house.submit(workspace=str(tmp_path))

@@ -13,7 +13,7 @@ from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.core.ids import CallId, TaskId
 from holdfast.ports.tools import Job
-from holdfast.testing.fake_box import FakeBox
+from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_clock import FakeClock
 from holdfast.testing.tool_contract import CLAUSES, Clause
 
@@ -54,7 +54,7 @@ def test_a_tool_keeps_its_promise(clause: Clause, case: str, tmp_path: Path):
     (workspace / "other").write_text("something\n")
     (workspace / "folder" / "below" / "file").write_text("far down\n")
     tools = builtin_tools(
-        box=FakeBox(), blobs=MemoryBlobs(), clock=FakeClock(), spool=tmp_path / "spool"
+        boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=FakeClock(), spool=tmp_path / "spool"
     )
     tool = tools.get(name)
     assert tool is not None
@@ -63,5 +63,7 @@ def test_a_tool_keeps_its_promise(clause: Clause, case: str, tmp_path: Path):
 
 
 def test_every_tool_is_tried():
-    tools = builtin_tools(box=FakeBox(), blobs=MemoryBlobs(), clock=FakeClock(), spool=Path("x"))
+    tools = builtin_tools(
+        boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=FakeClock(), spool=Path("x")
+    )
     assert {tool.spec.name for tool in tools.all()} == {name for name, _ in CASES.values()}

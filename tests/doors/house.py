@@ -22,6 +22,8 @@ from holdfast.adapters.models.settings import ModelsConfig
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.vaults.files import FileVault
+from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
@@ -46,12 +48,15 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.egress import Visits
 from holdfast.ports.embedder import Embedder
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.house import House, InForce
+from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_embedder import FakeEmbedder
+from holdfast.testing.fake_visits import FakeVisits
 
 TOKEN = "a-token-for-tests"
 RULES = Rules(layers=((), PRESETS["ask"]), version="policy-test")
@@ -121,6 +126,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     most: Reservation = Reservation()
     ledger: Ledger = kept(default_factory=in_memory)
     embedder: Embedder = kept(default_factory=FakeEmbedder)
+    visits: Visits = kept(default_factory=FakeVisits)
 
     intake: Intake = Intake(drain=0.0)
     agent: Agent = Agent()
@@ -159,11 +165,12 @@ class Street:
 
 def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> House:
     clock, live, tools = SystemClock(), Live(), OnePay()
-    recorder = Recorder(journal, clock, live, lambda: RULES)
-    performer = Performer(recorder, live, models, tools, Limits(), (plan.ledger, clock))
+    secrets = Keeper(MemoryVault(), clock.now)
+    recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
+    pay = (plan.ledger, clock)
+    performer = Performer(recorder, live, models, tools, Limits(), pay, secrets=secrets)
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
-    box: Any = None
     vault = MemoryVault()
     told = ModelsConfig(vault=vault, probe=False)
     catalog = models if isinstance(models, Catalog) else Catalog(told)
@@ -179,8 +186,11 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         choosing=SavedChoices(catalog, home / "models.json"),
         embedder=plan.embedder,
         ledger=plan.ledger,
+        visits=plan.visits,
+        secrets=secrets,
+        vault=FileVault(home / "vault"),
         tools=tools,
-        box=box,
+        boxes=FakeBoxes(),
         blobs=MemoryBlobs(),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),

@@ -51,6 +51,8 @@ models = ["m"]
 client_id = "Iv1"
 [[policy.rule]]
 say = "deny"
+[[egress.allow]]
+host = "api.example.com"
 [[budget]]
 scope = "agent"
 usd = 1

@@ -57,6 +57,11 @@ def write(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
+def opener(path: str, flags: int) -> int:
+    """For `open`: what is made is for its owner alone from its first moment on."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
 def remove(path: Path) -> bool:
     """Durably gone; False if there was none. Raises `OSError`."""
     try:

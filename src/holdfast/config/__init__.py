@@ -1,6 +1,7 @@
 """The configuration, parsed once into frozen values; the only place that reads the environment."""
 
 from .parts import to_agent, to_box_limits, to_budgets, to_limits, to_rules
+from .reach import to_ways
 from .read import Config, Setting, home_folder, load
 from .reference import reference
 from .sections import Provider, Settings
@@ -18,4 +19,5 @@ __all__ = [
     "to_budgets",
     "to_limits",
     "to_rules",
+    "to_ways",
 ]

@@ -113,6 +113,16 @@ def _schema_in(path: Path) -> dict[str, Any]:
 
 
 def to_box_limits(config: Settings) -> BoxLimits:
-    """What one command may use."""
+    """What the commands of one box may use."""
     box = config.box
-    return BoxLimits(seconds=box.seconds, memory=box.memory_mb << 20, processes=box.processes)
+    return BoxLimits(
+        seconds=box.seconds,
+        memory=box.memory_mb << 20,
+        processes=box.processes,
+        cpus=box.cpus,
+        files=box.files,
+        file_size=box.file_mb << 20,
+        scratch=box.scratch_mb << 20,
+        disk=box.disk_mb << 20,
+        inodes=box.new_files,
+    )

@@ -221,6 +221,9 @@ def _loopback(host: str) -> bool:
 
 
 def _doubts(settings: Settings, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
+    yield from settings.egress.doubts()
+    if sources.get("vault.passphrase") == "file":
+        yield "vault.passphrase is beside what it protects: prefer vault.passphrase_file"
     keys = [n for n, p in settings.models.providers.items() if p.api_key.get_secret_value()]
     for name in keys:
         yield f"models.providers.{name}.api_key is a key in plain text: prefer api_key_env"

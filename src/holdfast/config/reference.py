@@ -15,6 +15,7 @@ _TABLES = (
     ("[models.roles.NAME]", "Role"),
     ("[[policy.rule]]", "RuleRow"),
     ("[agent.output]", "Output"),
+    ("[web.search.NAME]", "SearchEngine"),
 )
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationInfo,
@@ -19,67 +16,50 @@ from pydantic import (
 
 from holdfast.core.message import EffectClass
 
+from .section import Section, number, word
+from .sections_box import Box
+from .sections_browser import Browser
+from .sections_container import Container
+from .sections_egress import Egress
+from .sections_microvm import MicroVM
+from .sections_vault import Vault
+from .sections_web import Web
+
 _DAY = 86_400
 _LOGINS = ("copilot", "chatgpt", "claude", "codex", "qwen-code")
 _ROLES = ("executor", "evaluator", "planner", "small", "embedder")
-
-
-def _number(default: float, low: float, high: float, unit: str, text: str) -> Any:
-    extra: dict[str, Any] = {"unit": unit}
-    return Field(default=default, ge=low, le=high, description=text, json_schema_extra=extra)
-
-
-def _word(default: Any, text: str, example: Any = None) -> Any:
-    examples = [default if example is None else example]
-    return Field(default=default, description=text, examples=examples)
 
 
 def _names(text: str) -> Any:
     return Field(default=(), strict=False, description=text, examples=[["openai/gpt-5"]])
 
 
-class Section(BaseModel):
-    """One table of the file."""
-
-    # Only the whole file is ever validated, so only its validator is built.
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        defer_build=True,
-    )
-
-
 class Server(Section):
     """Where programs reach the daemon. The command line uses a Unix socket in the home instead."""
 
-    http: bool = _word(True, "Listen for HTTP on a local TCP port.")
-    host: str = _word("127.0.0.1", "The address to listen on; only this machine's own are allowed.")
-    port: int = _number(7799, 0, 65_535, "", "The port to listen on; 0 takes any free one.")
+    http: bool = word(True, "Listen for HTTP on a local TCP port.")
+    host: str = word("127.0.0.1", "The address to listen on; only this machine's own are allowed.")
+    port: int = number(7799, 0, 65_535, "", "The port to listen on; 0 takes any free one.")
 
 
 class Engine(Section):
     """How much happens at once."""
 
-    lanes: int = _number(16, 1, 1024, "tasks", "Tasks that run at once.")
-    agent_lanes: int = _number(4, 1, 1024, "tasks", "Tasks of one agent that run at once.")
-    provider_calls: int = _number(16, 1, 1024, "calls", "Calls to one model provider at once.")
-    queue_depth: int = _number(
+    lanes: int = number(16, 1, 1024, "tasks", "Tasks that run at once.")
+    agent_lanes: int = number(4, 1, 1024, "tasks", "Tasks of one agent that run at once.")
+    provider_calls: int = number(16, 1, 1024, "calls", "Calls to one model provider at once.")
+    queue_depth: int = number(
         1000, 0, 1_000_000, "tasks", "Tasks that may wait before more are turned away; 0: no limit."
     )
-    drain_seconds: float = _number(
-        5.0, 0, 3600, "s", "How long a stop waits for what is in flight."
-    )
-    tool_seconds: float = _number(900.0, 1, _DAY, "s", "The longest any one tool call may take.")
+    drain_seconds: float = number(5.0, 0, 3600, "s", "How long a stop waits for what is in flight.")
+    tool_seconds: float = number(900.0, 1, _DAY, "s", "The longest any one tool call may take.")
 
 
 class Limits(Section):
     """What one task may use, unless it says otherwise."""
 
-    steps: int = _number(50, 1, 10_000, "turns", "Model turns.")
-    tokens: int = _number(1_000_000, 0, 10**9, "tokens", "Tokens of all turns; 0: no limit.")
+    steps: int = number(50, 1, 10_000, "turns", "Model turns.")
+    tokens: int = number(1_000_000, 0, 10**9, "tokens", "Tokens of all turns; 0: no limit.")
     cost_usd: float | None = Field(
         default=None,
         ge=0,
@@ -88,10 +68,10 @@ class Limits(Section):
         examples=[2.5],
         json_schema_extra={"unit": "US dollars"},
     )
-    seconds: int = _number(7200, 0, 30 * _DAY, "s", "Running time, waiting left out; 0: no limit.")
-    attempts: int = _number(3, 1, 100, "tries", "Tries before the task is set aside.")
-    attempt_seconds: int = _number(3600, 1, 30 * _DAY, "s", "Time of one try.")
-    check_rounds: int = _number(3, 1, 100, "rounds", "Times that failed checks send it back.")
+    seconds: int = number(7200, 0, 30 * _DAY, "s", "Running time, waiting left out; 0: no limit.")
+    attempts: int = number(3, 1, 100, "tries", "Tries before the task is set aside.")
+    attempt_seconds: int = number(3600, 1, 30 * _DAY, "s", "Time of one try.")
+    check_rounds: int = number(3, 1, 100, "rounds", "Times that failed checks send it back.")
 
 
 class Provider(Section):
@@ -112,8 +92,8 @@ class Provider(Section):
         description="The protocol it speaks; `auto`: what the provider of its name does.",
         examples=["openai"],
     )
-    base_url: str = _word("", "Where it is; empty: the provider's own.", "http://127.0.0.1:8000/v1")
-    api_key_env: str = _word("", "The environment variable that holds the key.", "OPENAI_API_KEY")
+    base_url: str = word("", "Where it is; empty: the provider's own.", "http://127.0.0.1:8000/v1")
+    api_key_env: str = word("", "The environment variable that holds the key.", "OPENAI_API_KEY")
     api_key: SecretStr = Field(
         default=SecretStr(""),
         strict=False,
@@ -133,23 +113,23 @@ class Provider(Section):
         description="Whether it costs nothing; left out: only a server on this machine does.",
         examples=[True],
     )
-    connect_seconds: float = _number(0.0, 0, 600, "s", "To connect; 0: as in `[models]`.")
-    first_token_seconds: float = _number(
+    connect_seconds: float = number(0.0, 0, 600, "s", "To connect; 0: as in `[models]`.")
+    first_token_seconds: float = number(
         0.0, 0, 3600, "s", "To the first piece of a reply; 0: as in `[models]`."
     )
-    idle_seconds: float = _number(0.0, 0, 3600, "s", "Between two pieces; 0: as in `[models]`.")
-    total_seconds: float = _number(0.0, 0, _DAY, "s", "For a whole reply; 0: as in `[models]`.")
+    idle_seconds: float = number(0.0, 0, 3600, "s", "Between two pieces; 0: as in `[models]`.")
+    total_seconds: float = number(0.0, 0, _DAY, "s", "For a whole reply; 0: as in `[models]`.")
     headers: dict[str, str] = Field(
         default={}, description="Sent with every request.", examples=[{"X-Team": "blue"}]
     )
-    max_output: int = _number(
+    max_output: int = number(
         0, 0, 10**7, "tokens", "The longest reply; 0: what is usual for the model."
     )
-    window: int = _number(
+    window: int = number(
         0, 0, 10**9, "tokens", "What its models read in one call; 0: as is usual for the model."
     )
-    api_version: str = _word("", "Azure's API version; empty: the newest.", "2024-10-21")
-    region: str = _word("", "The AWS region of Bedrock.", "eu-central-1")
+    api_version: str = word("", "Azure's API version; empty: the newest.", "2024-10-21")
+    region: str = word("", "The AWS region of Bedrock.", "eu-central-1")
 
     @field_validator("base_url")
     @classmethod
@@ -160,14 +140,14 @@ class Provider(Section):
 class LoginClient(Section):
     """What is said otherwise of one login: copilot, chatgpt, claude, codex or qwen-code."""
 
-    client_id: str = _word("", "The OAuth client to log in as; nobody else's is built in.", "Iv1…")
-    base_url: str = _word("", "Where its models are asked.", "https://proxy.test/v1")
-    device_url: str = _word("", "Where device codes come from.", "https://proxy.test/device")
-    authorize_url: str = _word("", "Where a person logs in.", "https://proxy.test/authorize")
-    redirect_url: str = _word("", "Where the login ends.", "http://localhost:1455/auth/callback")
-    token_url: str = _word("", "Where tokens come from.", "https://proxy.test/token")
-    exchange_url: str = _word("", "Where Copilot's tokens come from.", "https://proxy.test/v2")
-    revoke_url: str = _word("", "Where a login is taken back.", "https://proxy.test/revoke")
+    client_id: str = word("", "The OAuth client to log in as; nobody else's is built in.", "Iv1…")
+    base_url: str = word("", "Where its models are asked.", "https://proxy.test/v1")
+    device_url: str = word("", "Where device codes come from.", "https://proxy.test/device")
+    authorize_url: str = word("", "Where a person logs in.", "https://proxy.test/authorize")
+    redirect_url: str = word("", "Where the login ends.", "http://localhost:1455/auth/callback")
+    token_url: str = word("", "Where tokens come from.", "https://proxy.test/token")
+    exchange_url: str = word("", "Where Copilot's tokens come from.", "https://proxy.test/v2")
+    revoke_url: str = word("", "Where a login is taken back.", "https://proxy.test/revoke")
 
     @field_validator("*")
     @classmethod
@@ -179,17 +159,20 @@ class LoginClient(Section):
 class Logins(Section):
     """Logins instead of keys. Those of other programs are off: their vendors do not document it."""
 
-    claude: bool = _word(
+    claude: bool = word(
         False, "Use the login of `claude`. Its vendor does not document this and may forbid it."
     )
-    codex: bool = _word(
+    codex: bool = word(
         False, "Use the login of `codex`. Its vendor does not document this and may forbid it."
     )
-    qwen_code: bool = _word(
+    qwen_code: bool = word(
         False, "Use the login of `qwen`. Its vendor does not document this and may forbid it."
     )
-    keychain: bool = _word(
+    keychain: bool = word(
         False, "Look for keys in the system's keychain too, under `holdfast`; needs the extra."
+    )
+    aws_sso: bool = word(
+        True, "Keep AWS SSO sessions of `~/.aws/config` alive while the daemon runs."
     )
     clients: dict[str, LoginClient] = Field(
         default={}, description="One table per login: `[models.logins.clients.NAME]`."
@@ -241,7 +224,7 @@ class Price(Section):
 class Role(Section):
     """Which model plays a part: `@NAME` wherever a model is named."""
 
-    model: str = _word(
+    model: str = word(
         "",
         "Its model; empty: `models.default` for the executor, what is small for `small`, what "
         "embeds for `embedder`, the executor's for every other.",
@@ -253,19 +236,19 @@ class Role(Section):
 class Models(Section):
     """Which models, how long to wait for them, and what is done when one fails."""
 
-    default: str = _word("", "`provider/model` for tasks that name none.", "openai/gpt-5")
-    detect_local: bool = _word(True, "Look for model servers on this machine.")
-    connect_seconds: float = _number(10.0, 0.1, 600, "s", "To connect.")
-    first_token_seconds: float = _number(120.0, 0.1, 3600, "s", "To the first piece of a reply.")
-    idle_seconds: float = _number(60.0, 0.1, 3600, "s", "Between two pieces.")
-    total_seconds: float = _number(900.0, 1, _DAY, "s", "For a whole reply.")
-    retries: int = _number(
+    default: str = word("", "`provider/model` for tasks that name none.", "openai/gpt-5")
+    detect_local: bool = word(True, "Look for model servers on this machine.")
+    connect_seconds: float = number(10.0, 0.1, 600, "s", "To connect.")
+    first_token_seconds: float = number(120.0, 0.1, 3600, "s", "To the first piece of a reply.")
+    idle_seconds: float = number(60.0, 0.1, 3600, "s", "Between two pieces.")
+    total_seconds: float = number(900.0, 1, _DAY, "s", "For a whole reply.")
+    retries: int = number(
         3, 0, 10, "tries", "Times that a failing model is asked again when there is no other."
     )
-    failures_to_open: int = _number(
+    failures_to_open: int = number(
         1, 1, 1000, "failures", "Failures in a row that let a model cool down."
     )
-    cooldown_seconds: float = _number(
+    cooldown_seconds: float = number(
         60.0, 0, _DAY, "s", "The first cooldown of a failing model; each next one is longer."
     )
     roles: dict[str, Role] = Field(
@@ -315,10 +298,10 @@ class RuleRow(Section):
     """One rule of policy; all patterns must match."""
 
     say: Literal["allow", "ask", "deny"] = Field(description="What it says.", examples=["ask"])
-    tool: str = _word("*", "A shell pattern for the tool's name.", "exec")
-    effect: str = _word("*", "A pattern for `reads`, `repeatable` or `writes`.", "writes")
-    target: str = _word("*", "A pattern for the path or command line.", "git *")
-    reason: str = _word("", "What the model is told when it is denied.", "ask me first")
+    tool: str = word("*", "A shell pattern for the tool's name.", "exec")
+    effect: str = word("*", "A pattern for `reads`, `repeatable` or `writes`.", "writes")
+    target: str = word("*", "A pattern for the path or command line.", "git *")
+    reason: str = word("", "What the model is told when it is denied.", "ask me first")
 
     @field_validator("effect")
     @classmethod
@@ -334,7 +317,7 @@ class Policy(Section):
     preset: Literal["read-only", "ask", "workspace", "open"] = Field(
         default="ask", description="The rules below your own.", examples=["ask"]
     )
-    approval_seconds: int = _number(_DAY, 1, 365 * _DAY, "s", "How long a question stays open.")
+    approval_seconds: int = number(_DAY, 1, 365 * _DAY, "s", "How long a question stays open.")
     rule: tuple[RuleRow, ...] = Field(
         default=(), strict=False, description="Your rules, strongest first: `[[policy.rule]]`."
     )
@@ -349,7 +332,7 @@ class BudgetRow(Section):
     scope: Literal["installation", "team", "agent", "session"] = Field(
         description="Whose calls it limits.", examples=["agent"]
     )
-    of: str = _word("*", "Its name; `*`: each one by itself.", "default")
+    of: str = word("*", "Its name; `*`: each one by itself.", "default")
     per: Literal["day", "month", "total"] = Field(
         default="day", description="How long, by the calendar of UTC.", examples=["month"]
     )
@@ -371,15 +354,15 @@ class BudgetRow(Section):
 class Output(Section):
     """What answers must look like: JSON that fits a JSON Schema, from a file or as a table."""
 
-    schema_file: str = _word("", "The file of the schema, beside this one.", "answer.json")
+    schema_file: str = word("", "The file of the schema, beside this one.", "answer.json")
     json_schema: dict[str, Any] = Field(
         default={},
         alias="schema",
         description="The schema itself.",
         examples=[{"type": "object"}],
     )
-    retries: int = _number(2, 0, 10, "times", "How often a wrong answer is sent back.")
-    strict: bool = _word(True, "Fail the task if the answer is still wrong; else take it as it is.")
+    retries: int = number(2, 0, 10, "times", "How often a wrong answer is sent back.")
+    strict: bool = word(True, "Fail the task if the answer is still wrong; else take it as it is.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Output:
@@ -391,13 +374,13 @@ class Output(Section):
 class Agent(Section):
     """Who does the work when a task does not say."""
 
-    name: str = _word("default", "Its name.")
-    team: str = _word("", "The team whose budgets it shares.", "research")
-    instructions: str = _word("", "What it is told at the start of every turn.", "Be brief.")
+    name: str = word("default", "Its name.")
+    team: str = word("", "The team whose budgets it shares.", "research")
+    instructions: str = word("", "What it is told at the start of every turn.", "Be brief.")
     tools: tuple[str, ...] = Field(
         default=(), strict=False, description="Tools it has; empty: all.", examples=[["read"]]
     )
-    context_chars: int = _number(
+    context_chars: int = number(
         400_000, 1_000, 10**8, "characters", "Conversation it is shown; older output is shortened."
     )
     thinking: Literal["", "off", "low", "medium", "high"] = Field(
@@ -412,7 +395,7 @@ class Agent(Section):
         description="How freely it chooses its words; left out: as its provider likes.",
         examples=[0.2],
     )
-    max_output: int = _number(
+    max_output: int = number(
         0, 0, 10**7, "tokens", "The most of one reply; 0: what is usual for the model."
     )
     show_thinking: Literal["never", "on_error", "always"] = Field(
@@ -420,7 +403,7 @@ class Agent(Section):
         description="Whether people see what it thought: below the answer, or when a task failed.",
         examples=["on_error"],
     )
-    max_thinking_chars: int = _number(
+    max_thinking_chars: int = number(
         4_000, 0, 1_000_000, "characters", "Thinking shown with one task, the latest."
     )
     output: Output | None = Field(
@@ -430,39 +413,14 @@ class Agent(Section):
     )
 
 
-class Box(Section):
-    """Where commands run."""
-
-    read_only: tuple[str, ...] = Field(
-        default=(),
-        strict=False,
-        description="Absolute paths that a box shows besides the workspace.",
-        examples=[["/opt/data"]],
-    )
-    memory_mb: int = _number(2048, 16, 1 << 20, "MiB", "Memory of one command.")
-    processes: int = _number(256, 1, 100_000, "processes", "Processes of one command.")
-    seconds: float = _number(60.0, 0.1, _DAY, "s", "Time of one command, if it asks for no other.")
-    environment: dict[str, str] = Field(
-        default={}, description="Variables that every command sees.", examples=[{"TZ": "UTC"}]
-    )
-
-    @field_validator("read_only")
-    @classmethod
-    def _are_absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for path in value:
-            if not Path(path).is_absolute() or path == "/":
-                raise ValueError(f"expected absolute paths other than /, found {path!r}")
-        return value
-
-
 class Storage(Section):
     """How long things are kept."""
 
-    keep_days: int = _number(0, 0, 36_500, "days", "Ended tasks; 0: for ever.")
-    max_mb: int = _number(
+    keep_days: int = number(0, 0, 36_500, "days", "Ended tasks; 0: for ever.")
+    max_mb: int = number(
         0, 0, 1 << 30, "MiB", "History beyond this goes, oldest ended tasks first; 0: no limit."
     )
-    keep_outputs_days: int = _number(7, 0, 36_500, "days", "Whole tool outputs; 0: for ever.")
+    keep_outputs_days: int = number(7, 0, 36_500, "days", "Whole tool outputs; 0: for ever.")
 
 
 class Log(Section):
@@ -486,8 +444,14 @@ class Settings(Section):
     policy: Policy = Policy.model_construct()
     agent: Agent = Agent.model_construct()
     box: Box = Box.model_construct()
+    container: Container = Container.model_construct()
+    microvm: MicroVM = MicroVM.model_construct()
+    egress: Egress = Egress.model_construct()
+    browser: Browser = Browser.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
+    vault: Vault = Vault.model_construct()
+    web: Web = Web.model_construct()
     budget: tuple[BudgetRow, ...] = Field(
         default=(),
         strict=False,

@@ -151,7 +151,7 @@ def short(value: Any, schema: Schema) -> str:
 def _hidden(key: str, wanted: str = "") -> bool:
     name = key.rpartition(".")[2]
     secret = key.startswith("box.environment.") and _SECRET.search(name)
-    return name == "api_key" or bool(secret) or "password" in wanted
+    return name in {"api_key", "passphrase"} or bool(secret) or "password" in wanted
 
 
 def _named(loc: Loc) -> Loc:

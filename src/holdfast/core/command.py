@@ -93,10 +93,11 @@ class FailAttempt(Struct, frozen=True, kw_only=True):
 
 
 class StartCall(Struct, frozen=True, kw_only=True):
-    """The tool is about to run; `before` is what it may change."""
+    """The tool is about to run; `before` is what it may change, `secrets` what it is given."""
 
     call_id: CallId
     before: tuple[Change, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class SettleCall(Struct, frozen=True, kw_only=True):

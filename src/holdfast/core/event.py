@@ -78,10 +78,14 @@ class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CallStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The tool is about to run: the intent is on disk before the act."""
+    """The tool is about to run: the intent is on disk before the act.
+
+    `secrets` are the names of those that it is given.
+    """
 
     call_id: CallId
     before: tuple[Change, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class CallWaiting(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -127,7 +127,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
         case e.Replied() as event:
             yield from _replying(event, ahead)
         case e.CallStarted() as event:
-            yield c.StartCall(call_id=event.call_id, before=event.before)
+            yield c.StartCall(call_id=event.call_id, before=event.before, secrets=event.secrets)
         case e.CallWaiting() as event:
             yield c.SuspendCall(call_id=event.call_id, wait=event.wait)
         case e.CallApproved() as event:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import anyio
 from msgspec import Struct
@@ -19,7 +20,7 @@ from holdfast.core.command import (
     SuspendCall,
 )
 from holdfast.core.effect import AskModel, CheckCall, Deliver, Effect, RunTool, TellChild
-from holdfast.core.error import Conflict, HoldfastError, Invalid, Refused, Unavailable
+from holdfast.core.error import Conflict, HoldfastError, Invalid, NotAllowed, Refused, Unavailable
 from holdfast.core.message import (
     Change,
     EffectClass,
@@ -28,8 +29,10 @@ from holdfast.core.message import (
     ToolCall,
     Unknown,
 )
+from holdfast.core.reference import filled, misplaced, named
 from holdfast.core.task import Child, Human, OpenCall, Status, Task, Timer
 from holdfast.ports.model import Models
+from holdfast.ports.secrets import Secrets
 from holdfast.ports.tools import Job, Tool, Tools
 
 from . import storable
@@ -48,9 +51,12 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Performer:
-    """Does what a task is owed. Tells the recorder only with the fencing number it was given."""
+    """Does what a task is owed. Tells the recorder only with the fencing number it was given.
 
-    def __init__(
+    Without `secrets` no call that names one is run.
+    """
+
+    def __init__(  # noqa: PLR0913 - one part each
         self,
         recorder: Recorder,
         live: Live,
@@ -58,8 +64,10 @@ class Performer:
         tools: Tools,
         limits: Limits,
         pay: Pay,
+        *,
+        secrets: Secrets | None = None,
     ) -> None:
-        self._recorder, self._live = recorder, live
+        self._recorder, self._live, self._secrets = recorder, live, secrets
         self._models, self._tools, self._limits = models, tools, limits
         self._asker = Asker(recorder, live, models, tools, pay)
 
@@ -134,9 +142,11 @@ class Performer:
             await self._surely(stream, SettleCall(call_id=call.id, outcome=gone), fence)
             return
         before, broken = await _kept(tool, call, job)
-        start = StartCall(call_id=call.id, before=before)
+        broken = broken or _misused(tool, call)
+        secrets = () if broken else named(call.arguments)
+        start = StartCall(call_id=call.id, before=before, secrets=secrets)
         await self._recorder.tell(stream.id, start, fence=fence)
-        result = broken or await self._tried(tool, call, job)
+        result = broken or await self._tried(tool, call, secrets, job)
         match result:
             case Human() | Timer():
                 settle: Command = SuspendCall(call_id=call.id, wait=result)
@@ -147,10 +157,15 @@ class Performer:
                 settle = SettleCall(call_id=call.id, outcome=result)
         await self._surely(stream, settle, fence)
 
-    async def _tried(self, tool: Tool, call: ToolCall, job: Job) -> Outcome | Human | Child | Timer:
+    async def _tried(
+        self, tool: Tool, call: ToolCall, secrets: Sequence[str], job: Job
+    ) -> Outcome | Human | Child | Timer:
         try:
             with anyio.fail_after(self._limits.tool_seconds):
-                return storable.outcome(await tool.run(call.arguments, job))
+                arguments = await self._filled(call, secrets, job) if secrets else call.arguments
+                return storable.outcome(await tool.run(arguments, job))
+        except NotAllowed as refused:
+            return Failed(text=storable.text(str(refused)), code=refused.code)
         except TimeoutError:
             text = f"stopped after {self._limits.tool_seconds:.0f} s"
             if call.effect is EffectClass.WRITES:
@@ -160,6 +175,16 @@ class Performer:
             _log.exception("tool %s failed", call.tool, extra={"task": job.task})
             text = storable.text(f"{type(error).__name__}: {error}")
             return Failed(text=text, code="tool_error")
+
+    async def _filled(self, call: ToolCall, names: Sequence[str], job: Job) -> dict[str, Any]:
+        """The arguments with their secrets: here they begin to exist, and with the run they end."""
+        if self._secrets is None:
+            raise NotAllowed("this installation keeps no secrets", code="no_secrets")
+        values = {
+            name: await self._secrets.use(name, agent=job.agent, task=job.task, tool=call.tool)
+            for name in names
+        }
+        return filled(call.arguments, values)
 
     async def _suspended_on(
         self, stream: Stream, call: ToolCall, child: Child, fence: int | None
@@ -209,11 +234,22 @@ async def _kept(tool: Tool, call: ToolCall, job: Job) -> tuple[tuple[Change, ...
     return changes, None
 
 
+def _misused(tool: Tool, call: ToolCall) -> Failed | None:
+    """What the model is told when it names a secret where none is filled in."""
+    places = tool.traits.secrets
+    if not (place := misplaced(call.arguments, places)):
+        return None
+    where = f"only in {', '.join(places)}" if places else "nowhere in this tool"
+    text = f"a secret cannot be used in {place} of {call.tool}; it is filled in {where}"
+    return Failed(text=text, code="secret_not_here")
+
+
 def _job(task: Task, call: ToolCall) -> Job:
     return Job(
         task=task.id,
         call=call.id,
         workspace=Path(task.request.workspace),
+        agent=task.request.agent.name,
         by=task.request.by,
         unattended=task.request.leave.unattended,
     )

@@ -55,12 +55,19 @@ class Recorder:
     """Turns commands into durable events. The only place that appends to the journal.
 
     `changed` is called after every append with the state before and after; it must not block.
+    `clean` takes secrets out of each command before it is decided: no event can have one then.
     """
 
     def __init__(
-        self, journal: Journal, clock: Clock, live: Live, rules: Callable[[], Rules]
+        self,
+        journal: Journal,
+        clock: Clock,
+        live: Live,
+        rules: Callable[[], Rules],
+        clean: Callable[[Command], Command] | None = None,
     ) -> None:
         self._journal, self._clock, self._live, self._rules = journal, clock, live, rules
+        self._clean = clean
         self._streams: OrderedDict[TaskId, Stream] = OrderedDict()
         self.changed: Callable[[Task, Task], None] = _nobody
 
@@ -72,6 +79,8 @@ class Recorder:
         nothing could be stored.
         """
         stream = self._stream(task_id)
+        if self._clean is not None:
+            commands = tuple(map(self._clean, commands))
         stream.users += 1
         try:
             async with stream.lock:

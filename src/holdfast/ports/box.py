@@ -30,8 +30,8 @@ class BoxLimits(Struct, frozen=True, kw_only=True):
     file_size: int = 1 << 30
     output: int = 8 << 20
     scratch: int = 512 << 20
-    disk: int = 0
-    inodes: int = 0
+    disk: int = 4 << 30
+    inodes: int = 200_000
 
 
 class BoxSpec(Struct, frozen=True, kw_only=True):
@@ -218,5 +218,9 @@ class Boxes(Protocol):
     async def all(self) -> Sequence[Lodger]: ...
 
     async def probe(self) -> Capabilities: ...
+
+    async def run(self) -> None:
+        """Keep house until cancelled: end what is idle, have one ready for whoever comes next."""
+        ...
 
     async def close(self) -> None: ...

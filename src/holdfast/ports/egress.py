@@ -1,47 +1,29 @@
-"""The one way out of the house for tools and boxes: who may reach what, checked and written down."""
+"""The one way out of the house for tools and boxes, checked and written down."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from holdfast.core.ids import Instant
+from holdfast.core.reach import Allowed, Reach
 
-class Allowed(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that may be reached: all fields must match.
-
-    `host` is a name, or `*.name` for all below it. No `methods`: all. `path` is a shell pattern.
-    `headers` are put into matching requests on the way out, in place of what was there; their
-    values may hold `$SECRET{name}`, which whoever is inside never sees.
-    """
-
-    host: str
-    port: int = 443
-    methods: tuple[str, ...] = ()
-    path: str = "*"
-    headers: Mapping[str, str] = {}
-
-
-class Reach(Struct, frozen=True, kw_only=True):
-    """Where somebody may go, and how much: the task and agent are who is held to account.
-
-    `web`: every public host besides those allowed; never a private address. `private`: hosts that
-    may be at a private address. `intercept`: TLS of allowed hosts is opened to look at paths and to
-    put in headers; the box then trusts an authority that exists for it alone.
-    """
-
-    task: str
-    agent: str
-    tool: str = ""
-    allowed: tuple[Allowed, ...] = ()
-    web: bool = False
-    private: tuple[str, ...] = ()
-    intercept: bool = False
-    requests: int = 1_000
-    bytes: int = 1 << 30
+__all__ = [
+    "AUTHORITY",
+    "Allowed",
+    "Answer",
+    "Egress",
+    "Pass",
+    "Reach",
+    "Request",
+    "Visit",
+    "VisitQuery",
+    "Visits",
+]
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -66,6 +48,10 @@ class Answer(Struct, frozen=True, kw_only=True):
     cut: bool = False
 
 
+AUTHORITY = "/tmp/.holdfast/authorities.pem"  # noqa: S108 - a place in the box
+"""Where a box finds whom to trust: the system's authorities and its own."""
+
+
 class Pass(Struct, frozen=True, kw_only=True):
     """What a box needs to use its way out: variables, and the authority's certificate (PEM)."""
 
@@ -78,12 +64,69 @@ class Egress(Protocol):
     every request before it is made. What is not allowed raises `NotAllowed` with a stable code.
     """
 
-    def serve(
-        self, listener: socket.socket, reach: Reach
-    ) -> AbstractAsyncContextManager[Pass]:
+    def serve(self, listener: socket.socket, reach: Reach) -> AbstractAsyncContextManager[Pass]:
         """A proxy on a listener inside a box, for as long as the context lasts."""
         ...
 
     async def fetch(self, request: Request, reach: Reach) -> Answer:
         """One request under the same rules. Raises `Unavailable` when the other side fails."""
+        ...
+
+
+class Visit(Struct, frozen=True, kw_only=True):
+    """One request that somebody made, or wanted to: then `code` says why not.
+
+    `path` has no query, `secrets` are names. Bytes: `sent` and `received` by who is inside. Until
+    `ended_at` is set nobody knows how it ended.
+    """
+
+    id: str
+    at: Instant
+    task: str
+    agent: str
+    tool: str
+    kind: Literal["proxy", "fetch"]
+    method: str
+    host: str
+    port: int
+    path: str = ""
+    address: str = ""
+    code: str = ""
+    status: int = 0
+    sent: int = 0
+    received: int = 0
+    secrets: tuple[str, ...] = ()
+    ended_at: Instant | None = None
+
+
+class VisitQuery(Struct, frozen=True, kw_only=True):
+    """Which ones, newest first; `before` is the id that the page before ended with."""
+
+    task: str = ""
+    agent: str = ""
+    host: str = ""
+    refused: bool = False
+    limit: int = 50
+    before: str = ""
+
+
+class Visits(Protocol):
+    """Who reached what, written down. All but `ended` may raise `Unavailable`."""
+
+    async def write(self, visit: Visit) -> None:
+        """Durable on return; the same id again replaces it."""
+        ...
+
+    def ended(self, visit: Visit) -> None:
+        """Written with what comes next, at the latest before the next question or the end."""
+        ...
+
+    async def query(self, query: VisitQuery) -> Sequence[Visit]: ...
+
+    async def used(self, task: str) -> tuple[int, int]:
+        """Requests and bytes of a task so far."""
+        ...
+
+    async def forget(self, before: Instant) -> int:
+        """Delete what is older; how many."""
         ...

@@ -21,7 +21,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     `effect`: what a second run would do. `checkable`: `check` can tell what an interrupted run
     did. `stable`: the same arguments give the same result until something is changed. `target`:
     the argument that policy looks at; for a tool that works on files, `paths` are the arguments
-    that name them, and policy looks at all of these.
+    that name them, and policy looks at all of these. `secrets`: the arguments in which
+    `$SECRET{name}` is filled in, dotted for nested ones; what is below a named one counts too.
     """
 
     effect: EffectClass
@@ -29,16 +30,22 @@ class Traits(Struct, frozen=True, kw_only=True):
     stable: bool = False
     target: str = ""
     paths: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """For whom a tool works: the task, the call, its folder, and who started it."""
+    """For whom a tool works: the task, the call, its folder, its agent, and who started it.
+
+    `secrets`: the names of those whose values are in the arguments of this run.
+    """
 
     task: TaskId
     call: CallId
     workspace: Path
+    agent: str = "default"
     by: str = ""
     unattended: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 class Tool(Protocol):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
+
+How = Literal["file", "passphrase", "keyring"]
+"""How the key is kept that seals a vault."""
 
 
 class Vault(Protocol):
@@ -29,4 +32,18 @@ class Vault(Protocol):
 
     def names(self) -> Sequence[str]:
         """All names, sorted. Never a value."""
+        ...
+
+
+class Sealing(Protocol):
+    """How a vault is sealed. Whenever a change is cut off, every secret can still be read."""
+
+    def kept(self) -> How: ...
+
+    def rotate(self) -> int:
+        """Seal everything anew, with a new key that is kept as before; returns how many."""
+        ...
+
+    def seal(self, how: How | None, passphrase: str = "") -> int:
+        """The same, and keep the key this way. Raises `Invalid` for a bad passphrase."""
         ...

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
-import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from holdfast.core.error import HoldfastError
-from holdfast.ports.box import Box
+from holdfast.ports.box import Boxes
 from holdfast.ports.journal import Journal
 
+from .permissions import Exposed, close, exposed
+
 _LOW_DISK = 1 << 30
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_NEEDED = ("files", "system", "network", "visible processes", "capabilities", "environment")
+_TOLD = 20
+_FIX = "holdfast doctor --fix"
+_NEEDED = ("files", "system", "network", "pids", "capabilities", "environment")
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -29,7 +32,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 async def examine(
-    home: Path, journal: Journal | None, box: Box, model: Finding, warnings: Sequence[str]
+    home: Path, journal: Journal | None, boxes: Boxes, model: Finding, warnings: Sequence[str]
 ) -> list[Finding]:
     """Every finding about this installation. `journal` None: a daemon has it, so it is in use.
 
@@ -39,7 +42,7 @@ async def examine(
     found += [Finding(name="configuration", level="warn", detail=text) for text in warnings]
     if not warnings:
         found.append(Finding(name="configuration", level="ok", detail="complete and valid"))
-    return [*found, await _history(journal), await _walls(box), model]
+    return [*found, await _history(journal), await _walls(boxes), model]
 
 
 def model(found: str, *, offline: bool) -> Finding:
@@ -70,26 +73,34 @@ def doubted(doubts: Sequence[tuple[str, str]]) -> list[Finding]:
     return [Finding(name=f"model: {name}", level="warn", detail=why) for name, why in doubts]
 
 
+def fixed(home: Path) -> list[Finding]:
+    """Close what others could open, and say so: they may have seen what it says."""
+    return [
+        Finding(name="fixed", level="ok", detail=f"{path} is for its owner alone now")
+        for path in close(exposed(home))
+    ]
+
+
 def _python() -> Finding:
     return Finding(name="python", level="ok", detail=sys.version.split()[0])
 
 
 def _private(home: Path) -> list[Finding]:
-    found: list[Finding] = []
-    for path in (home, home / "token", home / "config.toml"):
-        if not path.exists():
-            continue
-        mode = stat.S_IMODE(path.stat().st_mode)
-        open_to = mode & _OTHERS
-        name, what = f"private: {path.name}", f"mode {mode:04o}"
-        if open_to:
-            hint = f"chmod go-rwx {path}"
-            found.append(
-                Finding(name=name, level="fail", detail=f"{what}: others may open it", hint=hint)
-            )
-        else:
-            found.append(Finding(name=name, level="ok", detail=what))
-    return found
+    found = exposed(home)
+    if not found:
+        detail = "everything here is for its owner alone"
+        return [Finding(name="permissions", level="ok", detail=detail)]
+    told = [_private_finding(one) for one in found[:_TOLD]]
+    if len(found) > _TOLD:
+        detail = f"and {len(found) - _TOLD} more files and folders"
+        told.append(Finding(name="permissions", level="fail", detail=detail, hint=_FIX))
+    return told
+
+
+def _private_finding(one: Exposed) -> Finding:
+    quoted = shlex.quote(str(one.path))
+    hint = f"chown it to yourself: {quoted}" if one.foreign else f"chmod go-rwx {quoted}, or {_FIX}"
+    return Finding(name="permissions", level="fail", detail=one.problem, hint=hint)
 
 
 def _disk(home: Path) -> Finding:
@@ -113,9 +124,9 @@ async def _history(journal: Journal | None) -> Finding:
     return Finding(name="history", level="ok", detail=detail)
 
 
-async def _walls(box: Box) -> Finding:
+async def _walls(boxes: Boxes) -> Finding:
     try:
-        walls = await box.probe()
+        walls = await boxes.probe()
     except HoldfastError as error:
         return Finding(name="box", level="fail", detail=str(error), hint=error.hint)
     missing = [name for name in _NEEDED if walls.walls.get(name, "none") == "none"]

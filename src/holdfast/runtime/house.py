@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.core.agent import Agent
 from holdfast.core.ids import Instant
 from holdfast.core.policy import Rules
+from holdfast.core.reach import Ways
 from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor
 from holdfast.ports.blobs import Blobs
-from holdfast.ports.box import Box
+from holdfast.ports.box import Boxes
 from holdfast.ports.choosing import Choosing
 from holdfast.ports.clock import Clock
 from holdfast.ports.connections import Connections
+from holdfast.ports.egress import Visits
 from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Models
+from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
+from holdfast.ports.vault import Sealing
 
 
 @dataclass(kw_only=True)
@@ -32,6 +36,7 @@ class InForce:
 
     rules: Rules
     agent: Agent
+    ways: Ways = field(default_factory=Ways)
     config: str = ""
     problem: str = ""
     show_thinking: str = "never"
@@ -52,8 +57,11 @@ class House:
     connections: Connections
     choosing: Choosing
     ledger: Ledger
+    visits: Visits
+    secrets: Safe
+    vault: Sealing
     tools: Tools
-    box: Box
+    boxes: Boxes
     blobs: Blobs
     clock: Clock
     in_force: InForce

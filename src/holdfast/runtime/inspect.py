@@ -85,7 +85,7 @@ async def bundle(house: House, task_id: TaskId) -> Mapping[str, bytes]:
         "fault": msgspec.to_builtins(row.fault),
         "tool_calls": len(_calls(past)),
     }
-    return {
+    files = {
         "input.json": _json(msgspec.to_builtins(task.request)),
         "prompt.md": task.request.prompt.encode(),
         "transcript.md": transcript(task).encode(),
@@ -95,6 +95,8 @@ async def bundle(house: House, task_id: TaskId) -> Mapping[str, bytes]:
         "summary.json": _json(msgspec.to_builtins(row)),
         "meta.json": _json(meta),
     }
+    # A secret may have become known only after it was said.
+    return {name: house.secrets.redact(data.decode()).encode() for name, data in files.items()}
 
 
 def transcript(task: Task) -> str:

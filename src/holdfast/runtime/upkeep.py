@@ -53,8 +53,12 @@ async def purge(
 
 
 async def forget(house: House, days: int) -> int:
-    """Delete tasks that ended more than `days` days ago; 0 keeps everything."""
-    return await house.journal.forget(house.clock.now() - days * DAY) if days else 0
+    """Delete tasks that ended more than `days` days ago, and visits; 0 keeps everything."""
+    if not days:
+        return 0
+    before = house.clock.now() - days * DAY
+    await house.visits.forget(before)
+    return await house.journal.forget(before)
 
 
 async def shrink(house: House, limit: int) -> int:

@@ -33,6 +33,7 @@ from holdfast.ports.channel import Channel
 from holdfast.ports.journal import Journal
 from holdfast.ports.ledger import Budget, Ledger
 from holdfast.ports.model import Account, Delta, Model, ModelFailure, ToolSpec
+from holdfast.ports.secrets import Secrets
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.budgets import resume
 from holdfast.runtime.delegate import Delegate
@@ -142,6 +143,7 @@ class ObedientTool:
     effect: EffectClass = EffectClass.WRITES
     stable: bool = False
     checkable: bool = False
+    secrets: tuple[str, ...] = ()
     hold: anyio.Event | None = None
     found: Outcome | None = None
     ran: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
@@ -155,7 +157,11 @@ class ObedientTool:
     @property
     def traits(self) -> Traits:
         return Traits(
-            effect=self.effect, stable=self.stable, checkable=self.checkable, target="path"
+            effect=self.effect,
+            stable=self.stable,
+            checkable=self.checkable,
+            target="path",
+            secrets=self.secrets,
         )
 
     def problem(self, arguments: Mapping[str, Any]) -> str:
@@ -253,16 +259,19 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
     channels: Mapping[str, Channel] | None = None,
     clock: FakeClock | None = None,
     budgets: Sequence[Budget] = (),
+    secrets: Secrets | None = None,
 ) -> AsyncGenerator[TestEngine, None]:
     """An engine at work on `journal`; everything it started is stopped on leaving."""
     clock, live = clock or FakeClock(), Live()
     rules = rules or Rules(layers=(PRESETS["open"],), version="test")
     obedient = model if isinstance(model, ObedientModel) else ObedientModel(model)
-    recorder = Recorder(journal, clock, live, lambda: rules)
+    clean = secrets.clean if secrets else None
+    recorder = Recorder(journal, clock, live, lambda: rules, clean)
     box = Toolbox(*tools)
     ledger = StoredLedger(MemoryPages(), clock.now)
     ledger.budgets(budgets)
-    performer = Performer(recorder, live, obedient, box, limits or Limits(), (ledger, clock))
+    pay = (ledger, clock)
+    performer = Performer(recorder, live, obedient, box, limits or Limits(), pay, secrets=secrets)
     finisher = Finisher(recorder, channels or {}, clock)
     keeper = Timekeeper(journal, recorder, finisher, clock)
     supervisor = Supervisor(

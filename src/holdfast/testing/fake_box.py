@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 from msgspec import Struct
 
-from holdfast.core.error import Invalid
-from holdfast.ports.box import BoxLimits, BoxSpec, Capabilities, Exit
+from holdfast.adapters.boxes import files
+from holdfast.core.error import Invalid, Unavailable
+from holdfast.ports.box import BoxSpec, BoxStats, Capabilities, Exit, Lodger
 
 _KILLED = -9
 _NOT_FOUND = 127
@@ -22,7 +26,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     cwd: str
     spec: BoxSpec
-    limits: BoxLimits
+    seconds: float
 
 
 class _Process(Struct, kw_only=True):
@@ -48,40 +52,84 @@ class _Process(Struct, kw_only=True):
         return 1
 
 
-class FakeBox:
-    """Knows true, false, echo, cat, tee, pwd, env, ls, sleep, yes and exit; the rest is not found.
+class FakeBoxes:
+    """A `BoxKind` and the `Boxes` of it, which keeps none.
 
-    `answers` maps a whole command line to what comes of it. `ran` is what was asked for.
+    Its boxes know true, false, echo, cat, tee, pwd, env, ls, sleep, yes and exit; the rest is not
+    found. `answers` maps a whole command line to what comes of it. `ran` is what was asked for.
     """
+
+    name = "fake"
 
     def __init__(self, answers: Mapping[str, Exit] | None = None) -> None:
         self.answers = dict(answers or {})
         self.ran: list[Ran] = []
 
-    async def run(
+    async def create(self, spec: BoxSpec) -> FakeBox:
+        workspace = spec.workspace
+        if not workspace.is_absolute() or not workspace.is_dir() or workspace == Path("/"):
+            raise Invalid(f"{workspace} cannot be a workspace")
+        return FakeBox(self, spec)
+
+    @asynccontextmanager
+    async def lend(self, owner: str, spec: BoxSpec) -> AsyncGenerator[FakeBox]:
+        yield await self.create(spec)
+
+    async def release(self, owner: str) -> None:
+        return
+
+    async def all(self) -> Sequence[Lodger]:
+        return ()
+
+    async def probe(self) -> Capabilities:
+        return Capabilities(kind="fake", walls={"files": "none"}, problems=("this box is a fake",))
+
+    async def run(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+class FakeBox:
+    """A `Box` of `FakeBoxes`."""
+
+    def __init__(self, boxes: FakeBoxes, spec: BoxSpec) -> None:
+        self._boxes, self._spec = boxes, spec
+        self._gone = False
+
+    @property
+    def spec(self) -> BoxSpec:
+        return self._spec
+
+    async def exec(
         self,
         argv: Sequence[str],
         *,
-        spec: BoxSpec,
         cwd: str = ".",
         stdin: bytes = b"",
-        limits: BoxLimits | None = None,
+        environment: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> Exit:
-        limits = limits or BoxLimits()
+        spec, limits = self._spec, self._spec.limits
+        seconds = limits.seconds if seconds is None else seconds
+        if self._gone:
+            raise Unavailable("this box is gone")
         directory = _checked(argv, spec, cwd)
-        self.ran.append(Ran(argv=tuple(argv), cwd=cwd, spec=spec, limits=limits))
+        self._boxes.ran.append(Ran(argv=tuple(argv), cwd=cwd, spec=spec, seconds=seconds))
         line = argv[-1] if argv[0] == "sh" else shlex.join(argv)
-        if line in self.answers:
-            return self.answers[line]
+        if line in self._boxes.answers:
+            return self._boxes.answers[line]
+        extra = {**spec.environment, **(environment or {})}
         process = _Process(
             words=shlex.split(line) if argv[0] == "sh" else argv,
             directory=directory,
-            environment={"PATH": "/usr/bin", "HOME": "/run/home", **spec.environment},
+            environment={"PATH": "/usr/bin", "HOME": "/run/home", **extra},
             stdin=stdin,
             room=limits.output,
             hidden=spec.hidden,
         )
-        code, timed_out = await _lived(process, limits.seconds)
+        code, timed_out = await _lived(process, seconds)
         return Exit(
             code=code,
             stdout=process.stdout,
@@ -90,16 +138,80 @@ class FakeBox:
             cut=process.cut,
         )
 
-    async def probe(self) -> Capabilities:
-        return Capabilities(kind="fake", walls={"files": "none"}, problems=("this box is a fake",))
+    @asynccontextmanager
+    async def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = ".",
+        environment: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[FakeTalk]:
+        _checked(argv, self._spec, cwd)
+        talk = FakeTalk(argv)
+        try:
+            yield talk
+        finally:
+            talk.close()
+
+    async def put(self, path: str, data: bytes) -> None:
+        await to_thread.run_sync(files.put, self._spec.workspace, path, data)
+
+    async def get(self, path: str, most: int) -> bytes:
+        return await to_thread.run_sync(files.get, self._spec.workspace, path, most)
+
+    async def listen(self, port: int) -> socket.socket:
+        raise Unavailable("a fake box has no network")
+
+    async def stats(self) -> BoxStats:
+        return BoxStats()
+
+    async def kill(self) -> None:
+        return
+
+    async def destroy(self) -> None:
+        self._gone = True
+
+
+class FakeTalk:
+    """A `Running` that says back what it is told, if it is `cat`; else it has ended."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._echoes = argv[0] == "cat"
+        self._into, self._out = anyio.create_memory_object_stream[bytes](100)
+        self._code = 0
+
+    async def send(self, data: bytes) -> None:
+        if not self._echoes:
+            raise Unavailable("the command in the box no longer reads")
+        await self._into.send(data)
+
+    async def receive(self) -> bytes:
+        if not self._echoes:
+            return b""
+        try:
+            return await self._out.receive()
+        except anyio.EndOfStream:
+            return b""
+
+    def complaint(self) -> str:
+        return ""
+
+    async def wait(self) -> int:
+        return self._code
+
+    async def kill(self) -> None:
+        self._code = _KILLED
+        self._into.close()
+
+    def close(self) -> None:
+        self._into.close()
+        self._out.close()
 
 
 def _checked(argv: Sequence[str], spec: BoxSpec, cwd: str) -> Path:
     if not argv or any("\0" in word for word in argv):
         raise Invalid("a command needs at least one word, and none with a NUL character")
     workspace = spec.workspace
-    if not workspace.is_absolute() or not workspace.is_dir() or workspace == Path("/"):
-        raise Invalid(f"{workspace} cannot be a workspace")
     directory = (workspace / cwd).resolve()
     if not directory.is_relative_to(workspace.resolve()) or not directory.is_dir():
         raise Invalid(f"there is no folder {cwd} in the workspace")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from holdfast.adapters import private
 from holdfast.core.error import Broken, NotFound, Unavailable
 
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -81,7 +82,7 @@ class FileBlobs:
         temporary = path.with_name(_TEMPORARY + secrets.token_hex(8))
         self._writing.add(temporary)
         try:
-            with temporary.open("xb") as out:
+            with open(temporary, "xb", opener=private.opener) as out:
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())

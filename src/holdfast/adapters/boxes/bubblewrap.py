@@ -1,154 +1,116 @@
-"""The box made of Linux namespaces by bubblewrap: no daemon, no privileges, some 15 ms.
+"""Boxes made of Linux namespaces by bubblewrap: no daemon, no privileges, no process while idle.
 
-How a stop becomes a guarantee: everything in the box lives in one process namespace. bubblewrap
-tells us its first process before the command may begin; we hold that process by descriptor.
-Killing it makes the kernel kill all others, however they forked or hid, and the descriptor
-becomes readable only when the last of them is gone.
+bubblewrap lays out a minimal root and makes the namespaces; then it ends and we keep them by
+descriptor. A command costs a process only while it runs, and everything is gone with us, however
+we end. Started as root, the box belongs to a user that nothing else uses; its workspace is mounted
+so that what the folder's owner has is that user's inside, and stays the owner's on the disk.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
-import anyio
-from anyio import CancelScope, to_thread
+from anyio import fail_after, to_thread
 
-from holdfast.core.error import Broken, Invalid, Unavailable
-from holdfast.ports.box import BoxLimits, BoxSpec, Capabilities, Exit
+from holdfast.core.error import Unavailable
+from holdfast.ports.box import BoxSpec, Capabilities
 
-from .cell import HINT, Cell, spawn
-from .root import inside
-from .streams import Kept, drain, feed
-from .walls import try_walls
+from .filters import programs
+from .namespaced import NamespacedBox, Spaces
+from .porting import Porter, shielded
+from .root import BROWSER_POLICY, ETC, Inside, inside
+from .walls import requiring, try_walls
 
-_DEATH = 10.0
-_LAST_WORDS = 2.0
-_NOT_FOUND = 127
-_AT_ONCE = 32
+HINT = "install bubblewrap 0.8 or newer, e.g. `apt-get install bubblewrap`"
+_BOX_NAME = "holdfast-box"
+_WAIT = ["/bin/sh", "-c", "echo; read wait"]
+_SECONDS = 30.0
+_RESERVED = 0x7000_0000
+_HOMES, _AGENTS = 0xFFF, 0x1000
 
 
-class BubblewrapBox:
-    """A `Box`. As root it works too, but the kernel then counts no processes against a limit
-    unless a control group can be made; `probe` says which.
+class BubblewrapBoxes:
+    """A `BoxKind`. `program` is bubblewrap's name or path."""
 
-    Only so many run `at_once`, the others wait their turn: each may use all of its limits, and
-    each costs us some six descriptors, which must not run out.
-    """
+    name = "bubblewrap"
 
-    def __init__(
-        self,
-        *,
-        limits: BoxLimits | None = None,
-        program: str = "bwrap",
-        at_once: int = _AT_ONCE,
-    ) -> None:
-        self._limits = limits or BoxLimits()
+    def __init__(self, *, program: str = "bwrap", porter: Porter | None = None) -> None:
         self._program = program
-        self._room = anyio.CapacityLimiter(at_once)
+        self._porter = porter or Porter()
+        self._users: dict[str, int] = {}
+        self._boxes: set[NamespacedBox] = set()
+        self._found: Capabilities | None = None
 
-    async def run(
-        self,
-        argv: Sequence[str],
-        *,
-        spec: BoxSpec,
-        cwd: str = ".",
-        stdin: bytes = b"",
-        limits: BoxLimits | None = None,
-    ) -> Exit:
-        limits = limits or self._limits
+    async def create(self, spec: BoxSpec) -> NamespacedBox:
+        if spec.requires:
+            requiring(spec.requires, await self.probe())
         program = shutil.which(self._program)
         if program is None:
             raise Unavailable("commands need a box and bubblewrap is not installed", hint=HINT)
-        if not argv or any("\0" in word for word in argv):
-            raise Invalid("a command needs at least one word, and none with a NUL character")
-        view = await to_thread.run_sync(inside, spec, cwd)
-        spawning = partial(spawn, program, view, argv, limits, stdin=bool(stdin))
-        async with self._room, _opened(spawning) as cell:
-            kept, began = Kept(limits.output), anyio.current_time()
-            timed_out = await _until_dead(cell, stdin, kept, limits.seconds)
-            return Exit(
-                code=-signal.SIGKILL if timed_out else _code(cell, kept),
-                stdout=bytes(kept.stdout),
-                stderr=bytes(kept.stderr),
-                timed_out=timed_out,
-                cut=kept.cut,
-                seconds=anyio.current_time() - began,
-            )
+        view = await to_thread.run_sync(lambda: inside(spec, lend=os.geteuid() == 0))
+        filters = await to_thread.run_sync(programs)
+        group = await to_thread.run_sync(self._porter.groups.make, spec.limits)
+        with ExitStack() as undo:
+            if group is not None:
+                undo.callback(group.remove)
+            spaces = await shielded(partial(self._made, program, spec, view))
+            undo.pop_all()
+        box = NamespacedBox(self._porter, spec, view, Spaces(*spaces), group, filters)
+        self._boxes.add(box)
+        box.when_gone(self._boxes.discard)
+        return box
 
     async def probe(self) -> Capabilities:
-        return await try_walls(self)
+        if self._found is None:
+            soft = {"memory", "cpu"} - self._porter.groups.controllers()
+            self._found = await try_walls(self, soft=sorted(soft))
+        return self._found
+
+    async def close(self) -> None:
+        for box in tuple(self._boxes):
+            await box.destroy()
+        await self._porter.close()
+
+    async def _made(self, program: str, spec: BoxSpec, view: Inside) -> list[int]:
+        words: dict[str, Any] = {
+            "do": "make",
+            "name": _BOX_NAME,
+            "program": program,
+            "options": view.options,
+            "files": {**ETC, **(BROWSER_POLICY if spec.browser else {})},
+            "wait": _WAIT,
+            "uid": self._user(spec.agent),
+            "lent": [{"place": one.place, "owned": one.owned} for one in view.lent],
+            "scratch": view.scratch,
+            "hidden": view.hidden,
+        }
+        with ExitStack() as ours:
+            lent = [_opened(ours, one.place) for one in view.lent]
+            reply = await self._porter.ask(words, lent)
+            ours.callback(reply.close)
+            try:
+                with fail_after(_SECONDS):
+                    said, found = await reply.next()
+            except TimeoutError:
+                raise Unavailable("no box could be made in time") from None
+        if "error" in said or not found:
+            why = said.get("error", "the porter is gone")
+            raise Unavailable(f"no box could be made: {why}", hint=HINT)
+        return found
+
+    def _user(self, agent: str) -> int | None:
+        """As root: a user for this agent alone; several daemons hardly ever share one."""
+        if os.geteuid() != 0:
+            return None
+        own = _RESERVED + (os.getpid() & _HOMES) * _AGENTS
+        return self._users.setdefault(agent, own + len(self._users) % _AGENTS)
 
 
-@asynccontextmanager
-async def _opened(spawning: Callable[[], Awaitable[Cell]]) -> AsyncGenerator[Cell]:
-    """A running cell; on leaving, all its processes are dead and its descriptors closed."""
-    cell = await _shielded(spawning)
-    try:
-        yield cell
-    finally:
-        with CancelScope(shield=True):
-            await _kill(cell)
-            cell.close()
-            if cell.group is not None:
-                await to_thread.run_sync(cell.group.remove)
-
-
-async def _shielded(spawning: Callable[[], Awaitable[Cell]]) -> Cell:
-    with CancelScope(shield=True):
-        try:
-            return await spawning()
-        except OSError as error:
-            raise _cannot_start(error) from error
-    raise AssertionError("nobody cancels this scope")
-
-
-async def _until_dead(cell: Cell, stdin: bytes, kept: Kept, seconds: float) -> bool:
-    """Carry bytes in and out until the command ends or its time is up; True if it was."""
-    wall = CancelScope()
-    async with anyio.create_task_group() as group:
-        group.start_soon(feed, cell.process.stdin, stdin)
-        group.start_soon(drain, cell.process.stdout, kept, kept.stdout)
-        group.start_soon(drain, cell.process.stderr, kept, kept.stderr)
-        with wall:
-            wall.deadline = anyio.current_time() + seconds
-            await anyio.wait_readable(cell.watcher)
-        await _kill(cell)
-        # A descriptor handed to a process outside the box must not hold us.
-        group.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS
-    return wall.cancelled_caught
-
-
-async def _kill(cell: Cell) -> None:
-    """Kill everything in the cell and wait until it is gone. May be called twice."""
-    with anyio.move_on_after(_DEATH):
-        for process in (cell.init, cell.watcher):
-            cell.strike(process)
-            await anyio.wait_readable(process)
-        cell.reap()
-        return
-    raise Broken(f"the processes of the box {cell.process.pid} cannot be killed")
-
-
-def _code(cell: Cell, kept: Kept) -> int:
-    """The exit code as the command's own: bubblewrap reports a death by signal as 128 + n."""
-    code = cell.exit_code()
-    if code is not None:
-        number = code - 128
-        return -number if 0 < number < signal.SIGRTMIN else code
-    if cell.process.returncode != 1:
-        return -signal.SIGKILL
-    if kept.stderr.startswith((b"bwrap: execvp ", b"bwrap: Can't chdir ")):
-        return _NOT_FOUND
-    raise Unavailable(f"no box could be made: {kept.words()}", hint=HINT)
-
-
-def _cannot_start(error: OSError) -> Invalid | Unavailable:
-    if error.errno == errno.E2BIG:
-        return Invalid("the command line is too long for this system; put it into a file")
-    return Unavailable(f"no box could be made: {os.strerror(error.errno or 0)}: {error}")
+def _opened(owner: ExitStack, place: str) -> int:
+    descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    owner.callback(os.close, descriptor)
+    return descriptor

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from holdfast.adapters import private
 from holdfast.core.error import Unavailable
 from holdfast.core.view import Summary, encode
 
@@ -44,7 +45,7 @@ class Outbox:
     def _write(self, path: Path, content: bytes) -> None:
         temporary = self._folder / f".new-{secrets.token_hex(8)}"
         try:
-            with temporary.open("xb") as out:
+            with open(temporary, "xb", opener=private.opener) as out:
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())

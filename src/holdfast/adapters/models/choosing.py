@@ -10,6 +10,7 @@ import anyio.to_thread
 import msgspec
 from msgspec import Struct
 
+from holdfast.adapters import private
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.choosing import Card, Choice
 
@@ -82,7 +83,7 @@ def _write(path: Path, kept: _Chosen) -> None:
     """On the disk, whole, when this returns."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with fresh.open("wb") as file:
+        with open(fresh, "wb", opener=private.opener) as file:
             file.write(msgspec.json.encode(kept))
             file.flush()
             os.fsync(file.fileno())

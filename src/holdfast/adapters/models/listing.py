@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from holdfast.adapters import private
 from holdfast.core.ids import Instant, digest
 from holdfast.ports.choosing import Card
 
@@ -215,7 +216,8 @@ def _write(path: Path, kept: _Kept) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh.write_bytes(msgspec.json.encode(kept))
+        with open(fresh, "wb", opener=private.opener) as file:
+            file.write(msgspec.json.encode(kept))
         fresh.replace(path)
     except OSError as error:
         _log.warning("the list of models could not be kept: %s", error)

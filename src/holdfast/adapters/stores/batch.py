@@ -42,11 +42,13 @@ Result = Cursor | HoldfastError | None
 
 
 class Rows(NamedTuple):
-    """What the ledger writes at once: charges by their id, ids that are gone, thresholds told."""
+    """What is written beside events: charges by their id, ids that are gone, thresholds told; and
+    visits to the outside, by their id."""
 
-    charges: Mapping[str, tuple[Value, ...]]
+    charges: Mapping[str, tuple[Value, ...]] = {}
     gone: tuple[str, ...] = ()
     warned: tuple[tuple[Value, ...], ...] = ()
+    visits: Mapping[str, tuple[Value, ...]] = {}
 
 
 class Ends:
@@ -112,19 +114,22 @@ def write(connection: Connection, entries: Sequence[Entry], pages: Sequence[Rows
     rows = {made.task: made.row for made in entries}
     with_events = [row for made in entries for row in made.rows]
     charges: dict[str, tuple[Value, ...]] = {}
+    visits: dict[str, tuple[Value, ...]] = {}
     for page in pages:
         charges.update(page.charges)
+        visits.update(page.visits)
         for gone in page.gone:
             charges.pop(gone, None)
     gone = [one for page in pages for one in page.gone]
     warned = [row for page in pages for row in page.warned]
-    if not (rows or charges or gone or warned):
+    if not (rows or charges or gone or warned or visits):
         return
     with connection.transaction():
         _insert(connection, "task", tuple(rows.values()))
         _insert(connection, "event", with_events)
         _insert(connection, "charge", tuple(charges.values()))
         _insert(connection, "warned", warned)
+        _insert(connection, "visit", tuple(visits.values()))
         if gone:
             connection.run(_GONE, (json.dumps(gone),))
 
@@ -160,6 +165,8 @@ def _statement(table: str, size: int) -> str:
             return f"INSERT INTO charge VALUES {_places(19, size)} {_CHARGED}"  # noqa: S608 - as above
         case "warned":
             return f"INSERT OR IGNORE INTO warned VALUES {_places(6, size)}"  # noqa: S608 - as above
+        case "visit":
+            return f"INSERT OR REPLACE INTO visit VALUES {_places(17, size)}"  # noqa: S608 - as above
         case _:
             return (  # our own column names
                 f"INSERT INTO task ({_TASK_COLUMNS}) VALUES {_places(len(COLUMNS), size)}"  # noqa: S608
@@ -172,5 +179,5 @@ def _places(columns: int, rows: int) -> str:
 
 
 _SIZES = [1 << power for power in range(_CHUNK.bit_length())]
-_TABLES = ("task", "event", "charge", "warned")
+_TABLES = ("task", "event", "charge", "warned", "visit")
 _STATEMENTS = {(table, size): _statement(table, size) for table in _TABLES for size in _SIZES}

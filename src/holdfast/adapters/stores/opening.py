@@ -47,7 +47,9 @@ def open_database(
     opened: list[Connection] = []
     try:
         clean = not wal(path).exists()
-        if path.exists() and path.stat().st_size:
+        if not path.exists():
+            path.touch(mode=0o600)  # SQLite gives the files beside it the same mode
+        elif path.stat().st_size:
             _look(path, known, vfs)
         writer = connect(path, vfs=vfs)
         opened.append(writer)

@@ -32,6 +32,7 @@ from .ledger_sqlite import SqlitePages
 from .migrate import MIGRATIONS, Migration
 from .opening import open_database
 from .trouble import trouble
+from .visits_sqlite import SqliteVisits
 from .writer import Writer
 
 _READERS = 2
@@ -155,6 +156,10 @@ class SqliteJournal:
     def pages(self) -> SqlitePages:
         """Where a ledger is kept: in the same file and the same commits."""
         return SqlitePages(self)
+
+    def visits(self) -> SqliteVisits:
+        """Where is written down who reached what: in the same file and the same commits."""
+        return SqliteVisits(self)
 
     async def write(self, rows: Rows) -> None:
         await self._writer.write(rows)

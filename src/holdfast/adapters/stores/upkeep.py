@@ -118,6 +118,7 @@ def purge(
                 "UPDATE task SET purged = 1, asked = 0, summary = ? WHERE id = ?",
                 (view.encode(audit.overwritten(row)), task),
             )
+            connection.run("UPDATE visit SET path = '' WHERE task = ?", (task,))
             connection.run("INSERT INTO purge VALUES (?, ?, ?, ?)", (task, at, by, reason))
     if connection.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
         raise Unavailable(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import cast
+
+from holdfast.adapters import private
 
 _BYTES = 10 << 20
 _FILES = 5
@@ -33,10 +38,37 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def start_logging(folder: Path, *, level: str, as_json: bool, also_stderr: bool) -> None:
+class Redacted(logging.Formatter):
+    """Another formatter's lines, without secrets."""
+
+    def __init__(self, lines: logging.Formatter, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._lines, self._redact = lines, redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(self._lines.format(record))
+
+
+class PrivateFile(RotatingFileHandler):
+    """A log that nobody else can read, from its first moment on."""
+
+    def _open(self) -> TextIOWrapper:
+        mode, coding, errors = self.mode, self.encoding, self.errors
+        file = open(self.baseFilename, mode, encoding=coding, errors=errors, opener=private.opener)  # noqa: SIM115 - the handler keeps it
+        return cast("TextIOWrapper", file)
+
+
+def start_logging(
+    folder: Path,
+    *,
+    level: str,
+    as_json: bool,
+    also_stderr: bool,
+    redact: Callable[[str], str],
+) -> None:
     """Write to `<folder>/holdfast.log` (five files of 10 MiB), and to stderr in the foreground."""
     handlers: list[logging.Handler] = [
-        RotatingFileHandler(
+        PrivateFile(
             folder / "holdfast.log",
             maxBytes=_BYTES,
             backupCount=_FILES,
@@ -48,7 +80,7 @@ def start_logging(folder: Path, *, level: str, as_json: bool, also_stderr: bool)
         handlers.append(logging.StreamHandler(sys.stderr))
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     for handler in handlers:
-        handler.setFormatter(JsonLines() if as_json else plain)
+        handler.setFormatter(Redacted(JsonLines() if as_json else plain, redact))
     wanted = logging.getLevelNamesMapping()[level.upper()]
     # Libraries tell of requests and their headers when asked for details: their warnings will do.
     logging.basicConfig(level=max(wanted, logging.WARNING), handlers=handlers, force=True)

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
 _WINDOWS = re.compile(r"[A-Za-z]:|\\\\")
-_GIT_GUARDED = frozenset({"hooks", "config", "config.worktree"})
+_GIT_GUARDED = frozenset({"hooks", "config", "config.worktree", "commondir", "gitdir"})
 _OURS = ".holdfast"
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 

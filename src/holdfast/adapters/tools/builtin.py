@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.ports.blobs import Blobs
-from holdfast.ports.box import Box
+from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
 from holdfast.ports.tools import Tool
 
@@ -20,7 +20,7 @@ from .search import search_tools
 
 
 def builtin_tools(
-    *, box: Box, blobs: Blobs, clock: Clock, spool: Path, options: BoxOptions | None = None
+    *, boxes: Boxes, blobs: Blobs, clock: Clock, spool: Path, options: BoxOptions | None = None
 ) -> Registry:
     """Every built-in tool; results that are too long are cut and kept whole below `spool`."""
     tools: list[Tool] = [
@@ -28,7 +28,7 @@ def builtin_tools(
         *rewriting_tools(blobs),
         *relocating_tools(blobs),
         *search_tools((spool,)),
-        exec_tool(box, options or BoxOptions()),
+        exec_tool(boxes, options or BoxOptions()),
         *people_tools(clock),
     ]
     return Registry(Fitted(tool, Spool(spool)) for tool in tools)

@@ -9,11 +9,10 @@ from typing import Annotated
 
 from anyio import to_thread
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
 from holdfast.core.error import HoldfastError
 from holdfast.core.message import EffectClass, Failed, Outcome, Returned
-from holdfast.ports.box import Box, BoxLimits, BoxSpec, Exit
+from holdfast.ports.box import Boxes, BoxLimits, BoxSpec, Exit
 from holdfast.ports.tools import Job, Tool, Traits
 
 from .beneath import Denied, Folder
@@ -25,9 +24,8 @@ _LONGEST_LINE = 120_000
 
 
 class Exec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Run a shell command in a box: it sees the workspace and a minimal system, no network.
-
-    Processes that it leaves behind are ended.
+    """Run a shell command in a box: it sees the workspace, a minimal system, and no network
+    unless it was allowed. `/tmp` lasts while the task works; processes left behind are ended.
     """
 
     command: Annotated[str, Meta(description="A command line for the shell.", min_length=1)]
@@ -46,9 +44,10 @@ class BoxOptions(Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str] = {}
     limits: BoxLimits = BoxLimits()
     longest: float = 600.0
+    requires: tuple[str, ...] = ()
 
 
-def exec_tool(box: Box, options: BoxOptions) -> Tool:
+def exec_tool(boxes: Boxes, options: BoxOptions) -> Tool:
     steering = Steering()
     longest = max(options.longest, options.limits.seconds)
 
@@ -57,15 +56,17 @@ def exec_tool(box: Box, options: BoxOptions) -> Tool:
         seconds = asked.timeout or options.limits.seconds
         spec = BoxSpec(
             workspace=job.workspace,
+            agent=job.agent,
             read_only=options.read_only,
             hidden=(job.workspace / ".holdfast", *options.hidden),
             environment=options.environment,
+            limits=options.limits,
+            requires=options.requires,
         )
-        limits = replace(options.limits, seconds=seconds)
         argv = ["sh", "-c", _SHELL, asked.command]
         try:
-            async with steering.kept(job.workspace) as restored:
-                out = await box.run(argv, spec=spec, cwd=cwd, limits=limits)
+            async with boxes.lend(job.task, spec) as box, steering.kept(job.workspace) as restored:
+                out = await box.exec(argv, cwd=cwd, seconds=seconds)
         except HoldfastError as error:
             return Failed(text=f"{error} {error.hint}".strip(), code=error.code)
         return outcome(out, seconds, restored)
@@ -93,7 +94,11 @@ def outcome(out: Exit, seconds: float, restored: Sequence[str] = ()) -> Outcome:
         parts.append(f"[it wrote more; only the first {kept:,} bytes were kept]")
     if restored:
         names = ", ".join(restored)
-        parts.append(f"[put back as before: {names}; commands may not change what steers git]")
+        why = "commands may not change what steers git, shells and editors"
+        parts.append(f"[put back as before: {names}; {why}]")
+    if out.stopped:
+        parts.append(f"stopped: {out.stopped}; all its processes were ended")
+        return Failed(text=_joined(parts), code="over_limit")
     if out.timed_out:
         parts.append(f"timed out after {seconds:g} s; all its processes were ended")
         return Failed(text=_joined(parts), code="timeout")

@@ -1,17 +1,20 @@
-"""What steers git outside the box, put back if a command inside changed it.
+"""What steers programs outside the box, put back if a command inside changed it.
 
-A hook or a setting planted in `.git` would run on the host the next time its owner uses git. It
-cannot be mounted read-only: a second command could swap a folder for a link between our look and
-the mount, and the box would show what the link names. So it is looked at before, and put back
-after, when no process of the command is left. Commands at work in one folder at the same time
-share the first look, or one could make another put back what it had planted.
+A hook or a setting planted in `.git`, a shell's start file or an editor's task would run on the
+host the next time its owner uses git, a shell or an editor there. The tools that write files may
+change these, for there the gate sees the name; a command may not. They cannot be mounted
+read-only: a second command could swap a folder for a link between our look and the mount, and the
+box would show what the link names. So they are looked at before, and put back after, when no
+process of the command is left. Commands at work in one folder at the same time share the first
+look, or one could make another put back what it had planted.
 """
 
 from __future__ import annotations
 
+import posixpath
 import stat
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +22,17 @@ import anyio
 from anyio import CancelScope, to_thread
 
 from .beneath import Denied, Folder
-from .content import Content, put_back, remove, whole
+from .content import Content, put_back, remove, walk, whole
 
 _GIT = ".git"
-_STEERING = (".git/hooks", ".git/config", ".git/config.worktree")
+_STEERING = ("hooks", "config", "config.worktree", "commondir", "gitdir")
+_STARTING = (
+    *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile"),
+    *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".envrc", ".gitconfig", ".mcp.json"),
+    *(".vscode/tasks.json", ".vscode/settings.json", ".vscode/launch.json"),
+    *(".cursor/mcp.json", ".claude/settings.json", ".claude/settings.local.json"),
+    *(".ssh/authorized_keys", ".ssh/config", ".ssh/rc"),
+)
 
 
 @dataclass(slots=True)
@@ -68,29 +78,61 @@ def _look(workspace: Path) -> _Look:
 def _restore(look: _Look) -> list[str]:
     """A repository that was not there before is the command's own; one that is gone stays so."""
     folder = look.folder
-    if not look.files or folder.stat(_GIT) is None:
-        return []
-    now = _files(folder)
-    names = now.keys() | look.files.keys()
-    changed = sorted(name for name in names if now.get(name) != look.files.get(name))
+    had = len(_without_git(look.files)) < len(look.files)
+    now, before = _files(folder), look.files
+    if not had or folder.stat(_GIT) is None:
+        now, before = _without_git(now), _without_git(before)
+    names = now.keys() | before.keys()
+    changed = sorted(name for name in names if now.get(name) != before.get(name))
     for name in changed:
         if name in now:
             remove(folder, name)
     for name in changed:
-        if name in look.files:
-            put_back(folder, look.files[name])
+        if name in before:
+            put_back(folder, before[name])
     return changed
 
 
+def _without_git(files: dict[str, Content]) -> dict[str, Content]:
+    return {name: each for name, each in files.items() if name.split("/")[0] != _GIT}
+
+
 def _files(folder: Folder) -> dict[str, Content]:
-    about = folder.stat(_GIT)
-    if about is None:
-        return {}
-    names = _STEERING if stat.S_ISDIR(about.st_mode) else (_GIT,)
     found: dict[str, Content] = {}
-    for name in names:
+    for name in (*_in_git(folder), *_STARTING):
         try:
-            found |= {each.name: each for each in whole(folder, name)}
+            found |= {each.name: each for each in whole(folder, _link_above(folder, name) or name)}
         except (Denied, OSError):
             continue
     return found
+
+
+def _in_git(folder: Folder) -> Iterator[str]:
+    """What steers the repository, its submodules and its other worktrees."""
+    about = folder.stat(_GIT)
+    if about is None:
+        return
+    if not stat.S_ISDIR(about.st_mode):
+        yield _GIT
+        return
+    for place in (_GIT, *_inner(folder, f"{_GIT}/modules"), *_inner(folder, f"{_GIT}/worktrees")):
+        yield from (f"{place}/{name}" for name in _STEERING)
+
+
+def _inner(folder: Folder, name: str) -> list[str]:
+    """Repositories below a folder; the name of a submodule may have slashes."""
+    found: list[str] = []
+    with suppress(OSError):
+        for entry in walk(folder, name, recursive=False, hidden=True):
+            if entry.kind == "dir" and folder.stat(f"{entry.name}/HEAD") is None:
+                found += _inner(folder, entry.name)
+            elif entry.kind == "dir":
+                found += [entry.name, *_inner(folder, f"{entry.name}/modules")]
+    return found
+
+
+def _link_above(folder: Folder, name: str) -> str:
+    """The folder of `name` if it is a link: what it leads to would steer as well."""
+    above = posixpath.dirname(name)
+    about = folder.stat(above) if above else None
+    return above if about is not None and stat.S_ISLNK(about.st_mode) else ""

@@ -50,7 +50,7 @@ class Keychain:
     def _read(self, provider: str, found: list[str]) -> None:
         try:
             keyring = self._load("keyring")
-            if problem := self._problem(keyring.get_keyring()):
+            if problem := needs_a_person(self._load, keyring.get_keyring()):
                 self._leave(problem)
                 return
             found.append(keyring.get_password(SERVICE, provider) or "")
@@ -60,19 +60,6 @@ class Keychain:
             self._leave(type(error).__name__)
         except self._errors() as error:
             self._leave(type(error).__name__)
-
-    def _problem(self, backend: Any) -> str:
-        """Why it cannot be read without a dialog; empty if it can."""
-        module = type(backend).__module__
-        if not module.startswith(_QUIET):
-            return f"{module} is not one that can be read without asking"
-        if module.endswith("SecretService"):
-            service = self._load("secretstorage")
-            if service.get_default_collection(service.dbus_init()).is_locked():
-                return "it is locked"
-        if module.endswith("macOS"):
-            ctypes.CDLL(_SECURITY).SecKeychainSetUserInteractionAllowed(0)
-        return ""
 
     def _errors(self) -> tuple[type[Exception], ...]:
         """What the library raises; it is there when this is asked."""
@@ -85,3 +72,17 @@ class Keychain:
         if not self._off:
             _log.warning("the keychain is not used: %s", why)
         self._off = True
+
+
+def needs_a_person(load: Callable[[str], Any], backend: Any) -> str:
+    """Why a keychain cannot be read without a dialog; empty if it can."""
+    module = type(backend).__module__
+    if not module.startswith(_QUIET):
+        return f"{module} is not one that can be read without asking"
+    if module.endswith("SecretService"):
+        service = load("secretstorage")
+        if service.get_default_collection(service.dbus_init()).is_locked():
+            return "it is locked"
+    if module.endswith("macOS"):
+        ctypes.CDLL(_SECURITY).SecKeychainSetUserInteractionAllowed(0)
+    return ""

@@ -20,7 +20,8 @@ _SETTLEABLE = frozenset({CallState.STARTED, CallState.WAITING, CallState.DOUBTED
 
 def started(task: Task, command: StartCall) -> tuple[e.Event, ...]:
     _open(task, command.call_id, CallState.ALLOWED)
-    return (e.CallStarted(call_id=command.call_id, before=command.before),)
+    call_id, before, secrets = command.call_id, command.before, command.secrets
+    return (e.CallStarted(call_id=call_id, before=before, secrets=secrets),)
 
 
 def suspended(task: Task, command: SuspendCall) -> tuple[e.Event, ...]:

@@ -45,7 +45,7 @@ def init(desk: Desk, given: Given) -> int:
 
 
 def doctor(desk: Desk, given: Given) -> int:
-    found = _findings(desk)
+    found = _findings(desk, ["--fix"] if given.has("fix") else [])
     failed = any(row.get("level") == "fail" for row in found)
     if given.has("json"):
         desk.screen.json({"ok": not failed, "findings": found})
@@ -121,8 +121,17 @@ def crashtest(desk: Desk, given: Given) -> int:
     return OK
 
 
-def _findings(desk: Desk) -> list[Json]:
-    command = [*python(), "-m", "holdfast.assembly", "--home", desk.home, "doctor"]
+def box_test(desk: Desk, given: Given) -> int:
+    words = [f"--{name}" for name in ("control", "list", "json") if given.has(name)]
+    words += [
+        word for name in ("box", "only") for one in given.many(name) for word in (f"--{name}", one)
+    ]
+    _become(["holdfast.assembly.escape", "--home", desk.home, *words])
+    return OK
+
+
+def _findings(desk: Desk, words: list[str]) -> list[Json]:
+    command = [*python(), "-m", "holdfast.assembly", "--home", desk.home, "doctor", *words]
     told = subprocess.run(  # noqa: S603  our own interpreter, our own module
         command, capture_output=True, text=True, check=False
     )

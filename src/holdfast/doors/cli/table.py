@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .command import CHECKING, Command, Option
+from .table_secrets import SECRETS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
 _REF = ("TASK", "the task's id, or 4 or more characters that it begins or ends with")
@@ -353,8 +354,27 @@ _HOUSE = (
         "doctor",
         "Check that everything that is needed works, and say what to do where not.",
         "housekeeping:doctor",
+        options=(Option("--fix", "", "close what others may open"),),
         exits=CHECKING,
         examples=(("holdfast doctor", "exit 1 when something fails"),),
+    ),
+    Command(
+        "box test",
+        "Hold the boxes that commands run in against every known way out of them.",
+        "housekeeping:box_test",
+        options=(
+            Option("--box", "KIND", "which kind of box (default: the configured one)"),
+            Option("--only", "NAME", "this attack alone", repeats=True),
+            Option("--control", "", "without any box too, to see which attacks bite here"),
+            Option("--list", "", "the attacks, and what each tries"),
+        ),
+        exits=CHECKING,
+        examples=(
+            ("holdfast box test", "about a minute; exit 1 when anything got out"),
+            ("holdfast box test --control --json > box.json", "with the proof that they bite"),
+        ),
+        more="The attacks go for decoys that are made for the test, and change nothing of the host."
+        " Nothing of the daemon is touched; it may run or not.",
     ),
     Command(
         "connect",
@@ -442,6 +462,23 @@ _HOUSE = (
         " `budget settle` says better. Days are those of UTC.",
     ),
     Command(
+        "egress log",
+        "Show who reached what outside, or was refused it.",
+        "egress:log",
+        options=(
+            Option("--task", "TASK", "only those of one task"),
+            Option("--agent", "NAME", "only those of one agent"),
+            Option("--host", "NAME", "only those to one host"),
+            Option("--refused", "", "only what was refused or failed"),
+            _MOST,
+        ),
+        examples=(
+            ("holdfast egress log --refused", "what somebody wanted and did not get"),
+            ("holdfast egress log --task 0193c2f1 --json", "all that one task reached"),
+        ),
+        more="Newest first. What may be reached is said in [egress] of config.toml.",
+    ),
+    Command(
         "backup",
         "Copy the history of every task into one file, while the daemon works.",
         "housekeeping:backup",
@@ -512,10 +549,14 @@ _HOUSE = (
     ),
 )
 
-GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("The house", _HOUSE))
+GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
+    "box": "box test",
     "budget": "budget list",
+    "egress": "egress log",
+    "secret": "secret list",
+    "vault": "vault status",
     "task": "task list",
     "session": "session list",
     "model": "model list",

@@ -34,7 +34,10 @@ def create_app(
         routes=[
             Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES
         ],
-        middleware=[Middleware(Guard), Middleware(Gate, token=token, public=public)],
+        middleware=[
+            Middleware(Guard, redact=house.secrets.redact),
+            Middleware(Gate, token=token, public=public),
+        ],
         exception_handlers={HTTPException: wrong_path},
     )
     app.state.door = door

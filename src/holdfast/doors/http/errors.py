@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
 import msgspec
 from msgspec import UNSET
@@ -64,8 +65,8 @@ _BY_MODEL_CODE = {
 class Guard:
     """Turns whatever a request raises into an answer. Stands around everything else."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, redact: Callable[[str], str]) -> None:
+        self._app, self._redact = app, redact
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = False
@@ -88,10 +89,10 @@ class Guard:
         else:
             return
         if not began:
-            await failure(problem)(scope, receive, send)
+            await failure(problem, self._redact)(scope, receive, send)
 
 
-def failure(error: HoldfastError) -> Response:
+def failure(error: HoldfastError, redact: Callable[[str], str]) -> Response:
     """The answer that an error is."""
     headers: dict[str, str] = {}
     match error:
@@ -103,7 +104,8 @@ def failure(error: HoldfastError) -> Response:
             headers["Connection"] = "close"
         case _:
             pass
-    return Response(said(error), error.http_status, headers, "application/json")
+    body = redact(said(error).decode())
+    return Response(body, error.http_status, headers, "application/json")
 
 
 def said(error: HoldfastError) -> bytes:

@@ -12,11 +12,13 @@ from holdfast.ports.connections import Connection, Forgotten, Invitation
 from . import answers as a
 from . import bodies as b
 from . import connections as c
+from . import egress as e
 from . import money as m
 from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .openapi import document
 from .route import Ask, Entry
+from .secrets import SECRET_ROUTES
 
 _TASK = "/v1/tasks/{ref}"
 _CALL = "/v1/tasks/{ref}/calls/{call}"
@@ -162,6 +164,14 @@ ROUTES: tuple[Entry, ...] = (
         errors=(503,),
     ),
     Entry("GET", "/v1/costs", m.costs, "Where the money went.", m.CostPage, query=m.CostAsk),
+    Entry(
+        "GET",
+        "/v1/egress",
+        e.visit_list,
+        "Who reached what outside, or was refused it.",
+        e.VisitPage,
+        query=e.VisitAsk,
+    ),
     Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
     Entry(
         "POST",
@@ -220,6 +230,7 @@ ROUTES: tuple[Entry, ...] = (
         errors=(409, 429, 502, 503, 504),
         streams=True,
     ),
+    *SECRET_ROUTES,
     Entry(
         "POST",
         "/v1/backup",

@@ -302,6 +302,14 @@ def _token(vendor: Vendor, told: Mapping[str, Any], old: Token, now: float) -> T
     )
 
 
+async def aws_renewed(address: str, kept: Mapping[str, str]) -> tuple[str, str, int]:
+    """The next token of an AWS SSO session, what renews it, and for how many seconds it is good."""
+    asked = {name: kept[name] for name in ("clientId", "clientSecret", "refreshToken")}
+    told = await _asked(f"{address}/token", json={**asked, "grantType": "refresh_token"})
+    renews = _text(told, "refreshToken") or asked["refreshToken"]
+    return _needed(told, "accessToken"), renews, _count(told, "expiresIn", 0)
+
+
 async def _asked(
     url: str,
     *,

@@ -1,0 +1,175 @@
+"""Our end of the porter: starts it when it is first needed and sends it requests."""
+
+from __future__ import annotations
+
+import array
+import errno
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from anyio import CancelScope, to_thread
+
+from holdfast.core.error import Unavailable
+
+from .groups import Groups, divide, handed_down
+
+_PROGRAM = Path(__file__).with_name("porter.py")
+_ANSWER = 1 << 16
+_MOST_DESCRIPTORS = 32
+_SECONDS = 30.0
+T = TypeVar("T")
+_MANAGER = "/run/user/{}/systemd/private"
+
+
+class Reply:
+    """The socket of one request. While it is open, what was asked for may live."""
+
+    def __init__(self, ours: socket.socket) -> None:
+        self._socket = ours
+        self._descriptors: list[int] = []
+
+    async def next(self) -> tuple[dict[str, Any], list[int]]:
+        """The next answer and the descriptors with it, which the caller closes; {} at the end."""
+        await anyio.wait_readable(self._socket)
+        return self.now()
+
+    def now(self) -> tuple[dict[str, Any], list[int]]:
+        """As `next`, when it is there already."""
+        room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
+        try:
+            said, more, _, _ = self._socket.recvmsg(_ANSWER, room, socket.MSG_CMSG_CLOEXEC)
+        except (BlockingIOError, ConnectionResetError):
+            return {}, []
+        found = array.array("i")
+        for level, kind, data in more:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                found.frombytes(data[: len(data) - len(data) % 4])
+        return (json.loads(said) if said else {}), list(found)
+
+    def send(self, words: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        """Tell who answered what to do. Raises `OSError` when nobody is there."""
+        _sent(self._socket, words, descriptors)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _sent(control: socket.socket, words: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """A message is one byte; what it says lies in the first descriptor, however long it is."""
+    request = memory(json.dumps(words).encode())
+    try:
+        packed = array.array("i", [request, *descriptors])
+        control.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
+    finally:
+        os.close(request)
+
+
+class Porter:
+    """One porter process, started anew when it is gone.
+
+    On systemd, for an ordinary user, it is started in a scope of its own whose control group may
+    be divided: then boxes have groups without root.
+    """
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self._python = python
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._starting = anyio.Lock()
+        self.groups = Groups()
+
+    async def ask(self, words: Mapping[str, Any], descriptors: Sequence[int]) -> Reply:
+        """Send a request. Raises `Unavailable` when there is no porter to be had."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with ExitStack() as undo, theirs:
+            undo.callback(ours.close)
+            try:
+                _sent(await self._running(), words, [theirs.fileno(), *descriptors])
+            except OSError as error:
+                await self.close()
+                raise Unavailable(
+                    f"boxes cannot be reached: {os.strerror(error.errno or 0)}"
+                ) from error
+            undo.pop_all()
+        return Reply(ours)
+
+    async def close(self) -> None:
+        """Let it go: commands that are under way are not touched."""
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            await to_thread.run_sync(self._process.wait)
+        self._process = self._control = None
+
+    async def _running(self) -> socket.socket:
+        async with self._starting:
+            if self._process is not None and self._process.poll() is not None:
+                await self.close()
+            if self._control is None:
+                await to_thread.run_sync(self._start)
+        assert self._control is not None  # noqa: S101 - `_start` sets it or raises
+        return self._control
+
+    def _start(self) -> None:
+        with ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(ours.close)
+            scope = _scope()
+            words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    [*scope, *words],
+                    pass_fds=(theirs.fileno(),),
+                    env={"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"} if scope else {},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            ours.settimeout(_SECONDS)
+            if not ours.recv(1):
+                raise OSError(errno.ECHILD, "it ended at once")
+            ours.setblocking(True)
+            undo.pop_all()
+        self._control = ours
+        if scope and (home := _divided(self._process.pid)) is not None:
+            self.groups = Groups(home=home)
+
+
+async def shielded(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it to its end: what was started must first be held to be given back."""
+    with CancelScope(shield=True):
+        return await act()
+    raise AssertionError("nobody cancels this scope")
+
+
+def _divided(process: int) -> Path | None:
+    home = handed_down(process)
+    return home if home is not None and divide(home, process) else None
+
+
+def _scope() -> list[str]:
+    program = shutil.which("systemd-run")
+    if os.geteuid() == 0 or program is None or not Path(_MANAGER.format(os.getuid())).exists():
+        return []
+    return [program, "--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]
+
+
+def memory(content: bytes) -> int:
+    """A descriptor that reads `content`: nothing on disk, nothing on a command line."""
+    descriptor = os.memfd_create("box")
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

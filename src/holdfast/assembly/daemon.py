@@ -1,0 +1,227 @@
+"""Runs the daemon: recovers, listens, works until told to stop."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from holdfast.adapters.blobs.files import FileBlobs
+from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.logins.aws_sso import aws_sessions
+from holdfast.adapters.models.logins.login import keep_fresh
+from holdfast.adapters.telemetry.logs import start_logging
+from holdfast.adapters.tools.output import sweep
+from holdfast.adapters.vaults.opening import Opened, open_vault
+from holdfast.config import Config, load, to_budgets
+from holdfast.config.secrets import check_box, to_passphrase, to_planted, to_unsayable
+from holdfast.core.error import HoldfastError, Unavailable
+from holdfast.doors.http.app import create_app
+from holdfast.doors.http.route import Facts
+from holdfast.doors.http.serve import serve
+from holdfast.engine.clock import SystemClock
+from holdfast.ports.vault import Vault
+from holdfast.runtime import budgets, upkeep
+from holdfast.runtime.house import House
+from holdfast.runtime.secrets import keep_planted
+
+from .containers import look_after
+from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
+from .house import in_force, open_house
+from .models import models_config
+
+_log = logging.getLogger("holdfast")
+_log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
+_HOUR = 3600.0
+_LEAD = 86_400.0
+_LOOK = 1.0
+_LEARN = 2.0
+
+
+async def run_daemon(
+    config: Config, environment: Mapping[str, str], token: str, kept: Opened
+) -> None:
+    """Recover, listen, work until told to stop, drain, close."""
+    told = models_config(config, environment, kept.house)
+    files = FileBlobs(config.home / "blobs").get
+    catalog = Catalog(told, remember=config.home / HEALTH, files=files)
+    linked = SavedConnections(catalog, kept.house)
+    await keep_planted(kept.secrets, to_planted(config, environment))
+    async with (
+        open_house(config, environment, catalog, linked, kept) as house,
+        anyio.create_task_group() as group,
+    ):
+        done = anyio.Event()
+        group.start_soon(_until_signal, done)
+        await group.start(house.supervisor.run)
+        await budgets.resume(house.journal, house.recorder)  # the limits may be others now
+        await _look_around(catalog, config)
+        app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
+        group.start_soon(partial(_tidy, house, config))
+        group.start_soon(house.boxes.run)
+        group.start_soon(look_after, house.boxes)
+        group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
+        if config.models.logins.aws_sso:
+            group.start_soon(aws_sessions(environment, time.time).keep)
+        group.start_soon(partial(_follow, house, catalog, config, environment, kept.house))
+        async with anyio.create_task_group() as listening:
+            unix, host, port = config.home / SOCKET, config.server.host, _port(config)
+            listen = partial(serve, app, unix=unix, host=host, port=port)
+            addresses = await listening.start(listen)
+            _log.info("ready on %s", ", ".join(addresses))
+            await done.wait()
+            _log.info("stopping")
+            await house.supervisor.stop()
+            listening.cancel_scope.cancel()
+        group.cancel_scope.cancel()
+
+
+def _port(config: Config) -> int | None:
+    """The configured port; the default one only if nobody has it, so that two homes can run."""
+    if not config.server.http:
+        return None
+    if "server.port" in config.sources:
+        return config.server.port
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.server.host, config.server.port))
+        except OSError:
+            _log.warning("port %s is taken: listening on a free one", config.server.port)
+            return 0
+    return config.server.port
+
+
+def _facts(config: Config, catalog: Catalog) -> Facts:
+    return Facts(
+        lanes=config.engine.lanes,
+        model=lambda: catalog.describe().line,
+        health=catalog.health,
+        database=config.home / DATABASE,
+    )
+
+
+async def _until_signal(done: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for received in signals:
+            _log.info("received %s", received.name)
+            done.set()
+
+
+async def _follow(
+    house: House,
+    catalog: Catalog,
+    config: Config,
+    environment: Mapping[str, str],
+    vault: Vault,
+) -> None:
+    """Take over a changed configuration within two seconds; a bad one changes nothing.
+
+    Rules, limits, budgets, the agent and the models change for what begins from then on; the rest
+    at the next start.
+    """
+    force, seen = house.in_force, _stamp(config.path)
+    while True:
+        await anyio.sleep(_LOOK)
+        if (now := _stamp(config.path)) == seen:
+            continue
+        seen = now
+        try:
+            config = load(environment=environment)
+            fresh = in_force(config)
+            catalog.configure(models_config(config, environment, vault))
+        except HoldfastError as error:
+            force.problem = str(error)
+            _log.error("configuration not taken: %s", error, extra={"code": error.code})
+            continue
+        force.rules, force.agent = fresh.rules, fresh.agent
+        force.ways = fresh.ways
+        force.config, force.problem = fresh.config, ""
+        house.ledger.budgets(to_budgets(config), config.models.unknown_price)
+        force.show_thinking = fresh.show_thinking
+        force.max_thinking_chars = fresh.max_thinking_chars
+        _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
+        try:
+            await budgets.resume(house.journal, house.recorder)
+        except Unavailable as failure:
+            _log.warning("not every task that waits for money was told: %s", failure)
+        await _look_around(catalog, config)
+
+
+async def _look_around(catalog: Catalog, config: Config) -> None:
+    """Ask for models and look for servers where some may be missed; say who cannot be asked."""
+    with anyio.move_on_after(_LEARN):
+        await catalog.learn()
+    if config.models.detect_local and (not catalog.describe().found or catalog.doubts()):
+        await catalog.detect()
+    for name, why in catalog.doubts():
+        _log.warning("the model %s cannot be asked: %s", name, why)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Changes when the file does. One `stat` a second is cheaper than a watching thread."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+async def _tidy(house: House, config: Config) -> None:
+    """At the start and once an hour, if anything is to go: old outputs, old tasks, too many."""
+    days, tasks, size = (
+        config.storage.keep_outputs_days,
+        config.storage.keep_days,
+        config.storage.max_mb << 20,
+    )
+    while days or tasks or size:
+        try:
+            if days:
+                folder = house.home / "outputs"
+                await anyio.to_thread.run_sync(sweep, folder, days * upkeep.DAY)
+            if tasks:
+                await upkeep.forget(house, tasks)
+            if size:
+                await upkeep.shrink(house, size)
+        except (OSError, Unavailable) as failure:
+            _log.warning("not tidied: %s", failure)
+        await anyio.sleep(_HOUR)
+
+
+def serve_command(config: Config, environment: Mapping[str, str], *, foreground: bool) -> int:
+    """Run the daemon until it is stopped."""
+    token = prepare(config.home)
+    kept = _vault(config, environment, token)
+    start_logging(
+        config.home / "logs",
+        level=config.log.level,
+        as_json=config.log.as_json,
+        also_stderr=foreground,
+        redact=kept.secrets.redact,
+    )
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    # Events are many small, short-lived, acyclic values: the default of 700 collects for nothing
+    # (benchmarks: a tenth of the CPU of a whole task).
+    gc.set_threshold(10_000, 10, 10)
+    with only_one(config.home):
+        options = {"use_uvloop": True}
+        anyio.run(run_daemon, config, environment, token, kept, backend_options=options)
+    return 0
+
+
+def _vault(config: Config, environment: Mapping[str, str], token: str) -> Opened:
+    """The vault, opened, before anything could say one of its secrets."""
+    others = [*to_unsayable(config, environment), ("token", token)]
+    passphrase, now = to_passphrase(config), SystemClock().now
+    kept = open_vault(config.home / VAULT, passphrase=passphrase, now=now, others=others)
+    check_box(config, kept.secrets.redactor.holds)
+    return kept

@@ -1,0 +1,145 @@
+"""Every part of a house, connected."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import anyio
+
+from holdfast.adapters.blobs.files import FileBlobs
+from holdfast.adapters.channels.outbox import Outbox
+from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.choosing import SavedChoices
+from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
+from holdfast.adapters.models.loading import load as load_part
+from holdfast.adapters.stores.ledger import open_ledger
+from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.tools.browser.tools import browser_tools
+from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.registry import Registry
+from holdfast.adapters.tools.secrets import secret_tools
+from holdfast.adapters.vaults.opening import Opened
+from holdfast.config import Config, to_agent, to_budgets, to_rules, to_ways
+from holdfast.core.patterns import Disguise
+from holdfast.doors.cli.version import VERSION
+from holdfast.engine.clock import SystemClock
+from holdfast.engine.finish import Finisher
+from holdfast.engine.live import Live
+from holdfast.engine.perform import Limits, Performer
+from holdfast.engine.record import Recorder
+from holdfast.engine.supervise import Intake, Supervisor
+from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.box import Boxes
+from holdfast.ports.clock import Clock
+from holdfast.ports.tools import Tool
+from holdfast.runtime import budgets
+from holdfast.runtime.delegate import Delegate
+from holdfast.runtime.house import House, InForce
+from holdfast.runtime.top_up import TopUp
+
+from .boxes import box_options, box_pool
+from .home import CHOICES, DATABASE
+from .outside import box_way, browsers_for, gateway, tools_of_the_web
+
+
+@asynccontextmanager
+async def open_house(
+    config: Config,
+    environment: Mapping[str, str],
+    catalog: Catalog,
+    connections: SavedConnections,
+    kept: Opened,
+) -> AsyncGenerator[House, None]:
+    """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
+    home, clock, live = config.home, SystemClock(), Live()
+    safe = kept.secrets
+    disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
+    models = GuardedModels(catalog, safe.known, disguise)
+    force = in_force(config)
+    async with (
+        open_sqlite(home / DATABASE, now=clock.now()) as journal,
+        open_ledger(journal.pages(), clock.now) as ledger,
+        AsyncExitStack() as stack,
+    ):
+        ledger.budgets(to_budgets(config), config.models.unknown_price)
+        recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
+        visits, blobs = journal.visits(), FileBlobs(home / "blobs")
+        egress = gateway(safe, visits, clock)
+        boxes = box_pool(config, environment, box_way(egress, lambda: force.ways))
+        # The delegate tool is bound late: it submits to the supervisor that runs it.
+        delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
+        browsers = await stack.enter_async_context(
+            browsers_for(config, boxes, egress, lambda: force.ways, safe)
+        )
+        tools = Registry(
+            [
+                *_built_in(config, boxes, blobs, clock),
+                *tools_of_the_web(config, egress, lambda: force.ways, safe, environment),
+                *browser_tools(browsers, blobs),
+                *secret_tools(safe),
+                delegate,
+                TopUp(ledger, partial(budgets.resume, journal, recorder)),
+            ]
+        )
+        limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
+        performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
+        channels = {"outbox": Outbox(home / "outbox")}
+        timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+        supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+        try:
+            yield House(
+                home=home,
+                journal=journal,
+                recorder=recorder,
+                supervisor=supervisor,
+                live=live,
+                models=models,
+                embedder=GuardedEmbedder(catalog.embedder, safe.known),
+                connections=connections,
+                choosing=SavedChoices(catalog, home / CHOICES),
+                ledger=ledger,
+                visits=visits,
+                secrets=safe,
+                vault=kept.sealing,
+                tools=tools,
+                boxes=boxes,
+                blobs=blobs,
+                clock=clock,
+                in_force=force,
+                channels=tuple(channels),
+                started_at=clock.now(),
+                version=VERSION,
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await boxes.close()
+                await models.close()
+
+
+def _built_in(config: Config, boxes: Boxes, blobs: FileBlobs, clock: Clock) -> Sequence[Tool]:
+    options, spool = box_options(config), config.home / "outputs"
+    tools = builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options)
+    return tools.all()
+
+
+def _intake(config: Config) -> Intake:
+    engine = config.engine
+    return Intake(lanes=engine.lanes, depth=engine.queue_depth, drain=engine.drain_seconds)
+
+
+def in_force(config: Config) -> InForce:
+    agent = to_agent(config)
+    if agent.shape is not None:
+        load_part("shapes").check(agent.shape.schema)
+    return InForce(
+        rules=to_rules(config),
+        agent=agent,
+        ways=to_ways(config),
+        config=config.fingerprint(),
+        show_thinking=config.agent.show_thinking,
+        max_thinking_chars=config.agent.max_thinking_chars,
+    )

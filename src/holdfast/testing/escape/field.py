@@ -1,0 +1,255 @@
+"""One kind of box on its ground, ready to be attacked; and what an attack from outside is."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from holdfast.core.error import Unavailable
+from holdfast.ports.box import Box, BoxKind, BoxLimits, BoxSpec, Running
+from holdfast.ports.egress import Egress, Pass
+
+from .ground import Ground, forget_shared, open_ground, owned, seen
+from .means import Means
+from .world import REACH, World, open_world
+
+LIMITS = BoxLimits(
+    seconds=30.0,
+    memory=128 << 20,
+    processes=48,
+    cpus=0.5,
+    files=256,
+    file_size=256 << 20,
+    output=1 << 20,
+    scratch=64 << 20,
+    disk=64 << 20,
+    inodes=2000,
+)
+"""Small, so that a missing wall harms nothing: every bomb stops by itself at twice of it."""
+PYTHON = ("python3", "-I", "-S", "attacks.pyz")
+_PATIENCE = 20.0
+_PORT = 3128
+_WAIT = "import sys; sys.stdin.read()"
+
+
+class Heard(Struct, frozen=True, kw_only=True):
+    """What came back over one connection, why it broke off, and how long it took."""
+
+    heard: bytes = b""
+    why: str = ""
+    seconds: float = 0.0
+
+
+_HEARD = msgspec.json.Decoder(Heard)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """The box's way out: a proxy on `port` of its own loopback, over a world of ours.
+
+    `authorization` is the header line by which the box shows that it may use it.
+    """
+
+    world: World
+    egress: Egress
+    port: int
+    authorization: str
+    talker: Running
+
+    async def talk(self, steps: Sequence[Mapping[str, str]]) -> Heard:
+        """One connection from inside the box to the proxy."""
+        told = {"proxy": ("127.0.0.1", self.port), "steps": [_wire(each) for each in steps]}
+        await self.talker.send(msgspec.json.encode(told) + b"\n")
+        said = b""
+        while not said.endswith(b"\n") and (piece := await self.talker.receive()):
+            said += piece
+        return _HEARD.decode(said) if said else Heard(why="the command was ended")
+
+
+@dataclass(slots=True, kw_only=True)
+class Field:
+    """What attacks are given. `way` is None where there is none to attack, `no_way` says why.
+
+    `heard` is what the other agent's command has said.
+    """
+
+    kind: BoxKind
+    box: Box
+    ground: Ground
+    means: Means
+    has_python: bool
+    heard: bytearray
+    way: Way | None
+    no_way: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """An attack that is made from outside, with the box or the tools as a means."""
+
+    name: str
+    tries: str
+    wall: str
+    run: Callable[[Field], Awaitable[str]]
+
+
+def trial(wall: str) -> Callable[[Callable[[Field], Awaitable[str]]], Trial]:
+    """Make one of a function that says in words what it won, or raises."""
+
+    def of(run: Callable[[Field], Awaitable[str]]) -> Trial:
+        tries = (run.__doc__ or "").strip().rstrip(".")
+        return Trial(name=run.__name__, tries=tries, wall=wall, run=run)
+
+    return of
+
+
+def spec_of(ground: Ground, agent: str, workspace: Path) -> BoxSpec:
+    return BoxSpec(workspace=workspace, agent=agent, read_only=(ground.tools,), limits=LIMITS)
+
+
+@asynccontextmanager
+async def open_field(kind: BoxKind, means: Means, *, own_network: bool) -> AsyncGenerator[Field]:
+    """Make the ground, two boxes of different agents, and give the decoys to their user."""
+    async with AsyncExitStack() as stack:
+        ground = await stack.enter_async_context(open_ground(own_network=own_network))
+        box = await stack.enter_async_context(
+            _made(kind, spec_of(ground, "escape", ground.workspace))
+        )
+        await box.put("attacks.pyz", ground.archive)
+        has_python = (await box.exec(["python3", "-I", "-S", "-c", "pass"])).code == 0
+        heard = bytearray()
+        if has_python:
+            stack.enter_context(owned(ground, await _user_of(box, ground)))
+            await stack.enter_async_context(_neighbour(kind, ground, heard))
+        way: Way | str = "there is no python3 in this box"
+        if has_python:
+            way = await stack.enter_async_context(_way_out(box, means))
+        yield Field(
+            kind=kind,
+            box=box,
+            ground=ground,
+            means=means,
+            has_python=has_python,
+            heard=heard,
+            way=way if isinstance(way, Way) else None,
+            no_way="" if isinstance(way, Way) else way,
+        )
+
+
+@asynccontextmanager
+async def _way_out(box: Box, means: Means) -> AsyncGenerator[Way | str]:
+    """The way out, or why there is none."""
+    if means.gate is None:
+        yield "there is no proxy to attack"
+        return
+    try:
+        listener = await box.listen(_PORT)
+    except Unavailable as error:
+        yield f"no way out of this kind of box: {error}"
+        return
+    async with open_world() as world:
+        egress = means.gate(world)
+        with listener:
+            async with (
+                egress.serve(listener, REACH) as given,
+                box.start([*PYTHON, "converse"]) as talker,
+            ):
+                way = Way(
+                    world=world,
+                    egress=egress,
+                    port=listener.getsockname()[1],
+                    authorization=_authorization(given),
+                    talker=talker,
+                )
+                heard = await way.talk(_allowed(way.authorization))
+                works = heard.heard.startswith(b"HTTP/1.1 200")
+                yield way if works else "the way out lets through nothing at all"
+
+
+def _allowed(authorization: str) -> Sequence[Mapping[str, str]]:
+    """What must work, or that the rest is refused proves nothing."""
+    lines = ("GET http://allowed.example/open/ HTTP/1.1", "Host: allowed.example", authorization)
+    return ({"say": "\r\n".join((*lines, "", ""))}, {"hear": "5"})
+
+
+def _wire(step: Mapping[str, str]) -> Mapping[str, str]:
+    if "say" not in step:
+        return step
+    return {"say": base64.b64encode(step["say"].encode("utf-8", "surrogateescape")).decode()}
+
+
+def _authorization(given: Pass) -> str:
+    url = given.environment.get("HTTP_PROXY") or given.environment.get("http_proxy") or ""
+    told = urlsplit(url)
+    if not told.username:
+        return "X-Nothing: here"
+    words = f"{unquote(told.username)}:{unquote(told.password or '')}"
+    return f"Proxy-Authorization: Basic {base64.b64encode(words.encode()).decode()}"
+
+
+@asynccontextmanager
+async def _made(kind: BoxKind, spec: BoxSpec) -> AsyncGenerator[Box]:
+    box = await kind.create(spec)
+    try:
+        yield box
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_PATIENCE):
+            await box.destroy()
+
+
+async def _user_of(box: Box, ground: Ground) -> int:
+    """Whose processes are in the box, as the host sees it.
+
+    Where none is in sight, as in another machine, it is whoever owns what was put there.
+    """
+    mark = f"{ground.canary}-whose"
+    async with box.start(["python3", "-I", "-S", "-c", _WAIT, mark]):
+        found = await seen(mark)
+    return found[1] if found else (ground.workspace / "attacks.pyz").stat().st_uid
+
+
+@asynccontextmanager
+async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGenerator[None]:
+    """Another agent at work in its own box; what it says is kept in `heard`."""
+    scratch, shm = f"/tmp/{ground.canary}-scratch", f"/dev/shm/{ground.canary}-scratch"
+    abstract, workspace = f"{ground.canary}-other", ground.base / "neighbour"
+    words = (ground.canary, scratch, shm, str(ground.neighbour_key), abstract)
+    async with (
+        _made(kind, spec_of(ground, "neighbour", workspace)) as box,
+        anyio.create_task_group() as group,
+    ):
+        await box.put("attacks.pyz", ground.archive)
+        async with box.start([*PYTHON, "neighbour", *words]) as running:
+            ready = anyio.Event()
+            group.start_soon(_hear, running, heard, ready)
+            with anyio.move_on_after(_PATIENCE):
+                await ready.wait()
+            found = await seen(scratch)
+            ground.neighbour = {
+                "mark": scratch,
+                "pid": str(found[0]) if found else "0",
+                "scratch": scratch,
+                "shm": shm,
+                "sysv": str(ground.neighbour_key),
+                "abstract": abstract,
+                "socket": f"{scratch}.sock",
+                "workspace": str(workspace),
+            }
+            yield
+            group.cancel_scope.cancel()
+        forget_shared(ground.neighbour_key, shm, scratch)
+
+
+async def _hear(running: Running, heard: bytearray, ready: anyio.Event) -> None:
+    while piece := await running.receive():
+        heard += piece
+        if b"ready" in heard:
+            ready.set()

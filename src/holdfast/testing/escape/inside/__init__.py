@@ -1,0 +1,1 @@
+"""What runs in the box: attacks that need nothing but Python's own library."""
