@@ -22,7 +22,7 @@ from holdfast.ports.box import BoxSpec, Capabilities
 from .filters import programs
 from .namespaced import NamespacedBox, Spaces
 from .porting import Porter, shielded
-from .root import BROWSER_POLICY, ETC, Inside, inside
+from .root import ETC, Inside, inside
 from .walls import requiring, try_walls
 
 HINT = "install bubblewrap 0.8 or newer, e.g. `apt-get install bubblewrap`"
@@ -81,7 +81,7 @@ class BubblewrapBoxes:
             "name": _BOX_NAME,
             "program": program,
             "options": view.options,
-            "files": {**ETC, **(BROWSER_POLICY if spec.browser else {})},
+            "files": ETC,
             "wait": _WAIT,
             "uid": self._user(spec.agent),
             "lent": [{"place": one.place, "owned": one.owned} for one in view.lent],

@@ -21,7 +21,7 @@ from holdfast.ports.box import BoxLimits, Exit
 from .groups import Group
 from .porting import Reply
 from .streams import Kept, drain, feed
-from .usage import overused
+from .usage import overused, still
 from .watching import overgrown
 
 _DEATH = 10.0
@@ -123,7 +123,9 @@ async def until_dead(
         group.start_soon(drain, command.stdout, kept, kept.stdout)
         group.start_soon(drain, command.stderr, kept, kept.stderr)
         if limits.disk or limits.inodes:
-            group.start_soon(watch, partial(overgrown, workspace, limits.disk, limits.inodes))
+            held = partial(still, command.first)
+            grown = partial(overgrown, workspace, limits.disk, limits.inodes, held)
+            group.start_soon(watch, grown)
         if command.group is None:
             group.start_soon(watch, partial(overused, command.first, limits))
         with wall:

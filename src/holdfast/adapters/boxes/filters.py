@@ -33,8 +33,8 @@ _LISTENER = 8
 
 
 _LISTS = tomllib.loads(Path(__file__).with_name("calls.toml").read_text("utf-8"))
-ALLOWED, FORBIDDEN, _SHARED = (
-    str(_LISTS[name]).split() for name in ("allowed", "forbidden", "shared")
+ALLOWED, FORBIDDEN, UNSUPPORTED, _SHARED = (
+    str(_LISTS[name]).split() for name in ("allowed", "forbidden", "unsupported", "shared")
 )
 
 
@@ -61,6 +61,8 @@ def _first(seccomp: Any, *, alone: bool) -> Any:
     for name in ALLOWED:
         if name not in shared:
             _rule(seccomp, made, seccomp.ALLOW, name)
+    for name in UNSUPPORTED:
+        _rule(seccomp, made, seccomp.ERRNO(errno.EOPNOTSUPP), name)
     for name in (*FORBIDDEN, *shared):
         _rule(seccomp, made, refuse, name)
     none_new = seccomp.Arg(0, seccomp.MASKED_EQ, NAMESPACES, 0)

@@ -29,13 +29,6 @@ FROM_ETC = (
     "/etc/ssl/certs",
 )
 FOR_BROWSERS = ("/etc/fonts", "/etc/chromium.d")
-# A client that hides whom it talks with cannot be held to a list of hosts.
-_OPENLY = '{"EncryptedClientHelloEnabled": false, "QuicAllowed": false}\n'
-BROWSER_POLICY: Mapping[str, str] = {
-    "/etc/chromium/policies/managed/holdfast.json": _OPENLY,
-    "/etc/opt/chrome/policies/managed/holdfast.json": _OPENLY,
-}
-"""Files of a browser's box: what it is told as if by its administrator."""
 _RESERVED = ("/", "/usr", "/etc", "/run", HOME, *SYSTEM)
 _KERNEL = ("/proc", "/dev", "/sys")
 _NOBODY = "nobody:x:65534:65534:someone outside the box:/nonexistent:/usr/sbin/nologin\n"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -40,11 +40,24 @@ async def overused(first: int, limits: BoxLimits) -> str:
 
 
 async def _paused(process: int, seconds: float) -> None:
-    """Hold everything for a while; what has been killed meanwhile stays dead."""
+    with _still(process):
+        await anyio.sleep(min(seconds, 1.0))
+
+
+@contextmanager
+def still(first: int) -> Generator[None]:
+    """The command held by `first` does nothing meanwhile."""
+    with _still(_number(first)):
+        yield
+
+
+@contextmanager
+def _still(process: int) -> Generator[None]:
+    """What has been killed meanwhile stays dead."""
     try:
         for each in _tree(process):
             _send(each, signal.SIGSTOP)
-        await anyio.sleep(min(seconds, 1.0))
+        yield
     finally:
         for each in _tree(process):
             _send(each, signal.SIGCONT)

@@ -2,27 +2,30 @@
 
 A workspace is a folder of the user's own file system, which has no bound for one folder. So we
 look at the file system's counters, which costs nothing, many times a second; only when these say
-that more is gone than the command may use are the files counted that have changed since it began.
-What it wrote between two looks is over the limit: this wall is soft.
+that more is gone than the command may use is it held, and are the files counted that have changed
+since it began. What it wrote between two looks is over the limit: this wall is soft.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
 
-_LOOK = 0.02
+_LOOK = 0.01
 _BLOCK = 512
 _ENOUGH = 1 << 20
 
 
-async def overgrown(workspace: Path, disk: int, inodes: int) -> str:
+async def overgrown(
+    workspace: Path, disk: int, inodes: int, held: Callable[[], AbstractContextManager[None]]
+) -> str:
     """Return, in words, when what was written since now is more; 0 is no limit."""
     began, before = time.time(), os.statvfs(workspace)
     least = 1.0
@@ -34,7 +37,8 @@ async def overgrown(workspace: Path, disk: int, inodes: int) -> str:
         if not ((disk and used > disk * least) or (inodes and made > inodes * least)):
             continue
         count = partial(_changed, workspace, began - 1, disk or 1 << 62, inodes or _ENOUGH)
-        size, number = await to_thread.run_sync(count)
+        with held():
+            size, number = await to_thread.run_sync(count)
         if disk and size > disk:
             return f"it wrote more than {disk >> 20} MiB into the workspace"
         if inodes and number > inodes:

@@ -22,6 +22,7 @@ from holdfast.adapters.boxes.filters import (
     NAMESPACES,
     NETLINK,
     TMPFILE,
+    UNSUPPORTED,
 )
 
 _MACHINES = {"x86_64": "X86_64", "aarch64": "AARCH64", "riscv64": "RISCV64", "ppc64le": "PPC64LE"}
@@ -49,6 +50,7 @@ def profile() -> bytes:
 def _rules() -> Iterator[dict[str, Any]]:
     yield _allow([name for name in ALLOWED if name not in _SPECIAL])
     yield {"names": FORBIDDEN, "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM}
+    yield {"names": UNSUPPORTED, "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EOPNOTSUPP}
     yield {"names": _UNKNOWN, "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}
     yield _allow(["clone"], _masked(0, NAMESPACES, 0))
     for family in FAMILIES:
