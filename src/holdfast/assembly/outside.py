@@ -91,6 +91,7 @@ async def browsers_for(
         reveal=partial(safe.reveal, tool="browser"),
         redact=safe.redact,
         shelf=config.home / "browsers",
+        requires=config.box.requires,
     )
     options = BrowserOptions(**config.browser.model_dump())
     async with open_browsers(options, world) as browsers:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 import anyio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from holdfast.core.command import (
     Cancel,
@@ -163,7 +163,8 @@ class Performer:
         try:
             with anyio.fail_after(self._limits.tool_seconds):
                 arguments = await self._filled(call, secrets, job) if secrets else call.arguments
-                return storable.outcome(await tool.run(arguments, job))
+                told = structs.replace(job, secrets=tuple(secrets))
+                return storable.outcome(await tool.run(arguments, told))
         except NotAllowed as refused:
             return Failed(text=storable.text(str(refused)), code=refused.code)
         except TimeoutError:
