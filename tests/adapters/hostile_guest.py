@@ -85,7 +85,9 @@ def a_box(
     ways_in.close()
     work.setblocking(False)
     process = subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE)
-    machine = Machine(process, work, ways)
+    control, control_in = socket.socketpair()
+    control_in.close()
+    machine = Machine(process, work, ways, control)
     limits = BoxLimits(seconds=5, file_size=100_000, disk=300_000, inodes=50)
     inside = Inside(workspace=Mirror(workspace, hidden), read_only=(), environment={})
     box = MicroVMBox(

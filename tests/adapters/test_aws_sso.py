@@ -63,7 +63,7 @@ def issuer() -> Generator[Issuer]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_request(self, *_: object) -> None:
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Desk)
@@ -114,7 +114,7 @@ def sessions(place: Path, issuer: Issuer) -> AwsSessions:
 async def test_one_that_ends_soon_is_renewed_and_the_rest_of_its_file_stays(
     tmp_path: Path, issuer: Issuer
 ):
-    """Part of row KV-45."""
+    """Row KV-45."""
     path = cached(home(tmp_path), NOW + 599)
     assert await sessions(tmp_path, issuer).renew() == 1
     assert issuer.asked == [
@@ -184,7 +184,9 @@ async def test_a_session_that_is_over_and_an_endpoint_that_fails_change_nothing(
     """Part of row KV-45."""
     path = cached(home(tmp_path), NOW)
     before = path.read_text()
-    for answer in ((400, {"error": "invalid_grant"}), (500, {}), (200, {}), (200, [OLD])):
+    nothing: dict[str, str] = {}
+    bad: list[tuple[int, Any]] = [(400, {"error": "invalid_grant"}), (500, nothing), (200, nothing)]
+    for answer in (*bad, (200, [OLD])):
         issuer.answer = answer
         assert await sessions(tmp_path, issuer).renew() == 0
     assert path.read_text() == before

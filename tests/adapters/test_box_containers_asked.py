@@ -198,6 +198,7 @@ async def test_a_container_that_does_not_get_ready_is_shown_with_its_last_words_
     [words] = asked(program, "run")
     assert [after(words, "--name")[0]] == [one[-1] for one in asked(program, "rm")][1:2]
     assert not list((tmp_path / "home" / "boxes").iterdir())
+    assert (tmp_path / "home" / "boxes").stat().st_mode & 0o777 == 0o700
 
 
 async def test_what_is_left_of_this_home_is_removed_before_the_first_container(

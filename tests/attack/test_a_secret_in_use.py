@@ -62,7 +62,7 @@ def everything(home: Path) -> bytes:
 
 
 def test_no_planted_secret_is_found_anywhere(home: Path):
-    """Rows OC-93, OC-95, OL-25; part of rows OC-92, OL-40, OL-109."""
+    """Rows OC-93, OC-95, OK-96 and OL-25; part of rows OC-92, OL-40, OL-109."""
     previous = os.umask(0)
     try:
         with ModelServer(script=hostile(), catalogue=Catalogue(models=("m",))) as model:

@@ -22,6 +22,7 @@ GOOD = Soaked(
     outcomes={"returned": 60, "over_limit": 18},
     quiet=CALM,
     storm=CALM,
+    bare=CALM,
     cpu_seconds=3.0,
     memory_before=100.0,
     memory_after=101.0,

@@ -14,7 +14,7 @@ KNOWN = Redactor([("github", "canary-0123456789")])
 
 
 def test_variables_go_by_what_they_are_called():
-    """Part of row KV-27."""
+    """Row KV-27."""
     gone = {
         "OPENAI_API_KEY": "a",
         "GH_TOKEN": "b",

@@ -107,6 +107,16 @@ async def test_the_vault_is_sealed_otherwise_only_through_the_socket(tmp_path: P
 
 
 @pytest.mark.anyio
+async def test_the_same_request_with_a_secret_in_it_is_the_same_task(tmp_path: Path):
+    async with street(tmp_path) as house:
+        before = await house.submit(f"log in with {VALUE}", key=f"key-{VALUE}")
+        await said(house, "/v1/secrets", {"name": "github", "value": VALUE})
+        for key, prompt in (("k", f"log in with {VALUE}"), (f"k-{VALUE}", VALUE)):
+            first = await house.submit(prompt, key=key)
+            assert (await house.submit(prompt, key=key))["id"] == first["id"] != before["id"]
+
+
+@pytest.mark.anyio
 async def test_a_bundle_has_no_secret_that_became_known_only_later(tmp_path: Path):
     async with street(tmp_path, says=[]) as house:
         row = await house.done(f"my password is {VALUE}")

@@ -69,12 +69,13 @@ async def worked(
 
 
 async def test_a_reference_becomes_the_value_in_the_tool_and_nowhere_else():
-    """Part of rows OL-40, OC-95."""
+    """Row OC-30. Part of rows OL-40, OC-95."""
     tool = ObedientTool(name="http", secrets=("headers", "body"))
     tool.act = lambda given: Returned(text=f"sent {given['headers']['Authorization']}")
     arguments = {"headers": {"Authorization": "Bearer $SECRET{github}"}, "body": "none"}
     ended = await worked(await keeper("default"), tool, calls(("http", arguments)))
     assert tool.ran == [{"headers": {"Authorization": f"Bearer {VALUE}"}, "body": "none"}]
+    assert [job.secrets for job in tool.jobs] == [("github",)], "the tool knows what it was given"
     assert ended.started == [("github",)], "which secrets it was given is recorded before the act"
     assert ended.outcomes == [Returned(text="sent Bearer <<SECRET_github>>")]
     assert b"$SECRET{github}" in ended.said()
@@ -144,7 +145,7 @@ async def test_what_may_not_be_used_is_told_to_the_model(granted: str, name: str
 
 
 async def test_the_sixth_use_in_a_minute_is_refused():
-    """Part of row OL-40."""
+    """Row OL-40."""
     tool = ObedientTool(name="http", secrets=("body",))
     ask = [calls(("http", {"body": f"{n} $SECRET{{github}}"})) for n in range(6)]
     ended = await worked(await keeper("default"), tool, *ask)

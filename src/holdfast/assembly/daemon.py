@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import signal
 import socket
 import time
@@ -28,14 +29,13 @@ from holdfast.doors.http.app import create_app
 from holdfast.doors.http.route import Facts
 from holdfast.doors.http.serve import serve
 from holdfast.engine.clock import SystemClock
-from holdfast.ports.vault import Vault
 from holdfast.runtime import budgets, upkeep
 from holdfast.runtime.house import House
 from holdfast.runtime.secrets import keep_planted
 
 from .containers import look_after
 from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
-from .house import in_force, open_house
+from .house import Given, in_force, open_house
 from .models import models_config
 
 _log = logging.getLogger("holdfast")
@@ -55,8 +55,11 @@ async def run_daemon(
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
     linked = SavedConnections(catalog, kept.house)
     await keep_planted(kept.secrets, to_planted(config, environment))
+    given = Given(
+        config=config, environment=environment, catalog=catalog, connections=linked, kept=kept
+    )
     async with (
-        open_house(config, environment, catalog, linked, kept) as house,
+        open_house(given) as house,
         anyio.create_task_group() as group,
     ):
         done = anyio.Event()
@@ -71,7 +74,7 @@ async def run_daemon(
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:
             group.start_soon(aws_sessions(environment, time.time).keep)
-        group.start_soon(partial(_follow, house, catalog, config, environment, kept.house))
+        group.start_soon(partial(_follow, house, catalog, config, environment, kept))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
             listen = partial(serve, app, unix=unix, host=host, port=port)
@@ -121,7 +124,7 @@ async def _follow(
     catalog: Catalog,
     config: Config,
     environment: Mapping[str, str],
-    vault: Vault,
+    kept: Opened,
 ) -> None:
     """Take over a changed configuration within two seconds; a bad one changes nothing.
 
@@ -137,7 +140,8 @@ async def _follow(
         try:
             config = load(environment=environment)
             fresh = in_force(config)
-            catalog.configure(models_config(config, environment, vault))
+            kept.secrets.learn(to_unsayable(config, environment))
+            catalog.configure(models_config(config, environment, kept.house))
         except HoldfastError as error:
             force.problem = str(error)
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
@@ -212,6 +216,8 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
     # Events are many small, short-lived, acyclic values: the default of 700 collects for nothing
     # (benchmarks: a tenth of the CPU of a whole task).
     gc.set_threshold(10_000, 10, 10)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # boxes and their ways out need many
     with only_one(config.home):
         options = {"use_uvloop": True}
         anyio.run(run_daemon, config, environment, token, kept, backend_options=options)

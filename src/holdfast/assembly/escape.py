@@ -7,10 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.adapters.egress.gateway import Gateway
 from holdfast.config import load
+from holdfast.core.error import NotAllowed
 from holdfast.doors.cli.out import plain
+from holdfast.engine.clock import SystemClock
+from holdfast.ports.egress import Egress
 from holdfast.testing.escape.command import box_test
 from holdfast.testing.escape.means import Means, read_beneath, run_exec
+from holdfast.testing.escape.world import World
+from holdfast.testing.fake_visits import FakeVisits
 
 from .boxes import box_kinds
 from .command import surroundings, telling
@@ -27,8 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _test(home: Path | None, words: Sequence[str]) -> int:
     environment = surroundings(home)
     config = load(environment=environment)
-    means = Means(shell=run_exec, plain=plain, read=read_beneath)
+    means = Means(shell=run_exec, plain=plain, read=read_beneath, gate=gate_over)
     return box_test(words, kinds=box_kinds(config, environment), usual=config.box.kind, means=means)
+
+
+def gate_over(world: World) -> Egress:
+    """The gateway as the daemon has it, but what it reaches is a world of the suite's."""
+    return Gateway(
+        secret=_no_secret,
+        log=FakeVisits(),
+        clock=SystemClock(),
+        resolver=world.resolve,
+        dial=world.dial,
+    )
+
+
+async def _no_secret(name: str, _use: object) -> str:
+    raise NotAllowed(f"the suite has no secret {name}")
 
 
 if __name__ == "__main__":

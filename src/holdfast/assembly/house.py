@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -16,8 +17,8 @@ from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
-from holdfast.adapters.stores.ledger import open_ledger
-from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
+from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.registry import Registry
@@ -43,81 +44,92 @@ from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
 from .home import CHOICES, DATABASE
-from .outside import box_way, browsers_for, gateway, tools_of_the_web
+from .outside import Outside, browsers_for, gateway, tools_of_the_web
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a house is made of besides its home."""
+
+    config: Config
+    environment: Mapping[str, str]
+    catalog: Catalog
+    connections: SavedConnections
+    kept: Opened
 
 
 @asynccontextmanager
-async def open_house(
-    config: Config,
-    environment: Mapping[str, str],
-    catalog: Catalog,
-    connections: SavedConnections,
-    kept: Opened,
-) -> AsyncGenerator[House, None]:
+async def open_house(given: Given) -> AsyncGenerator[House, None]:
     """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
-    home, clock, live = config.home, SystemClock(), Live()
-    safe = kept.secrets
-    disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
-    models = GuardedModels(catalog, safe.known, disguise)
-    force = in_force(config)
+    config, clock = given.config, SystemClock()
     async with (
-        open_sqlite(home / DATABASE, now=clock.now()) as journal,
+        open_sqlite(config.home / DATABASE, now=clock.now()) as journal,
         open_ledger(journal.pages(), clock.now) as ledger,
         AsyncExitStack() as stack,
     ):
         ledger.budgets(to_budgets(config), config.models.unknown_price)
-        recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
-        visits, blobs = journal.visits(), FileBlobs(home / "blobs")
-        egress = gateway(safe, visits, clock)
-        boxes = box_pool(config, environment, box_way(egress, lambda: force.ways))
-        # The delegate tool is bound late: it submits to the supervisor that runs it.
-        delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-        browsers = await stack.enter_async_context(
-            browsers_for(config, boxes, egress, lambda: force.ways, safe)
-        )
-        tools = Registry(
-            [
-                *_built_in(config, boxes, blobs, clock),
-                *tools_of_the_web(config, egress, lambda: force.ways, safe, environment),
-                *browser_tools(browsers, blobs),
-                *secret_tools(safe),
-                delegate,
-                TopUp(ledger, partial(budgets.resume, journal, recorder)),
-            ]
-        )
-        limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-        performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
-        channels = {"outbox": Outbox(home / "outbox")}
-        timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
-        supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+        house = await _furnished(given, (journal, ledger, clock), stack)
         try:
-            yield House(
-                home=home,
-                journal=journal,
-                recorder=recorder,
-                supervisor=supervisor,
-                live=live,
-                models=models,
-                embedder=GuardedEmbedder(catalog.embedder, safe.known),
-                connections=connections,
-                choosing=SavedChoices(catalog, home / CHOICES),
-                ledger=ledger,
-                visits=visits,
-                secrets=safe,
-                vault=kept.sealing,
-                tools=tools,
-                boxes=boxes,
-                blobs=blobs,
-                clock=clock,
-                in_force=force,
-                channels=tuple(channels),
-                started_at=clock.now(),
-                version=VERSION,
-            )
+            yield house
         finally:
             with anyio.CancelScope(shield=True):
-                await boxes.close()
-                await models.close()
+                await house.boxes.close()
+                await house.models.close()
+
+
+async def _furnished(
+    given: Given, stores: tuple[SqliteJournal, StoredLedger, Clock], stack: AsyncExitStack
+) -> House:
+    config, home, safe = given.config, given.config.home, given.kept.secrets
+    journal, ledger, clock = stores
+    disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
+    models, live = GuardedModels(given.catalog, safe.known, disguise), Live()
+    force = in_force(config)
+    recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
+    visits, blobs = journal.visits(), FileBlobs(home / "blobs")
+    out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
+    boxes = box_pool(config, given.environment, out.of_box)
+    browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
+    # The delegate tool is bound late: it submits to the supervisor that runs it.
+    delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
+    tools = Registry(
+        [
+            *_built_in(config, boxes, blobs, clock),
+            *tools_of_the_web(config, out, given.environment),
+            *browser_tools(browsers, blobs),
+            *secret_tools(safe),
+            delegate,
+            TopUp(ledger, partial(budgets.resume, journal, recorder)),
+        ]
+    )
+    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
+    performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
+    channels = {"outbox": Outbox(home / "outbox")}
+    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+    supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+    return House(
+        home=home,
+        journal=journal,
+        recorder=recorder,
+        supervisor=supervisor,
+        live=live,
+        models=models,
+        embedder=GuardedEmbedder(given.catalog.embedder, safe.known),
+        connections=given.connections,
+        choosing=SavedChoices(given.catalog, home / CHOICES),
+        ledger=ledger,
+        visits=visits,
+        secrets=safe,
+        vault=given.kept.sealing,
+        tools=tools,
+        boxes=boxes,
+        blobs=blobs,
+        clock=clock,
+        in_force=force,
+        channels=tuple(channels),
+        started_at=clock.now(),
+        version=VERSION,
+    )
 
 
 def _built_in(config: Config, boxes: Boxes, blobs: FileBlobs, clock: Clock) -> Sequence[Tool]:

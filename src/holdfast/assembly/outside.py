@@ -35,24 +35,22 @@ def gateway(safe: Keeper, visits: Visits, clock: Clock) -> Gateway:
     return Gateway(secret=secret, log=visits, clock=clock)
 
 
-def box_way(
-    egress: Egress, now: Now
-) -> Callable[[Box, str], AbstractAsyncContextManager[Pass] | None]:
-    """How the box of a task gets a network: not at all, if there is nothing that it may reach."""
+class Outside:
+    """What of the house may go out, by whom, with which secrets."""
 
-    def way(box: Box, owner: str) -> AbstractAsyncContextManager[Pass] | None:
-        reach = now().reach(task=owner, agent=box.spec.agent, tool="exec", box=True)
-        return connected(box, egress, reach) if reach.allowed else None
+    def __init__(self, egress: Egress, now: Now, safe: Keeper) -> None:
+        self.egress, self.now, self.safe = egress, now, safe
 
-    return way
+    def of_box(self, box: Box, owner: str) -> AbstractAsyncContextManager[Pass] | None:
+        """How a task's box gets a network: not at all, if there is nothing that it may reach."""
+        reach = self.now().reach(task=owner, agent=box.spec.agent, tool="exec", box=True)
+        return connected(box, self.egress, reach) if reach.allowed else None
+
+    def of_tool(self, job: Job, tool: str) -> Reach:
+        return self.now().reach(task=job.task, agent=job.agent, tool=tool)
 
 
-def tools_of_the_web(
-    config: Config, egress: Egress, now: Now, safe: Keeper, environment: Mapping[str, str]
-) -> list[Tool]:
-    def reach(job: Job, tool: str) -> Reach:
-        return now().reach(task=job.task, agent=job.agent, tool=tool)
-
+def tools_of_the_web(config: Config, out: Outside, environment: Mapping[str, str]) -> list[Tool]:
     web = config.web
     settings = WebSettings(
         engines=web.engines,
@@ -61,35 +59,33 @@ def tools_of_the_web(
         search={name: EngineSettings(**dict(one)) for name, one in web.search.items()},
         env=environment,
     )
-    return web_tools(egress, reach, settings, partial(safe.reveal, tool="web_search"))
+    secret = partial(out.safe.reveal, tool="web_search")
+    return web_tools(out.egress, out.of_tool, settings, secret)
 
 
 @asynccontextmanager
-async def browsers_for(
-    config: Config, boxes: Boxes, egress: Egress, now: Now, safe: Keeper
-) -> AsyncGenerator[Browsers]:
+async def browsers_for(config: Config, boxes: Boxes, out: Outside) -> AsyncGenerator[Browsers]:
     """All browsers of a house, until it closes. Each reaches what its agent may with `browser`."""
 
     @asynccontextmanager
     async def attach(box: Box, job: Job) -> AsyncGenerator[Pass | None]:
-        reach = now().reach(task=job.task, agent=job.agent, tool="browser")
         # What a browser does within TLS cannot be seen: it may do all or nothing at a host.
-        reach = replace(reach, methods=())
+        reach = replace(out.of_tool(job, "browser"), methods=())
         if not (reach.allowed or reach.web):
             yield None
             return
-        async with connected(box, egress, reach) as passed:
+        async with connected(box, out.egress, reach) as passed:
             yield passed
 
     async def keep(name: str, value: str, job: Job) -> None:
-        await safe.put(name, value, Terms(grants=(job.agent,)))
+        await out.safe.put(name, value, Terms(grants=(job.agent,)))
 
     world = World(
         boxes=boxes,
         attach=attach,
         keep=keep,
-        reveal=partial(safe.reveal, tool="browser"),
-        redact=safe.redact,
+        reveal=partial(out.safe.reveal, tool="browser"),
+        redact=out.safe.redact,
         shelf=config.home / "browsers",
         requires=config.box.requires,
     )

@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 SHAPES: Mapping[str, re.Pattern[str]] = {
     "PEM": re.compile(
-        r"-----BEGIN (?P<pem>[A-Z ]{0,40}PRIVATE KEY)-----[\s\S]{1,10000}?-----END (?P=pem)-----"
+        r"-----BEGIN (?P<pem>[A-Z ]{0,40}PRIVATE KEY)-----"
+        r"(?:[^-]|-(?!----)){1,10000}-----END (?P=pem)-----"
     ),
     "JWT": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     "AWS": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),

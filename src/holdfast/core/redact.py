@@ -33,7 +33,7 @@ _GAPS = _re2.compile(rb"\s|\\[nrt]")
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _WRAPS = re.compile(rb"[A-Za-z0-9+/=_-]+")
 _PLAIN = "[***]"
-_NAMES = frozenset({"id", "call_id", "workspace", "digest", "signature"})
+_NAMES = frozenset({"id", "call_id", "workspace", "digest", "signature", "name", "team", "model"})
 T = TypeVar("T")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
 import anyio
-from msgspec import Struct, structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.core.command import (
     Cancel,
@@ -146,7 +146,7 @@ class Performer:
         secrets = () if broken else named(call.arguments)
         start = StartCall(call_id=call.id, before=before, secrets=secrets)
         await self._recorder.tell(stream.id, start, fence=fence)
-        result = broken or await self._tried(tool, call, secrets, job)
+        result = broken or await self._tried(tool, call, replace(job, secrets=secrets))
         match result:
             case Human() | Timer():
                 settle: Command = SuspendCall(call_id=call.id, wait=result)
@@ -157,14 +157,11 @@ class Performer:
                 settle = SettleCall(call_id=call.id, outcome=result)
         await self._surely(stream, settle, fence)
 
-    async def _tried(
-        self, tool: Tool, call: ToolCall, secrets: Sequence[str], job: Job
-    ) -> Outcome | Human | Child | Timer:
+    async def _tried(self, tool: Tool, call: ToolCall, job: Job) -> Outcome | Human | Child | Timer:
         try:
             with anyio.fail_after(self._limits.tool_seconds):
-                arguments = await self._filled(call, secrets, job) if secrets else call.arguments
-                told = structs.replace(job, secrets=tuple(secrets))
-                return storable.outcome(await tool.run(arguments, told))
+                arguments = await self._filled(call, job) if job.secrets else call.arguments
+                return storable.outcome(await tool.run(arguments, job))
         except NotAllowed as refused:
             return Failed(text=storable.text(str(refused)), code=refused.code)
         except TimeoutError:
@@ -177,13 +174,13 @@ class Performer:
             text = storable.text(f"{type(error).__name__}: {error}")
             return Failed(text=text, code="tool_error")
 
-    async def _filled(self, call: ToolCall, names: Sequence[str], job: Job) -> dict[str, Any]:
+    async def _filled(self, call: ToolCall, job: Job) -> dict[str, Any]:
         """The arguments with their secrets: here they begin to exist, and with the run they end."""
         if self._secrets is None:
             raise NotAllowed("this installation keeps no secrets", code="no_secrets")
         values = {
             name: await self._secrets.use(name, agent=job.agent, task=job.task, tool=call.tool)
-            for name in names
+            for name in job.secrets
         }
         return filled(call.arguments, values)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from anyio import to_thread
 
 from holdfast.core import dotenv
-from holdfast.core.error import Invalid
+from holdfast.core.error import Invalid, NotAllowed
 from holdfast.ports.secrets import Charset, Safe, Secret, Use
 from holdfast.ports.vault import How
 
@@ -60,13 +60,15 @@ async def delete(house: House, name: str, *, by: str) -> bool:
     return gone
 
 
-async def uses(house: House, name: str) -> Sequence[Use]:
-    """Who used it lately, newest first."""
-    return await house.secrets.uses(name)
+async def uses(house: House, name: str = "") -> Sequence[tuple[str, Use]]:
+    """Who used it lately, or any of them, newest first."""
+    names = [name] if name else [one.name for one in await house.secrets.all()]
+    found = [(one, use) for one in names for use in await house.secrets.uses(one)]
+    return sorted(found, key=lambda pair: pair[1].at, reverse=True)
 
 
 async def take_in(house: House, text: str, prefix: str, *, by: str) -> Sequence[Secret]:
-    """Keep every NAME=value of a file, as prefix and name in lower case; all of them or none."""
+    """Keep every NAME=value of a file, as prefix and name in lower case."""
     pairs = [(f"{prefix}{name}".lower(), value) for name, value in dotenv.parsed(text)]
     there = [(name, value) for name, value in pairs if value.strip()]
     if not there:
@@ -77,7 +79,11 @@ async def take_in(house: House, text: str, prefix: str, *, by: str) -> Sequence[
 async def keep_planted(secrets: Safe, planted: Iterable[tuple[str, str]]) -> None:
     """Keep what the environment and the configured file bring; terms stay as they are."""
     for name, value in planted:
-        await secrets.put(name, value)
+        try:
+            await secrets.put(name, value)
+        except (Invalid, NotAllowed) as wrong:
+            what = f"the secret {name} of the environment or vault.env_file: {wrong}"
+            raise Invalid(what, code=wrong.code, hint=wrong.hint) from wrong
 
 
 def kept(house: House) -> How:

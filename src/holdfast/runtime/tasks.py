@@ -38,7 +38,7 @@ async def submit(house: House, request: Request) -> Summary:
     request that cannot be run, `Saturated` when too much is waiting, `Refused` when the key was
     used for another request.
     """
-    request = _checked(house, request)
+    request = house.secrets.clean(_checked(house, request))
     if request.agent.shape is not None:
         await house.models.check_shape(request.agent.shape)
     task_id = TaskId(house.clock.new_id("task"))
@@ -202,7 +202,7 @@ async def _already(house: House, request: Request) -> Summary:
     if not rows:
         raise Refused("the key is being used by a request under way", code="key_in_use")
     task = await house.recorder.load(rows[0].id)
-    if task.request.prompt != request.prompt:
+    if house.secrets.redact(task.request.prompt) != request.prompt:
         hint = "use a new key for a new request"
         raise Refused(
             f"key {request.key!r} belongs to another request", code="key_reused", hint=hint

@@ -147,6 +147,7 @@ class ObedientTool:
     hold: anyio.Event | None = None
     found: Outcome | None = None
     ran: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    jobs: list[Job] = field(default_factory=list[Job])
     running: anyio.Event = field(default_factory=anyio.Event)
     stopped: int = 0
 
@@ -172,6 +173,7 @@ class ObedientTool:
 
     async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
         self.ran.append(arguments)
+        self.jobs.append(job)
         self.running.set()
         try:
             if self.hold is not None:

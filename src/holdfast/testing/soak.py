@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,6 +53,8 @@ class Latency(Struct, frozen=True, kw_only=True):
 class Soaked(Struct, frozen=True, kw_only=True):
     """What came of it. Memory (MiB) and processor time (of the storm) are the daemon's alone.
 
+    `quiet`, `storm`: the daemon's answers before and during; `bare`: those of a process that does
+    nothing else, during the storm. Where that is slow, the machine is.
     `stop_seconds`: to its end when told to stop; -1: it had to be killed. `left` is what was
     there after that, `touched` what is not as it was.
     """
@@ -63,6 +66,7 @@ class Soaked(Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]
     quiet: Latency
     storm: Latency
+    bare: Latency
     cpu_seconds: float
     memory_before: float
     memory_after: float
@@ -82,14 +86,11 @@ class Soaked(Struct, frozen=True, kw_only=True):
 
 
 class Pulse(threading.Thread):
-    """Asks how the daemon is at every tick, in time or late; a late one has waited since its tick.
+    """Asks at every tick while the context lasts; who is asked late has waited since the tick."""
 
-    It does so while the context lasts.
-    """
-
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, ask: Callable[[], object]) -> None:
         super().__init__(name="pulse")
-        self._ask, self._enough = lambda: daemon.get("/v1/status"), threading.Event()
+        self._ask, self._enough = ask, threading.Event()
         self._took: list[float] = []
         self._failed = 0
 
@@ -122,6 +123,19 @@ class Pulse(threading.Thread):
         return Latency(
             asked=len(took), failed=self._failed, p50=at(0.5), p99=at(0.99), longest=at(1)
         )
+
+
+@contextmanager
+def _echo() -> Generator[Callable[[], object]]:
+    """Somebody who only says again what it is told: how fast can anybody answer here at all?"""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S607
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to, back = process.stdin.fileno(), process.stdout.fileno()
+        try:
+            yield lambda: (os.write(to, b"."), os.read(back, 1))
+        finally:
+            process.terminate()
 
 
 class Host:
@@ -168,8 +182,9 @@ class Host:
     @staticmethod
     def groups(daemon: int) -> list[str]:
         """Control groups that the daemon's boxes had."""
-        names = (f"holdfast-box-{daemon}-*", f"*/holdfast-box-{daemon}-*")
-        return sorted({str(path) for name in names for path in _GROUPS.glob(name)})
+        name = f"holdfast-box-{daemon}-*"
+        depths = (name, f"*/{name}", f"*/*/{name}")
+        return sorted({str(path) for depth in depths for path in _GROUPS.glob(depth)})
 
 
 def storm(agents: int, rounds: int, seconds: float, only: Sequence[str] = ()) -> Soaked:
@@ -190,10 +205,10 @@ def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) 
     began, pid = time.monotonic(), daemon.pid
     _submit(daemon, host.folder, "first")  # what is loaded with the first task is loaded then
     _ended(daemon, end)
-    with Pulse(daemon) as calm:
+    with Pulse(partial(daemon.get, "/v1/status")) as calm:
         time.sleep(_QUIET)
     before, used = _memory(pid), _cpu(pid)
-    with Pulse(daemon) as pulse:
+    with _echo() as echo, Pulse(echo) as bare, Pulse(partial(daemon.get, "/v1/status")) as pulse:
         ids = [_submit(daemon, host.folder, str(number)) for number in range(agents)]
         rows = _ended(daemon, end)
     used = _cpu(pid) - used
@@ -208,6 +223,7 @@ def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) 
         outcomes=outcomes,
         quiet=calm.latency(),
         storm=pulse.latency(),
+        bare=bare.latency(),
         cpu_seconds=round(used, 1),
         memory_before=before["VmRSS"],
         memory_after=after["VmRSS"],

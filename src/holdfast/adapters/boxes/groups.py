@@ -25,6 +25,7 @@ _OURS = 4
 _PERIOD = 100_000
 # A tenth of what everybody else has: however busy a box is, the daemon answers.
 _SHARES, _WEIGHT = "102", "10"
+_TOGETHER, _SHARES_TOGETHER = "holdfast-boxes", "256"
 _TRIES, _PAUSE = 100, 0.002
 _V1 = ("memory", "pids", "cpu", "cpuacct", "freezer")
 _V2 = ("memory", "pids", "cpu")
@@ -118,7 +119,7 @@ class Groups:
             return {}
         old = {name: self._root / name for name in _V1}
         found = {name: path for name, path in old.items() if (path / "cgroup.procs").exists()}
-        return found or dict.fromkeys(_enabled(self._root), self._root)
+        return _together(found) or dict.fromkeys(_enabled(self._root), self._root)
 
     def _sweep(self, parents: Mapping[str, Path]) -> None:
         """Remove what a process that was killed left behind."""
@@ -128,6 +129,20 @@ class Groups:
                 owner = path.name.removeprefix(_NAME).partition("-")[0]
                 if not Path("/proc", owner).exists():
                     Group(folders={"": path}).remove()
+
+
+def _together(parents: dict[str, Path]) -> dict[str, Path]:
+    """The same, with all boxes in one group where the processor is shared out: so many as there
+    may be, the daemon has one rival and not one for each of them."""
+    shared = {name: parents[name] / _TOGETHER for name in ("cpu", "cpuacct") if name in parents}
+    try:
+        for folder in shared.values():
+            folder.mkdir(exist_ok=True)
+        if "cpu" in shared:
+            (shared["cpu"] / "cpu.shares").write_text(_SHARES_TOGETHER)
+    except OSError:
+        return parents
+    return parents | shared
 
 
 def handed_down(process: int) -> Path | None:

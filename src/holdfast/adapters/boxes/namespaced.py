@@ -132,11 +132,16 @@ class NamespacedBox:
             waiting, self._next = self._next, None
             if waiting is not None:
                 await _dismissed(waiting, self.ending)
-            for descriptor in spaces or ():
-                _closed(descriptor)
-            if spaces is not None and self._group is not None:
-                await to_thread.run_sync(self._group.remove)
+            if spaces is not None:
+                await to_thread.run_sync(self._left, spaces)
         self._gone(self)
+
+    def _left(self, spaces: Sequence[int]) -> None:
+        """The last descriptor of a namespace blocks until the kernel has taken it apart."""
+        for descriptor in spaces:
+            _closed(descriptor)
+        if self._group is not None:
+            self._group.remove()
 
     def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         return environment({**self._spec.environment, **extra})
@@ -211,6 +216,7 @@ class NamespacedBox:
                 "user": self._view.user,
                 "limits": bounds(self._spec),
                 "landlock": self.landlock(),
+                "covered": self._view.covered,
                 "filters": len(filters),
                 "groups": len(doors),
             }

@@ -413,6 +413,8 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
     try:
         if user is not None:
             mounted(b"proc", "/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            for place in asked["covered"]:
+                attached(sealed(), place)
             entered(user)
             bare()
             os.setresgid(asked["user"], asked["user"], asked["user"])

@@ -68,7 +68,8 @@ class Inside(Struct, frozen=True, kw_only=True):
     """A checked specification: every path is real and safe to show.
 
     `scratch` are places in memory and their mount options; `writes` is where anything may be
-    changed at all. `user` is who a command is, as the box counts.
+    changed at all. `user` is who a command is, as the box counts; `covered` are places that it
+    finds empty, whatever is there.
     """
 
     options: tuple[str, ...]
@@ -79,6 +80,7 @@ class Inside(Struct, frozen=True, kw_only=True):
     writes: tuple[str, ...]
     environment: Mapping[str, str]
     user: int = USER
+    covered: tuple[str, ...] = ()
 
 
 def inside(spec: BoxSpec, *, lend: bool) -> Inside:

@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import IO
 
 import anyio
+from anyio import CapacityLimiter, to_thread
 
 _PIECE = 1 << 16
 _STREAMS = 2
 _FLOOD = 1 << 20
-_MOMENT = 0.002
+_MOMENT = 0.02
 
 
 class Kept:
@@ -21,6 +22,7 @@ class Kept:
     def __init__(self, limit: int) -> None:
         self.stdout, self.stderr = bytearray(), bytearray()
         self.cut = False
+        self.hands = CapacityLimiter(_STREAMS)
         self._room = limit
         self._open = _STREAMS
         self._silent = anyio.Event()
@@ -41,32 +43,42 @@ class Kept:
 
 
 async def drain(source: IO[bytes], kept: Kept, stream: bytearray) -> None:
-    """Read `source` to its end. What nobody will see is thrown away without being looked at."""
+    """Read `source` to its end. What nobody will see is thrown away without being looked at.
+
+    After the first piece that is done in a thread: a pipe is locked while somebody writes, and who
+    writes in a box may be the last to get the processor. To wait for that here stops the daemon.
+    """
     while not kept.cut:
         await anyio.wait_readable(source)
-        piece = source.read(_PIECE)
+        if stream:
+            piece = await to_thread.run_sync(source.read, _PIECE, limiter=kept.hands)
+        else:
+            piece = source.read(_PIECE)
         if piece == b"":
             kept.end()
             return
         kept.add(stream, piece or b"")
     with suppress(OSError):  # the system may not lend a user so much
-        fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _FLOOD)
+        await to_thread.run_sync(
+            fcntl.fcntl, source, fcntl.F_SETPIPE_SZ, _FLOOD, limiter=kept.hands
+        )
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        while await _thrown_away(source, nowhere):
+        while await _thrown_away(source, nowhere, kept.hands):
             pass
     finally:
         os.close(nowhere)
     kept.end()
 
 
-async def _thrown_away(source: IO[bytes], nowhere: int) -> int:
+async def _thrown_away(source: IO[bytes], nowhere: int, hands: CapacityLimiter) -> int:
     # One read a moment is enough to block nobody for long, and floods never fill our day.
     await anyio.sleep(_MOMENT)
     while True:
         await anyio.wait_readable(source)
         with suppress(BlockingIOError):
-            return os.splice(source.fileno(), nowhere, _FLOOD)
+            descriptor = source.fileno()
+            return await to_thread.run_sync(os.splice, descriptor, nowhere, _FLOOD, limiter=hands)
 
 
 async def feed(sink: IO[bytes], data: bytes) -> None:

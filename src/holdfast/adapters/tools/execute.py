@@ -69,7 +69,8 @@ def exec_tool(boxes: Boxes, options: BoxOptions) -> Tool:
                 out = await box.exec(argv, cwd=cwd, seconds=seconds)
         except HoldfastError as error:
             return Failed(text=f"{error} {error.hint}".strip(), code=error.code)
-        return outcome(out, seconds, restored)
+        # What a flood has left is megabytes: decoding them here would keep others waiting.
+        return await to_thread.run_sync(outcome, out, seconds, restored)
 
     def problem(asked: Exec) -> str:
         if asked.timeout and asked.timeout > longest:

@@ -20,6 +20,8 @@ from holdfast.ports.tools import Job, Tool, Traits
 MAX_LINES = 2_000
 MAX_BYTES = 51_200
 _NOTE = 1_024
+_SMALL = 2 * MAX_BYTES
+"""Characters that are soon looked at; more would keep others waiting."""
 _MILLISECOND = 1_000_000
 
 
@@ -49,12 +51,17 @@ class Spool:
 
     async def fit(self, text: str) -> tuple[str, str]:
         """`text` within the bounds, and the file that holds all of it if something was cut."""
+        if len(text) <= _SMALL and fits(text):
+            return text, ""
+        return await to_thread.run_sync(self._fit, text)
+
+    def _fit(self, text: str) -> tuple[str, str]:
         if fits(text):
             return text, ""
         data = text.encode(errors="replace")
         size = f"{len(data):,} bytes, {text.count(chr(10)) + 1:,} lines"
         try:
-            path = await to_thread.run_sync(self._keep, data)
+            path = self._keep(data)
         except OSError as error:
             lost = f"the whole output ({size}) could not be kept: {error.strerror}"
             return shortened(data, lost), ""

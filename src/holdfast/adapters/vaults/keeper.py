@@ -66,23 +66,28 @@ class Keeper:
         self, vault: Vault, now: Callable[[], Instant], others: Iterable[tuple[str, str]] = ()
     ) -> None:
         self._vault, self._now = vault, now
-        self._lock = threading.Lock()
-        self._known = {value: name for name, value in others}
-        self.redactor = Redactor(_pairs(self._known))
+        self._lock, self._learning = threading.Lock(), threading.Lock()
+        self._known: dict[str, str] = {}
+        self.redactor = Redactor()
+        self.learn(others)
 
     def load(self) -> None:
         """Learn what the vault has; what cannot be read is left out, and logged."""
+        found: list[tuple[str, str]] = []
         for name in self._vault.names():
             try:
-                self._note(name, self._vault.get(name) or "")
+                found += _unsayable(name, self._vault.get(name) or "")
             except HoldfastError as problem:
                 _log.warning("%s", problem)
-        self._rebuild()
+        self.learn(found)
 
-    def learn(self, name: str, value: str) -> None:
-        """From now on what is kept under a name in the vault is redacted as well."""
-        self._note(name, value)
-        self._rebuild()
+    def learn(self, others: Iterable[tuple[str, str]]) -> None:
+        """From now on these values are redacted as well, each as what it is called."""
+        with self._learning:
+            fresh = {value: name for name, value in others if value not in self._known}
+            if fresh:
+                self._known |= fresh
+                self.redactor = Redactor((name, value) for value, name in self._known.items())
 
     def known(self) -> Redactor:
         """What must not be said at this moment."""
@@ -175,7 +180,7 @@ class Keeper:
                 log=before.log if before else (),
             )
             told = msgspec.json.encode(record).decode()
-            self.learn(place, told)  # first: nobody can use what would not be redacted
+            self.learn(_unsayable(place, told))  # first: nobody can use what would not be redacted
             self._vault.put(place, told)
         return _shown(name, record)
 
@@ -216,13 +221,6 @@ class Keeper:
     def _keep(self, name: str, record: Record) -> None:
         self._vault.put(_place(name), msgspec.json.encode(record).decode())
 
-    def _note(self, name: str, value: str) -> None:
-        for part in _secret_parts(name, value):
-            self._known.setdefault(part, name.removeprefix(_OURS))
-
-    def _rebuild(self) -> None:
-        self.redactor = Redactor(_pairs(self._known))
-
 
 class KnownVault:
     """Implements `ports.Vault` for the house's own secrets: what is put there is redacted too."""
@@ -234,7 +232,7 @@ class KnownVault:
         return self._vault.get(name)
 
     def put(self, name: str, value: str) -> None:
-        self._keeper.learn(name, value)
+        self._keeper.learn(_unsayable(name, value))
         self._vault.put(name, value)
 
     def delete(self, name: str) -> bool:
@@ -244,12 +242,9 @@ class KnownVault:
         return self._vault.names()
 
 
-def _pairs(known: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(name, value) for value, name in list(known.items())]
-
-
 def _is_ours(name: str) -> bool:
-    return name.partition("/")[0] not in _HOUSE
+    kind, slash, _ = name.partition("/")
+    return not slash or kind not in _HOUSE
 
 
 def _place(name: str) -> str:
@@ -260,8 +255,13 @@ def _place(name: str) -> str:
     return checked_name(f"{_OURS}{name}")
 
 
+def _unsayable(place: str, value: str) -> list[tuple[str, str]]:
+    """What of an entry must not be said, and what it is called."""
+    return [(place.removeprefix(_OURS), part) for part in _secret_parts(place, value)]
+
+
 def _secret_parts(name: str, value: str) -> Iterable[str]:
-    """What of an entry must not be said: of records that hold more, only the secrets."""
+    """Of records that hold more, only the secrets."""
     kind = name.partition("/")[0]
     if kind == "installation" or (kind == "provider" and name.endswith("/server")):
         return ()

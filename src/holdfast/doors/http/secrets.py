@@ -8,7 +8,8 @@ from msgspec import Struct
 from pydantic import Field
 
 from holdfast.core.error import NotAllowed
-from holdfast.ports.secrets import Charset, Secret, Use
+from holdfast.core.ids import Instant
+from holdfast.ports.secrets import Charset, Secret
 from holdfast.ports.vault import How
 from holdfast.runtime import secrets
 
@@ -68,9 +69,9 @@ class Named(Body):
 
 
 class Which(Question):
-    """Which one."""
+    """Which one; none: all of them."""
 
-    name: Name
+    name: Name = ""
 
 
 class ToImport(Body):
@@ -93,11 +94,20 @@ class SecretList(Struct, frozen=True, kw_only=True):
     secrets: tuple[Secret, ...]
 
 
-class Uses(Struct, frozen=True, kw_only=True):
-    """Who used it lately, newest first."""
+class UseRow(Struct, frozen=True, kw_only=True):
+    """Who used which secret when."""
 
+    at: Instant
     name: str
-    uses: tuple[Use, ...]
+    agent: str
+    task: str
+    tool: str
+
+
+class Uses(Struct, frozen=True, kw_only=True):
+    """Who used them lately, newest first."""
+
+    uses: tuple[UseRow, ...]
 
 
 class Deleted(Struct, frozen=True, kw_only=True):
@@ -153,7 +163,11 @@ async def secret_import(ask: Ask[NoQuery, ToImport]) -> SecretList:
 
 async def secret_uses(ask: Ask[Which, Nothing]) -> Uses:
     found = await secrets.uses(ask.house, ask.query.name)
-    return Uses(name=ask.query.name, uses=tuple(found))
+    rows = [
+        UseRow(at=use.at, name=name, agent=use.agent, task=use.task, tool=use.tool)
+        for name, use in found
+    ]
+    return Uses(uses=tuple(rows))
 
 
 async def vault_status(ask: Ask[NoQuery, Nothing]) -> VaultState:
@@ -236,7 +250,14 @@ SECRET_ROUTES: tuple[Entry, ...] = (
         body=ToImport,
         errors=(503,),
     ),
-    Entry("GET", "/v1/secrets/uses", secret_uses, "Who used a secret.", Uses, query=Which),
+    Entry(
+        "GET",
+        "/v1/secrets/uses",
+        secret_uses,
+        "Who used a secret, or any.",
+        Uses,
+        query=Which,
+    ),
     Entry("GET", "/v1/vault", vault_status, "How the vault is sealed.", VaultState),
     Entry(
         "POST",

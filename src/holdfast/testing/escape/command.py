@@ -51,8 +51,12 @@ def box_test(
     kinds: Mapping[str, Callable[[], BoxKind]],
     usual: str,
     means: Means,
+    private: bool = True,
 ) -> int:
-    """Run what the command line asks for; 1 if any attack won."""
+    """Run what the command line asks for; 1 if any attack won.
+
+    `private`: this process may move into a network of its own.
+    """
     given = _parser(kinds, usual).parse_args(words)
     if given.list:
         _list(as_json=given.json)
@@ -62,7 +66,7 @@ def box_test(
         names = ", ".join(sorted(unknown))
         raise Invalid(f"there is no attack {names}", hint="holdfast box test --list")
     # A network of our own is for those alone whose boxes are made by this very process.
-    own_network = given.box in _DAEMONLESS and private_network()
+    own_network = private and given.box in _DAEMONLESS and private_network()
     report = anyio.run(_tested, given, kinds[given.box], means, own_network)
     if given.json:
         _write(msgspec.json.encode(_told(report)).decode())

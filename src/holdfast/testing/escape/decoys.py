@@ -7,11 +7,12 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -72,28 +73,30 @@ class Services:
 @asynccontextmanager
 async def open_services(canary: str, home: Path, *, own_network: bool) -> AsyncGenerator[Services]:
     """Listen where attacks will look, for as long as the context lasts."""
-    services = Services()
-    async with AsyncExitStack() as stack:
-        group = await stack.enter_async_context(anyio.create_task_group())
-        say = partial(_say, canary.encode())
-        hand = partial(_hand, canary.encode(), home)
+    services, listening = Services(), list[Callable[[], Coroutine[Any, Any, None]]]()
+    say = partial(_say, canary.encode())
+    hand = partial(_hand, canary.encode(), home)
+    with ExitStack() as stack:
         for name, address, port in _LISTENING:
             near = name.startswith("loopback")
             if not near and not own_network:
                 services.places[name] = (address, port)
             elif listener := _tcp(address, port):
                 services.places[name] = listener.getsockname()[:2]
-                group.start_soon(_answer, stack.enter_context(listener), say)
+                listening.append(partial(_answer, stack.enter_context(listener), say))
         for path in (f"\0{canary}-service", str(home / "docker.sock")):
-            group.start_soon(_answer, stack.enter_context(_unix(path)), hand)
+            listening.append(partial(_answer, stack.enter_context(_unix(path)), hand))
         log = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         log.bind(str(home / "log.sock"))
         names = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         names.bind((_NAMES, 53) if own_network else ("127.0.0.1", 0))
         services.places["dns"] = names.getsockname()
-        group.start_soon(_record, names, services.questions)
-        yield services
-        group.cancel_scope.cancel()
+        listening.append(partial(_record, names, services.questions))
+        async with anyio.create_task_group() as group:
+            for each in listening:
+                group.start_soon(each)
+            yield services
+            group.cancel_scope.cancel()
 
 
 def private_network() -> bool:

@@ -37,7 +37,7 @@ LIMITS = BoxLimits(
 PYTHON = ("python3", "-I", "-S", "attacks.pyz")
 _PATIENCE = 20.0
 _PORT = 3128
-_WAIT = "import sys; sys.stdin.read()"
+_WAIT = "import sys; print(flush=True); sys.stdin.read()"
 
 
 class Heard(Struct, frozen=True, kw_only=True):
@@ -78,6 +78,7 @@ class Way:
 class Field:
     """What attacks are given. `way` is None where there is none to attack, `no_way` says why.
 
+    `no_python`: why what runs inside cannot run; empty when it can.
     `heard` is what the other agent's command has said.
     """
 
@@ -85,7 +86,7 @@ class Field:
     box: Box
     ground: Ground
     means: Means
-    has_python: bool
+    no_python: str
     heard: bytearray
     way: Way | None
     no_way: str
@@ -124,20 +125,20 @@ async def open_field(kind: BoxKind, means: Means, *, own_network: bool) -> Async
             _made(kind, spec_of(ground, "escape", ground.workspace))
         )
         await box.put("attacks.pyz", ground.archive)
-        has_python = (await box.exec(["python3", "-I", "-S", "-c", "pass"])).code == 0
+        no_python = await _without_python(box)
         heard = bytearray()
-        if has_python:
+        if not no_python:
             stack.enter_context(owned(ground, await _user_of(box, ground)))
             await stack.enter_async_context(_neighbour(kind, ground, heard))
-        way: Way | str = "there is no python3 in this box"
-        if has_python:
+        way: Way | str = no_python
+        if not no_python:
             way = await stack.enter_async_context(_way_out(box, means))
         yield Field(
             kind=kind,
             box=box,
             ground=ground,
             means=means,
-            has_python=has_python,
+            no_python=no_python,
             heard=heard,
             way=way if isinstance(way, Way) else None,
             no_way="" if isinstance(way, Way) else way,
@@ -205,14 +206,22 @@ async def _made(kind: BoxKind, spec: BoxSpec) -> AsyncGenerator[Box]:
             await box.destroy()
 
 
+async def _without_python(box: Box) -> str:
+    out = await box.exec(["python3", "-I", "-S", "-c", "pass"])
+    if out.code == 0:
+        return ""
+    why = out.stderr.decode(errors="replace").strip() or out.stopped
+    return f"python3 does not run in this box: {why or f'exit code {out.code}'}"
+
+
 async def _user_of(box: Box, ground: Ground) -> int:
     """Whose processes are in the box, as the host sees it.
 
     Where none is in sight, as in another machine, it is whoever owns what was put there.
     """
     mark = f"{ground.canary}-whose"
-    async with box.start(["python3", "-I", "-S", "-c", _WAIT, mark]):
-        found = await seen(mark)
+    async with box.start(["python3", "-I", "-S", "-c", _WAIT, mark]) as running:
+        found = await seen(mark) if await running.receive() else None
     return found[1] if found else (ground.workspace / "attacks.pyz").stat().st_uid
 
 
@@ -222,17 +231,17 @@ async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGe
     scratch, shm = f"/tmp/{ground.canary}-scratch", f"/dev/shm/{ground.canary}-scratch"
     abstract, workspace = f"{ground.canary}-other", ground.base / "neighbour"
     words = (ground.canary, scratch, shm, str(ground.neighbour_key), abstract)
-    async with (
-        _made(kind, spec_of(ground, "neighbour", workspace)) as box,
-        anyio.create_task_group() as group,
-    ):
+    async with AsyncExitStack() as stack:
+        stack.callback(forget_shared, ground.neighbour_key, shm, scratch)
+        box = await stack.enter_async_context(_made(kind, spec_of(ground, "neighbour", workspace)))
+        group = await stack.enter_async_context(anyio.create_task_group())
         await box.put("attacks.pyz", ground.archive)
         async with box.start([*PYTHON, "neighbour", *words]) as running:
             ready = anyio.Event()
             group.start_soon(_hear, running, heard, ready)
             with anyio.move_on_after(_PATIENCE):
                 await ready.wait()
-            found = await seen(scratch)
+            found = await seen(scratch) if b"ready" in heard else None
             ground.neighbour = {
                 "mark": scratch,
                 "pid": str(found[0]) if found else "0",
@@ -245,7 +254,6 @@ async def _neighbour(kind: BoxKind, ground: Ground, heard: bytearray) -> AsyncGe
             }
             yield
             group.cancel_scope.cancel()
-        forget_shared(ground.neighbour_key, shm, scratch)
 
 
 async def _hear(running: Running, heard: bytearray, ready: anyio.Event) -> None:
@@ -253,3 +261,4 @@ async def _hear(running: Running, heard: bytearray, ready: anyio.Event) -> None:
         heard += piece
         if b"ready" in heard:
             ready.set()
+    ready.set()

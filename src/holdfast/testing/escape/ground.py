@@ -26,13 +26,13 @@ from anyio import to_thread
 from holdfast.core.error import Unavailable
 
 from .decoys import Hearer, Services, open_services
-from .inside.attack import Facts, NotHere
-from .inside.calls import call
+from .inside.attack import Facts
+from .inside.calls import forget
 from .inside.files import handle_of
 
 _PLACE = "/var/tmp"
 _LIVES = 20.0
-_LOOKS, _MOMENT = 60, 0.05
+_SHOWS, _MOMENT = 4.0, 0.05
 _ENVIRONMENT = "HOLDFAST_DECOY_TOKEN"
 _SAME = (
     "/",
@@ -287,17 +287,17 @@ def _forget(base: Path) -> None:
 
 async def seen(mark: str) -> tuple[int, int] | None:
     """Where the process with a mark runs; None if it does not show itself in time."""
-    for _ in range(_LOOKS):
-        if found := await to_thread.run_sync(running, mark):
-            return found
+    until = anyio.current_time() + _SHOWS
+    while not (found := await to_thread.run_sync(running, mark)):
+        if anyio.current_time() > until:
+            break
         await anyio.sleep(_MOMENT)
-    return None
+    return found
 
 
 def forget_shared(key: int, *paths: str) -> None:
     """Take away what a neighbour without walls left on the host."""
-    with suppress(OSError, NotHere):
-        call("shmctl", call("shmget", key, 0, 0), 0, None)
+    forget(key)
     for path in paths:
         for each in (Path(path), Path(f"{path}.sock")):
             each.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ import os, sys
 if os.fork() == 0:
     os.setsid()
     for n in range(3): os.dup2(os.open("/dev/null", os.O_RDWR), n)
-    os.execv("/bin/sleep", [sys.argv[1], "15"])
+    os.execv("/bin/sleep", [sys.argv[1] + "-stays", "15"])
 sys.stdin.read()
 """
 _HARMFUL = (
@@ -185,8 +185,8 @@ async def put_absolute(field: Field) -> str:
 @trial("files")
 async def put_race(field: Field) -> str:
     """Swap a folder for a link again and again while the host puts files into it."""
-    if not field.has_python:
-        raise NotHere("there is no python3 in this box")
+    if field.no_python:
+        raise NotHere(field.no_python)
     landed = field.ground.outside / "raced"
     words = ["python3", "-I", "-S", "-c", _FLIP, str(field.ground.outside)]
     async with field.box.start(words):
@@ -323,20 +323,20 @@ async def scratch_outlives(field: Field) -> str:
 
 async def _stays(field: Field, how: str) -> str:
     """A process that hides from its parent, and the box ended around it."""
-    if not field.has_python:
-        raise NotHere("there is no python3 in this box")
+    if field.no_python:
+        raise NotHere(field.no_python)
     mark = f"{field.ground.canary}-{how}"
     box = await field.kind.create(_spec(field, how))
     try:
         async with box.start(["python3", "-I", "-S", "-c", _STAYS, mark]):
-            if await seen(mark) is None:
+            if await seen(f"{mark}-stays") is None:
                 raise NotHere("no process of this box is in sight of the host")
             if how == "killed":
                 await box.kill()
             elif how == "destroyed":
                 await box.destroy()
         await anyio.sleep(_MOMENT)
-        found = await to_thread.run_sync(running, mark)
+        found = await to_thread.run_sync(running, f"{mark}-stays")
     finally:
         await box.destroy()
     if found is None:

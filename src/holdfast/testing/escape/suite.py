@@ -188,9 +188,9 @@ async def _inside(
     field: Field, topic: str, attacks: Sequence[Attack]
 ) -> AsyncGenerator[tuple[str, Verdict, str]]:
     """Those that are gentle in one command, the others each in its own."""
-    if not field.has_python:
+    if field.no_python:
         for each in attacks:
-            yield each.name, "not run", "there is no python3 in this box"
+            yield each.name, "not run", field.no_python
         return
     gentle = [each for each in attacks if not each.alone]
     told = await _said(field, topic, gentle) if gentle else {}

@@ -136,7 +136,7 @@ class ContainerBox:
         with move_on_after(_CHECK_SECONDS):
             try:
                 return (await container.inside.exec(["true"], seconds=_CHECK_SECONDS)).code == 0
-            except HoldfastError:
+            except (HoldfastError, OSError):
                 return False
         return False
 

@@ -112,7 +112,9 @@ def _environment() -> dict[str, str]:
     """What an engine's program needs to find its settings; nothing of ours."""
     user = os.geteuid()
     try:
-        home = pwd.getpwuid(user).pw_dir
+        known = pwd.getpwuid(user)
+        name, home = known.pw_name, known.pw_dir
     except KeyError:
-        home = "/"
-    return {"PATH": _PATH, "HOME": home, "LANG": "C.UTF-8", "XDG_RUNTIME_DIR": f"/run/user/{user}"}
+        name, home = str(user), "/"
+    where = {"HOME": home, "XDG_RUNTIME_DIR": f"/run/user/{user}"}
+    return {"PATH": _PATH, "USER": name, "LANG": "C.UTF-8", **where}

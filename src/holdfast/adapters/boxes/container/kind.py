@@ -27,7 +27,7 @@ from holdfast.adapters.boxes.namespaced import NamespacedBox
 from holdfast.adapters.boxes.porting import Porter
 from holdfast.adapters.boxes.root import Inside, inside
 from holdfast.adapters.boxes.walls import requiring, try_walls
-from holdfast.core.error import Unavailable
+from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.ports.box import Box, BoxSpec, Capabilities, Exit, Strength
 from holdfast.ports.clock import Clock
 
@@ -41,7 +41,7 @@ from .sentry import FIRST, THREADS, SentryBox, sandbox
 from .stage import cleared, staged
 
 _RESERVED, _AGENTS = 0x7100_0000, 0x0E00_0000
-_READY_SECONDS, _REMOVE_SECONDS = 30.0, 60.0
+_READY_SECONDS, _REMOVE_SECONDS = 60.0, 60.0
 _OURS = ["sh", "-c", "[ -O . ]"]
 """Does the workspace belong to the agent's user inside?"""
 _log = logging.getLogger("holdfast.boxes")
@@ -63,10 +63,11 @@ def podman_boxes(
     runtime: str = "",
     program: str = "podman",
     options: Sequence[str] = (),
+    porter: Porter | None = None,
 ) -> ContainerBoxes:
     """`runtime` runs its containers: `crun` or `runc`; `options` are podman's global ones."""
     engine = Engine(name="podman", program=program, options=tuple(options), runtime=runtime)
-    return ContainerBoxes("podman", engine, home, image=image)
+    return ContainerBoxes("podman", engine, home, image=image, porter=porter)
 
 
 def gvisor_boxes(
@@ -94,10 +95,18 @@ class ContainerBoxes:
     """A `BoxKind`. `watch` looks after its boxes; containers of this home that a killed daemon left
     are removed before the first one is made and at the end."""
 
-    def __init__(self, name: str, engine: Engine, home: Path, *, image: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        home: Path,
+        *,
+        image: str = "",
+        porter: Porter | None = None,
+    ) -> None:
         self.name = name
         self._engine, self._home, self._wanted = engine, home.resolve(), image
-        self._porter = Porter()
+        self._porter = porter or Porter()
         self._preparing = anyio.Lock()
         self._image: Image | None = None
         self._users: dict[str, int] = {}
@@ -112,7 +121,8 @@ class ContainerBoxes:
             raise Unavailable(f"{self.name} boxes of an ordinary user could not write", hint=hint)
         view = await to_thread.run_sync(partial(inside, spec, lend=True))
         image = await self._prepared()
-        make = partial(self._made, spec, replace(view, user=self._user(spec.agent)), image)
+        view = replace(view, user=self._user(spec.agent), covered=("/sys",))
+        make = partial(self._made, spec, view, image)
         box = ContainerBox(spec, await make(), make, self._remove)
         self._boxes.add(box)
         box.when_gone(self._boxes.discard)
@@ -152,7 +162,11 @@ class ContainerBoxes:
         return sorted((box.health for box in self._boxes), key=lambda row: row.box)
 
     async def watch(self, clock: Clock) -> None:
-        """Check every box every 30 s, until cancelled."""
+        """Get ready, then check every box every 30 s, until cancelled."""
+        try:
+            await self._prepared()
+        except HoldfastError as error:
+            _log.warning("no containers yet: %s %s", error, error.hint)
         while True:
             await clock.wait(anyio.Event(), clock.now() + EVERY)
             async with anyio.create_task_group() as group:
@@ -173,7 +187,10 @@ class ContainerBoxes:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._discarded, name)
             with CancelScope(shield=True):
-                await self._run(name, spec, view, image)
+                try:
+                    await self._run(name, spec, view, image)
+                except OSError as error:
+                    raise Unavailable(f"no container could be prepared: {error}") from error
             container = await self._entered(name, spec, view)
             undo.pop_all()
         return container

@@ -64,6 +64,7 @@ def _walls(engine: Engine, plan: Plan) -> Iterator[str]:
     yield from ("--security-opt", "no-new-privileges")
     yield from ("--security-opt", f"seccomp={plan.stage / 'filter'}")
     yield from ("--ipc", "private", "--cgroupns", "private", "--hostname", "box", "--workdir", "/")
+    yield from ("--sysctl", "net.ipv4.ping_group_range=1 0")
     # A command may open the first process's stdout: what is written there must not fill the disk.
     yield from ("--log-opt", "max-size=64k", "--no-healthcheck")
     user = str(plan.view.user)

@@ -59,7 +59,8 @@ def cleared(folder: Path) -> None:
 
 
 def _lay_out(folder: Path, made_up: Mapping[str, str], lent: tuple[Lent, ...]) -> None:
-    folder.mkdir(parents=True, mode=0o700)
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(mode=0o700)
     for name in ("etc", "empty", "lent"):
         (folder / name).mkdir(mode=0o755)
     names = {Path(name).name: text for name, text in made_up.items()}

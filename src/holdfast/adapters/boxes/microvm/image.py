@@ -21,6 +21,8 @@ from .initrd import initrd
 from .packages import chosen, files
 
 _RECIPE = "1"
+_PROCESSORS = Path("/proc/cpuinfo")
+QEMU = "qemu-system-x86_64"
 _ETC = ("alternatives", "ssl/certs", "mime.types")
 _NOBODY = "nobody:x:65534:65534:someone outside the box:/nonexistent:/usr/sbin/nologin\n"
 _MADE_UP = {
@@ -57,7 +59,8 @@ def prepare(cache: Path, kernel: Path | None, root: Path | None) -> Image:
     maker = _program("mkfs.ext4", "e2fsprogs")
     packages = () if root else chosen()
     sources = sorted((Path(__file__).parent).rglob("*.py"))
-    recipe = [_RECIPE, str(kernel), str(kernel.stat().st_mtime_ns), str(busybox)]
+    # A machine's saved memory lies beside its image: it fits no other disk, QEMU or processor.
+    recipe = [_RECIPE, _processor(), *map(_identity, (kernel, busybox, shutil.which(QEMU), root))]
     recipe += [f"{package.name}={package.version}" for package in packages]
     recipe += [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,6 +85,19 @@ def prepare(cache: Path, kernel: Path | None, root: Path | None) -> Image:
                 shutil.rmtree(folder, ignore_errors=True)
                 fresh.replace(folder)
     return made
+
+
+def _identity(path: Path | str | None) -> str:
+    if path is None or not Path(path).exists():
+        return "none"
+    about = Path(path).stat()
+    return f"{path} {about.st_size} {about.st_mtime_ns}"
+
+
+def _processor() -> str:
+    """What the host's processor is and can do."""
+    lines = _PROCESSORS.read_text().splitlines()
+    return "\n".join(sorted({line for line in lines if line.startswith(("model", "flags"))}))
 
 
 def _sweep(cache: Path) -> None:

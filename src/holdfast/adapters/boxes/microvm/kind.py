@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +26,10 @@ from .machine import Machine, Plan, start
 from .mirror import Mirror
 from .probe import try_walls
 from .said import told
+from .snapshot import save, wake
 
+_log = logging.getLogger(__name__)
+_SEED = 64
 _SECONDS = {"kvm": 15.0, "tcg": 90.0}
 _TRIES = {"kvm": 1, "tcg": 2}
 _FIRST_USER = 0x70000000
@@ -130,8 +135,15 @@ class MicroVMBoxes:
 
 
 async def _boot(plan: Plan, cache: Path) -> Talk:
+    """From the memory of one like it where there is that, else from nothing."""
+    if await to_thread.run_sync(plan.snapshot.exists):
+        try:
+            return await _resumed(plan, cache)
+        except Unavailable as error:
+            _log.warning("a microvm does not start from its snapshot: %s", error)
+            await to_thread.run_sync(partial(plan.snapshot.unlink, missing_ok=True))
     async with AsyncExitStack() as undo:
-        machine = await _started(plan, cache)
+        machine = await _started(plan, cache, resume=False)
         undo.push_async_callback(_shielded, partial(_ended, machine))
         channel = Channel(machine.work)
         try:
@@ -141,16 +153,38 @@ async def _boot(plan: Plan, cache: Path) -> Talk:
         except (TimeoutError, Unavailable):
             words = machine.last_words()
             raise Unavailable(f"with {plan.accelerator} it does not boot: {words}") from None
+        try:
+            await save(machine.control, plan.snapshot)
+        except Unavailable as error:
+            _log.warning("the next microvm will boot from nothing too: %s", error)
         undo.pop_all()
     machine.hush()
     return machine, channel
 
 
-async def _started(plan: Plan, cache: Path) -> Machine:
+async def _resumed(plan: Plan, cache: Path) -> Talk:
+    async with AsyncExitStack() as undo:
+        machine = await _started(plan, cache, resume=True)
+        undo.push_async_callback(_shielded, partial(_ended, machine))
+        channel = Channel(machine.work)
+        try:
+            await wake(machine.control)
+            with anyio.fail_after(_SECONDS["kvm"]):
+                async with channel.line() as line:
+                    await line.send("mark")
+                    await line.answer()
+        except (TimeoutError, Unavailable):
+            raise Unavailable(machine.last_words()) from None
+        undo.pop_all()
+    machine.hush()
+    return machine, channel
+
+
+async def _started(plan: Plan, cache: Path, *, resume: bool) -> Machine:
     """Not to be cancelled: what was started must first be held to be killed."""
     with tempfile.TemporaryDirectory(dir=cache, prefix=".disk-") as folder:
         with CancelScope(shield=True):
-            return await start(plan, Path(folder))
+            return await start(plan, Path(folder), resume=resume)
     raise AssertionError("nobody cancels this scope")
 
 
@@ -179,6 +213,7 @@ async def _furnish(channel: Channel, spec: BoxSpec, inside: Inside) -> None:
             cpus=limits.cpus,
             scratch=limits.scratch,
             time=time.time(),
+            seed=secrets.token_hex(_SEED),
         )
         await line.answer()
 

@@ -22,14 +22,18 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from holdfast.core.error import Broken, Unavailable
 from holdfast.ports.box import BoxLimits
 
-from .image import Image, make_disk
+from .image import QEMU, Image, make_disk
 
 _KERNELS_OWN = 256 << 20
 _DISK = 16 << 30
+_DEVICE_SIZE = 1 << 40
+_SNAPSHOT_OVERHEAD = 256 << 20
+_PATH = f"{os.defpath}:/usr/sbin"
 _DISK_OVERHEAD = 2 << 20
 _INODE, _BLOCK = 256, 4096
 _DEATH = 10.0
@@ -55,14 +59,49 @@ class Plan(Struct, frozen=True, kw_only=True):
     content: int = 0
     entries: int = 0
 
+    @property
+    def memory(self) -> int:
+        """Of the whole machine, in MiB."""
+        return (self.limits.memory + _KERNELS_OWN) >> 20
+
+    @property
+    def cores(self) -> int:
+        """Processors; fractions are for its own scheduler. Emulated ones cost much."""
+        usual = _CORES if self.accelerator == "kvm" else 1
+        wanted = ceil(self.limits.cpus) if self.limits.cpus > 0 else usual
+        return max(1, min(wanted, os.cpu_count() or 1, _MOST_CORES))
+
+    @property
+    def snapshot(self) -> Path:
+        """Where the memory of such a machine is kept, once there was one."""
+        name = f"memory-{self.accelerator}-{self.memory}-{self.cores}"
+        return self.image.initrd.with_name(name)
+
+
+class _Lent(Struct, frozen=True, kw_only=True):
+    """The open descriptors that are all it has of the host; -1: none."""
+
+    work: int
+    ways: int
+    control: int
+    root: int
+    workspace: int
+    kernel: int
+    initrd: int
+    memory: int
+
 
 class Machine:
     """A running machine and our ends of its wires."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], work: socket.socket, ways: socket.socket
+        self,
+        process: subprocess.Popen[bytes],
+        work: socket.socket,
+        ways: socket.socket,
+        control: socket.socket,
     ) -> None:
-        self.work, self.ways = work, ways
+        self.work, self.ways, self.control = work, ways, control
         self._process = process
         self._watcher = os.pidfd_open(process.pid)
         self._closed = False
@@ -118,34 +157,44 @@ class Machine:
             with suppress(OSError):
                 wire.shutdown(socket.SHUT_RDWR)
         self.work.close()
+        self.control.close()
         os.close(self._watcher)
 
 
-async def start(plan: Plan, folder: Path) -> Machine:
-    """Start it; `folder` holds its disk until it has it. Raises `Unavailable`."""
-    program = shutil.which("qemu-system-x86_64", path=f"{os.defpath}:/usr/sbin")
-    wrapper = shutil.which("setpriv", path=os.defpath)
-    if program is None or wrapper is None:
-        missing = "QEMU" if program is None else "setpriv"
-        raise Unavailable(f"microvm boxes need {missing}, and it is not installed", hint=HINT)
+async def start(plan: Plan, folder: Path, *, resume: bool) -> Machine:
+    """Start it, from its snapshot or from nothing. Raises `Unavailable`.
+
+    `folder` holds its disk until it has it.
+    """
+    for program in (QEMU, "setpriv", "prlimit"):
+        if shutil.which(program, path=_PATH) is None:
+            raise Unavailable(f"microvm boxes need {program}, and it is not installed", hint=HINT)
     disk = folder / "workspace.ext4"
     inodes = plan.limits.inodes and plan.limits.inodes + plan.entries
-    await to_thread.run_sync(make_disk, disk, _size(plan), inodes)
+    size = _size(plan)
+    await to_thread.run_sync(make_disk, disk, size, inodes)
+    await to_thread.run_sync(os.truncate, disk, _DEVICE_SIZE)
     with ExitStack() as theirs, ExitStack() as undo:
         work, work_in = _pair(theirs, undo)
         ways, ways_in = _pair(theirs, undo)
-        root = _open(theirs, plan.image.root, os.O_RDONLY)
-        workspace = _open(theirs, disk, os.O_RDWR)
+        control, control_in = _pair(theirs, undo)
+        lent = _Lent(
+            work=work_in,
+            ways=ways_in,
+            control=control_in,
+            root=_open(theirs, plan.image.root, os.O_RDONLY),
+            workspace=_open(theirs, disk, os.O_RDWR),
+            kernel=_open(theirs, plan.image.kernel, os.O_RDONLY),
+            initrd=_open(theirs, plan.image.initrd, os.O_RDONLY),
+            memory=_open(theirs, plan.snapshot, os.O_RDONLY) if resume else -1,
+        )
         disk.unlink()
-        kernel = _open(theirs, plan.image.kernel, os.O_RDONLY)
-        first = _open(theirs, plan.image.initrd, os.O_RDONLY)
-        descriptors = (work_in, ways_in, root, workspace, kernel, first)
         # From the thread of the loop: the machine dies with the thread that has started it.
         process = subprocess.Popen(  # noqa: S603, ASYNC220 - programs of the system; some ms
-            [wrapper, *_dropping(plan), program, *_words(plan, descriptors)],
-            env={},
+            [*_dropping(plan, size), *_words(plan, lent)],
+            env={"PATH": _PATH},
             cwd="/",
-            pass_fds=descriptors,
+            pass_fds=[each for each in astuple(lent) if each >= 0],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -153,14 +202,7 @@ async def start(plan: Plan, folder: Path) -> Machine:
             bufsize=0,
         )
         undo.pop_all()
-        return Machine(process, work, ways)
-
-
-def _cores(plan: Plan) -> int:
-    """Processors of the machine; fractions are for its own scheduler. Emulated ones cost much."""
-    usual = _CORES if plan.accelerator == "kvm" else 1
-    wanted = ceil(plan.limits.cpus) if plan.limits.cpus > 0 else usual
-    return max(1, min(wanted, os.cpu_count() or 1, _MOST_CORES))
+        return Machine(process, work, ways, control)
 
 
 def disk_room(limits: BoxLimits) -> int:
@@ -175,14 +217,18 @@ def _size(plan: Plan) -> int:
     return int((files + disk_room(plan.limits)) * 1.02) + inodes + _DISK_OVERHEAD
 
 
-def _dropping(plan: Plan) -> Sequence[str]:
-    always = ("--no-new-privs", "--pdeathsig=KILL", "--")
+def _dropping(plan: Plan, size: int) -> Sequence[str]:
+    """Without rights, and dead when we are. Its disk claims to be larger than the file system on
+    it: what it writes anywhere is bounded. The first of its like must also save its memory."""
+    most = size if plan.snapshot.exists() else max(size, (plan.memory << 20) + _SNAPSHOT_OVERHEAD)
+    bounded = ("prlimit", f"--fsize={most}", "setpriv")
+    always = ("--no-new-privs", "--pdeathsig=KILL", "--", QEMU)
     if plan.user is None:
-        return always
+        return (*bounded, *always)
     group = _group_of_kvm() if plan.accelerator == "kvm" else 0
     groups = f"--groups={group}" if group else "--clear-groups"
     who = (f"--reuid={plan.user}", f"--regid={plan.user}", groups)
-    return (*who, "--bounding-set=-all", "--inh-caps=-all", *always)
+    return (*bounded, *who, "--bounding-set=-all", "--inh-caps=-all", *always)
 
 
 def _group_of_kvm() -> int:
@@ -194,22 +240,23 @@ def _group_of_kvm() -> int:
     return about.st_gid if about.st_mode & stat.S_IRGRP and about.st_mode & stat.S_IWGRP else 0
 
 
-def _words(plan: Plan, descriptors: Sequence[int]) -> list[str]:
-    work, ways, root, workspace, kernel, first = descriptors
-    memory = (plan.limits.memory + _KERNELS_OWN) >> 20
+def _words(plan: Plan, lent: _Lent) -> list[str]:
     processor = "host" if plan.accelerator == "kvm" else "max"
     return [
         *("-M", "microvm,x-option-roms=off,rtc=on,mem-merge=off,usb=off,graphics=off"),
-        *("-accel", plan.accelerator, "-cpu", processor, "-smp", str(_cores(plan))),
-        *("-m", f"{memory}M", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
-        *("-serial", "stdio", "-monitor", "none", "-nic", "none", "-sandbox", _SANDBOX),
-        *("-kernel", f"/dev/fd/{kernel}", "-initrd", f"/dev/fd/{first}"),
+        *("-accel", plan.accelerator, "-cpu", processor, "-smp", str(plan.cores)),
+        *("-m", f"{plan.memory}M", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
+        *("-serial", "stdio", "-nic", "none", "-sandbox", _SANDBOX),
+        *("-kernel", f"/dev/fd/{lent.kernel}", "-initrd", f"/dev/fd/{lent.initrd}"),
         *("-append", f"{_COMMAND_LINE} {_clock(plan.accelerator)}"),
-        *_disk("root", root, read_only=True),
-        *_disk("workspace", workspace, read_only=False),
+        *_disk("root", lent.root, read_only=True),
+        *_disk("workspace", lent.workspace, read_only=False),
         *("-device", "virtio-serial-device"),
-        *_wire("work", work),
-        *_wire("ways", ways),
+        *_wire("work", lent.work),
+        *_wire("ways", lent.ways),
+        *("-chardev", f"socket,id=control,fd={lent.control}"),
+        *("-mon", "chardev=control,mode=control"),
+        *(("-incoming", f"fd:{lent.memory}") if lent.memory >= 0 else ()),
     ]
 
 

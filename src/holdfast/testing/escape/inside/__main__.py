@@ -39,7 +39,7 @@ def _held(attack: Attack, facts: Facts) -> tuple[str, str]:
     child = os.fork()
     if child == 0:
         os.close(out)
-        verdict, detail = _run(attack, facts)
+        verdict, detail = run_one(attack, facts)
         os.write(into, json.dumps((verdict, detail[:2000])).encode() + b"\n")
         os._exit(0)
     os.close(into)
@@ -62,7 +62,8 @@ def _held(attack: Attack, facts: Facts) -> tuple[str, str]:
     return "blocked", f"killed by signal {os.WTERMSIG(ended)}"
 
 
-def _run(attack: Attack, facts: Facts) -> tuple[str, str]:
+def run_one(attack: Attack, facts: Facts) -> tuple[str, str]:
+    """The verdict and, in words, why."""
     try:
         return "won", attack.body(facts) or "it worked"
     except Blocked as held:

@@ -7,6 +7,7 @@ import mmap
 import os
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 
 from .attack import Blocked, NotHere
 
@@ -135,6 +136,12 @@ def share(key: int, content: bytes, mode: int) -> int:
         raise OSError(ctypes.get_errno(), "shmat")
     ctypes.memmove(address, content, len(content))
     return segment
+
+
+def forget(key: int) -> None:
+    """Take a SysV shared memory segment away."""
+    with suppress(OSError, NotHere):
+        call("shmctl", call("shmget", key, 0, 0), 0, None)
 
 
 def prctl(what: int, *arguments: int) -> int:

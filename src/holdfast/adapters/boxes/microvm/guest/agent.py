@@ -34,6 +34,7 @@ _SETTINGS = {
     "vm/overcommit_memory": "1",
 }
 _PATIENCE = 0.005
+_ADD_ENTROPY, _RESEED = 0x40085203, 0x5207
 _SET_INTERFACE, _UP = 0x8914, 0x1
 
 
@@ -147,6 +148,7 @@ class Agent:
 
     def _box(self, order: Order) -> None:
         time.clock_settime(time.CLOCK_REALTIME, order["time"])
+        _reseed(bytes.fromhex(order["seed"]))
         _loopback_up()
         scratch = f"size={order['scratch']},nr_inodes=65536"
         for path, mode in (("/tmp", "1777"), ("/dev/shm", "1777"), (_HOME, "755")):  # noqa: S108
@@ -190,6 +192,13 @@ def _disk(serial: str) -> str:
         if (disk / "serial").read_text().strip() == serial:
             return f"/dev/{disk.name}"
     raise FileNotFoundError(serial)
+
+
+def _reseed(seed: bytes) -> None:
+    """Machines that were woken from one memory must not draw the same numbers."""
+    with open("/dev/urandom", "wb", buffering=0) as source:  # noqa: PTH123
+        fcntl.ioctl(source, _ADD_ENTROPY, struct.pack("ii", len(seed) * 8, len(seed)) + seed)
+        fcntl.ioctl(source, _RESEED)
 
 
 def _loopback_up() -> None:
