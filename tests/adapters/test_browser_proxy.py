@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from holdfast.adapters.tools.browser.way_out import through
+from holdfast.adapters.boxes.connected import connected
 from holdfast.ports.box import Box
 from holdfast.ports.egress import Answer, Pass, Reach, Request
 from holdfast.ports.tools import Job
@@ -144,8 +144,11 @@ class OnePage:
         raise NotImplementedError
 
     async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            await self._said(reader, writer)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._said(reader, writer)
+        finally:
+            writer.close()
 
     async def _said(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -154,17 +157,15 @@ class OnePage:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n")
         writer.write(b"Content-Length: " + size + b"\r\n\r\n" + page)
         await writer.drain()
-        writer.close()
-        await writer.wait_closed()
 
 
 async def test_the_house_listens_inside_the_box_and_serves_who_is_in_there(tmp_path: Path):
     egress = OnePage()
 
-    def reach(job: Job) -> Reach:
-        return Reach(task=job.task, agent=job.agent, tool="browser")
+    def attach(box: Box, job: Job) -> AbstractAsyncContextManager[Pass]:
+        return connected(box, egress, Reach(task=job.task, agent=job.agent, tool="browser"))
 
-    async with on_stage(tmp_path, attach=through(egress, reach)) as stage:
+    async with on_stage(tmp_path, attach=attach) as stage:
         page = await stage.tells("open", url="http://shop.example/")
         assert (page["title"], page["content"]) == ("One page", "http://shop.example/")
     assert egress.reached == [Reach(task="task_1", agent="default", tool="browser")]

@@ -16,8 +16,9 @@ from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.error import Invalid
 from holdfast.core.event import CallSettled, CallStarted, Event, encode
 from holdfast.core.message import Failed, Outcome, Returned
-from holdfast.core.task import Status, Task
+from holdfast.core.task import Status, Task, Wait
 from holdfast.ports.secrets import Terms
+from holdfast.ports.tools import Job
 from holdfast.testing.engine import Answer, ObedientModel, ObedientTool, calls, engine
 from holdfast.testing.fake_clock import FakeClock
 
@@ -79,6 +80,22 @@ async def test_a_reference_becomes_the_value_in_the_tool_and_nowhere_else():
     assert ended.outcomes == [Returned(text="sent Bearer <<SECRET_github>>")]
     assert b"$SECRET{github}" in ended.said()
     assert VALUE.encode() not in ended.said()
+
+
+class Listening(ObedientTool):
+    """Remembers which secrets it was told of."""
+
+    told: tuple[str, ...] = ()
+
+    async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
+        self.told = job.secrets
+        return await super().run(arguments, job)
+
+
+async def test_a_tool_is_told_which_secrets_its_arguments_hold():
+    tool = Listening(name="http", secrets=("body",))
+    await worked(await keeper("default"), tool, calls(("http", {"body": "$SECRET{github}"})))
+    assert tool.told == ("github",)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ async def browsers_for(config: Config, boxes: Boxes, out: Outside) -> AsyncGener
         reveal=partial(out.safe.reveal, tool="browser"),
         redact=out.safe.redact,
         shelf=config.home / "browsers",
+        requires=config.box.requires,
     )
     options = BrowserOptions(**config.browser.model_dump())
     async with open_browsers(options, world) as browsers:
