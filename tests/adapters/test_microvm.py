@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -279,22 +280,30 @@ async def main():
     await anyio.sleep_forever()
 anyio.run(main)
 """
-    daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert daemon.stdout is not None
-    assert await to_thread.run_sync(daemon.stdout.readline) == "0\n"
-    [machine] = children(daemon.pid)
-    about = (machine / "status").read_text()
-    if daemon_is_root := Path(f"/proc/{daemon.pid}").stat().st_uid == 0:
-        assert "\nUid:\t0" not in about
-        assert "\nCapBnd:\t0000000000000000" in about
-    assert "\nNoNewPrivs:\t1" in about, daemon_is_root
-    assert "\nSeccomp:\t2" in about
-    daemon.kill()
-    daemon.wait()
-    daemon.stdout.close()
+    with daemon_of(script) as daemon:
+        assert daemon.stdout is not None
+        assert await to_thread.run_sync(daemon.stdout.readline) == "0\n"
+        [machine] = children(daemon.pid)
+        about = (machine / "status").read_text()
+        if Path(f"/proc/{daemon.pid}").stat().st_uid == 0:
+            assert "\nUid:\t0" not in about
+            assert "\nCapBnd:\t0000000000000000" in about
+        assert "\nNoNewPrivs:\t1" in about
+        assert "\nSeccomp:\t2" in about
     with anyio.fail_after(20):
-        while machine.exists() and ") Z " not in (machine / "stat").read_text():
+        while state_and_parent(machine / "stat")[:1] not in {"", "Z"}:
             await anyio.sleep(0.05)
+
+
+@contextmanager
+def daemon_of(script: str) -> Generator[subprocess.Popen[str]]:
+    """A process that is killed in the end."""
+    words = [sys.executable, "-c", script]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as daemon:
+        try:
+            yield daemon
+        finally:
+            daemon.kill()
 
 
 async def test_every_wall_that_is_claimed_stands(kernel: None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.adapters.boxes.microvm.kind import MicroVMBoxes
+from holdfast.ports.box import BoxSpec
 from holdfast.testing.box_contract import CLAUSES, Clause
 from tests.adapters import guest_kernel
 
@@ -25,7 +26,8 @@ async def kind(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Micro
     if why := guest_kernel.missing():
         pytest.skip(f"no machine can be booted: {why}")
     kind = MicroVMBoxes(guest_kernel.HOME, tcg=True)
-    await kind.probe()
+    spec = BoxSpec(workspace=tmp_path_factory.mktemp("first"))
+    await (await kind.create(spec)).destroy()
     yield kind
     await kind.close()
 

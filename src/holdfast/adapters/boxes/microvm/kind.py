@@ -127,7 +127,7 @@ class MicroVMBoxes:
                 self._accelerators = ["tcg"]
         raise Unavailable(
             f"no microvm could be started: {why}",
-            hint="microvm boxes need a working /dev/kvm; `box.microvm_tcg` allows slow ones",
+            hint="microvm boxes need a working /dev/kvm; `microvm.emulate` allows slow ones",
         )
 
     def _own_user(self, agent: str) -> int:

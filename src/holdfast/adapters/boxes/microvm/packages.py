@@ -39,7 +39,7 @@ def chosen(database: Path = _DATABASE) -> tuple[Package, ...]:
     except OSError as error:
         raise Unavailable(
             "the root of a microvm is made of Debian packages, and this system has none",
-            hint="name an ext4 image with python3 in it as box.microvm_root",
+            hint="name an ext4 image with python3 in it as microvm.root",
         ) from error
     packages = {each.name: each for each in map(_package, text.split("\n\n")) if each}
     provided = {name: each.name for each in packages.values() for name in each.provides}
