@@ -29,6 +29,7 @@ import resource
 import select
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -54,6 +55,7 @@ ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_IDMAP = 1, 2, 4, 0x00100000
 READS, WRITES_ALL = 0b1101, 0xFFFF  # execute, read file, read folder; cut to what the kernel knows
 ACCESS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 DEVICE_ACCESS = 0b110 | 1 << 14 | 1 << 15  # write and read, truncate, ioctl
+FILE_ACCESS = DEVICE_ACCESS | 1  # what a rule for a file may say: execute besides
 SCOPES_SINCE, ALL_SCOPES = 6, 3
 MOST_DESCRIPTORS = 32
 SPARE = 65_534
@@ -484,6 +486,8 @@ def beneath(ruleset: int, path: str, access: int) -> None:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    if not stat.S_ISDIR(os.fstat(place).st_mode):
+        access &= FILE_ACCESS
     rule = struct.pack("=Qi", access, place)
     checked(LIBC.syscall(LANDLOCK_ADD, ruleset, 1, rule, 0), f"Landlock below {path}")
     os.close(place)

@@ -329,8 +329,7 @@ async def _stays(field: Field, how: str) -> str:
     box = await field.kind.create(_spec(field, how))
     try:
         async with box.start(["python3", "-I", "-S", "-c", _STAYS, mark]):
-            if await seen(f"{mark}-stays") is None:
-                raise NotHere("no process of this box is in sight of the host")
+            shown = await seen(f"{mark}-stays")
             if how == "killed":
                 await box.kill()
             elif how == "destroyed":
@@ -339,6 +338,8 @@ async def _stays(field: Field, how: str) -> str:
         found = await to_thread.run_sync(running, f"{mark}-stays")
     finally:
         await box.destroy()
+    if shown is None:
+        raise NotHere("no process of this box is in sight of the host")
     if found is None:
         raise Blocked("it is gone")
     with suppress(ProcessLookupError):
