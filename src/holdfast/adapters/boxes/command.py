@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,7 +56,7 @@ class Held(Protocol):
 class Command:
     """What runs. `first` is the descriptor of its namespace's first process: readable once every
     process of the command is gone, and killing it is killing them all. `said` is what the porter
-    has told so far; `ending` is what kills it."""
+    has told so far; `ending` is what kills it; `mounts` are to be closed when nobody waits."""
 
     reply: Reply
     first: int
@@ -64,6 +64,7 @@ class Command:
     stdout: IO[bytes]
     stderr: IO[bytes]
     group: Group | None = None
+    mounts: Sequence[int] = ()
     said: dict[str, Any] = field(default_factory=dict[str, Any])
     ending: signal.Signals = signal.SIGKILL
     memory_kills: int = 0

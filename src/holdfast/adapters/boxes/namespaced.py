@@ -172,10 +172,12 @@ class NamespacedBox:
             raise Invalid("a command needs at least one word, and none with a NUL character")
         if sum(map(len, argv)) > _LONGEST:
             raise Invalid("the command line is too long for this system; put it into a file")
-        workspace = self._view.workspace
+        place = str(self._view.workspace)
+        if cwd != ".":
+            place = await to_thread.run_sync(directory, self._spec, self._view.workspace, cwd)
         return {
             "argv": list(argv),
-            "cwd": await to_thread.run_sync(directory, self._spec, workspace, cwd),
+            "cwd": place,
             "environment": self.variables(extra or {}),
             "cpu": ceil(seconds) * (os.cpu_count() or 1) + 1 if seconds else resource.RLIM_INFINITY,
         }
@@ -192,9 +194,17 @@ class NamespacedBox:
                 await command.kill()
                 command.close()
                 self._commands.discard(command)
-                if self._spaces is not None and self._next is None:
-                    with suppress(Unavailable):
-                        self._next = await self._stand()
+                await self._ready_again(command.mounts)
+
+    async def _ready_again(self, spent: Sequence[int]) -> None:
+        """The next first process may stand up; `spent` mounts are left to the porter to close."""
+        try:
+            if self._spaces is not None and self._next is None:
+                with suppress(Unavailable):
+                    self._next = await self._stand(spent)
+        finally:
+            for descriptor in spent:
+                os.close(descriptor)
 
     async def _begun(self, go: Mapping[str, Any]) -> Command:
         """Tell the process that stands ready what to do; the next one may stand up meanwhile."""
@@ -204,7 +214,7 @@ class NamespacedBox:
                 return await _told(waiting, go, self._group, self.ending)
         return await _told(await self._stand(), go, self._group, self.ending)
 
-    async def _stand(self) -> Reply:
+    async def _stand(self, spent: Sequence[int] = ()) -> Reply:
         """Ask for the first process of the next command; it stands ready when it answers."""
         with ExitStack() as theirs:
             doors = self._doors(theirs)
@@ -221,7 +231,7 @@ class NamespacedBox:
                 "groups": len(doors),
             }
             spaces = [space for space in self._there() if space >= 0]
-            return await self._porter.ask(words, [*filters, *doors, *spaces])
+            return await self._porter.ask(words, [*filters, *doors, *spaces, *spent])
 
 
 async def _told(
@@ -231,7 +241,8 @@ async def _told(
     with ExitStack() as theirs, ExitStack() as undo:
         undo.callback(reply.close)
         said, found = await answered(reply)
-        undo.callback(os.close, found[0])
+        for descriptor in found:
+            undo.callback(os.close, descriptor)
         stdin, stdin_in = _pipe(theirs, undo)
         stdout_in, stdout = reversed(_pipe(undo, theirs))
         stderr_in, stderr = reversed(_pipe(undo, theirs))
@@ -243,6 +254,7 @@ async def _told(
     return Command(
         reply=reply,
         first=found[0],
+        mounts=found[1:],
         said=said,
         stdin=os.fdopen(stdin_in, "wb", buffering=0),
         stdout=os.fdopen(stdout, "rb", buffering=0),
@@ -259,7 +271,8 @@ async def _dismissed(waiting: Reply, ending: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(found[0], ending)
         await anyio.wait_readable(found[0])
-        os.close(found[0])
+        for descriptor in found:
+            await to_thread.run_sync(os.close, descriptor)
     waiting.close()
 
 

@@ -361,15 +361,22 @@ def listen(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
 
 
 def stand(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
-    """The first process of a command's namespace, ready to be told which command it is."""
+    """The first process of a command's namespace, ready to be told which command it is.
+
+    Its mounts are answered too: whoever closes the last descriptor of them waits for the kernel to
+    take them apart, and that should not be the command's end. They come back with a later request.
+    """
+    processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     filters = descriptors[: asked["filters"]]
     programs = [whole(descriptor) for descriptor in filters]
     user = enter(asked, descriptors[asked["filters"] :])
     checked(LIBC.unshare(NEWPID | NEWNS), "make a process namespace")
     first = os.fork()
     if first == 0:
+        os.close(processes)
         lead(asked, (user, programs), reply)
-    answer(reply, {}, [os.pidfd_open(first)])
+    mounts = os.open("self/ns/mnt", os.O_RDONLY, dir_fd=processes)
+    answer(reply, {}, [os.pidfd_open(first), mounts])
 
 
 def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
@@ -422,6 +429,9 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
             os.setresgid(asked["user"], asked["user"], asked["user"])
             os.setresuid(asked["user"], asked["user"], asked["user"])
         restrict(asked, programs)
+        os.closerange(3, reply.fileno())
+        os.closerange(reply.fileno() + 1, reply.fileno() + 2 * MOST_DESCRIPTORS)
+        rehearsed(reply)
         said, descriptors = received(reply)
         if not said:
             os._exit(0)
@@ -498,6 +508,15 @@ def filtered(program: bytes) -> None:
     kept = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(kept))
     checked(LIBC.prctl(SET_SECCOMP, SECCOMP_FILTER, head, 0, 0), "the system call filter")
+
+
+def rehearsed(reply: socket.socket) -> None:
+    """Touch what will be needed now, while nobody waits: after a fork each page costs a fault."""
+    go = json.loads('{"argv": ["/"], "environment": {"PATH": "/"}, "cpu": 1}')
+    with suppress(OSError):
+        os.posix_spawn("/", go["argv"], go["environment"], setsigdef=DEFAULT_SIGNALS, setsigmask=[])
+    select.select([reply], [], [], 0)
+    os.waitstatus_to_exitcode(0)
 
 
 def commanded(asked: Asked, stdio: list[int], reply: socket.socket) -> int:
