@@ -29,6 +29,7 @@ HINT = "install bubblewrap 0.8 or newer, e.g. `apt-get install bubblewrap`"
 _BOX_NAME = "holdfast-box"
 _WAIT = ["/bin/sh", "-c", "echo; read wait"]
 _SECONDS = 30.0
+_PAGE, _QUEUES = 4096, 32
 _RESERVED = 0x7000_0000
 _HOMES, _AGENTS = 0xFFF, 0x1000
 
@@ -52,8 +53,9 @@ class BubblewrapBoxes:
         if program is None:
             raise Unavailable("commands need a box and bubblewrap is not installed", hint=HINT)
         view = await to_thread.run_sync(lambda: inside(spec, lend=os.geteuid() == 0))
-        filters = await to_thread.run_sync(programs)
+        await self._porter.ready()  # it knows which groups there are
         group = await to_thread.run_sync(self._porter.groups.make, spec.limits)
+        filters = await to_thread.run_sync(partial(programs, uncounted=group is None))
         with ExitStack() as undo:
             if group is not None:
                 undo.callback(group.remove)
@@ -87,6 +89,7 @@ class BubblewrapBoxes:
             "lent": [{"place": one.place, "owned": one.owned} for one in view.lent],
             "scratch": view.scratch,
             "hidden": view.hidden,
+            "kernel": {"shmall": spec.limits.scratch // _PAGE, "msgmni": _QUEUES},
         }
         with ExitStack() as ours:
             lent = [_opened(ours, one.place) for one in view.lent]

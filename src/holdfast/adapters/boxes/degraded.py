@@ -63,7 +63,10 @@ class DegradedBoxes:
         if spec.requires:
             requiring(spec.requires, await self.probe())
         view = await to_thread.run_sync(lambda: inside(spec, lend=False))
-        filters = await to_thread.run_sync(lambda: programs(alone=True))
+        if view.hidden:
+            hint = "choose another workspace, or another `box.kind`"
+            raise Unavailable(f"degraded boxes cannot hide {view.hidden[0]}", hint=hint)
+        filters = await to_thread.run_sync(lambda: programs(alone=True, uncounted=True))
         scratch = Path(await to_thread.run_sync(tempfile.mkdtemp))
         box = DegradedBox(self._porter, spec, view, scratch, filters)
         self._boxes.add(box)

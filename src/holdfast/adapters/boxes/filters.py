@@ -22,7 +22,9 @@ from typing import Any
 from holdfast.core.error import Unavailable
 
 NAMESPACES = 0x7E020080
-_TERMINAL_TRICKS = (0x5412, 0x541C)
+# TIOCSTI and TIOCLINUX type into a terminal; FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR change a
+# file's flags through a descriptor that may only read it.
+_TRICKS = (0x5412, 0x541C, 0x40086602, 0x40046602, 0x401C5820)
 _LOW = 0xFFFFFFFF
 _RAW, _PACKET, _KIND = 3, 10, 0xF
 FAMILIES = (1, 2, 10)
@@ -34,34 +36,39 @@ _SEARCHED = 2  # libseccomp: a binary search for the number of the call, not a w
 
 
 _LISTS = tomllib.loads(Path(__file__).with_name("calls.toml").read_text("utf-8"))
-ALLOWED, FORBIDDEN, UNSUPPORTED, _SHARED = (
-    str(_LISTS[name]).split() for name in ("allowed", "forbidden", "unsupported", "shared")
+ALLOWED, FORBIDDEN, UNSUPPORTED, _SHARED, _UNCOUNTED = (
+    str(_LISTS[name]).split()
+    for name in ("allowed", "forbidden", "unsupported", "shared", "uncounted")
 )
 
 
 @cache
-def programs(*, alone: bool = False) -> tuple[bytes, ...]:
+def programs(*, alone: bool = False, uncounted: bool = False) -> tuple[bytes, ...]:
     """Both filters for this machine's processor. Raises `Unavailable` without libseccomp.
 
     `alone`: there are no namespaces, so nothing that others could be reached by is allowed.
+    `uncounted`: no control group counts memory, so there is none outside of processes.
     """
     try:
         # Imported late: it looks for the system's library, and a daemon starts without one too.
         library = importlib.import_module("pyseccomp")
-        return _written(_first(library, alone=alone)), _written(_second(library))
+        return _written(_first(library, alone=alone, uncounted=uncounted)), _written(
+            _second(library)
+        )
     except (ImportError, OSError, RuntimeError) as error:
         hint = "install libseccomp 2.5 or newer, e.g. `apt-get install libseccomp2`"
         message = f"the system calls of a box cannot be filtered: {error}"
         raise Unavailable(message, hint=hint) from error
 
 
-def _first(seccomp: Any, *, alone: bool) -> Any:
+def _first(seccomp: Any, *, alone: bool, uncounted: bool) -> Any:
     made = seccomp.SyscallFilter(seccomp.ERRNO(errno.ENOSYS))
     made.set_attr(seccomp.Attr.CTL_OPTIMIZE, _SEARCHED)
     refuse = seccomp.ERRNO(errno.EPERM)
     shared = _SHARED if alone else ()
+    missing = {*shared, *(_UNCOUNTED if uncounted else ())}
     for name in ALLOWED:
-        if name not in shared:
+        if name not in missing:
             _rule(seccomp, made, seccomp.ALLOW, name)
     for name in UNSUPPORTED:
         _rule(seccomp, made, seccomp.ERRNO(errno.EOPNOTSUPP), name)
@@ -81,7 +88,7 @@ def _first(seccomp: Any, *, alone: bool) -> Any:
 def _second(seccomp: Any) -> Any:
     made = seccomp.SyscallFilter(seccomp.ALLOW)
     refuse = seccomp.ERRNO(errno.EPERM)
-    for request in _TERMINAL_TRICKS:
+    for request in _TRICKS:
         _rule(seccomp, made, refuse, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, _LOW, request))
     for family in FAMILIES[1:]:
         for kind in (_RAW, _PACKET):

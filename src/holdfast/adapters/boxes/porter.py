@@ -232,6 +232,7 @@ def furnish(asked: Asked, spaces: dict[str, int], trees: list[tuple[str, int]]) 
     if child == 0:
         try:
             checked(LIBC.setns(spaces["owner"], NEWUSER), "enter the user namespace")
+            bound_ipc(asked["kernel"], spaces["ipc"])
             checked(LIBC.setns(spaces["mnt"], NEWNS), "enter the mount namespace")
             for place, option in bounded:
                 again = MS_REMOUNT | MS_NOSUID | MS_NODEV
@@ -251,6 +252,14 @@ def furnish(asked: Asked, spaces: dict[str, int], trees: list[tuple[str, int]]) 
     os.waitpid(child, 0)
     if said != FURNISHED:
         raise CannotError(f"the box could not be furnished: {said.decode()}")
+
+
+def bound_ipc(settings: Asked, ipc: int) -> None:
+    """Shared memory and queues of System V are of no process: bound them in the box's kernel."""
+    checked(LIBC.setns(ipc, NEWIPC), "enter the ipc namespace")
+    for name, value in settings.items():
+        with suppress(OSError), open(f"/proc/sys/kernel/{name}", "w") as file:  # older kernels
+            file.write(str(value))
 
 
 def mounted(source: bytes, place: str, kind: bytes, flags: int, option: str = "") -> None:

@@ -104,6 +104,13 @@ class Porter:
             undo.pop_all()
         return Reply(ours)
 
+    async def ready(self) -> None:
+        """Start it if it is not there. Raises `Unavailable`."""
+        try:
+            await self._running()
+        except OSError as error:
+            raise Unavailable(f"boxes cannot be made: {error.strerror}") from error
+
     async def close(self) -> None:
         """Let it go: commands that are under way are not touched."""
         if self._control is not None:

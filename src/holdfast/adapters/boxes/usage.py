@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,9 +17,8 @@ import anyio
 
 from holdfast.ports.box import BoxLimits
 
-_LOOK = 0.1
+_LOOK = 0.02
 _BURST = 0.1
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _UTIME, _CSTIME = 11, 15
 
@@ -30,7 +29,7 @@ async def overused(first: int, limits: BoxLimits) -> str:
     while True:
         await anyio.sleep(_LOOK)
         there = list(_tree(process))
-        if sum(map(_memory, there)) > limits.memory:
+        if _over(there, limits.memory):
             return f"it needed more than {limits.memory >> 20} MiB of memory"
         if limits.cpus:
             used = sum(map(_seconds, there))
@@ -86,12 +85,28 @@ def _tree(process: int) -> Iterator[int]:
                 found += map(int, (task / "children").read_text().split())
 
 
-def _memory(process: int) -> int:
-    """Bytes that are its own and in memory."""
-    with suppress(OSError, ValueError, IndexError):
-        _, resident, shared, *_ = Path(f"/proc/{process}/statm").read_text().split()
-        return (int(resident) - int(shared)) * _PAGE
-    return 0
+def _over(there: Sequence[int], memory: int) -> bool:
+    """Cheap first: what is shared, and so counted twice, is only told apart when it matters."""
+    return sum(map(_resident, there)) > memory and sum(map(_proportional, there)) > memory
+
+
+def _resident(process: int) -> int:
+    """Bytes in memory that are no files: its own, and what it shares with others in full."""
+    lines = _lines(f"/proc/{process}/status", ("RssAnon:", "RssShmem:"))
+    return sum(int(line.split()[1]) for line in lines) << 10
+
+
+def _proportional(process: int) -> int:
+    """The same with a fair share of what is shared."""
+    lines = _lines(f"/proc/{process}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+    found = [int(line.split()[1]) for line in lines]
+    return sum(found) << 10 if found else _resident(process)
+
+
+def _lines(path: str, beginnings: tuple[str, ...]) -> list[str]:
+    with suppress(OSError):
+        return [line for line in Path(path).read_text().splitlines() if line.startswith(beginnings)]
+    return []
 
 
 def _seconds(process: int) -> float:
