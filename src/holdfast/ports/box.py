@@ -81,11 +81,16 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
 
 class BoxStats(Struct, frozen=True, kw_only=True):
-    """What a box uses now: bytes, processes, seconds of CPU since it was made; -1: not known."""
+    """What a box uses now: bytes, processes, seconds of CPU since it was made; -1: not known.
+
+    `health` and `restarts` where something of it can fall ill by itself, like a container.
+    """
 
     memory: int = -1
     processes: int = -1
     cpu_seconds: float = -1.0
+    health: str = ""
+    restarts: int = 0
 
 
 class Running(Protocol):

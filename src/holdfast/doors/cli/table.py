@@ -359,6 +359,12 @@ _HOUSE = (
         examples=(("holdfast doctor", "exit 1 when something fails"),),
     ),
     Command(
+        "box list",
+        "The boxes that are kept now: whose they are and what they use.",
+        "boxes:listing",
+        examples=(("holdfast box list", "one that is spare waits for the next task"),),
+    ),
+    Command(
         "box test",
         "Hold the boxes that commands run in against every known way out of them.",
         "housekeeping:box_test",
@@ -552,7 +558,7 @@ _HOUSE = (
 GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
-    "box": "box test",
+    "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
     "secret": "secret list",

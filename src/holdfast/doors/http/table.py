@@ -11,6 +11,7 @@ from holdfast.ports.connections import Connection, Forgotten, Invitation
 
 from . import answers as a
 from . import bodies as b
+from . import boxes as x
 from . import connections as c
 from . import egress as e
 from . import money as m
@@ -164,6 +165,7 @@ ROUTES: tuple[Entry, ...] = (
         errors=(503,),
     ),
     Entry("GET", "/v1/costs", m.costs, "Where the money went.", m.CostPage, query=m.CostAsk),
+    Entry("GET", "/v1/boxes", x.box_list, "The boxes that are kept now.", x.BoxList),
     Entry(
         "GET",
         "/v1/egress",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import anyio
 from anyio import CancelScope, move_on_after
+from msgspec.structs import replace
 
 from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.core.ids import Instant
@@ -103,7 +104,8 @@ class ContainerBox:
 
     async def stats(self) -> BoxStats:
         with self._used() as inside:
-            return await inside.stats()
+            found = await inside.stats()
+        return replace(found, health=self.health.state, restarts=len(self.health.restarts))
 
     async def kill(self) -> None:
         if self._container is not None:
