@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .out import short
-from .reading import count_of, number_of, rows_of, text_of
+from .reading import count_of, number_of, part_of, rows_of, text_of
 from .stop import OK
 
 TYPE_CHECKING = False
@@ -28,8 +28,7 @@ def listing(desk: Desk, given: Given) -> int:
 
 
 def _row(box: Json) -> tuple[str, ...]:
-    used = box.get("stats")
-    stats: Json = used if isinstance(used, dict) else {}
+    stats = part_of(box, "stats")
     memory, processes = count_of(stats, "memory"), count_of(stats, "processes")
     state = text_of(box, "state")
     if state == "idle":

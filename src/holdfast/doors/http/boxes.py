@@ -7,7 +7,7 @@ from msgspec import Struct
 from holdfast.ports.box import Lodger
 from holdfast.runtime.boxes import boxes
 
-from .bodies import Nothing
+from .bodies import NoQuery, Nothing
 from .route import Ask
 
 
@@ -17,5 +17,5 @@ class BoxList(Struct, frozen=True, kw_only=True):
     boxes: tuple[Lodger, ...]
 
 
-async def box_list(ask: Ask[Nothing, Nothing]) -> BoxList:
+async def box_list(ask: Ask[NoQuery, Nothing]) -> BoxList:
     return BoxList(boxes=tuple(await boxes(ask.house)))
