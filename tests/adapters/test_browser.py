@@ -281,7 +281,7 @@ async def test_secrets_are_typed_only_at_the_hosts_that_are_named(tmp_path: Path
 
 
 async def test_what_a_page_shows_is_kept_as_a_secret(tmp_path: Path):
-    """Part of row OL-109."""
+    """Row OL-109."""
     kept: dict[str, str] = {}
     async with on_stage(tmp_path, kept=kept) as stage:
         await stage.open("keys.html")

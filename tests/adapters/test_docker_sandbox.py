@@ -45,7 +45,7 @@ async def opened(kind: DockerSandboxBoxes, spec: BoxSpec) -> AsyncGenerator[Dock
 async def test_a_box_is_asked_for_made_looked_at_used_and_removed_in_this_order(
     docker: FakeDocker, kind: DockerSandboxBoxes, workspace: Path
 ) -> None:
-    """Part of row OL-57."""
+    """Row OL-57."""
     async with opened(kind, BoxSpec(workspace=workspace, environment={"KEY": "value"})) as box:
         out = await box.exec(["sh", "-c", "pwd; echo $KEY; exit 3"])
     assert (out.code, out.stdout.decode()) == (3, f"{workspace}\nvalue\n")

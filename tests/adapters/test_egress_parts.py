@@ -286,7 +286,7 @@ async def test_what_the_house_sends_is_what_was_asked_for():
 
 @pytest.mark.anyio
 async def test_a_key_by_header_reaches_its_host_and_nobody_else():
-    """Part of row OL-26."""
+    """Row OL-26."""
     headers = {"X-Subscription-Token": "$SECRET{search/brave}"}
     allowed = (Allowed(host=HOST, path="/res/*", headers=headers),)
     with anyio.fail_after(20):

@@ -105,7 +105,7 @@ async def test_a_page_of_tables_and_one_of_furniture_are_read_all_the_same(site:
 
 
 async def test_a_long_page_is_shown_in_parts(site: Website):
-    """Part of row GC-90b."""
+    """Row GC-90b."""
     site.pages["/long"] = page("<p>" + "word " * 4_000)
     surfer, url = visiting(site), f"{site.url}/long"
     text = await surfer.says("web_fetch", url=url)
@@ -120,14 +120,14 @@ async def test_a_long_page_is_shown_in_parts(site: Website):
 
 
 async def test_two_mebibytes_are_read_and_no_more(site: Website):
-    """Part of row GC-90b."""
+    """Row GC-90b."""
     site.pages["/endless"] = page(b"<p>" + b"word " * 600_000)
     text = await visiting(site).says("web_fetch", url=f"{site.url}/endless")
     assert "only the first 2,097,152 bytes were read" in text
 
 
 async def test_ten_redirects_are_followed_and_not_eleven(site: Website):
-    """Part of row GC-90b."""
+    """Row GC-90b."""
     for hop in range(12):
         site.pages[f"/{hop}"] = Reply(status=302, headers={"Location": f"/{hop + 1}"})
     site.pages["/12"] = page("there")

@@ -80,7 +80,7 @@ async def test_what_is_no_text_is_named_and_not_shown(site: Website):
 
 
 async def test_what_may_not_be_reached_says_so_with_its_code(site: Website):
-    """Part of rows OC-47, OL-95, KV-28, GC-89d."""
+    """Row OL-95. Part of rows OC-47, KV-28, GC-89d."""
     surfer = visiting(site)
     assert (await surfer.fails("http", url="http://169.254.169.254/"))[0] == "egress_literal"
     assert (await surfer.fails("http", url=f"{site.url}/out"))[0] == "egress_literal"

@@ -661,7 +661,7 @@ async def test_a_new_way_out_does_not_begin_the_count_anew():
     ),
 )
 async def test_a_redirect_is_judged_like_the_first_request(place: str):
-    """Part of row KV-28. Part of row GC-89d."""
+    """Part of row GC-89d. Row KV-28."""
     async with a_world() as world:
         world.far.at("inner.example", "10.0.0.1")
         moved = plain("", f"Location: {place}", status="302 Found")

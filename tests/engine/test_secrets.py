@@ -15,7 +15,7 @@ from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.error import Invalid
 from holdfast.core.event import CallSettled, CallStarted, Event, encode
-from holdfast.core.message import Failed, Outcome, Returned
+from holdfast.core.message import Failed, Outcome, Reply, Returned, Thought
 from holdfast.core.task import Status, Task, Wait
 from holdfast.ports.secrets import Terms
 from holdfast.ports.tools import Job
@@ -189,6 +189,15 @@ async def test_what_a_model_says_is_redacted_with_the_arguments_of_its_calls():
     )
     assert tool.ran == [{"text": "key=<<SECRET_github>>"}]
     assert ended.task.answer == "it is <<SECRET_github>>"
+    assert VALUE.encode() not in ended.said()
+
+
+async def test_what_a_model_thinks_is_kept_apart_and_redacted():
+    """Row OC-62."""
+    thinks = Reply(text="done", thoughts=(Thought(text=f"the key {VALUE} will do"),))
+    ended = await worked(await keeper(), ObedientTool(name="write"), thinks)
+    assert ended.task.answer == "done"
+    assert b"the key <<SECRET_github>> will do" in ended.said()
     assert VALUE.encode() not in ended.said()
 
 
