@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from msgspec import Struct
 
 _NONCE = 12
@@ -33,23 +32,37 @@ def fresh_stretch() -> Stretch:
 def seal(key: bytes, data: bytes, about: str) -> bytes:
     """`data` under `key`; only for `about` can it be opened again."""
     nonce = os.urandom(_NONCE)
-    return nonce + AESGCM(key).encrypt(nonce, data, about.encode())
+    sealed: bytes = _cipher(key).encrypt(nonce, data, about.encode())
+    return nonce + sealed
 
 
 def unseal(key: bytes, data: bytes, about: str) -> bytes | None:
     """What was sealed; None when one bit is not as it was, the key is another, or the purpose."""
+    damaged = _library("exceptions").InvalidTag
     try:
-        return AESGCM(key).decrypt(data[:_NONCE], data[_NONCE:], about.encode())
-    except (InvalidTag, ValueError):
+        found: bytes = _cipher(key).decrypt(data[:_NONCE], data[_NONCE:], about.encode())
+    except (damaged, ValueError):
         return None
+    return found
 
 
 def stretched(passphrase: str, how: Stretch) -> bytes:
     """A key from a passphrase, slow and large in memory on purpose (Argon2id)."""
-    return Argon2id(
+    argon2 = _library("hazmat.primitives.kdf.argon2")
+    key: bytes = argon2.Argon2id(
         salt=how.salt,
         length=_KEY,
         iterations=how.iterations,
         lanes=how.lanes,
         memory_cost=how.memory_kib,
     ).derive(passphrase.encode())
+    return key
+
+
+def _cipher(key: bytes) -> Any:
+    return _library("hazmat.primitives.ciphers.aead").AESGCM(key)
+
+
+def _library(name: str) -> Any:
+    # Imported late: it takes megabytes, and a house without secrets needs none of it.
+    return importlib.import_module(f"cryptography.{name}")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import importlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_pem_x509_certificates
 from msgspec import Struct
 
 from holdfast.core.error import Unavailable
@@ -149,9 +146,6 @@ def proxy_of(way_out: Pass | None) -> Proxy | None:
 
 
 def _keys(authority: bytes) -> str:
-    """The authority's public keys as Chromium names them: base64 of the SHA-256 of each."""
-    found: list[str] = []
-    for certificate in load_pem_x509_certificates(authority):
-        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        found.append(base64.b64encode(hashlib.sha256(key).digest()).decode())
-    return ",".join(found)
+    # Imported late: certificates are a heavy library, and few boxes have an authority.
+    found: str = importlib.import_module(f"{__package__}.trust").key_names(authority)
+    return found
