@@ -19,6 +19,7 @@ from anyio import fail_after, to_thread
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import BoxSpec, Capabilities
 
+from . import files
 from .filters import programs
 from .namespaced import NamespacedBox, Spaces
 from .porting import Porter, shielded
@@ -114,6 +115,6 @@ class BubblewrapBoxes:
 
 
 def _opened(owner: ExitStack, place: str) -> int:
-    descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    descriptor = files.place(place)
     owner.callback(os.close, descriptor)
     return descriptor

@@ -13,6 +13,8 @@ from holdfast.core.error import Invalid, NotFound, Unavailable
 _OPENAT2 = 437
 _BENEATH = 0x08 | 0x04 | 0x02
 """RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS."""
+_NO_LINKS = 0x04 | 0x02
+_HERE = -100
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -39,6 +41,18 @@ def get(workspace: Path, path: str, most: int) -> bytes:
         while len(pieces) < most and (piece := os.read(file.fd, most - len(pieces))):
             pieces += piece
         return bytes(pieces)
+
+
+def place(path: str) -> int:
+    """A descriptor of a place by its real path, which must lead through no link any more.
+
+    Raises `Invalid` if somebody has put one there since it was resolved.
+    """
+    how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, _NO_LINKS)
+    found = _LIBC.syscall(_OPENAT2, _HERE, os.fsencode(path), how, len(how))
+    if found < 0:
+        raise Invalid(f"{path} cannot be shown: {os.strerror(ctypes.get_errno())}")
+    return found
 
 
 class _Open:

@@ -9,12 +9,14 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import anyio
 from anyio import to_thread
 from msgspec import Struct
 
 from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.ports.box import BoxKind, BoxLimits, BoxSpec, Capabilities, Exit, Strength
 
+_AT_ONCE = 4
 _PROCESSES = 24
 _MEMORY = 64 << 20
 _DISK = 8 << 20
@@ -131,16 +133,24 @@ async def try_walls(
     """Run every trial in a box of its own. `kernel`: is there a kernel between box and host?
 
     `soft`: walls of which is known that they stand only after the fact."""
-    walls: dict[str, Strength] = {}
+    found: dict[str, Strength] = {}
     problems: list[str] = []
-    async with _ground() as ground:
-        for trial in _TRIALS:
+    hands = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def attempt(trial: _Trial, ground: _Ground) -> None:
+        async with hands:
+            if problems:
+                return
             try:
-                walls[trial.wall] = await _attempt(kind, trial, ground)
+                found[trial.wall] = await _attempt(kind, trial, ground)
             except HoldfastError as error:
-                walls[trial.wall] = "none"
+                found[trial.wall] = "none"
                 problems.append(f"{error} {error.hint}".strip())
-                break
+
+    async with _ground() as ground, anyio.create_task_group() as group:
+        for trial in _TRIALS:
+            group.start_soon(attempt, trial, ground)
+    walls = {trial.wall: found[trial.wall] for trial in _TRIALS if trial.wall in found}
     for wall in soft:
         if walls.get(wall) == "enforced":
             walls[wall] = "soft"
@@ -168,7 +178,10 @@ _MEANING = {
 
 
 async def _attempt(kind: BoxKind, trial: _Trial, ground: _Ground) -> Strength:
-    spec = BoxSpec(workspace=ground.workspace, environment=ground.variables, limits=_LIMITS)
+    # A folder of its own: what one writes must not be taken for another's.
+    workspace = ground.workspace / trial.wall
+    await to_thread.run_sync(workspace.mkdir)
+    spec = BoxSpec(workspace=workspace, environment=ground.variables, limits=_LIMITS)
     box = await kind.create(spec)
     try:
         out = await box.exec(["sh", "-c", trial.script])
