@@ -150,7 +150,9 @@ async def try_walls(
     async with _ground() as ground, anyio.create_task_group() as group:
         for trial in _TRIALS:
             group.start_soon(attempt, trial, ground)
-    walls = {trial.wall: found[trial.wall] for trial in _TRIALS if trial.wall in found}
+    walls: dict[str, Strength] = {
+        trial.wall: found[trial.wall] for trial in _TRIALS if trial.wall in found
+    }
     for wall in soft:
         if walls.get(wall) == "enforced":
             walls[wall] = "soft"
