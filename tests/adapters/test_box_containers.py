@@ -205,19 +205,20 @@ async def test_a_container_that_died_is_made_again_after_three_checks(maker: Mak
     async with kept(maker(place / "home")) as kind, anyio.create_task_group() as group:
         box = await kind.create(BoxSpec(workspace=place / "workspace"))
         await box.check(clock.now())
-        assert [row.state for row in kind.health()] == ["healthy"]
+        assert box.health.state == "healthy"
         signal.pidfd_send_signal(box.process, signal.SIGKILL)
         await anyio.wait_readable(box.process)
         group.start_soon(kind.watch, clock)
         for state in ("unhealthy", "unhealthy", "unknown", "healthy"):
             await anyio.wait_all_tasks_blocked()
-            seen = kind.health()[0]
+            seen = box.health
             clock.advance(30)
-            while kind.health()[0] == seen:
+            while box.health == seen:
                 await anyio.wait_all_tasks_blocked()
-            while kind.health()[0].state == "restarting":
+            while box.health.state == "restarting":
                 await anyio.wait_all_tasks_blocked()
-            assert kind.health()[0].state == state
+            assert box.health.state == state
+            assert (await box.stats()).health == box.health
         assert (await box.exec(["true"])).code == 0
         group.cancel_scope.cancel()
 

@@ -230,7 +230,7 @@ async def test_an_engine_that_is_not_there_is_said_with_what_to_do(tmp_path: Pat
 
 def test_three_failures_restart_and_the_fourth_restart_of_an_hour_is_the_end():
     """Part of row OL-59."""
-    row = Health(box="b", agent="a").passed(0)
+    row = Health().passed(0)
     assert (row.state, row.last_healthy) == ("healthy", 0)
     now = 0
     for restarts in range(1, 4):
@@ -243,7 +243,7 @@ def test_three_failures_restart_and_the_fourth_restart_of_an_hour_is_the_end():
     for _ in range(3):
         row = row.missed(now + MINUTE)
     assert row.state == "failed"
-    later = Health(box="b", agent="a", failures=2, restarts=row.restarts).missed(now + 61 * MINUTE)
+    later = Health(failures=2, restarts=row.restarts).missed(now + 61 * MINUTE)
     assert later.state == "restarting"
 
 
@@ -274,6 +274,7 @@ async def test_a_box_whose_container_dies_again_and_again_fails_for_good(dead: i
     for number in range(12):
         await box.check(number * MINUTE // 2)
         states.append(box.health.state)
+        assert (await box.stats()).health == box.health
     assert states == [
         *["unhealthy", "unhealthy", "unknown"] * 3,
         "unhealthy",

@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from holdfast.core.ids import Instant
+
 Strength = Literal["enforced", "soft", "none"]
 """`soft`: noticed and stopped after the fact, or bounded for each process alone."""
 
@@ -80,12 +82,23 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
+class BoxHealth(Struct, frozen=True, kw_only=True):
+    """How a box is whose kind looks after it. `restarts` are the moments that still count."""
+
+    state: Literal["unknown", "healthy", "unhealthy", "restarting", "failed"] = "unknown"
+    failures: int = 0
+    restarts: tuple[Instant, ...] = ()
+    last_check: Instant = 0
+    last_healthy: Instant = 0
+
+
 class BoxStats(Struct, frozen=True, kw_only=True):
     """What a box uses now: bytes, processes, seconds of CPU since it was made; -1: not known."""
 
     memory: int = -1
     processes: int = -1
     cpu_seconds: float = -1.0
+    health: BoxHealth | None = None
 
 
 class Running(Protocol):
@@ -160,7 +173,9 @@ class Box(Protocol):
         """
         ...
 
-    async def stats(self) -> BoxStats: ...
+    async def stats(self) -> BoxStats:
+        """Raises `Unavailable` when the box does not say."""
+        ...
 
     async def kill(self) -> None:
         """End every command in it; the box stays. May be called twice."""
@@ -215,7 +230,9 @@ class Boxes(Protocol):
         """The owner needs none any more: its boxes are destroyed once nobody uses them."""
         ...
 
-    async def all(self) -> Sequence[Lodger]: ...
+    async def all(self) -> Sequence[Lodger]:
+        """Every box that is kept. Takes a moment at the most, whatever a box does."""
+        ...
 
     async def probe(self) -> Capabilities: ...
 

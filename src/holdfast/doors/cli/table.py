@@ -359,6 +359,12 @@ _HOUSE = (
         examples=(("holdfast doctor", "exit 1 when something fails"),),
     ),
     Command(
+        "box list",
+        "List the boxes that exist now: whose they are, what they use, how they are.",
+        "boxes:listed",
+        examples=(("holdfast box list", "idle ones go by themselves"),),
+    ),
+    Command(
         "box test",
         "Hold the boxes that commands run in against every known way out of them.",
         "housekeeping:box_test",
@@ -552,7 +558,7 @@ _HOUSE = (
 GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
-    "box": "box test",
+    "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
     "secret": "secret list",

@@ -16,6 +16,7 @@ from . import egress as e
 from . import money as m
 from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
+from .boxes import BoxList, box_list
 from .openapi import document
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
@@ -172,6 +173,7 @@ ROUTES: tuple[Entry, ...] = (
         e.VisitPage,
         query=e.VisitAsk,
     ),
+    Entry("GET", "/v1/boxes", box_list, "Which boxes there are, and what they use.", BoxList),
     Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
     Entry(
         "POST",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import anyio
 from anyio import CancelScope, move_on_after
+from msgspec.structs import replace
 
 from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.core.ids import Instant
@@ -49,11 +50,16 @@ class ContainerBox:
         self._changing = anyio.Lock()
         self._users = 0
         self._gone: Callable[[ContainerBox], None] = lambda _: None
-        self.health = Health(box=container.name, agent=spec.agent)
+        self.health = Health()
 
     @property
     def spec(self) -> BoxSpec:
         return self._spec
+
+    @property
+    def name(self) -> str:
+        """What its container is called; "" while it has none."""
+        return self._container.name if self._container else ""
 
     @property
     def process(self) -> int:
@@ -102,8 +108,10 @@ class ContainerBox:
             return await inside.listen(port)
 
     async def stats(self) -> BoxStats:
+        if self._container is None or not self._container.alive():
+            return BoxStats(health=self.health)
         with self._used() as inside:
-            return await inside.stats()
+            return replace(await inside.stats(), health=self.health)
 
     async def kill(self) -> None:
         if self._container is not None:
