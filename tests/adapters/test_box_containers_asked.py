@@ -228,6 +228,23 @@ async def test_an_engine_that_is_not_there_is_said_with_what_to_do(tmp_path: Pat
     assert "docker.io" in failure.value.hint
 
 
+async def test_who_builds_an_image_gets_none_of_the_daemons_variables(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    builder = tmp_path / "bin" / "mmdebstrap"
+    builder.parent.mkdir()
+    builder.write_text('#!/bin/sh\nfor tar; do :; done; env >"$tar"\n')
+    builder.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{builder.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("OPENAI_API_KEY", "canary")
+    kind = docker_boxes(tmp_path / "home", image="build:bookworm", program=str(program))
+    with pytest.raises(Unavailable):
+        await kind.create(spec_in(tmp_path))
+    built = program.with_name("engine.content").read_text()
+    assert "PATH=" in built
+    assert "canary" not in built
+
+
 def test_three_failures_restart_and_the_fourth_restart_of_an_hour_is_the_end():
     """Part of row OL-59."""
     row = Health().passed(0)

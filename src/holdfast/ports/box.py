@@ -73,8 +73,9 @@ class Exit(Struct, frozen=True, kw_only=True):
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What boxes of this kind enforce here, found by trying the attack: wall -> strength.
 
-    Walls: files, system, network, ipc, pids, memory, cpu, disk, inodes, seccomp, landlock,
-    environment, capabilities, kernel boundary. `problems` are sentences for a person.
+    Walls: files, system, network, ipc, pids, processes, memory, cpu, file size, scratch, disk,
+    inodes, seccomp, landlock, capabilities, environment, kernel boundary. `problems` are sentences
+    for a person.
     """
 
     kind: str

@@ -1,12 +1,12 @@
 """What steers programs outside the box, put back if a command inside changed it.
 
 A hook or a setting planted in `.git`, a shell's start file or an editor's task would run on the
-host the next time its owner uses git, a shell or an editor there. The tools that write files may
-change these, for there the gate sees the name; a command may not. They cannot be mounted
-read-only: a second command could swap a folder for a link between our look and the mount, and the
-box would show what the link names. So they are looked at before, and put back after, when no
-process of the command is left. Commands at work in one folder at the same time share the first
-look, or one could make another put back what it had planted.
+host the next time its owner uses git, a shell or an editor there. The tools that write files refuse
+those of git and may change the others, for there the gate sees the name; a command may not. They
+cannot be mounted read-only: a second command could swap a folder for a link between our look and
+the mount, and the box would show what the link names. So they are looked at before, and put back
+after, when no process of the command is left. Commands at work in one folder at the same time share
+the first look, or one could make another put back what it had planted.
 
 Repositories count down to three folders below the workspace, of the first thousand folders by
 depth. One that a command makes or moves is its own: nobody on the host has used it there yet.
