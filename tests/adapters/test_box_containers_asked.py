@@ -240,6 +240,7 @@ async def test_who_builds_an_image_gets_none_of_the_daemons_variables(
     kind = docker_boxes(tmp_path / "home", image="build:bookworm", program=str(program))
     with pytest.raises(Unavailable):
         await kind.create(spec_in(tmp_path))
+    await kind.close()
     built = program.with_name("engine.content").read_text()
     assert "PATH=" in built
     assert "canary" not in built
