@@ -228,9 +228,27 @@ async def test_an_engine_that_is_not_there_is_said_with_what_to_do(tmp_path: Pat
     assert "docker.io" in failure.value.hint
 
 
+async def test_who_builds_an_image_gets_none_of_the_daemons_variables(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    builder = tmp_path / "bin" / "mmdebstrap"
+    builder.parent.mkdir()
+    builder.write_text('#!/bin/sh\nfor tar; do :; done; env >"$tar"\n')
+    builder.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{builder.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("OPENAI_API_KEY", "canary")
+    kind = docker_boxes(tmp_path / "home", image="build:bookworm", program=str(program))
+    with pytest.raises(Unavailable):
+        await kind.create(spec_in(tmp_path))
+    await kind.close()
+    built = program.with_name("engine.content").read_text()
+    assert "PATH=" in built
+    assert "canary" not in built
+
+
 def test_three_failures_restart_and_the_fourth_restart_of_an_hour_is_the_end():
     """Part of row OL-59."""
-    row = Health(box="b", agent="a").passed(0)
+    row = Health().passed(0)
     assert (row.state, row.last_healthy) == ("healthy", 0)
     now = 0
     for restarts in range(1, 4):
@@ -243,7 +261,7 @@ def test_three_failures_restart_and_the_fourth_restart_of_an_hour_is_the_end():
     for _ in range(3):
         row = row.missed(now + MINUTE)
     assert row.state == "failed"
-    later = Health(box="b", agent="a", failures=2, restarts=row.restarts).missed(now + 61 * MINUTE)
+    later = Health(failures=2, restarts=row.restarts).missed(now + 61 * MINUTE)
     assert later.state == "restarting"
 
 
@@ -274,6 +292,7 @@ async def test_a_box_whose_container_dies_again_and_again_fails_for_good(dead: i
     for number in range(12):
         await box.check(number * MINUTE // 2)
         states.append(box.health.state)
+        assert (await box.stats()).health == box.health
     assert states == [
         *["unhealthy", "unhealthy", "unknown"] * 3,
         "unhealthy",

@@ -172,6 +172,22 @@ async def test_a_hooks_folder_swapped_for_a_link_is_put_back(desk: Desk, tmp_pat
     assert sorted(path.name for path in hooks.iterdir()) == names
 
 
+async def test_what_steers_repositories_further_down_is_put_back(desk: Desk):
+    places = ("a", "a/b/c", "d", "e")
+    for name in places:
+        (desk.workspace / name).mkdir(parents=True)
+        await desk.says("exec", command=f"git init -q {name} 2>/dev/null")
+    plant = "for one in a a/b/c d e; do echo evil >$one/.git/hooks/pre-commit; done;"
+    swap = "mv d other; mkdir evil; cp -r other evil/d; ln -s evil/d d; rm -rf e; git init -q new;"
+    said = await desk.says("exec", command=f"{plant}{swap} touch new/.git/hooks/mine; echo done")
+    assert "[put back as before: d, a/.git/hooks/pre-commit, a/b/c/.git/hooks/pre-commit;" in said
+    for name in ("a", "a/b/c"):
+        assert not (desk.workspace / name / ".git/hooks/pre-commit").exists()
+    assert not (desk.workspace / "d").is_symlink()
+    assert not (desk.workspace / "e").exists()
+    assert (desk.workspace / "new/.git/hooks/mine").exists()
+
+
 async def test_two_commands_cannot_put_back_each_others_hooks(desk: Desk):
     await desk.says("exec", command="git init -q . 2>/dev/null")
     config = desk.workspace / ".git/config"

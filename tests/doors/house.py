@@ -127,7 +127,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     ledger: Ledger = kept(default_factory=in_memory)
     embedder: Embedder = kept(default_factory=FakeEmbedder)
     visits: Visits = kept(default_factory=FakeVisits)
-
+    boxes: FakeBoxes = kept(default_factory=FakeBoxes)
     intake: Intake = Intake(drain=0.0)
     agent: Agent = Agent()
     facts: Facts = FACTS
@@ -190,7 +190,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         secrets=secrets,
         vault=FileVault(home / "vault"),
         tools=tools,
-        boxes=FakeBoxes(),
+        boxes=plan.boxes,
         blobs=MemoryBlobs(),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),

@@ -1,4 +1,4 @@
-"""The table `[vault]`: where secrets come from, and what must never reach a child."""
+"""The table `[vault]`: where secrets come from, and which variables are some."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCRUBBED = (
 
 
 class Vault(Section):
-    """Secrets: how the vault is opened, what is imported, and which variables no child sees."""
+    """Secrets: how the vault is opened, what is imported, and which variables are secrets."""
 
     passphrase: SecretStr = Field(
         default=SecretStr(""),
@@ -35,7 +35,8 @@ class Vault(Section):
     scrub: tuple[str, ...] = Field(
         default=SCRUBBED,
         strict=False,
-        description="Shell patterns of variables that no box and no child process is given.",
+        description="Shell patterns of variables that are secrets: their values are redacted, and "
+        "`box.environment` must not have them.",
         examples=[["*_API_KEY", "*_TOKEN"]],
     )
     redact_patterns: bool = word(

@@ -1,4 +1,4 @@
-"""What of an environment no child may see: by what it is called, and by what it says."""
+"""Which variables of an environment are secrets: by what they are called, and what they say."""
 
 from __future__ import annotations
 
@@ -21,11 +21,3 @@ def secret_variables(
             any(fnmatchcase(name.upper(), pattern.upper()) for pattern in patterns) or holds(value)
         )
     )
-
-
-def scrubbed(
-    environment: Mapping[str, str], patterns: Sequence[str], holds: Callable[[str], bool]
-) -> dict[str, str]:
-    """The environment without them."""
-    gone = frozenset(secret_variables(environment, patterns, holds))
-    return {name: value for name, value in environment.items() if name not in gone}

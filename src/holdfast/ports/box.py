@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from holdfast.core.ids import Instant
+
 Strength = Literal["enforced", "soft", "none"]
 """`soft`: noticed and stopped after the fact, or bounded for each process alone."""
 
@@ -71,8 +73,9 @@ class Exit(Struct, frozen=True, kw_only=True):
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What boxes of this kind enforce here, found by trying the attack: wall -> strength.
 
-    Walls: files, system, network, ipc, pids, memory, cpu, disk, inodes, seccomp, landlock,
-    environment, capabilities, kernel boundary. `problems` are sentences for a person.
+    Walls: files, system, network, ipc, pids, processes, memory, cpu, file size, scratch, disk,
+    inodes, seccomp, landlock, capabilities, environment, kernel boundary. `problems` are sentences
+    for a person.
     """
 
     kind: str
@@ -80,17 +83,23 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
-class BoxStats(Struct, frozen=True, kw_only=True):
-    """What a box uses now: bytes, processes, seconds of CPU since it was made; -1: not known.
+class BoxHealth(Struct, frozen=True, kw_only=True):
+    """How a box is whose kind looks after it. `restarts` are the moments that still count."""
 
-    `health` and `restarts` where something of it can fall ill by itself, like a container.
-    """
+    state: Literal["unknown", "healthy", "unhealthy", "restarting", "failed"] = "unknown"
+    failures: int = 0
+    restarts: tuple[Instant, ...] = ()
+    last_check: Instant = 0
+    last_healthy: Instant = 0
+
+
+class BoxStats(Struct, frozen=True, kw_only=True):
+    """What a box uses now: bytes, processes, seconds of CPU since it was made; -1: not known."""
 
     memory: int = -1
     processes: int = -1
     cpu_seconds: float = -1.0
-    health: str = ""
-    restarts: int = 0
+    health: BoxHealth | None = None
 
 
 class Running(Protocol):
@@ -165,7 +174,9 @@ class Box(Protocol):
         """
         ...
 
-    async def stats(self) -> BoxStats: ...
+    async def stats(self) -> BoxStats:
+        """Raises `Unavailable` when the box does not say."""
+        ...
 
     async def kill(self) -> None:
         """End every command in it; the box stays. May be called twice."""
@@ -220,7 +231,9 @@ class Boxes(Protocol):
         """The owner needs none any more: its boxes are destroyed once nobody uses them."""
         ...
 
-    async def all(self) -> Sequence[Lodger]: ...
+    async def all(self) -> Sequence[Lodger]:
+        """Every box that is kept. Takes a moment at the most, whatever a box does."""
+        ...
 
     async def probe(self) -> Capabilities: ...
 

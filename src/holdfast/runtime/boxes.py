@@ -10,5 +10,5 @@ from .house import House
 
 
 async def boxes(house: House) -> Sequence[Lodger]:
-    """Every box that is kept now, and what it uses."""
+    """Those that are kept: whose they are, how long they are idle, what they use, how they are."""
     return await house.boxes.all()

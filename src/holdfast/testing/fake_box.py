@@ -56,7 +56,8 @@ class FakeBoxes:
     """A `BoxKind` and the `Boxes` of it, which keeps none.
 
     Its boxes know true, false, echo, cat, tee, pwd, env, ls, sleep, yes and exit; the rest is not
-    found. `answers` maps a whole command line to what comes of it. `ran` is what was asked for.
+    found. `answers` maps a whole command line to what comes of it. `ran` is what was asked for,
+    `lodgers` what `all` says.
     """
 
     name = "fake"
@@ -64,6 +65,7 @@ class FakeBoxes:
     def __init__(self, answers: Mapping[str, Exit] | None = None) -> None:
         self.answers = dict(answers or {})
         self.ran: list[Ran] = []
+        self.lodgers: Sequence[Lodger] = ()
 
     async def create(self, spec: BoxSpec) -> FakeBox:
         workspace = spec.workspace
@@ -79,7 +81,7 @@ class FakeBoxes:
         return
 
     async def all(self) -> Sequence[Lodger]:
-        return ()
+        return self.lodgers
 
     async def probe(self) -> Capabilities:
         return Capabilities(kind="fake", walls={"files": "none"}, problems=("this box is a fake",))

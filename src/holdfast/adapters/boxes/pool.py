@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 
@@ -21,11 +21,12 @@ from anyio import CancelScope
 from anyio.abc import TaskGroup, TaskStatus
 
 from holdfast.core.error import HoldfastError
-from holdfast.ports.box import Box, BoxKind, BoxSpec, Capabilities, Lodger
+from holdfast.ports.box import Box, BoxKind, BoxSpec, BoxStats, Capabilities, Lodger
 from holdfast.ports.egress import Pass
 
 from .connected import Attach, ConnectedBox
 
+_STATS_SECONDS = 2.0
 _log = logging.getLogger("holdfast.boxes")
 _Key = tuple[str, bytes]
 
@@ -108,7 +109,12 @@ class Pool:
 
     async def all(self) -> Sequence[Lodger]:
         rooms = [*self._rooms.values(), *([self._spare] if self._spare else [])]
-        return [await _told(self._kind.name, room) for room in rooms]
+        used: dict[str, BoxStats] = {}
+        with anyio.move_on_after(_STATS_SECONDS):
+            async with anyio.create_task_group() as group:
+                for room in rooms:
+                    group.start_soon(_asked, room, used)
+        return [_told(self._kind.name, room, used.get(room.id, BoxStats())) for room in rooms]
 
     async def probe(self) -> Capabilities:
         return await self._kind.probe()
@@ -246,7 +252,13 @@ class Pool:
         self._spare = _Room(id=number, box=box, owner="", idle_since=anyio.current_time())
 
 
-async def _told(kind: str, room: _Room) -> Lodger:
+async def _asked(room: _Room, used: dict[str, BoxStats]) -> None:
+    """What a box uses now. One that does not say is listed all the same."""
+    with suppress(HoldfastError, OSError):
+        used[room.id] = await room.box.stats()
+
+
+def _told(kind: str, room: _Room, stats: BoxStats) -> Lodger:
     spec, now = room.box.spec, anyio.current_time()
     return Lodger(
         id=room.id,
@@ -256,5 +268,5 @@ async def _told(kind: str, room: _Room) -> Lodger:
         workspace=str(spec.workspace),
         state="in use" if room.users else "idle" if room.owner else "spare",
         idle_seconds=0.0 if room.users else now - room.idle_since,
-        stats=await room.box.stats(),
+        stats=stats,
     )

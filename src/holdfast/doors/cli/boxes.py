@@ -1,4 +1,4 @@
-"""The command about boxes: which there are."""
+"""The command about the boxes in which commands run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from .desk import Desk, Given
     from .wire import Json
 
-_HEAD = ("BOX", "KIND", "STATE", "AGENT", "OWNER", "MEMORY", "PROCESSES", "WORKSPACE")
+_HEAD = ("BOX", "KIND", "TASK", "AGENT", "STATE", "MEMORY", "PROCESSES", "CPU", "HEALTH", "FOLDER")
 
 
-def listing(desk: Desk, given: Given) -> int:
+def listed(desk: Desk, given: Given) -> int:
     found = desk.daemon.get("/v1/boxes")
     if given.has("json"):
         desk.screen.json(found)
@@ -23,25 +23,24 @@ def listing(desk: Desk, given: Given) -> int:
     if rows:
         desk.screen.table(_HEAD, rows)
     else:
-        desk.screen.note("there are no boxes now: one is made when a command needs it")
+        desk.screen.note("there is no box now: one is made when a task runs its first command")
     return OK
 
 
 def _row(box: Json) -> tuple[str, ...]:
-    stats = part_of(box, "stats")
-    memory, processes = count_of(stats, "memory"), count_of(stats, "processes")
-    state = text_of(box, "state")
-    if state == "idle":
-        state = f"idle {number_of(box, 'idle_seconds'):.0f} s"
-    if health := text_of(stats, "health"):
-        state = f"{state}, {health}"
+    stats, state = part_of(box, "stats"), text_of(box, "state")
+    memory, processes = number_of(stats, "memory"), count_of(stats, "processes")
+    seconds = number_of(stats, "cpu_seconds")
+    idle = f" {number_of(box, 'idle_seconds'):.0f} s" if state == "idle" else ""
     return (
         text_of(box, "id"),
         text_of(box, "kind"),
-        state,
-        text_of(box, "agent"),
         short(text_of(box, "owner")) or "-",
-        f"{memory / (1 << 20):.1f} MiB" if memory >= 0 else "?",
-        str(processes) if processes >= 0 else "?",
+        text_of(box, "agent"),
+        state + idle,
+        f"{memory / (1 << 20):.0f} MiB" if memory >= 0 else "-",
+        str(processes) if processes >= 0 else "-",
+        f"{seconds:.1f} s" if seconds >= 0 else "-",
+        text_of(part_of(stats, "health"), "state") or "-",
         text_of(box, "workspace"),
     )

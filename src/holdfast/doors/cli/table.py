@@ -360,9 +360,9 @@ _HOUSE = (
     ),
     Command(
         "box list",
-        "The boxes that are kept now: whose they are and what they use.",
-        "boxes:listing",
-        examples=(("holdfast box list", "one that is spare waits for the next task"),),
+        "List the boxes that exist now: whose they are, what they use, how they are.",
+        "boxes:listed",
+        examples=(("holdfast box list", "idle ones go by themselves"),),
     ),
     Command(
         "box test",

@@ -1,4 +1,4 @@
-"""The route about boxes: which there are."""
+"""The route about the boxes in which commands run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .route import Ask
 
 
 class BoxList(Struct, frozen=True, kw_only=True):
-    """Every box that is kept now."""
+    """Boxes that exist now: at work, idle, or made for whoever comes next."""
 
     boxes: tuple[Lodger, ...]
 

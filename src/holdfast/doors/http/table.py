@@ -11,12 +11,12 @@ from holdfast.ports.connections import Connection, Forgotten, Invitation
 
 from . import answers as a
 from . import bodies as b
-from . import boxes as x
 from . import connections as c
 from . import egress as e
 from . import money as m
 from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
+from .boxes import BoxList, box_list
 from .openapi import document
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
@@ -165,7 +165,6 @@ ROUTES: tuple[Entry, ...] = (
         errors=(503,),
     ),
     Entry("GET", "/v1/costs", m.costs, "Where the money went.", m.CostPage, query=m.CostAsk),
-    Entry("GET", "/v1/boxes", x.box_list, "The boxes that are kept now.", x.BoxList),
     Entry(
         "GET",
         "/v1/egress",
@@ -174,6 +173,7 @@ ROUTES: tuple[Entry, ...] = (
         e.VisitPage,
         query=e.VisitAsk,
     ),
+    Entry("GET", "/v1/boxes", box_list, "Which boxes there are, and what they use.", BoxList),
     Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
     Entry(
         "POST",

@@ -50,11 +50,16 @@ class ContainerBox:
         self._changing = anyio.Lock()
         self._users = 0
         self._gone: Callable[[ContainerBox], None] = lambda _: None
-        self.health = Health(box=container.name, agent=spec.agent)
+        self.health = Health()
 
     @property
     def spec(self) -> BoxSpec:
         return self._spec
+
+    @property
+    def name(self) -> str:
+        """What its container is called; "" while it has none."""
+        return self._container.name if self._container else ""
 
     @property
     def process(self) -> int:
@@ -103,9 +108,10 @@ class ContainerBox:
             return await inside.listen(port)
 
     async def stats(self) -> BoxStats:
+        if self._container is None or not self._container.alive():
+            return BoxStats(health=self.health)
         with self._used() as inside:
-            found = await inside.stats()
-        return replace(found, health=self.health.state, restarts=len(self.health.restarts))
+            return replace(await inside.stats(), health=self.health)
 
     async def kill(self) -> None:
         if self._container is not None:

@@ -62,7 +62,7 @@ class Engine(Struct, frozen=True, kw_only=True):
                     [program, *self._global(), *words],
                     input=stdin,
                     check=False,
-                    env=_environment(),
+                    env=environment(),
                     start_new_session=True,
                 )
         except TimeoutError:
@@ -108,8 +108,8 @@ class Engine(Struct, frozen=True, kw_only=True):
         return (*self.options, "--runtime", self.runtime, *flags)
 
 
-def _environment() -> dict[str, str]:
-    """What an engine's program needs to find its settings; nothing of ours."""
+def environment() -> dict[str, str]:
+    """What a program around an engine needs to find its settings; nothing of ours."""
     user = os.geteuid()
     try:
         known = pwd.getpwuid(user)

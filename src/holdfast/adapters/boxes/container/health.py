@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.ids import Instant
+from holdfast.ports.box import BoxHealth
 
-State = Literal["unknown", "healthy", "unhealthy", "restarting", "failed"]
 EVERY = 30_000
 _FAILURES = 3
 _RESTARTS, _WITHIN = 3, 3_600_000
 
 
-class Health(Struct, frozen=True, kw_only=True):
-    """One container's row. `restarts` are the moments of those that still count."""
-
-    box: str
-    agent: str
-    state: State = "unknown"
-    failures: int = 0
-    restarts: tuple[Instant, ...] = ()
-    last_check: Instant = 0
-    last_healthy: Instant = 0
+class Health(BoxHealth, frozen=True, kw_only=True):
+    """What is known of one container, and what a check makes of it."""
 
     def passed(self, now: Instant) -> Health:
         return replace(self, state="healthy", failures=0, last_check=now, last_healthy=now)

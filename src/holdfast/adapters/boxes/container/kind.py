@@ -34,7 +34,7 @@ from holdfast.ports.clock import Clock
 from .box import Container, ContainerBox
 from .engine import Engine
 from .entering import group, spaces
-from .health import EVERY, Health
+from .health import EVERY
 from .image import Image, ready
 from .recipe import HOME_LABEL, WAITING, Plan, container_name, create
 from .sentry import FIRST, THREADS, SentryBox, sandbox
@@ -145,7 +145,7 @@ class ContainerBoxes:
 
     async def clear(self) -> int:
         """Remove every container of this home that is not in use here; returns how many."""
-        ours = {box.health.box for box in self._boxes}
+        ours = {box.name for box in self._boxes}
         chosen = ("--all", "--filter", f"label={HOME_LABEL}={self._home}")
         said = await self._engine.call("ps", *chosen, "--format", "{{.Names}}")
         stale = [name for name in said.decode().split() if name not in ours]
@@ -156,10 +156,6 @@ class ContainerBoxes:
             if place.name not in ours:
                 await to_thread.run_sync(cleared, place)
         return len(stale)
-
-    def health(self) -> Sequence[Health]:
-        """One row for each box."""
-        return sorted((box.health for box in self._boxes), key=lambda row: row.box)
 
     async def watch(self, clock: Clock) -> None:
         """Get ready, then check every box every 30 s, until cancelled."""

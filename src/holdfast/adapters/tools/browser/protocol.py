@@ -12,7 +12,6 @@ class Attached(Struct, frozen=True, kw_only=True, rename="camel"):
 
     session_id: str
     target_info: Target
-    waiting_for_debugger: bool = False
 
 
 class Target(Struct, frozen=True, kw_only=True, rename="camel"):
