@@ -1,1 +1,1 @@
-"""Secrets planted everywhere in a house at work, a hostile run, and a search for them afterwards."""
+"""Secrets planted all over a house at work, a hostile run, and a search for them afterwards."""
