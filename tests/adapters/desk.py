@@ -9,6 +9,7 @@ from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.boxes.pool import Pool
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.output import Spool
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Failed, Returned
 from holdfast.ports.box import BoxKind
@@ -32,7 +33,7 @@ class Desk:
             boxes=self.boxes,
             blobs=self.blobs,
             clock=self.clock,
-            spool=self.spool,
+            spool=Spool(self.spool, str),
             options=options,
         )
         self.job = Job(task=TaskId("task_1"), call=CallId("c1_1"), workspace=self.workspace)

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
-from holdfast.adapters.tools.output import MAX_BYTES, MAX_LINES, fits, shortened, sweep
+from holdfast.adapters.tools.output import MAX_BYTES, MAX_LINES, Spool, fits, shortened, sweep
 from holdfast.adapters.tools.registry import Registry
 from holdfast.core.error import Invalid
 from holdfast.core.message import Failed, Returned
+from holdfast.core.redact import Redactor
 from holdfast.ports.box import Exit
 from holdfast.testing.fake_box import FakeBoxes
 from tests.adapters.desk import Desk
@@ -118,3 +119,15 @@ def test_two_tools_of_one_name_are_refused(tmp_path: Path):
     with pytest.raises(Invalid, match="two tools"):
         Registry([*tools, tools[0]])
     assert Registry([]).get("read") is None
+
+
+async def test_no_secret_is_kept_in_the_file_nor_half_of_one_at_the_cut_edge(tmp_path: Path):
+    secret = "canary-" + "q7" * 20
+    known = Redactor([("key", secret)])
+    spool = Spool(tmp_path / "outputs", known.text)
+    edge = (MAX_BYTES - 1_024) // 2
+    for before in range(edge - len(secret), edge, 7):
+        text, kept = await spool.fit("x" * before + secret + "y" * MAX_BYTES)
+        assert "canary" not in text
+        assert "q7q7" not in text
+        assert "canary" not in Path(kept).read_text()

@@ -13,6 +13,7 @@ import pytest
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.beneath import Denied, Folder, open_beneath, open_stepwise
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.output import Spool
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Failed, Returned
 from holdfast.ports.tools import Job
@@ -80,7 +81,7 @@ async def done(workspace: Path, name: str, **arguments: Any) -> Returned | Faile
         boxes=FakeBoxes(),
         blobs=MemoryBlobs(),
         clock=FakeClock(),
-        spool=workspace.parent / "spool",
+        spool=Spool(workspace.parent / "spool", str),
     )
     tool = tools.get(name)
     assert tool is not None

@@ -10,6 +10,7 @@ import pytest
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.output import Spool
 from holdfast.core.message import Outcome, Refused, Returned, ToolAnswered
 from holdfast.core.policy import Leave
 from holdfast.core.task import Status
@@ -35,7 +36,9 @@ def workspace(tmp_path: Path) -> Path:
 async def outcome(workspace: Path, leave: Leave, tool: str, **arguments: Any) -> Outcome:
     """What came of one call under `leave`, the rest of the policy being silent."""
     clock, spool = SystemClock(), workspace.parent / "spool"
-    tools = builtin_tools(boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=clock, spool=spool)
+    tools = builtin_tools(
+        boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=clock, spool=Spool(spool, str)
+    )
     proposed = calls((tool, arguments))
     async with engine(MemoryJournal(), [proposed, "done"], *tools.all()) as house:
         task_id = await house.submit(workspace=str(workspace), leave=leave)

@@ -15,6 +15,7 @@ from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.telemetry.logs import start_logging
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.output import Spool
 from holdfast.core.message import (
     Change,
     EffectClass,
@@ -181,7 +182,9 @@ async def test_a_folder_with_a_name_that_is_not_unicode_can_be_looked_at(
 ) -> None:
     Path(str(tmp_path / "caf\udce9.txt")).write_text("secret")
     clock, spool = SystemClock(), tmp_path / "spool"
-    tools = builtin_tools(boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=clock, spool=spool)
+    tools = builtin_tools(
+        boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=clock, spool=Spool(spool, str)
+    )
     proposed = Reply(calls=(ToolCall(id=calls("x").calls[0].id, tool=tool, arguments=arguments),))
     async with engine(MemoryJournal(), [proposed, "done"], *tools.all()) as house:
         task_id = await house.submit(workspace=str(tmp_path))

@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.output import Spool
 from holdfast.core.ids import CallId, TaskId
 from holdfast.ports.tools import Job
 from holdfast.testing.fake_box import FakeBoxes
@@ -54,7 +55,10 @@ def test_a_tool_keeps_its_promise(clause: Clause, case: str, tmp_path: Path):
     (workspace / "other").write_text("something\n")
     (workspace / "folder" / "below" / "file").write_text("far down\n")
     tools = builtin_tools(
-        boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=FakeClock(), spool=tmp_path / "spool"
+        boxes=FakeBoxes(),
+        blobs=MemoryBlobs(),
+        clock=FakeClock(),
+        spool=Spool(tmp_path / "spool", str),
     )
     tool = tools.get(name)
     assert tool is not None
@@ -64,6 +68,6 @@ def test_a_tool_keeps_its_promise(clause: Clause, case: str, tmp_path: Path):
 
 def test_every_tool_is_tried():
     tools = builtin_tools(
-        boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=FakeClock(), spool=Path("x")
+        boxes=FakeBoxes(), blobs=MemoryBlobs(), clock=FakeClock(), spool=Spool(Path("x"), str)
     )
     assert {tool.spec.name for tool in tools.all()} == {name for name, _ in CASES.values()}

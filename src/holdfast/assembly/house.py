@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.vaults.opening import Opened
@@ -34,9 +35,7 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
-from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
-from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.house import House, InForce
@@ -92,11 +91,14 @@ async def _furnished(
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     # The delegate tool is bound late: it submits to the supervisor that runs it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
+    spool = Spool(home / "outputs", safe.redact)
+    far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
     tools = Registry(
         [
-            *_built_in(config, boxes, blobs, clock),
-            *tools_of_the_web(config, out, given.environment),
-            *browser_tools(browsers, blobs),
+            *builtin_tools(
+                boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=box_options(config)
+            ).all(),
+            *(Fitted(tool, spool) for tool in far),
             *secret_tools(safe),
             delegate,
             TopUp(ledger, partial(budgets.resume, journal, recorder)),
@@ -130,12 +132,6 @@ async def _furnished(
         started_at=clock.now(),
         version=VERSION,
     )
-
-
-def _built_in(config: Config, boxes: Boxes, blobs: FileBlobs, clock: Clock) -> Sequence[Tool]:
-    options, spool = box_options(config), config.home / "outputs"
-    tools = builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options)
-    return tools.all()
 
 
 def _intake(config: Config) -> Intake:

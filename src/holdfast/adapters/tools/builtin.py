@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
@@ -20,15 +18,15 @@ from .search import search_tools
 
 
 def builtin_tools(
-    *, boxes: Boxes, blobs: Blobs, clock: Clock, spool: Path, options: BoxOptions | None = None
+    *, boxes: Boxes, blobs: Blobs, clock: Clock, spool: Spool, options: BoxOptions | None = None
 ) -> Registry:
-    """Every built-in tool; results that are too long are cut and kept whole below `spool`."""
+    """Every built-in tool; results that are too long are cut and kept whole in the `spool`."""
     tools: list[Tool] = [
-        read_tool((spool,)),
+        read_tool((spool.folder,)),
         *rewriting_tools(blobs),
         *relocating_tools(blobs),
-        *search_tools((spool,)),
+        *search_tools((spool.folder,)),
         exec_tool(boxes, options or BoxOptions()),
         *people_tools(clock),
     ]
-    return Registry(Fitted(tool, Spool(spool)) for tool in tools)
+    return Registry(Fitted(tool, spool) for tool in tools)

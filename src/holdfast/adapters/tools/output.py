@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,13 @@ def _made(path: Path) -> int:
 
 
 class Spool:
-    """A folder of whole outputs, each named by the SHA-256 of its bytes."""
+    """A folder of whole outputs, each named by the SHA-256 of its bytes.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    What is cut is redacted first: what is left of a secret at a cut edge is known by nobody.
+    """
+
+    def __init__(self, folder: Path, redact: Callable[[str], str]) -> None:
+        self.folder, self._redact = folder, redact
 
     async def fit(self, text: str) -> tuple[str, str]:
         """`text` within the bounds, and the file that holds all of it if something was cut."""
@@ -58,7 +61,7 @@ class Spool:
     def _fit(self, text: str) -> tuple[str, str]:
         if fits(text):
             return text, ""
-        data = text.encode(errors="replace")
+        data = self._redact(text).encode(errors="replace")
         size = f"{len(data):,} bytes, {text.count(chr(10)) + 1:,} lines"
         try:
             path = self._keep(data)
@@ -68,9 +71,9 @@ class Spool:
         return shortened(data, f"output cut: {size}; all of it is in {path}"), str(path)
 
     def _keep(self, data: bytes) -> Path:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._folder / f"{hashlib.sha256(data).hexdigest()}.txt"
-        temporary = self._folder / f".new-{secrets.token_hex(8)}"
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.folder / f"{hashlib.sha256(data).hexdigest()}.txt"
+        temporary = self.folder / f".new-{secrets.token_hex(8)}"
         try:
             temporary.touch(mode=0o600)
             temporary.write_bytes(data)
