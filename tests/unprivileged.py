@@ -33,9 +33,10 @@ def run(
     """Run `program`, told `place`, which becomes that user's; `imports` come before it."""
     if os.geteuid() == 0:
         shutil.chown(place, USER, USER)
+    source, libraries = str(Path(__file__).parents[1] / "src"), sysconfig.get_path("purelib")
+    words = ("-I", "-c", f"{_FIRST}{imports}{_THEN}{program}")
     return subprocess.run(
-        [_python(), "-I", "-c", f"{_FIRST}{imports}{_THEN}{program}", str(place), str(USER)]
-        + [str(Path(__file__).parents[1] / "src"), sysconfig.get_path("purelib")],
+        [_python(), *words, str(place), str(USER), source, libraries],
         env={**os.environ, "TMPDIR": str(place)},
         capture_output=True,
         text=True,
