@@ -35,16 +35,31 @@ SECONDS = 240
 OF_THE_PROXY = frozenset(
     {"metadata_decimal", "rebind_second_look", "smuggle_cl_te", "sni_mismatch", "token_leaks"}
 )
+SLOWLY = ("resources", "hosting", "planting", "proxies")
+OF_A_MACHINE = frozenset(
+    {
+        *("fork_bomb", "memory_bomb", "disk_fill", "inode_fill", "cpu_burn"),
+        *("host_collector_openat2", "put_linked_folder", "survives_kill", "terminal_escapes"),
+        *("plant_git_hook", "plant_start_envrc", "rebind_second_look", "token_leaks"),
+    }
+)
+"""What is made against a machine of the topics that take it long: it is emulated in tests."""
 KNOWN: Mapping[str, Mapping[str, str]] = {
     "gvisor": {
         "dev_kvm_fuse_tun": "gVisor's own /dev/fuse: a mount there needs rights nobody has",
         "dumpable_trick": "gVisor shows the map of the box's own first process",
-        "nice_negative": "a number that gVisor keeps; the host's priorities are not touched",
-        "oom_immunity": "a number that gVisor keeps; the host ends what is too large all the same",
+        "nice_negative": "a number that gVisor keeps: the host's priorities are not touched",
+        "oom_immunity": "a number that gVisor keeps: the host ends what is too large all the same",
         "ping_dgram": "a socket of gVisor's own network, which leads nowhere",
+        "thread_bomb": "threads are bounded by the host alone, at 260 more than is asked for",
+        "cpu_burn": "gVisor counts the wait for a processor as its use: the host saw 0.39 of 0.5",
     },
 }
 """By kind, what wins and why that is no way out. Kinds that are not named: nothing."""
+SOMETIMES: Mapping[str, Mapping[str, str]] = {
+    "gvisor": {"disk_fill": "a soft wall, and gVisor takes a moment to end a command"},
+}
+"""What wins or does not, as fast as the machine is: soft walls only."""
 _IMPORTS = """
 import msgspec
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
@@ -107,7 +122,9 @@ def test_nothing_unknown_gets_out_of_a_container(
 def test_nothing_unknown_gets_out_of_a_machine(record_property: Said) -> None:
     if why := guest_kernel.missing():
         pytest.skip(f"no machine can be booted: {why}")
-    names = _all_but_the_proxy()
+    names = frozenset(
+        each.name for each in entries() if each.topic not in SLOWLY or each.name in OF_A_MACHINE
+    )
     report = _attacked(partial(MicroVMBoxes, guest_kernel.HOME, tcg=True), names)
     _judged("microvm", report, names, record_property)
 
@@ -135,7 +152,9 @@ def _judged(kind: str, report: Report, names: Collection[str], record_property: 
     record_property("escape", told(report))
     sys.stdout.write("".join(f"{one.entry.name}: {one.detail}\n" for one in report.won))
     assert {each.entry.name for each in report.results} == set(names)
-    assert {each.entry.name for each in report.won} == set(KNOWN.get(kind, {}))
+    soft = {each.entry.name for each in report.won if report.strength(each.entry) == "soft"}
+    sometimes = soft & set(SOMETIMES.get(kind, {}))
+    assert {each.entry.name for each in report.won} - sometimes == set(KNOWN.get(kind, {}))
     assert not [
         f"{each.entry.name}: {each.detail}" for each in report.results if each.verdict == "not run"
     ]
