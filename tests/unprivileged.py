@@ -15,7 +15,7 @@ _FIRST = """
 import os, sys
 from pathlib import Path
 place, user, packages = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-sys.path += packages
+sys.path[:0] = packages
 import anyio
 import anyio._backends._asyncio
 """
