@@ -148,6 +148,9 @@ What is compared:
   out where that fails. All but the provider alone know who asks; Holdfast writes each call into its
   ledger. A task is submitted, its one turn recorded, and followed over its stream to the end.
 - **Live streams**: all begin within a moment, and each would last ten seconds if it came alone.
+- **A command in a box**: `true`, until its output has ended. Docker's own ways take turns with it
+  in the first ten rounds: `docker run` makes a fresh container with like walls and limits each
+  time, `docker exec` enters the very container that is the warm docker box.
 - **Cancel**: a shell with two children in a box, one of them deaf to SIGTERM; until the last
   process is dead.
 

@@ -1,55 +1,110 @@
-"""A command in a box, cold and warm, beside a bare one; idle boxes; 200 of them at once."""
+"""A command in a box, cold and warm, beside a bare one and Docker's own ways; idle boxes; many."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 
 from benchmarks.measure import Result, spread
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
-from holdfast.ports.box import Box, BoxSpec
+from holdfast.ports.box import Box, BoxKind, BoxSpec
+from holdfast.testing.engines import engine, missing
 
 _MANY = 200
+_FEW, _FEWER = 10, 5
 _PROGRAM = ["/usr/bin/true"]
+_HARDENED = (
+    *("run", "--rm", "--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges", "--user", "65534:65534", "--pids-limit", "256"),
+    *("--memory", "2g", "--memory-swap", "2g", "--cpus", "2", "--tmpfs", "/tmp:size=256m"),
+    *("--mount", "type=bind,source=/usr,target=/usr,readonly"),
+)
+_IMAGE = "holdfast-host:latest"
+
+Act = Callable[[], Awaitable[float]]
+"""Does it once; how many seconds that took."""
 
 
 def measure(place: Path, quick: bool) -> dict[str, Result]:
     workspace = place / "workspace"
     workspace.mkdir()
-    return anyio.run(_measured, BoxSpec(workspace=workspace), 20 if quick else 200)
+    spec = BoxSpec(workspace=workspace)
+    return anyio.run(_measured, spec, 20 if quick else 200, _FEWER if quick else _FEW)
 
 
-async def _measured(spec: BoxSpec, rounds: int) -> dict[str, Result]:
+async def _measured(spec: BoxSpec, rounds: int, few: int) -> dict[str, Result]:
+    """Everything takes turns; what takes long, in the first few rounds alone."""
     kind = BubblewrapBoxes()
     warm = await kind.create(spec)
     await warm.exec(_PROGRAM)
-    seconds: dict[str, list[float]] = {}
-
-    async def cold() -> None:
-        box = await kind.create(spec)
-        await box.exec(_PROGRAM)
-        seconds.setdefault("Holdfast, cold: made and run", []).append(time.perf_counter() - began)
-        await box.destroy()
-
-    contenders: dict[str, Callable[[], Awaitable[object]]] = {
-        "Holdfast, warm: run": lambda: warm.exec(_PROGRAM),
-        "subprocess": lambda: anyio.to_thread.run_sync(_bare),
+    contenders: dict[str, Act] = {
+        "Holdfast, warm: run": _timed(lambda: warm.exec(_PROGRAM)),
+        "subprocess": _timed(lambda: anyio.to_thread.run_sync(_bare)),
+        "Holdfast, cold: made and run": _cold(kind, spec),
     }
-    for _ in range(rounds):
-        for name, act in contenders.items():
-            began = time.perf_counter()
-            await act()
-            seconds.setdefault(name, []).append(time.perf_counter() - began)
-        began = time.perf_counter()
-        await cold()
+    seconds: dict[str, list[float]] = {}
+    async with _containers(spec) as slow:
+        for number in range(rounds):
+            turn = {**contenders, **slow} if number < few else contenders
+            for name, act in turn.items():
+                seconds.setdefault(name, []).append(await act())
     many = await _many(kind, spec)
     await kind.close()
     return {**{name: spread(found) for name, found in seconds.items()}, **many}
+
+
+@asynccontextmanager
+async def _containers(spec: BoxSpec) -> AsyncGenerator[Mapping[str, Act]]:
+    """The same in containers, by an engine of the benchmark's own: ours, and as Docker does it."""
+    if why := missing("docker"):
+        print(f"  without containers: {why}", file=sys.stderr, flush=True)
+        yield {}
+        return
+    with engine("docker") as maker:
+        kind = maker(spec.workspace.parent / "containers")
+        warm = await kind.create(spec)
+        await warm.exec(_PROGRAM)
+        docker, shown = kind._engine, f"type=bind,source={spec.workspace},target=/workspace"
+        fresh = (*_HARDENED, "--mount", shown, _IMAGE, *_PROGRAM)
+        try:
+            yield {
+                "Holdfast, docker box, warm: run": _timed(lambda: warm.exec(_PROGRAM)),
+                "docker exec": _timed(lambda: docker.call("exec", warm.health.box, *_PROGRAM)),
+                "Holdfast, docker box, cold: made and run": _cold(kind, spec),
+                "docker run": _timed(lambda: docker.call(*fresh)),
+            }
+        finally:
+            await kind.close()
+
+
+def _timed(act: Callable[[], Awaitable[object]]) -> Act:
+    async def timed() -> float:
+        began = time.perf_counter()
+        await act()
+        return time.perf_counter() - began
+
+    return timed
+
+
+def _cold(kind: BoxKind, spec: BoxSpec) -> Act:
+    """Made and run; that it is taken away again does not count."""
+
+    async def cold() -> float:
+        began = time.perf_counter()
+        box = await kind.create(spec)
+        await box.exec(_PROGRAM)
+        took = time.perf_counter() - began
+        await box.destroy()
+        return took
+
+    return cold
 
 
 def _bare() -> None:

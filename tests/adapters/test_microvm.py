@@ -311,7 +311,7 @@ async def test_every_wall_that_is_claimed_stands(kernel: None) -> None:
     found = await kind.probe()
     assert found.problems == ()
     weak = {wall for wall, strength in found.walls.items() if strength != "enforced"}
-    assert weak == {"seccomp"}
+    assert weak == set()
 
 
 async def test_without_help_of_the_processor_there_is_no_box_unless_emulation_is_allowed(

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,23 +12,13 @@ import pytest
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.testing.box_contract import CLAUSES, Clause
 from holdfast.testing.fake_box import FakeBoxes
+from tests import unprivileged
 
-_NOBODY = 65_531
-_AS_NOBODY = """
-import os, sys
-from pathlib import Path
-sys.path += sys.argv[3:]
-import anyio
-import anyio._backends._asyncio
+_IMPORTS = """
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.testing.box_contract import CLAUSES
-
-place, user = Path(sys.argv[1]), int(sys.argv[2])
-if os.geteuid() == 0:
-    os.setgroups([])
-    os.setgid(user)
-    os.setuid(user)
-
+"""
+_AS_USER = """
 async def main():
     box = BubblewrapBoxes()
     for number, clause in enumerate(CLAUSES):
@@ -74,33 +59,8 @@ def test_a_box_keeps_its_promise(clause: Clause, kind: str, place: Path):
     anyio.run(hold)
 
 
-def _python() -> str:
-    """Ours may lie where only we may look; the system's will do if it is as new."""
-    there = subprocess.run(
-        ["/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    same = there.stdout.split() == [str(part) for part in sys.version_info[:2]]
-    return "/usr/bin/python3" if same else sys.executable
-
-
-def _packages() -> list[str]:
-    return [str(Path(__file__).parents[2] / "src"), sysconfig.get_path("purelib")]
-
-
 def test_the_box_keeps_its_promises_for_a_user_without_privileges(place: Path):
-    if os.geteuid() == 0:
-        shutil.chown(place, _NOBODY, _NOBODY)
-    done = subprocess.run(
-        [_python(), "-I", "-c", _AS_NOBODY, str(place), str(_NOBODY), *_packages()],
-        env={**os.environ, "TMPDIR": str(place)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    done = unprivileged.run(place, _IMPORTS, _AS_USER, seconds=50)
     assert done.stderr == ""
     said = done.stdout.splitlines()
     assert said[: len(CLAUSES)] == [clause.__name__ for clause in CLAUSES]

@@ -13,7 +13,7 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from holdfast.core.error import Unavailable
+from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.ports.box import Box, BoxKind, BoxLimits, BoxSpec, Running
 from holdfast.ports.egress import Egress, Pass
 
@@ -65,13 +65,21 @@ class Way:
     talker: Running
 
     async def talk(self, steps: Sequence[Mapping[str, str]]) -> Heard:
-        """One connection from inside the box to the proxy."""
+        """One connection from inside the box to the proxy.
+
+        Raises `ConnectionError` when nobody inside speaks any more: that is no proof of anything.
+        """
         told = {"proxy": ("127.0.0.1", self.port), "steps": [_wire(each) for each in steps]}
-        await self.talker.send(msgspec.json.encode(told) + b"\n")
         said = b""
-        while not said.endswith(b"\n") and (piece := await self.talker.receive()):
-            said += piece
-        return _HEARD.decode(said) if said else Heard(why="the command was ended")
+        try:
+            await self.talker.send(msgspec.json.encode(told) + b"\n")
+            while not said.endswith(b"\n") and (piece := await self.talker.receive()):
+                said += piece
+        except Unavailable as error:
+            raise ConnectionError(str(error)) from error
+        if not said:
+            raise ConnectionError("what speaks to the proxy has ended")
+        return _HEARD.decode(said)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,10 +94,28 @@ class Field:
     box: Box
     ground: Ground
     means: Means
-    no_python: str
     heard: bytearray
-    way: Way | None
-    no_way: str
+    no_python: str = ""
+    way: Way | None = None
+    no_way: str = "there is no proxy to attack"
+
+    async def alive(self) -> bool:
+        try:
+            return (await self.box.exec(["true"])).code == 0
+        except HoldfastError:
+            return False
+
+    async def renew(self) -> None:
+        """Take another box, as an attack has ended this one. Raises `Unavailable`."""
+        await self.end()
+        self.box = await self.kind.create(spec_of(self.ground, "escape", self.ground.workspace))
+        await self.box.put("attacks.pyz", self.ground.archive)
+        if why := await _without_python(self.box):
+            raise Unavailable(why)
+
+    async def end(self) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_PATIENCE):
+            await self.box.destroy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,47 +147,41 @@ async def open_field(kind: BoxKind, means: Means, *, own_network: bool) -> Async
     """Make the ground, two boxes of different agents, and give the decoys to their user."""
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(open_ground(own_network=own_network))
-        box = await stack.enter_async_context(
-            _made(kind, spec_of(ground, "escape", ground.workspace))
-        )
+        box = await kind.create(spec_of(ground, "escape", ground.workspace))
+        field = Field(kind=kind, box=box, ground=ground, means=means, heard=bytearray())
+        stack.push_async_callback(field.end)
         await box.put("attacks.pyz", ground.archive)
-        no_python = await _without_python(box)
-        heard = bytearray()
-        if not no_python:
+        field.no_python = await _without_python(box)
+        if not field.no_python:
             stack.enter_context(owned(ground, await _user_of(box, ground)))
-            await stack.enter_async_context(_neighbour(kind, ground, heard))
-        way: Way | str = no_python
-        if not no_python:
-            way = await stack.enter_async_context(_way_out(box, means))
-        yield Field(
-            kind=kind,
-            box=box,
-            ground=ground,
-            means=means,
-            no_python=no_python,
-            heard=heard,
-            way=way if isinstance(way, Way) else None,
-            no_way="" if isinstance(way, Way) else way,
-        )
+            await stack.enter_async_context(_neighbour(kind, ground, field.heard))
+        yield field
 
 
 @asynccontextmanager
-async def _way_out(box: Box, means: Means) -> AsyncGenerator[Way | str]:
-    """The way out, or why there is none."""
-    if means.gate is None:
-        yield "there is no proxy to attack"
+async def way_out(field: Field) -> AsyncGenerator[None]:
+    """Meanwhile its box has a way out, or the field says why there is none.
+
+    Whoever speaks to the proxy starts here: an earlier attack on memory may end whatever runs.
+    """
+    if field.means.gate is None or field.no_python:
+        field.no_way = field.no_python or field.no_way
+        yield
         return
     try:
-        listener = await box.listen(_PORT)
+        if not await field.alive():
+            await field.renew()
+        listener = await field.box.listen(_PORT)
     except Unavailable as error:
-        yield f"no way out of this kind of box: {error}"
+        field.no_way = f"no way out of this kind of box: {error}"
+        yield
         return
     async with open_world() as world:
-        egress = means.gate(world)
+        egress = field.means.gate(world)
         with listener:
             async with (
                 egress.serve(listener, REACH) as given,
-                box.start([*PYTHON, "converse"]) as talker,
+                field.box.start([*PYTHON, "converse"]) as talker,
             ):
                 way = Way(
                     world=world,
@@ -172,7 +192,10 @@ async def _way_out(box: Box, means: Means) -> AsyncGenerator[Way | str]:
                 )
                 heard = await way.talk(_allowed(way.authorization))
                 works = heard.heard.startswith(b"HTTP/1.1 200")
-                yield way if works else "the way out lets through nothing at all"
+                field.way = way if works else None
+                field.no_way = "the way out lets through nothing at all"
+                yield
+                field.way = None
 
 
 def _allowed(authorization: str) -> Sequence[Mapping[str, str]]:

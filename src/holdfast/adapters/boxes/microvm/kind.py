@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 from anyio import CancelScope, to_thread
 
+from holdfast.adapters.boxes.filters import programs
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, Capabilities
 
@@ -214,6 +215,7 @@ async def _furnish(channel: Channel, spec: BoxSpec, inside: Inside) -> None:
             scratch=limits.scratch,
             time=time.time(),
             seed=secrets.token_hex(_SEED),
+            filters=[each.hex() for each in await to_thread.run_sync(programs)],
         )
         await line.answer()
 

@@ -54,6 +54,7 @@ class Agent:
         self._selector = selectors.DefaultSelector()
         self._commands: dict[int, Command] = {}
         self._trees: list[Tree] = []
+        self._filters: list[bytes] = []
         self._scan: tuple[int, int, Iterator[Frame]] | None = None
         self._doorway = Doorway(self._selector)
         self._wire = Wire(self._selector, "work", self._obey)
@@ -109,7 +110,7 @@ class Agent:
         return {}
 
     def _run(self, number: int, order: Order) -> None:
-        command = Command(number, self._wire, self._selector)
+        command = Command(number, self._wire, self._selector, self._filters)
         command.begin(order)
         self._commands[number] = command
         if command.process > 0:
@@ -170,6 +171,7 @@ class Agent:
         for name in order["read_only"]:
             os.makedirs(real_name(name), exist_ok=True)  # noqa: PTH103
             self._trees.append(Tree(real_name(name), [], shared=False))
+        self._filters = [bytes.fromhex(each) for each in order["filters"]]
         limit(order["memory"], order["processes"], order["cpus"])
 
 

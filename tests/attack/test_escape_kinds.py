@@ -1,0 +1,174 @@
+"""The escape suite against every kind of box that this machine can run: all that wins is known.
+
+`KNOWN` says what wins and why. A test fails for a win that is not in there, and for one that is and
+no longer wins. The proxy is one program for every kind: all attacks on it come from the default
+box, some from the others.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.adapters.boxes.microvm.kind import MicroVMBoxes
+from holdfast.assembly.escape import gate_over
+from holdfast.doors.cli.out import plain
+from holdfast.ports.box import BoxKind
+from holdfast.testing.engines import engine, missing
+from holdfast.testing.escape.means import Means, read_beneath, run_exec
+from holdfast.testing.escape.suite import Report, Verdict, entries, run
+from tests import unprivileged
+from tests.adapters import guest_kernel
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+MEANS = Means(shell=run_exec, plain=plain, read=read_beneath, gate=gate_over)
+SECONDS = 240
+OF_THE_PROXY = frozenset(
+    {"metadata_decimal", "rebind_second_look", "smuggle_cl_te", "sni_mismatch", "token_leaks"}
+)
+SLOWLY = ("resources", "hosting", "planting", "proxies")
+OF_A_MACHINE = frozenset(
+    {
+        *("fork_bomb", "memory_bomb", "disk_fill", "inode_fill", "cpu_burn"),
+        *("host_collector_openat2", "put_linked_folder", "survives_kill", "terminal_escapes"),
+        *("plant_git_hook", "plant_start_envrc", "rebind_second_look", "token_leaks"),
+    }
+)
+"""What is made against a machine of the topics that take it long: it is emulated in tests."""
+KNOWN: Mapping[str, Mapping[str, str]] = {
+    "gvisor": {
+        "dev_kvm_fuse_tun": "gVisor's own /dev/fuse: a mount there needs rights nobody has",
+        "dumpable_trick": "gVisor shows the map of the box's own first process",
+        "nice_negative": "a number that gVisor keeps: the host's priorities are not touched",
+        "oom_immunity": "a number that gVisor keeps: the host ends what is too large all the same",
+        "ping_dgram": "a socket of gVisor's own network, which leads nowhere",
+        "thread_bomb": "threads are bounded by the host alone, at 260 more than is asked for",
+        "cpu_burn": "gVisor counts the wait for a processor as its use: the host saw 0.39 of 0.5",
+    },
+}
+"""By kind, what wins and why that is no way out. Kinds that are not named: nothing."""
+SOMETIMES: Mapping[str, Mapping[str, str]] = {
+    "gvisor": {"disk_fill": "a soft wall, and gVisor takes a moment to end a command"},
+}
+"""What wins or does not, as fast as the machine is: soft walls only."""
+_IMPORTS = """
+import msgspec
+from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.assembly.escape import gate_over
+from holdfast.doors.cli.out import plain
+from holdfast.testing.escape.means import Means, read_beneath, run_exec
+from holdfast.testing.escape.suite import entries, run
+"""
+_AS_USER = """
+async def main():
+    kind = BubblewrapBoxes()
+    means = Means(shell=run_exec, plain=plain, read=read_beneath, gate=gate_over)
+    report = await run(kind, means, only=(place / "only").read_text().split())
+    await kind.close()
+    print(msgspec.json.encode(report).decode())
+
+anyio.run(main)
+"""
+
+Said = Callable[[str, object], None]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder whose parents anybody may pass."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_nothing_gets_out_of_the_default_box(record_property: Said) -> None:
+    names = frozenset(each.name for each in entries())
+    _judged("bubblewrap", _attacked(BubblewrapBoxes, names), names, record_property)
+
+
+def test_nothing_gets_out_of_the_default_box_of_an_ordinary_user(
+    place: Path, record_property: Said
+) -> None:
+    names = _all_but_the_proxy()
+    (place / "only").write_text("\n".join(names))
+    done = unprivileged.run(place, _IMPORTS, _AS_USER, seconds=SECONDS)
+    assert done.stderr == ""
+    report = msgspec.json.decode(done.stdout, type=Report)
+    assert report.user != 0
+    _judged("bubblewrap", report, names, record_property)
+
+
+@pytest.mark.parametrize("name", ["docker", "podman", "gvisor"])
+def test_nothing_unknown_gets_out_of_a_container(
+    name: str, place: Path, record_property: Said
+) -> None:
+    if why := missing(name):
+        pytest.skip(why)
+    with engine(name) as maker:
+        report = _attacked(partial(maker, place), _all_but_the_proxy())
+    _judged(name, report, _all_but_the_proxy(), record_property)
+
+
+def test_nothing_unknown_gets_out_of_a_machine(record_property: Said) -> None:
+    if why := guest_kernel.missing():
+        pytest.skip(f"no machine can be booted: {why}")
+    names = frozenset(
+        each.name for each in entries() if each.topic not in SLOWLY or each.name in OF_A_MACHINE
+    )
+    report = _attacked(partial(MicroVMBoxes, guest_kernel.HOME, tcg=True), names)
+    _judged("microvm", report, names, record_property)
+
+
+def _all_but_the_proxy() -> frozenset[str]:
+    return frozenset(
+        each.name for each in entries() if each.topic != "proxies" or each.name in OF_THE_PROXY
+    )
+
+
+def _attacked(make: Callable[[], BoxKind], names: Collection[str]) -> Report:
+    async def attack() -> Report:
+        kind = make()
+        with anyio.fail_after(SECONDS):
+            try:
+                return await run(kind, MEANS, only=names)
+            finally:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(30):
+                    await kind.close()
+
+    return anyio.run(attack)
+
+
+def _judged(kind: str, report: Report, names: Collection[str], record_property: Said) -> None:
+    record_property("escape", told(report))
+    sys.stdout.write("".join(f"{one.entry.name}: {one.detail}\n" for one in report.won))
+    assert {each.entry.name for each in report.results} == set(names)
+    soft = {each.entry.name for each in report.won if report.strength(each.entry) == "soft"}
+    sometimes = soft & set(SOMETIMES.get(kind, {}))
+    assert {each.entry.name for each in report.won} - sometimes == set(KNOWN.get(kind, {}))
+    assert not [
+        f"{each.entry.name}: {each.detail}" for each in report.results if each.verdict == "not run"
+    ]
+
+
+def told(report: Report) -> str:
+    """One line: how many came to what, which won or were not made, what was left out."""
+    of: Mapping[Verdict, str] = {"won": "won", "not applicable": "n/a", "not run": "not run"}
+    words = [f"{report.count('blocked')} blocked"]
+    for verdict, sign in of.items():
+        found = [each.entry.name for each in report.results if each.verdict == verdict]
+        names = f" ({', '.join(found)})" if found else ""
+        words.append(f"{len(found)} {sign}{names}")
+    left = len(entries()) - len(report.results)
+    if left:
+        words.append(f"{left} left out")
+    return f"{report.kind}, user {report.user}: {', '.join(words)}; {report.seconds:.0f} s"
