@@ -14,6 +14,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from holdfast.adapters.boxes.container.box import ContainerBox
 from holdfast.adapters.boxes.container.kind import ContainerBoxes
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import Box, BoxLimits, BoxSpec
@@ -198,6 +199,10 @@ async def test_what_a_killed_daemon_left_is_removed_by_the_next(maker: Maker, pl
     await first.close()
 
 
+def state_of(box: ContainerBox) -> str:
+    return box.health.state
+
+
 @pytest.mark.parametrize("maker", [DOCKER], indirect=True)
 async def test_a_container_that_died_is_made_again_after_three_checks(maker: Maker, place: Path):
     """Part of row OL-59."""
@@ -205,11 +210,7 @@ async def test_a_container_that_died_is_made_again_after_three_checks(maker: Mak
     async with kept(maker(place / "home")) as kind, anyio.create_task_group() as group:
         box = await kind.create(BoxSpec(workspace=place / "workspace"))
         await box.check(clock.now())
-
-        def state_now() -> str:
-            return box.health.state
-
-        assert state_now() == "healthy"
+        assert state_of(box) == "healthy"
         signal.pidfd_send_signal(box.process, signal.SIGKILL)
         await anyio.wait_readable(box.process)
         group.start_soon(kind.watch, clock)
@@ -219,9 +220,9 @@ async def test_a_container_that_died_is_made_again_after_three_checks(maker: Mak
             clock.advance(30)
             while box.health == seen:
                 await anyio.wait_all_tasks_blocked()
-            while state_now() == "restarting":
+            while state_of(box) == "restarting":
                 await anyio.wait_all_tasks_blocked()
-            assert state_now() == state
+            assert state_of(box) == state
             assert (await box.stats()).health == box.health
         assert (await box.exec(["true"])).code == 0
         group.cancel_scope.cancel()
