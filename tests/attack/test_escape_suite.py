@@ -339,6 +339,9 @@ def test_the_command_lists_the_attacks(capsys: pytest.CaptureFixture[str]) -> No
 def test_an_attack_that_is_not_there_is_named() -> None:
     with pytest.raises(Invalid, match="no attack no_such_attack"):
         _command(["--only", "no_such_attack"])
+    with pytest.raises(Invalid, match="no kind of box no_such_kind") as refused:
+        _command(["--box", "no_such_kind"])
+    assert refused.value.hint == "choose one of bare, stone"
 
 
 def _command(words: list[str]) -> int:

@@ -130,8 +130,11 @@ async def _walls(boxes: Boxes) -> Finding:
     except HoldfastError as error:
         return Finding(name="box", level="fail", detail=str(error), hint=error.hint)
     missing = [name for name in _NEEDED if walls.walls.get(name, "none") == "none"]
-    said = ", ".join(f"{name} {how}" for name, how in walls.walls.items())
-    detail = f"{walls.kind}: {said}"
+    strengths: dict[str, list[str]] = {"enforced": [], "soft": [], "none": []}
+    for name, how in walls.walls.items():
+        strengths[how].append(name)
+    said = "; ".join(f"{how}: {', '.join(names)}" for how, names in strengths.items() if names)
+    detail = f"{walls.kind} ({said})"
     if missing or walls.problems:
         detail = "; ".join([detail, *walls.problems])
     return Finding(name="box", level="fail" if missing else "ok", detail=detail)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -192,6 +192,18 @@ class Talk:
 
     async def kill(self) -> None:
         await self._command.kill()
+
+
+@asynccontextmanager
+async def talking(command: Held) -> AsyncGenerator[Talk]:
+    """Talk with a command, for as long as the context lasts."""
+    async with anyio.create_task_group() as group:
+        talk = Talk(command)
+        group.start_soon(talk.listen)
+        try:
+            yield talk
+        finally:
+            group.cancel_scope.cancel()
 
 
 async def _read(source: IO[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, BoxStats, Exit
 
 from . import files
-from .command import Command, Talk, until_dead
+from .command import Command, Talk, talking, until_dead
 from .groups import Group
 from .porting import Porter, Reply, memory, shielded
 from .root import Inside, directory, environment
@@ -93,13 +93,8 @@ class NamespacedBox:
         environment: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Talk]:
         asked = await self._asked(argv, cwd, environment, 0)
-        async with self._opened(asked) as command, anyio.create_task_group() as group:
-            talk = Talk(command)
-            group.start_soon(talk.listen)
-            try:
-                yield talk
-            finally:
-                group.cancel_scope.cancel()
+        async with self._opened(asked) as command, talking(command) as talk:
+            yield talk
 
     async def put(self, path: str, data: bytes) -> None:
         await to_thread.run_sync(files.put, self._view.workspace, path, data)

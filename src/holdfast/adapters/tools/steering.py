@@ -10,15 +10,20 @@ the first look, or one could make another put back what it had planted.
 
 Repositories count down to three folders below the workspace, of the first thousand folders by
 depth. One that a command makes or moves is its own: nobody on the host has used it there yet.
+
+What cannot be looked at afterwards (no right to read it, too much of it, too deep) counts as
+changed: it is moved aside, and what was there before is put back.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
+import secrets
 import stat
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,11 +34,13 @@ from anyio import CancelScope, to_thread
 from .beneath import Denied, Folder
 from .content import Content, put_back, remove, walk, whole
 
+_log = logging.getLogger("holdfast.tools")
 _GIT = ".git"
 _NOT_ENTERED = frozenset({_GIT, ".holdfast"})
 _DEPTH, _MOST_FOLDERS, _MOST_KNOWN = 3, 1_000, 10_000
 _SETTLED = 100_000_000
 """Nanoseconds after which one more change of a folder shows in its time: its clock is coarse."""
+_DEEPEST = 16
 _STEERING = ("hooks", "config", "config.worktree", "commondir", "gitdir")
 _STARTING = (
     *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile"),
@@ -48,13 +55,18 @@ _STARTING = (
 class _Look:
     """The steering files of one workspace as they were, and how many commands rely on it.
 
-    `places` are the `.git` of its repositories.
+    `hidden` are the names of what could not be looked at.
     """
 
     folder: Folder
-    places: list[str]
     files: dict[str, Content]
+    hidden: set[str]
     users: int = 0
+
+    def there(self) -> set[str]:
+        """The `.git` of each repository that was there, and is."""
+        places = {_place(name) for name in self.files} - {""}
+        return {place for place in places if _about(self.folder, place) is not None}
 
 
 class Steering:
@@ -62,6 +74,7 @@ class Steering:
 
     def __init__(self) -> None:
         self._looks: dict[Path, _Look] = {}
+        self._lost: dict[Path, dict[str, Content]] = {}
         self._listings = _Listings()
         self._lock = anyio.Lock()
 
@@ -70,7 +83,10 @@ class Steering:
         """Around a command; afterwards the list names what had to be put back."""
         restored: list[str] = []
         async with self._lock:
-            look = self._looks.get(workspace) or await to_thread.run_sync(self._look, workspace)
+            lost = self._lost.get(workspace, {})
+            look = self._looks.get(workspace) or await to_thread.run_sync(
+                self._look, workspace, lost
+            )
             self._looks[workspace] = look
             look.users += 1
         try:
@@ -82,11 +98,17 @@ class Steering:
                     if look.users == 0:
                         del self._looks[workspace]
                     restored += await to_thread.run_sync(_restore, look)
+                    self._lost.pop(workspace, None)
+                    if lost := await to_thread.run_sync(_taken_away, look):
+                        self._lost[workspace] = lost
 
-    def _look(self, workspace: Path) -> _Look:
+    def _look(self, workspace: Path, lost: dict[str, Content]) -> _Look:
+        """`lost` is what steered repositories that earlier commands have taken away."""
         folder = Folder(workspace)
-        places = _repositories(folder, self._listings)
-        return _Look(folder, places, _files(folder, places))
+        files, hidden = _files(folder, _repositories(folder, self._listings))
+        found = {_place(name) for name in files}
+        lost = {name: each for name, each in lost.items() if _place(name) not in found}
+        return _Look(folder, lost | files, hidden)
 
 
 class _Listings:
@@ -120,27 +142,87 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
+def _taken_away(look: _Look) -> dict[str, Content]:
+    """Moved away by one command and back by the next, a repository is still the same."""
+    stay = {"", *look.there()}
+    return {name: each for name, each in look.files.items() if _place(name) not in stay}
+
+
 def _restore(look: _Look) -> list[str]:
-    """A repository that was not there before is the command's own; one that is gone stays so.
+    """A repository that was never there before is the command's own; one that is gone stays so.
 
     A link where there was a folder on the way to one is removed: it would show another's.
     """
-    folder, before = look.folder, look.files
-    links = sorted({link for place in look.places if (link := _link_on_the_way(folder, place))})
+    folder = look.folder
+    if not folder.root.is_dir():
+        return []
+    places = sorted({_place(name) for name in look.files} - {""})
+    for place in places or [_GIT]:
+        _unlock(folder, f"{place}/hooks/here")
+    links = sorted({link for place in places if (link := _link_on_the_way(folder, place))})
     for link in links:
         remove(folder, link)
-    there = [place for place in look.places if _about(folder, place) is not None]
-    gone = tuple(f"{place}/" for place in look.places if place not in there)
-    now = _files(folder, there)
-    names = {name for name in now.keys() | before.keys() if not f"{name}/".startswith(gone)}
-    changed = sorted(name for name in names if now.get(name) != before.get(name))
+    there = look.there()
+    now, hidden = _files(folder, sorted(there))
+    names = {
+        name for name in now.keys() | look.files.keys() if now.get(name) != look.files.get(name)
+    }
+    names |= hidden - look.hidden
+    changed = sorted(name for name in names if _place(name) in {"", *there})
     for name in changed:
-        if name in now:
-            remove(folder, name)
+        _clear(folder, name, whole_of_it=name in hidden)
     for name in changed:
-        if name in before:
-            put_back(folder, before[name])
+        if name in look.files:
+            _put_back(folder, look.files[name])
     return [*links, *changed]
+
+
+def _clear(folder: Folder, name: str, *, whole_of_it: bool) -> None:
+    """Out of the way, whatever it is."""
+    _unlock(folder, name)
+    if folder.stat(name) is None:
+        return
+    try:
+        if whole_of_it:
+            _move_aside(folder, name)
+        else:
+            remove(folder, name)
+    except (OSError, RecursionError):
+        _move_aside(folder, name)
+
+
+def _move_aside(folder: Folder, name: str) -> None:
+    with folder.parent(name) as (parent, last):
+        aside = f"{last}.put-aside-{secrets.token_hex(4)}"
+        os.rename(last, aside, src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def _put_back(folder: Folder, content: Content) -> None:
+    try:
+        put_back(folder, content)
+    except (Denied, OSError) as error:
+        _log.warning("%s could not be put back: %s", content.name, error)
+
+
+def _unlock(folder: Folder, name: str) -> None:
+    """The folders above `name` let their owner in: a command may have taken that right away."""
+    with suppress(OSError):
+        _let_in(Path(folder.root))
+    for above in reversed(PurePosixPath(name).parents):
+        with suppress(OSError), folder.opened(str(above), os.O_PATH | os.O_DIRECTORY) as opened:
+            _let_in(Path(f"/proc/self/fd/{opened}"))
+
+
+def _let_in(place: Path) -> None:
+    about = place.stat()
+    if about.st_uid == os.geteuid() and about.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        place.chmod(stat.S_IMODE(about.st_mode) | stat.S_IRWXU)
+
+
+def _place(name: str) -> str:
+    """The `.git` to which a file belongs; "" for what belongs to no repository."""
+    before, found, _ = f"/{name}/".partition(f"/{_GIT}/")
+    return f"{before}/{_GIT}"[1:] if found else ""
 
 
 def _repositories(folder: Folder, listings: _Listings) -> list[str]:
@@ -169,26 +251,35 @@ def _link_on_the_way(folder: Folder, place: str) -> str:
     return ""
 
 
-def _files(folder: Folder, places: list[str]) -> dict[str, Content]:
+def _files(folder: Folder, places: list[str]) -> tuple[dict[str, Content], set[str]]:
+    """What steers, and the names of what cannot be looked at."""
     found: dict[str, Content] = {}
-    for name in (*(one for place in places for one in _in_git(folder, place)), *_STARTING):
+    hidden: set[str] = set()
+    in_git = [name for place in places for name in _in_git(folder, place, hidden)]
+    for name in (*in_git, *_STARTING):
+        seen = name
         try:
-            found |= {each.name: each for each in whole(folder, _link_above(folder, name) or name)}
-        except (Denied, OSError):
-            continue
-    return found
+            seen = _link_above(folder, name) or name
+            found |= {each.name: each for each in whole(folder, seen)}
+        except (Denied, OSError, RecursionError):
+            hidden.add(seen)
+    return found, hidden
 
 
-def _in_git(folder: Folder, place: str) -> Iterator[str]:
+def _in_git(folder: Folder, place: str, hidden: set[str]) -> list[str]:
     """What steers a repository, its submodules and its other worktrees."""
     about = _about(folder, place)
     if about is None:
-        return
+        return []
     if not stat.S_ISDIR(about.st_mode):
-        yield place
-        return
-    for one in (place, *_inner(folder, f"{place}/modules"), *_inner(folder, f"{place}/worktrees")):
-        yield from (f"{one}/{name}" for name in _STEERING)
+        return [place]
+    places = [place]
+    for name in (f"{place}/modules", f"{place}/worktrees"):
+        try:
+            places += _inner(folder, name)
+        except (OSError, RecursionError):
+            hidden.add(name)
+    return [f"{each}/{name}" for each in places for name in _STEERING]
 
 
 def _about(folder: Folder, name: str) -> os.stat_result | None:
@@ -198,15 +289,18 @@ def _about(folder: Folder, name: str) -> os.stat_result | None:
     return None
 
 
-def _inner(folder: Folder, name: str) -> list[str]:
+def _inner(folder: Folder, name: str, deep: int = 0) -> list[str]:
     """Repositories below a folder; the name of a submodule may have slashes."""
+    if deep > _DEEPEST:
+        raise RecursionError(name)
     found: list[str] = []
-    with suppress(OSError):
-        for entry in walk(folder, name, recursive=False, hidden=True):
-            if entry.kind == "dir" and folder.stat(f"{entry.name}/HEAD") is None:
-                found += _inner(folder, entry.name)
-            elif entry.kind == "dir":
-                found += [entry.name, *_inner(folder, f"{entry.name}/modules")]
+    if folder.stat(name) is None:
+        return found
+    for entry in walk(folder, name, recursive=False, hidden=True):
+        if entry.kind == "dir" and folder.stat(f"{entry.name}/HEAD") is None:
+            found += _inner(folder, entry.name, deep + 1)
+        elif entry.kind == "dir":
+            found += [entry.name, *_inner(folder, f"{entry.name}/modules", deep + 1)]
     return found
 
 

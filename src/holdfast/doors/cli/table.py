@@ -366,7 +366,7 @@ _HOUSE = (
     ),
     Command(
         "box test",
-        "Hold the boxes that commands run in against every known way out of them.",
+        "Try every known way out of the boxes that commands run in.",
         "housekeeping:box_test",
         options=(
             Option("--box", "KIND", "which kind of box (default: the configured one)"),

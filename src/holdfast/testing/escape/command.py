@@ -57,7 +57,10 @@ def box_test(
 
     `private`: this process may move into a network of its own.
     """
-    given = _parser(kinds, usual).parse_args(words)
+    given = _parser(usual).parse_args(words)
+    if given.box not in kinds:
+        known = ", ".join(sorted(kinds))
+        raise Invalid(f"there is no kind of box {given.box}", hint=f"choose one of {known}")
     if given.list:
         _list(as_json=given.json)
         return 0
@@ -166,9 +169,9 @@ def _write(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def _parser(kinds: Mapping[str, Callable[[], BoxKind]], usual: str) -> argparse.ArgumentParser:
+def _parser(usual: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="holdfast box test", description=__doc__)
-    parser.add_argument("--box", choices=sorted(kinds), default=usual)
+    parser.add_argument("--box", metavar="KIND", default=usual)
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--control", action="store_true")
     parser.add_argument("--list", action="store_true")

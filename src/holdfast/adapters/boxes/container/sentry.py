@@ -29,7 +29,7 @@ from anyio import CancelScope, to_thread
 from msgspec import Struct
 
 from holdfast.adapters.boxes import files
-from holdfast.adapters.boxes.command import Talk, until_dead
+from holdfast.adapters.boxes.command import Talk, talking, until_dead
 from holdfast.adapters.boxes.filters import programs
 from holdfast.adapters.boxes.groups import Group
 from holdfast.adapters.boxes.namespaced import bounds
@@ -201,13 +201,8 @@ class SentryBox:
         environment: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Talk]:
         asked = await self._asked(argv, cwd, environment)
-        async with self._opened(asked) as command, anyio.create_task_group() as group:
-            talk = Talk(command)
-            group.start_soon(talk.listen)
-            try:
-                yield talk
-            finally:
-                group.cancel_scope.cancel()
+        async with self._opened(asked) as command, talking(command) as talk:
+            yield talk
 
     async def put(self, path: str, data: bytes) -> None:
         await to_thread.run_sync(files.put, self._view.workspace, path, data)
