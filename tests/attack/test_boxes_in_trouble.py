@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from holdfast.adapters.boxes import namespaced
+from holdfast.adapters.boxes import namespaced, porting
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.adapters.boxes.pool import Pool
 from holdfast.core.error import Unavailable
@@ -131,6 +131,17 @@ async def test_a_command_that_is_cancelled_while_its_way_out_is_made_leaves_no_b
             assert await _said(pool, spec) == b"out\n"
             group.cancel_scope.cancel()
     await pool.close()
+
+
+async def test_a_systemd_that_makes_no_scope_costs_only_the_control_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(porting, "_scope", lambda: ["/bin/false"])
+    kind = BubblewrapBoxes()
+    with anyio.fail_after(60):
+        box = await kind.create(BoxSpec(workspace=tmp_path))
+        assert (await box.exec(["echo", "on"])).stdout == b"on\n"
+    await kind.close()
 
 
 async def test_when_memory_runs_out_what_runs_in_a_box_goes_first(tmp_path: Path) -> None:

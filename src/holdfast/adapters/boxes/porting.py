@@ -27,7 +27,7 @@ from .groups import Groups, divide, handed_down
 _PROGRAM = Path(__file__).with_name("porter.py")
 _ANSWER = 1 << 16
 _MOST_DESCRIPTORS = 32
-_SECONDS = 30.0
+_SECONDS, _SCOPE_SECONDS = 30.0, 5.0
 T = TypeVar("T")
 _MANAGER = "/run/user/{}/systemd/private"
 
@@ -133,10 +133,18 @@ class Porter:
             return self._control, self._process
 
     def _start(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+        if scope := _scope():
+            with suppress(OSError):  # a systemd that does not do it: boxes without groups, then
+                ours, process = self._started(scope)
+                if (home := _divided(process.pid)) is not None:
+                    self.groups = Groups(home=home)
+                return ours, process
+        return self._started(())
+
+    def _started(self, scope: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         with ExitStack() as undo:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(ours.close)
-            scope = _scope()
             words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
             with theirs:
                 process = subprocess.Popen(  # noqa: S603 - our own program
@@ -149,14 +157,12 @@ class Porter:
                 )
             undo.callback(process.wait)
             undo.callback(_killed, process)
-            ours.settimeout(_SECONDS)
+            ours.settimeout(_SCOPE_SECONDS if scope else _SECONDS)
             if not ours.recv(1):
                 raise OSError(errno.ECHILD, "it ended at once")
             # A porter that stands still must not make us stand still: then we start another.
             ours.setblocking(False)
             undo.pop_all()
-        if scope and (home := _divided(process.pid)) is not None:
-            self.groups = Groups(home=home)
         return ours, process
 
 
