@@ -53,6 +53,8 @@ client_id = "Iv1"
 say = "deny"
 [[egress.allow]]
 host = "api.example.com"
+[web.search.brave]
+key_env = "K"
 [[budget]]
 scope = "agent"
 usd = 1

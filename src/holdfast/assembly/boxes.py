@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
@@ -28,7 +29,8 @@ def box_kinds(
     return {
         "bubblewrap": BubblewrapBoxes,
         **container_kinds(config),
-        "microvm": lambda: MicroVMBoxes(
+        "microvm": partial(
+            MicroVMBoxes,
             config.home,
             kernel=Path(machine.kernel) if machine.kernel else None,
             root=Path(machine.root) if machine.root else None,

@@ -56,7 +56,7 @@ def tools_of_the_web(config: Config, out: Outside, environment: Mapping[str, str
         engines=web.engines,
         preferred=web.preferred,
         seconds=web.seconds,
-        search={name: EngineSettings(**dict(one)) for name, one in web.search.items()},
+        search={name: EngineSettings(**one.model_dump()) for name, one in web.search.items()},
         env=environment,
     )
     secret = partial(out.safe.reveal, tool="web_search")

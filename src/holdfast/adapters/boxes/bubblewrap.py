@@ -100,6 +100,7 @@ class BubblewrapBoxes:
                 with fail_after(_SECONDS):
                     said, found = await reply.next()
             except TimeoutError:
+                await reply.unanswered()
                 raise Unavailable("no box could be made in time") from None
         if "error" in said or not found:
             why = said.get("error", "the porter is gone")

@@ -194,12 +194,19 @@ class NamespacedBox:
     async def _ready_again(self, spent: Sequence[int]) -> None:
         """The next first process may stand up; `spent` mounts are left to the porter to close."""
         try:
-            if self._spaces is not None and self._next is None:
+            if self._lacks_next():
                 with suppress(Unavailable):
-                    self._next = await self._stand(spent)
+                    waiting = await self._stand(spent)
+                    if self._lacks_next():
+                        self._next = waiting
+                    else:  # it is gone meanwhile, or another command ended as well
+                        await _dismissed(waiting, self.ending)
         finally:
             for descriptor in spent:
                 os.close(descriptor)
+
+    def _lacks_next(self) -> bool:
+        return self._spaces is not None and self._next is None
 
     async def _begun(self, go: Mapping[str, Any]) -> Command:
         """Tell the process that stands ready what to do; the next one may stand up meanwhile."""
@@ -284,6 +291,7 @@ async def answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
                 if not words or "error" in words:
                     break
     except TimeoutError:
+        await reply.unanswered()
         raise Unavailable("the box does not answer") from None
     raise Unavailable(f"no command can be started in the box: {said.get('error', 'it is gone')}")
 

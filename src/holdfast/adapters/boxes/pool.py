@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 
@@ -20,7 +20,7 @@ import msgspec
 from anyio import CancelScope
 from anyio.abc import TaskGroup, TaskStatus
 
-from holdfast.core.error import HoldfastError
+from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.ports.box import Box, BoxKind, BoxSpec, BoxStats, Capabilities, Lodger
 from holdfast.ports.egress import Pass
 
@@ -161,13 +161,23 @@ class Pool:
                 if room is None:
                     room = await self._made(owner, spec)
                     self._rooms[key] = room
-                    await self._connect(room)
+                    async with AsyncExitStack() as undo:
+                        undo.push_async_callback(self._dropped, key, room)
+                        await self._connect(room)
+                        undo.pop_all()
                 room.users += 1
         finally:
             door.waiting -= 1
             if door.waiting == 0:
                 self._doors.pop(key, None)
         return room
+
+    async def _dropped(self, key: _Key, room: _Room) -> None:
+        """A box without the way out that it should have is not kept: the next one gets it."""
+        if self._rooms.get(key) is room:
+            del self._rooms[key]
+        with CancelScope(shield=True):
+            await room.end()
 
     async def _made(self, owner: str, spec: BoxSpec) -> _Room:
         spare = self._spare
@@ -192,16 +202,17 @@ class Pool:
         *,
         task_status: TaskStatus[Pass],
     ) -> None:
-        started = False
+        why, started = "", False
         try:
             async with way as passed:
                 task_status.started(passed)
                 started = True
                 await room.gone.wait()
         except* (HoldfastError, OSError) as failures:
-            _log.warning("the way out of box %s has failed: %s", room.id, failures.exceptions[0])
-            if not started:
-                raise
+            why = str(failures.exceptions[0])
+            _log.warning("the way out of box %s has failed: %s", room.id, why)
+        if why and not started:
+            raise Unavailable(f"the box has no way out: {why}")
 
     async def _left(self, room: _Room) -> None:
         room.users -= 1
@@ -224,11 +235,11 @@ class Pool:
         for number, (key, room) in enumerate(idle):
             if number < too_many or now - room.idle_since >= self._idle:
                 del self._rooms[key]
-                await room.end()
+                await _ended(room)
         spare = self._spare
         if spare is not None and now - spare.idle_since >= self._idle:
             self._spare, self._wanted = None, None
-            await spare.end()
+            await _ended(spare)
 
     def _spare_due(self) -> bool:
         wanted, spare = self._wanted, self._spare
@@ -244,12 +255,20 @@ class Pool:
                 await old.end()
             assert wanted is not None  # noqa: S101 - a spare is due only when one is wanted
             box = await self._kind.create(wanted)
-        except HoldfastError as error:
+        except (HoldfastError, OSError) as error:  # the workspace may be out of reach meanwhile
             self._wanted = None
             _log.warning("no spare box: %s", error)
             return
         number = f"b{next(self._numbers)}"
         self._spare = _Room(id=number, box=box, owner="", idle_since=anyio.current_time())
+
+
+async def _ended(room: _Room) -> None:
+    """Keeping house goes on, whatever one box does."""
+    try:
+        await room.end()
+    except (HoldfastError, OSError) as error:
+        _log.warning("the box %s could not be ended: %s", room.id, error)
 
 
 async def _asked(room: _Room, used: dict[str, BoxStats]) -> None:

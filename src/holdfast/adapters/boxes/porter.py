@@ -42,9 +42,8 @@ NEWPID, NEWNET = 0x20000000, 0x40000000
 NAMESPACES = (("net", NEWNET), ("ipc", NEWIPC), ("uts", NEWUTS), ("mnt", NEWNS))
 NS_GET_USERNS = 0xB701
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 2, 4, 8, 32
-SET_DUMPABLE, SET_SECCOMP, CAPBSET_DROP, NO_NEW_PRIVS, SUBREAPER = 4, 22, 24, 38, 36
-SECCOMP_FILTER = 2
-LAST_CAPABILITY = 63
+DEATH_SIGNAL, SET_DUMPABLE, SET_SECCOMP, CAPBSET_DROP = 1, 4, 22, 24
+NO_NEW_PRIVS, SUBREAPER, SECCOMP_FILTER, LAST_CAPABILITY = 38, 36, 2, 63
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR, OPENAT2 = 428, 429, 442, 437
 FSOPEN, FSCONFIG, FSMOUNT = 430, 431, 432
 NO_MAGIC, NO_LINKS = 2, 4
@@ -321,9 +320,12 @@ def mapping(owners: tuple[int, int], uid: int, spare: int | None) -> int:
     started, start = os.pipe()
     child = os.fork()
     if child == 0:
-        LIBC.unshare(NEWUSER)
-        os.write(start, b".")
-        signal.pause()
+        if LIBC.unshare(NEWUSER) == 0:
+            LIBC.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+            os.write(start, b".")
+            signal.pause()
+        os._exit(1)
+    os.close(start)
     os.read(started, 1)
     for name, owner in zip(("uid_map", "gid_map"), owners, strict=True):
         rest = "" if spare in {None, owner} else f"{spare} 0 1\n"
@@ -375,6 +377,7 @@ def stand(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     Its mounts are answered too: whoever closes the last descriptor of them waits for the kernel to
     take them apart, and that should not be the command's end. They come back with a later request.
     """
+    expendable()
     processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     filters = descriptors[: asked["filters"]]
     programs = [whole(descriptor) for descriptor in filters]
@@ -388,9 +391,18 @@ def stand(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     answer(reply, {}, [os.pidfd_open(first), mounts])
 
 
+def expendable() -> None:
+    """Go before the daemon when memory runs out; who is not dumpable may not say so."""
+    LIBC.prctl(SET_DUMPABLE, 1, 0, 0, 0)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
+    LIBC.prctl(SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def alone(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """A command without namespaces. We stay beside it as the parent of all its orphans, and end
     whatever is left of it: when it ends, which it does when the daemon hangs up, or when told."""
+    expendable()
     programs = [whole(descriptor) for descriptor in descriptors[: asked["filters"]]]
     os.setsid()
     stop, stopping = os.pipe()
@@ -467,8 +479,6 @@ def restrict(asked: Asked, programs: list[bytes]) -> None:
     os.setsid()
     os.umask(0o022)
     os.nice(NICE)
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("500")
     bare()
     for name, amount in asked["limits"].items():
         which = getattr(resource, name)
@@ -480,6 +490,7 @@ def restrict(asked: Asked, programs: list[bytes]) -> None:
         landlock(asked["landlock"])
     for program in programs:
         filtered(program)
+    LIBC.prctl(SET_DUMPABLE, 0, 0, 0, 0)  # each change of who we are has set it anew
 
 
 def landlock(rules: Asked) -> None:

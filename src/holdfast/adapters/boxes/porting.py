@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,17 +27,20 @@ from .groups import Groups, divide, handed_down
 _PROGRAM = Path(__file__).with_name("porter.py")
 _ANSWER = 1 << 16
 _MOST_DESCRIPTORS = 32
-_SECONDS = 30.0
+_SECONDS, _SCOPE_SECONDS = 30.0, 5.0
 T = TypeVar("T")
 _MANAGER = "/run/user/{}/systemd/private"
 
 
 class Reply:
-    """The socket of one request. While it is open, what was asked for may live."""
+    """The socket of one request. While it is open, what was asked for may live.
 
-    def __init__(self, ours: socket.socket) -> None:
-        self._socket = ours
-        self._descriptors: list[int] = []
+    `unanswered` is to be called when no answer came in time: the porter that was asked is ended,
+    and the next request gets another one.
+    """
+
+    def __init__(self, ours: socket.socket, unanswered: Callable[[], Awaitable[None]]) -> None:
+        self._socket, self.unanswered = ours, unanswered
 
     async def next(self) -> tuple[dict[str, Any], list[int]]:
         """The next answer and the descriptors with it, which the caller closes; {} at the end."""
@@ -94,15 +98,16 @@ class Porter:
         ours.setblocking(False)
         with ExitStack() as undo, theirs:
             undo.callback(ours.close)
+            process = None
             try:
-                _sent(await self._running(), words, [theirs.fileno(), *descriptors])
+                control, process = await self._running()
+                _sent(control, words, [theirs.fileno(), *descriptors])
             except OSError as error:
-                await self.close()
-                raise Unavailable(
-                    f"boxes cannot be reached: {os.strerror(error.errno or 0)}"
-                ) from error
+                await self._ended(process)
+                why = os.strerror(error.errno) if error.errno else str(error)
+                raise Unavailable(f"boxes cannot be reached: {why}") from error
             undo.pop_all()
-        return Reply(ours)
+        return Reply(ours, partial(self._ended, process))
 
     async def ready(self) -> None:
         """Start it if it is not there. Raises `Unavailable`."""
@@ -113,31 +118,43 @@ class Porter:
 
     async def close(self) -> None:
         """Let it go: commands that are under way are not touched."""
-        if self._control is not None:
-            self._control.close()
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
-            await to_thread.run_sync(self._process.wait)
-        self._process = self._control = None
+        control, self._control = self._control, None
+        process, self._process = self._process, None
+        if control is not None:
+            control.close()
+        if process is not None:
+            _killed(process)
+            await to_thread.run_sync(process.wait)
 
-    async def _running(self) -> socket.socket:
+    async def _ended(self, process: subprocess.Popen[bytes] | None) -> None:
+        """Let this one go, unless somebody has started another already."""
+        if process is self._process:
+            await self.close()
+
+    async def _running(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         async with self._starting:
             if self._process is not None and self._process.poll() is not None:
                 await self.close()
-            if self._control is None:
-                await to_thread.run_sync(self._start)
-        assert self._control is not None  # noqa: S101 - `_start` sets it or raises
-        return self._control
+            if self._control is None or self._process is None:
+                self._control, self._process = await to_thread.run_sync(self._start)
+            return self._control, self._process
 
-    def _start(self) -> None:
+    def _start(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+        if scope := _scope():
+            with suppress(OSError):  # a systemd that does not do it: boxes without groups, then
+                ours, process = self._started(scope)
+                if (home := _divided(process.pid)) is not None:
+                    self.groups = Groups(home=home)
+                return ours, process
+        return self._started(())
+
+    def _started(self, scope: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         with ExitStack() as undo:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(ours.close)
-            scope = _scope()
             words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
             with theirs:
-                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                process = subprocess.Popen(  # noqa: S603 - our own program
                     [*scope, *words],
                     pass_fds=(theirs.fileno(),),
                     env={"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"} if scope else {},
@@ -145,14 +162,20 @@ class Porter:
                     stdout=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-            ours.settimeout(_SECONDS)
+            undo.callback(process.wait)
+            undo.callback(_killed, process)
+            ours.settimeout(_SCOPE_SECONDS if scope else _SECONDS)
             if not ours.recv(1):
                 raise OSError(errno.ECHILD, "it ended at once")
-            ours.setblocking(True)
+            # A porter that stands still must not make us stand still: then we start another.
+            ours.setblocking(False)
             undo.pop_all()
-        self._control = ours
-        if scope and (home := _divided(self._process.pid)) is not None:
-            self.groups = Groups(home=home)
+        return ours, process
+
+
+def _killed(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGKILL)
 
 
 async def shielded(act: Callable[[], Awaitable[T]]) -> T:

@@ -27,11 +27,13 @@ async def overgrown(
     workspace: Path, disk: int, inodes: int, held: Callable[[], AbstractContextManager[None]]
 ) -> str:
     """Return, in words, when what was written since now is more; 0 is no limit."""
-    began, before = time.time(), os.statvfs(workspace)
+    began, before = time.time(), _counters(workspace)
     least = 1.0
     while True:
         await anyio.sleep(_LOOK)
-        now = os.statvfs(workspace)
+        now = _counters(workspace)
+        if before is None or now is None:
+            return "its workspace is gone"
         used = (before.f_bfree - now.f_bfree) * before.f_frsize
         made = before.f_ffree - now.f_ffree
         if not ((disk and used > disk * least) or (inodes and made > inodes * least)):
@@ -44,6 +46,13 @@ async def overgrown(
         if inodes and number > inodes:
             return f"it made more than {inodes:,} files"
         least *= 1.25  # somebody else fills this file system: do not count at every look
+
+
+def _counters(workspace: Path) -> os.statvfs_result | None:
+    try:
+        return os.statvfs(workspace)
+    except OSError:
+        return None
 
 
 def _changed(workspace: Path, since: float, disk: int, inodes: int) -> tuple[int, int]:
