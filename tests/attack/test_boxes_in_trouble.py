@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.adapters.boxes import namespaced, porting
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.adapters.boxes.files import remove_tree
 from holdfast.adapters.boxes.pool import Pool
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import Box, BoxSpec
@@ -150,6 +151,19 @@ async def test_when_memory_runs_out_what_runs_in_a_box_goes_first(tmp_path: Path
     out = await box.exec(["cat", "/proc/self/oom_score_adj", "/proc/1/oom_score_adj"])
     await kind.close()
     assert out.stdout == b"500\n500\n"
+
+
+def test_a_folder_that_a_command_has_made_too_deep_is_removed(tmp_path: Path) -> None:
+    """The scratch of a degraded box: what could not be removed ended the daemon."""
+    (scratch := tmp_path / "scratch").mkdir()
+    here = os.open(scratch, os.O_PATH)
+    for _ in range(1_500):
+        os.mkdir("d", dir_fd=here)
+        above, here = here, os.open("d", os.O_PATH, dir_fd=here)
+        os.close(above)
+    os.close(here)
+    remove_tree(scratch)
+    assert not scratch.exists()
 
 
 class _OutOfReach(BubblewrapBoxes):

@@ -17,6 +17,9 @@ CONFIG = """\
 [server]
 port = 0
 
+[agent]
+tools = ["read"]  # what a call can cost depends on what the model is told of
+
 [models]
 default = "far/m"
 detect_local = false

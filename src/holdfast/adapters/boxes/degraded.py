@@ -9,7 +9,6 @@ chosen by itself: somebody must write `box.kind = "degraded"`.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from anyio import CancelScope, to_thread
 from holdfast.core.error import Unavailable
 from holdfast.ports.box import BoxSpec, BoxStats, Capabilities
 
+from .files import remove_tree
 from .filters import programs
 from .namespaced import NamespacedBox, Spaces
 from .porting import Porter
@@ -119,7 +119,7 @@ class DegradedBox(NamespacedBox):
     async def destroy(self) -> None:
         await super().destroy()
         with CancelScope(shield=True):
-            await to_thread.run_sync(lambda: shutil.rmtree(self._scratch, ignore_errors=True))
+            await to_thread.run_sync(remove_tree, self._scratch)
 
 
 _NO_SPACES = Spaces(*[-1] * len(Spaces._fields))

@@ -6,6 +6,7 @@ import ctypes
 import os
 import stat
 import struct
+import subprocess
 from pathlib import Path
 
 from holdfast.core.error import Invalid, NotFound, Unavailable
@@ -53,6 +54,11 @@ def place(path: str) -> int:
     if found < 0:
         raise Invalid(f"{path} cannot be shown: {os.strerror(ctypes.get_errno())}")
     return found
+
+
+def remove_tree(folder: Path) -> None:
+    """A folder that commands could write to: it may be deeper than our own calls can go."""
+    subprocess.run(["/bin/rm", "-rf", "--", folder], check=False, env={})  # noqa: S603
 
 
 class _Open:
