@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from urllib.parse import quote
 
@@ -55,6 +55,15 @@ def test_a_value_never_shows_however_the_body_is_cut(
 def test_a_body_without_the_value_passes_as_it_is(pieces: list[bytes]):
     veil = Veil(["a-secret-that-is-nowhere-in-it"])
     assert b"".join([*map(veil.body, pieces), veil.rest()]) == b"".join(pieces)
+
+
+@pytest.mark.parametrize("write", [bytes.hex, lambda data: base64.b64encode(b"x" + data).decode()])
+def test_what_was_put_in_is_not_read_back_in_other_writings(write: Callable[[bytes], str]):
+    value = b"a-secret-of-some-length-42"
+    body = f"you said {write(value)}.".encode()
+    shown = Veil([value.decode()]).body(body)
+    assert len(shown) == len(body)
+    assert write(value)[4:-4].encode() not in shown
 
 
 def test_nothing_is_held_back_but_what_may_be_the_beginning():

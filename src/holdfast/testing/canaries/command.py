@@ -362,7 +362,7 @@ _COMMANDS = (
     *("session list", "session show canaries/killed", "egress log", "egress log --json"),
     *("secret list", "secret list --json", "secret show-uses plant/01", "vault status"),
     *("doctor", "doctor --json", "status", "status --json", "serve status", "serve logs"),
-    *("approvals", "model list", "model health", "connect", "costs", "box test"),
+    *("approvals", "model list", "model health", "connect", "costs"),
     *("task bundle {task} bundle.zip", "backup", "vault rotate"),
 )
 
