@@ -206,10 +206,10 @@ def sweep(secrets: int = _LEAST, *, control: bool = False) -> Swept:
     with stage("canaries") as folder, echo() as site:
         house = House(folder, planted(max(secrets, _LEAST)), word(40) if control else "")
         ground = house.ground(f"http://localhost:{site.port}")
-        browser = at_the_browser(ground) if shutil.which("chromium") else None
+        browser = at_the_browser(ground) if shutil.which("chromium") else []
         last = [held(ground, "looked-into"), held(ground, "killed")]
         first = jobs(ground)
-        every = [*first, *last, *([browser] if browser else [])]
+        every = [*first, *last, *browser]
         models = Catalogue(models=("m",))
         with ModelServer(rule=rule(every), default=Reply(text="done"), catalogue=models) as model:
             house.furnish(model.url, site)
@@ -220,8 +220,7 @@ def sweep(secrets: int = _LEAST, *, control: bool = False) -> Swept:
                 search = Sweep(_sought(house))
                 _looked_into(house, daemon, last[0], search)
                 _killed(house, daemon, last[1], search)
-                if browser:
-                    _done(daemon, [house.submit(daemon, browser)])
+                _done(daemon, [house.submit(daemon, job) for job in browser])
                 tasks, calls = _told(house, daemon, search)
                 daemon.stop()
             _prompts(model, search)
@@ -236,7 +235,7 @@ def sweep(secrets: int = _LEAST, *, control: bool = False) -> Swept:
             used=_arrived(site, house.ours),
             places=search.places,
             unread=search.unread,
-            browser=browser is not None,
+            browser=bool(browser),
             control=control,
         )
 
