@@ -34,7 +34,7 @@ FORM = """<!doctype html><title>Log in</title><body style="margin:0;font:16px mo
 <input type=submit value=Send style="position:absolute;left:10px;top:200px"></form>
 <button id=more style="position:absolute;left:10px;top:300px"
  onclick="document.title='Pressed'">More</button>"""
-KEY_ROWS, WHO_ROWS = slice(62, 80), slice(12, 30)
+KEY_ROWS, WHO_ROWS = slice(64, 76), slice(14, 26)  # within the frames
 
 
 def site(asked: Asked) -> Page | None:
