@@ -57,6 +57,16 @@ def test_a_body_without_the_value_passes_as_it_is(pieces: list[bytes]):
     assert b"".join([*map(veil.body, pieces), veil.rest()]) == b"".join(pieces)
 
 
+@pytest.mark.parametrize("before", [b"", b"x", b"xy"])
+def test_what_was_put_in_is_not_read_back_in_hexadecimal_or_shifted(before: bytes):
+    value = b"a-secret-of-some-length-42"
+    for written in (value.hex().encode(), base64.b64encode(before + value)):
+        body = b"you said " + written + b"."
+        shown = Veil([value.decode()]).body(body)
+        assert len(shown) == len(body)
+        assert written[4:-4] not in shown
+
+
 def test_nothing_is_held_back_but_what_may_be_the_beginning():
     veil = Veil(["sk-123456"])
     assert veil.body(b"data: hello sk") == b"data: hello "

@@ -81,6 +81,14 @@ def test_a_short_value_is_let_through():
     assert Redactor([("pin", "12345")]).text("12345") == "12345"
 
 
+def test_the_short_last_line_of_a_wrapped_key_is_found_alone():
+    lines = [("QUJD" * 16)[:64], "Zm9vYmFyMTIz"]
+    pem = "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"])
+    assert lines[1] not in Redactor([("pem", pem)]).text(f"key.pem:3: {lines[1]}\n")
+    settings = f"key={'x' * 70}\nregion=north"
+    assert Redactor([("file", settings)]).text("region=north") == "region=north"
+
+
 def test_lines_of_a_longer_text_are_found_alone():
     lines = [("QUJD" * 16)[:64], ("Zm9v" * 16)[:64]]
     pem = "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"])

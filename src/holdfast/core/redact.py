@@ -32,6 +32,7 @@ _GAP = rb"(?:\s|\\[nrt])*"
 _GAPS = _re2.compile(rb"\s|\\[nrt]")
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _WRAPS = re.compile(rb"[A-Za-z0-9+/=_-]+")
+_CODE = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _PLAIN = "[***]"
 _NAMES = frozenset({"id", "call_id", "workspace", "digest", "signature", "name", "team", "model"})
 T = TypeVar("T")
@@ -150,14 +151,20 @@ def spellings(value: str) -> frozenset[str]:
 
 
 def _pieces(value: str) -> Iterator[str]:
-    """What stands for the value: itself, or blocks of a long one, and the lines of a text."""
+    """What stands for the value: itself, or blocks of a long one, and the lines of a text.
+
+    A short line counts where it ends a code that was wrapped into lines, as keys are.
+    """
     plain = value.strip()
     for start in range(0, len(plain), _BLOCK):
         if len(block := plain[start : start + _BLOCK]) >= SHORTEST:
             yield block
-    for line in plain.split("\n") if "\n" in plain else ():
-        if len(line.strip()) >= _LINE and " " not in line.strip():
-            yield line.strip()[:_BLOCK]
+    before = ""
+    for line in map(str.strip, plain.split("\n") if "\n" in plain else ()):
+        rest = len(before) > _WRAPPED and _CODE.fullmatch(before) and _CODE.fullmatch(line)
+        if (len(line) >= _LINE and " " not in line) or (rest and len(line) >= SHORTEST):
+            yield line[:_BLOCK]
+        before = line
 
 
 def _escaped(piece: str) -> Iterator[str]:

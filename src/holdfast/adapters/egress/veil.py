@@ -1,7 +1,7 @@
 """What was put into a request is not read back out of its answer: exact copies become asterisks.
 
 An asterisk for each byte, so that lengths stay true; nothing is held back but what may be the
-beginning of a copy. Copies in other writings than plain, percent-encoded and Base64 are not seen.
+beginning of a copy. Copies in other writings than `core.redact` knows are not seen.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
+
+from holdfast.core.redact import spellings
 
 _SHORTEST = 4
 
@@ -47,6 +49,7 @@ def _forms(value: str) -> Iterator[bytes]:
         yield raw
         yield base64.b64encode(raw)
         yield quote(value, safe="").encode()
+        yield from (one.encode() for one in spellings(value))
 
 
 def _begun(data: bytes, form: bytes) -> int:

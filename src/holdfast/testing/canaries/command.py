@@ -205,11 +205,11 @@ def sweep(secrets: int = _LEAST, *, control: bool = False) -> Swept:
     began = time.monotonic()
     with stage("canaries") as folder, echo() as site:
         house = House(folder, planted(max(secrets, _LEAST)), word(40) if control else "")
-        ground = house.ground(site.url)
-        browser = at_the_browser(ground) if shutil.which("chromium") else None
+        ground = house.ground(f"http://localhost:{site.port}")
+        browser = at_the_browser(ground) if shutil.which("chromium") else []
         last = [held(ground, "looked-into"), held(ground, "killed")]
         first = jobs(ground)
-        every = [*first, *last, *([browser] if browser else [])]
+        every = [*first, *last, *browser]
         models = Catalogue(models=("m",))
         with ModelServer(rule=rule(every), default=Reply(text="done"), catalogue=models) as model:
             house.furnish(model.url, site)
@@ -220,8 +220,7 @@ def sweep(secrets: int = _LEAST, *, control: bool = False) -> Swept:
                 search = Sweep(_sought(house))
                 _looked_into(house, daemon, last[0], search)
                 _killed(house, daemon, last[1], search)
-                if browser:
-                    _done(daemon, [house.submit(daemon, browser)])
+                _done(daemon, [house.submit(daemon, job) for job in browser])
                 tasks, calls = _told(house, daemon, search)
                 daemon.stop()
             _prompts(model, search)
@@ -236,7 +235,7 @@ def sweep(secrets: int = _LEAST, *, control: bool = False) -> Swept:
             used=_arrived(site, house.ours),
             places=search.places,
             unread=search.unread,
-            browser=browser is not None,
+            browser=bool(browser),
             control=control,
         )
 
@@ -278,14 +277,13 @@ def _told(house: House, daemon: Daemon, search: Sweep) -> tuple[dict[str, int], 
             if outcome := event["data"].get("outcome"):
                 calls[str(outcome.get("code") or outcome["type"])] += 1
         search.look("events", msgspec.json.encode([row, events]))
+        search.archive("bundles", house.watcher.fetch(f"/v1/tasks/{row['id']}/bundle"))
     task = str(rows[-1]["id"])
     for target in _TARGETS:
         place = "visits" if "egress" in target else "answers"
         search.look(place, msgspec.json.encode(daemon.get(target.format(task=task))))
     for line in _COMMANDS:
         house.run(*line.format(task=task).split())
-    for number, row in enumerate(rows):
-        house.run("task", "bundle", str(row["id"]), f"{number}.zip")
     for said in house.said:
         search.look("commands", said)
     return dict(Counter(str(row["status"]) for row in rows)), dict(calls.most_common())
@@ -363,8 +361,8 @@ _COMMANDS = (
     *("session list", "session show canaries/killed", "egress log", "egress log --json"),
     *("secret list", "secret list --json", "secret show-uses plant/01", "vault status"),
     *("doctor", "doctor --json", "status", "status --json", "serve status", "serve logs"),
-    *("approvals", "model list", "model health", "connect", "costs", "box test"),
-    *("backup", "vault rotate"),
+    *("approvals", "model list", "model health", "connect", "costs"),
+    *("task bundle {task} bundle.zip", "backup", "vault rotate"),
 )
 
 _CONFIG = """
@@ -389,13 +387,16 @@ engines = ["brave"]
 
 [web.search.brave]
 key = "$SECRET{{search/brave}}"
-base_url = "http://127.0.0.1:{port}/search"
+base_url = "http://localhost:{port}/search"
+
+[browser]
+act_seconds = 3.0
 
 [egress]
-private = ["127.0.0.1"]
+private = ["localhost"]
 
 [[egress.allow]]
-host = "127.0.0.1"
+host = "localhost"
 port = {port}
 boxes = true
 headers = {{ {header} = "$SECRET{{{name}}}" }}

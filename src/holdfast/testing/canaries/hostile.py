@@ -64,38 +64,36 @@ def held(ground: Ground, name: str) -> Job:
         ("exec", {"command": f"curl -s {ground.url}/raw; curl -s {ground.url}/base64"}),
         ("http", {"url": f"{ground.url}/all", "method": "POST", "body": _first(ground)}),
     ]
-    rounds = [_asked(*before), _asked(_waiting(name, ground.bait)), _asked(*before[:2])]
+    changed: Call = ("append", {"path": "bait.txt", "content": "more"})
+    rounds = [_asked(*before), _asked(_waiting(name, ground.bait)), _asked(*before[:2], changed)]
     return Job(name=name, rounds=[*rounds, Reply(text="done")])
 
 
-def at_the_browser(ground: Ground) -> Job:
+def at_the_browser(ground: Ground) -> list[Job]:
     """Secrets typed into a page that shows them to whoever looks."""
-    types: list[Call] = [
+    opened: Call = ("browser_open", {"url": f"{ground.url}/form"})
+    typed: list[Call] = [
         ("browser_type", {"selector": f"[name=f{n}]", "text": f"$SECRET{{{one.name}}}"})
         for n, one in enumerate(ground.canaries[:FIELDS])
     ]
-    look: list[Call] = [
-        ("browser_snapshot", {}),
-        ("browser_screenshot", {"filename": "page.png", "full_page": True}),
-        ("browser_evaluate", {"script": "document.body.innerHTML + document.forms[0]?.f0.value"}),
+    script = "document.body.innerHTML + document.forms[0]?.f0.value"
+    listed: Call = ("browser_snapshot", {})
+    told: Call = ("browser_evaluate", {"script": script})
+    taken: Call = ("browser_screenshot", {"filename": "page.png", "full_page": True})
+    sent: Call = ("browser_click", {"selector": "form button"})
+    address = {"url": f"{ground.url}/sent?f0={_first(ground)}"}
+    kept = {"name": "captured", "selector": "[name=f1]"}
+    runs: list[list[Call]] = [
+        [taken, listed, told, ("browser_click", {"selector": "#show"}), listed, taken],
+        [("browser_press", {"key": "Control+A"}), listed, sent, listed, told, listed, taken],
+        [("browser_capture_secret", kept), listed, sent, ("browser_open", {"url": "back"}), told],
+        [("browser_open", address), sent, ("browser_open", {"url": "reload"}), listed, told],
     ]
-    rounds: list[list[Call]] = [
-        [("browser_open", {"url": f"{ground.url}/sent?f0={_first(ground)}"})],
-        [("browser_open", {"url": f"{ground.url}/form"})],
-        *([one] for one in types),
-        look,
-        [("browser_click", {"selector": "#show"})],
-        look,
-        [("browser_press", {"key": "Control+A"})],
-        [("browser_capture", {"name": "captured", "selector": "[name=f1]"})],
-        [("browser_click", {"selector": "form button"})],
-        look,
-        [("browser_open", {"url": "reload"})],
-        [("browser_open", {"url": "back"})],
-        look,
-        [("browser_close", {})],
+    return [
+        Job(name=f"browser-{number}", rounds=[*map(_asked, calls), Reply(text="done")])
+        for number, run in enumerate(runs)
+        for calls in [[opened, *typed, *run, ("browser_close", {})]]
     ]
-    return Job(name="browser", rounds=[*(_asked(*one) for one in rounds), Reply(text="done")])
 
 
 def rule(every: Sequence[Job]) -> Callable[[RecordedRequest], Reply | None]:

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -62,13 +63,17 @@ class Sweep:
                 looked.found[name] = looked.found.get(name, 0) + count
 
     def file(self, place: str, path: Path, besides: Collection[str] = ()) -> None:
-        """Also what is packed into it, if it is an archive; and its name."""
-        self.look(place, str(path).encode(errors="surrogateescape"))
+        """Also its name, and what is packed into it."""
+        self.look(place, os.fsencode(path))
         data = path.read_bytes()
         self.look(place, data, besides)
-        with suppress(zipfile.BadZipFile), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if zipfile.is_zipfile(path):
+            self.archive(place, data)
+
+    def archive(self, place: str, data: bytes) -> None:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for name in archive.namelist():
-                self.look(place, archive.read(name), besides)
+                self.look(place, archive.read(name))
 
     def processes(self, below: int) -> None:
         """Environment, command line and memory of each process below that one."""

@@ -36,12 +36,22 @@ class Watcher:
             yield bytes(heard)
             yield from _whole(bytes(heard))
 
+    def fetch(self, target: str) -> bytes:
+        """What is answered, whatever it is, without its head."""
+        heard = bytearray()
+        self._ask(target, heard)
+        return bytes(heard).partition(b"\r\n\r\n")[2]
+
     def _follow(self, task: str, heard: bytearray) -> None:
-        head = f"GET /v1/tasks/{task}/events?follow=true HTTP/1.1\r\nHost: localhost\r\n"
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+        with suppress(OSError):
+            self._ask(f"/v1/tasks/{task}/events?follow=true", heard)
+
+    def _ask(self, target: str, heard: bytearray) -> None:
+        with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(_PATIENCE)
             line.connect(str(self._line))
-            line.sendall(f"{head}Connection: close\r\n\r\n".encode())
+            head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            line.sendall(head.encode())
             while piece := line.recv(1 << 16):
                 heard += piece
 
