@@ -220,7 +220,8 @@ async def _said(
             out = await field.box.exec(
                 [*PYTHON, topic, *names], stdin=msgspec.json.encode(facts), seconds=seconds
             )
-            told = {each.name: (each.verdict, each.detail) for each in _lines(out)}
+            told = dict[str, tuple[Verdict, str]]()
+            told |= {each.name: (each.verdict, each.detail) for each in _lines(out)}
             if len(told) == len(names) or await field.works():
                 return told
             ended = "nothing runs in it any more"
