@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MEANS = Means(shell=run_exec, plain=plain, read=read_beneath, gate=gate_over)
 SECONDS = 240
+EMULATED_SECONDS = 540
 OF_THE_PROXY = frozenset(
     {"metadata_decimal", "rebind_second_look", "smuggle_cl_te", "sni_mismatch", "token_leaks"}
 )
@@ -135,7 +136,8 @@ def test_nothing_unknown_gets_out_of_a_machine(record_property: Said) -> None:
         for each in entries()
         if each.name in OF_A_MACHINE or not {each.topic, each.name} & LONG
     )
-    attacked = partial(_attacked, partial(MicroVMBoxes, guest_kernel.HOME, tcg=True))
+    machines = partial(MicroVMBoxes, guest_kernel.HOME, tcg=True)
+    attacked = partial(_attacked, machines, seconds=EMULATED_SECONDS)
     _judge("microvm", attacked, names, record_property)
 
 
@@ -145,10 +147,12 @@ def _all_but_the_proxy() -> frozenset[str]:
     )
 
 
-def _attacked(make: Callable[[], BoxKind], names: Collection[str]) -> Report:
+def _attacked(
+    make: Callable[[], BoxKind], names: Collection[str], *, seconds: float = SECONDS
+) -> Report:
     async def attack() -> Report:
         kind = make()
-        with anyio.fail_after(SECONDS):
+        with anyio.fail_after(seconds):
             try:
                 return await run(kind, MEANS, only=names)
             finally:
