@@ -7,7 +7,6 @@ box, some from the others.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
@@ -23,27 +22,33 @@ from holdfast.assembly.escape import gate_over
 from holdfast.doors.cli.out import plain
 from holdfast.ports.box import BoxKind
 from holdfast.testing.engines import engine, missing
+from holdfast.testing.escape.inside import processes
+from holdfast.testing.escape.inside.attack import Attack
 from holdfast.testing.escape.means import Means, read_beneath, run_exec
 from holdfast.testing.escape.suite import Report, Verdict, entries, run
 from tests import unprivileged
 from tests.adapters import guest_kernel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MEANS = Means(shell=run_exec, plain=plain, read=read_beneath, gate=gate_over)
 SECONDS = 240
+EMULATED_SECONDS = 540
 OF_THE_PROXY = frozenset(
     {"metadata_decimal", "rebind_second_look", "smuggle_cl_te", "sni_mismatch", "token_leaks"}
 )
-SLOWLY = ("resources", "hosting", "planting", "proxies")
 OF_A_MACHINE = frozenset(
     {
-        *("fork_bomb", "memory_bomb", "disk_fill", "inode_fill", "cpu_burn"),
-        *("host_collector_openat2", "put_linked_folder", "survives_kill", "terminal_escapes"),
-        *("plant_git_hook", "plant_start_envrc", "rebind_second_look", "token_leaks"),
+        *("fork_bomb", "memory_bomb", "disk_fill", "kill_host_pid", "token_leaks"),
+        *("host_collector_openat2", "put_linked_folder", "terminal_escapes", "plant_git_hook"),
     }
 )
-"""What is made against a machine of the topics that take it long: it is emulated in tests."""
+"""What a machine is tried by of that which takes one long: it is emulated in tests."""
+LONG = {
+    *("resources", "hosting", "planting", "proxies"),
+    *(one.name for one in vars(processes).values() if isinstance(one, Attack) and one.alone),
+}
+"""The topics and single attacks that have a command of their own each."""
 KNOWN: Mapping[str, Mapping[str, str]] = {
     "gvisor": {
         "dev_kvm_fuse_tun": "gVisor's own /dev/fuse: a mount there needs rights nobody has",
@@ -65,6 +70,8 @@ import msgspec
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.assembly.escape import gate_over
 from holdfast.doors.cli.out import plain
+from holdfast.testing.escape.inside import processes
+from holdfast.testing.escape.inside.attack import Attack
 from holdfast.testing.escape.means import Means, read_beneath, run_exec
 from holdfast.testing.escape.suite import entries, run
 """
@@ -93,19 +100,21 @@ def place() -> Iterator[Path]:
 
 def test_nothing_gets_out_of_the_default_box(record_property: Said) -> None:
     names = frozenset(each.name for each in entries())
-    _judged("bubblewrap", _attacked(BubblewrapBoxes, names), names, record_property)
+    _judge("bubblewrap", partial(_attacked, BubblewrapBoxes), names, record_property)
 
 
 def test_nothing_gets_out_of_the_default_box_of_an_ordinary_user(
     place: Path, record_property: Said
 ) -> None:
-    names = _all_but_the_proxy()
-    (place / "only").write_text("\n".join(names))
-    done = unprivileged.run(place, _IMPORTS, _AS_USER, seconds=SECONDS)
-    assert done.stderr == ""
-    report = msgspec.json.decode(done.stdout, type=Report)
-    assert report.user != 0
-    _judged("bubblewrap", report, names, record_property)
+    def attacked(names: Collection[str]) -> Report:
+        (place / "only").write_text("\n".join(names))
+        done = unprivileged.run(place, _IMPORTS, _AS_USER, seconds=SECONDS)
+        assert done.stderr == ""
+        report = msgspec.json.decode(done.stdout, type=Report)
+        assert report.user != 0
+        return report
+
+    _judge("bubblewrap", attacked, _all_but_the_proxy(), record_property)
 
 
 @pytest.mark.parametrize("name", ["docker", "podman", "gvisor"])
@@ -115,18 +124,21 @@ def test_nothing_unknown_gets_out_of_a_container(
     if why := missing(name):
         pytest.skip(why)
     with engine(name) as maker:
-        report = _attacked(partial(maker, place), _all_but_the_proxy())
-    _judged(name, report, _all_but_the_proxy(), record_property)
+        attacked = partial(_attacked, partial(maker, place))
+        _judge(name, attacked, _all_but_the_proxy(), record_property)
 
 
 def test_nothing_unknown_gets_out_of_a_machine(record_property: Said) -> None:
     if why := guest_kernel.missing():
         pytest.skip(f"no machine can be booted: {why}")
     names = frozenset(
-        each.name for each in entries() if each.topic not in SLOWLY or each.name in OF_A_MACHINE
+        each.name
+        for each in entries()
+        if each.name in OF_A_MACHINE or not {each.topic, each.name} & LONG
     )
-    report = _attacked(partial(MicroVMBoxes, guest_kernel.HOME, tcg=True), names)
-    _judged("microvm", report, names, record_property)
+    machines = partial(MicroVMBoxes, guest_kernel.HOME, tcg=True)
+    attacked = partial(_attacked, machines, seconds=EMULATED_SECONDS)
+    _judge("microvm", attacked, names, record_property)
 
 
 def _all_but_the_proxy() -> frozenset[str]:
@@ -135,10 +147,12 @@ def _all_but_the_proxy() -> frozenset[str]:
     )
 
 
-def _attacked(make: Callable[[], BoxKind], names: Collection[str]) -> Report:
+def _attacked(
+    make: Callable[[], BoxKind], names: Collection[str], *, seconds: float = SECONDS
+) -> Report:
     async def attack() -> Report:
         kind = make()
-        with anyio.fail_after(SECONDS):
+        with anyio.fail_after(seconds):
             try:
                 return await run(kind, MEANS, only=names)
             finally:
@@ -148,19 +162,28 @@ def _attacked(make: Callable[[], BoxKind], names: Collection[str]) -> Report:
     return anyio.run(attack)
 
 
-def _judged(kind: str, report: Report, names: Collection[str], record_property: Said) -> None:
-    record_property("escape", told(report))
-    sys.stdout.write("".join(f"{one.entry.name}: {one.detail}\n" for one in report.won))
-    assert {each.entry.name for each in report.results} == set(names)
+def _judge(
+    kind: str,
+    attacked: Callable[[Collection[str]], Report],
+    names: Collection[str],
+    record_property: Said,
+) -> None:
+    """A soft wall that gave way on a busy machine is tried once more, and must then stand."""
+    report = attacked(names)
+    won = {each.entry.name: each.detail for each in report.won}
     soft = {each.entry.name for each in report.won if report.strength(each.entry) == "soft"}
-    sometimes = soft & set(SOMETIMES.get(kind, {}))
-    assert {each.entry.name for each in report.won} - sometimes == set(KNOWN.get(kind, {}))
+    again = soft - set(KNOWN.get(kind, {})) - set(SOMETIMES.get(kind, {}))
+    stood = again - {each.entry.name for each in attacked(again).won} if again else set[str]()
+    record_property("escape", told(report, stood))
+    assert {each.entry.name for each in report.results} == set(names)
+    known, found = set(KNOWN.get(kind, {})), set(won) - stood - set(SOMETIMES.get(kind, {}))
+    assert found == known, {name: won.get(name, "did not win") for name in found ^ known}
     assert not [
         f"{each.entry.name}: {each.detail}" for each in report.results if each.verdict == "not run"
     ]
 
 
-def told(report: Report) -> str:
+def told(report: Report, stood: Collection[str]) -> str:
     """One line: how many came to what, which won or were not made, what was left out."""
     of: Mapping[Verdict, str] = {"won": "won", "not applicable": "n/a", "not run": "not run"}
     words = [f"{report.count('blocked')} blocked"]
@@ -168,6 +191,8 @@ def told(report: Report) -> str:
         found = [each.entry.name for each in report.results if each.verdict == verdict]
         names = f" ({', '.join(found)})" if found else ""
         words.append(f"{len(found)} {sign}{names}")
+    if stood:
+        words.append(f"blocked when tried again: {', '.join(sorted(stood))}")
     left = len(entries()) - len(report.results)
     if left:
         words.append(f"{left} left out")

@@ -16,7 +16,6 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.assembly.escape import gate_over
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.doors.cli.out import plain
@@ -368,15 +367,3 @@ async def test_nothing_gets_past_the_gateway() -> None:
     report = await held(Bare(), *names, means=replace(MEANS, gate=gate_over))
     assert [f"{each.entry.name}: {each.detail}" for each in report.won] == []
     assert report.count("blocked") == len(names) >= 75
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-async def test_nothing_gets_out_of_the_default_box() -> None:
-    kind = BubblewrapBoxes()
-    try:
-        report = await held(kind, means=replace(MEANS, gate=gate_over))
-    finally:
-        await kind.close()
-    assert [f"{each.entry.name}: {each.detail}" for each in report.breached] == []
-    assert not [each.detail for each in report.results if each.verdict == "not run"]

@@ -78,7 +78,7 @@ class Way:
         except Unavailable as error:
             raise ConnectionError(str(error)) from error
         if not said:
-            raise ConnectionError("what speaks to the proxy has ended")
+            raise ConnectionError(f"what speaks to the proxy has ended: {self.talker.complaint()}")
         return _HEARD.decode(said)
 
 
@@ -99,9 +99,10 @@ class Field:
     way: Way | None = None
     no_way: str = "there is no proxy to attack"
 
-    async def alive(self) -> bool:
+    async def works(self) -> bool:
+        """Does anything run in its box? One whose memory an attack has used up is no wall."""
         try:
-            return (await self.box.exec(["true"])).code == 0
+            return not await _without_python(self.box)
         except HoldfastError:
             return False
 
@@ -169,7 +170,7 @@ async def way_out(field: Field) -> AsyncGenerator[None]:
         yield
         return
     try:
-        if not await field.alive():
+        if not await field.works():
             await field.renew()
         listener = await field.box.listen(_PORT)
     except Unavailable as error:

@@ -36,7 +36,7 @@ Verdict = Literal["won", "blocked", "not applicable", "not run"]
 _INSIDE: tuple[ModuleType, ...] = (files, processes, kernel, network, ipc, terminal, resources)
 _OUTSIDE: tuple[ModuleType, ...] = (hosting, planting, proxies)
 _LONGEST = 45.0
-_SPARE = 5.0
+_SPARE = 30.0
 _TRIES = 2
 
 
@@ -161,6 +161,9 @@ async def run(
             named = [each for each in _attacks(module) if each.name in wanted]
             async for name, verdict, detail in _inside(field, _topic(module), named):
                 tell(wanted[name], verdict, detail)
+        if not field.no_python and any(each.topic == "resources" for each in wanted.values()):
+            with suppress(HoldfastError):  # what is left of its memory is no ground for more
+                await field.renew()
         for module in _OUTSIDE:
             trials = [each for each in _trials(module) if each.name in wanted]
             async with way_out(field) if module is proxies and trials else nullcontext():
@@ -217,10 +220,15 @@ async def _said(
             out = await field.box.exec(
                 [*PYTHON, topic, *names], stdin=msgspec.json.encode(facts), seconds=seconds
             )
+            told = dict[str, tuple[Verdict, str]]()
+            if out.timed_out and len(names) == 1:
+                told[names[0]] = "not run", f"nothing was said within {seconds:g} s"
+            told |= {each.name: (each.verdict, each.detail) for each in _lines(out)}
+            if len(told) == len(names) or await field.works():
+                return told
+            ended = "nothing runs in it any more"
         except HoldfastError as error:
             ended = str(error)
-        else:
-            return {each.name: (each.verdict, each.detail) for each in _lines(out)}
         try:
             await field.renew()
         except HoldfastError as error:
@@ -263,7 +271,7 @@ async def _outside(trial: Callable[[Field], Awaitable[str]], field: Field) -> tu
             came = "blocked", str(error)
         except OSError as error:
             came = "not run", f"the attack itself broke: {error}"
-        if field.no_python or await field.alive():
+        if field.no_python or await field.works():
             break
         try:
             await field.renew()

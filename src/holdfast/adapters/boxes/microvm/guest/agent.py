@@ -23,7 +23,7 @@ from .frames import WINDOW
 from .tree import USER, Frame, Tree, as_user, real_name
 from .wire import Order, Wire
 
-_READ_ONLY, _NO_SUID, _NO_DEV = 1, 2, 4
+_READ_ONLY, _NO_SUID, _NO_DEV, _REMOUNT, _BIND = 1, 2, 4, 32, 4096
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HOME = "/run/home"
 _SETTINGS = {
@@ -42,6 +42,9 @@ def main() -> None:
     for name, value in _SETTINGS.items():
         with suppress(OSError):
             (Path("/proc/sys") / name).write_text(value)
+    _mount("/proc/sys", "/proc/sys", "none", "", _BIND)
+    _mount("none", "/proc/sys", "none", "", _BIND | _REMOUNT | _READ_ONLY)
+    _cover("/sys/kernel")
     agent = Agent()
     while True:
         agent.turn()
@@ -178,6 +181,11 @@ class Agent:
 def _hide(path: str) -> None:
     with as_user():
         os.makedirs(path, exist_ok=True)  # noqa: PTH103
+    _cover(path)
+
+
+def _cover(path: str) -> None:
+    """There is nothing here, and nothing can be put here."""
     _mount("tmpfs", path, "tmpfs", "size=4096,nr_inodes=1,mode=755", _READ_ONLY)
 
 
