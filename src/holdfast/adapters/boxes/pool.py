@@ -193,26 +193,7 @@ class Pool:
             return
         way = self._attach(room.box, room.owner)
         if way is not None:
-            room.box = ConnectedBox(room.box, await self._group.start(self._served, room, way))
-
-    async def _served(
-        self,
-        room: _Room,
-        way: AbstractAsyncContextManager[Pass],
-        *,
-        task_status: TaskStatus[Pass],
-    ) -> None:
-        why, started = "", False
-        try:
-            async with way as passed:
-                task_status.started(passed)
-                started = True
-                await room.gone.wait()
-        except* (HoldfastError, OSError) as failures:
-            why = str(failures.exceptions[0])
-            _log.warning("the way out of box %s has failed: %s", room.id, why)
-        if why and not started:
-            raise Unavailable(f"the box has no way out: {why}")
+            room.box = ConnectedBox(room.box, await self._group.start(_served, room, way))
 
     async def _left(self, room: _Room) -> None:
         room.users -= 1
@@ -269,6 +250,25 @@ async def _ended(room: _Room) -> None:
         await room.end()
     except (HoldfastError, OSError) as error:
         _log.warning("the box %s could not be ended: %s", room.id, error)
+
+
+async def _served(
+    room: _Room,
+    way: AbstractAsyncContextManager[Pass],
+    *,
+    task_status: TaskStatus[Pass],
+) -> None:
+    why, started = "", False
+    try:
+        async with way as passed:
+            task_status.started(passed)
+            started = True
+            await room.gone.wait()
+    except* (HoldfastError, OSError) as failures:
+        why = str(failures.exceptions[0])
+        _log.warning("the way out of box %s has failed: %s", room.id, why)
+    if why and not started:
+        raise Unavailable(f"the box has no way out: {why}")
 
 
 async def _asked(room: _Room, used: dict[str, BoxStats]) -> None:

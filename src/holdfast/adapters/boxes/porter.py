@@ -73,18 +73,8 @@ class CannotError(Exception):
     """The request cannot be served; the text says why."""
 
 
-TROUBLE = (
-    CannotError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    NameError,
-    ctypes.ArgumentError,
-    struct.error,
-    subprocess.SubprocessError,
-)
+WRONG = (ValueError, TypeError, LookupError, AttributeError, NameError, ctypes.ArgumentError)
+TROUBLE = (CannotError, OSError, struct.error, subprocess.SubprocessError, *WRONG)
 FURNISHED = b"furnished"
 
 

@@ -83,6 +83,7 @@ def at_the_browser(ground: Ground) -> list[Job]:
     sent: Call = ("browser_click", {"selector": "form button"})
     address = {"url": f"{ground.url}/sent?f0={_first(ground)}"}
     kept = {"name": "captured", "selector": "[name=f1]"}
+    closed: Call = ("browser_close", {})
     runs: list[list[Call]] = [
         [taken, listed, told, ("browser_click", {"selector": "#show"}), listed, taken],
         [("browser_press", {"key": "Control+A"}), listed, sent, listed, told, listed, taken],
@@ -92,7 +93,7 @@ def at_the_browser(ground: Ground) -> list[Job]:
     return [
         Job(name=f"browser-{number}", rounds=[*map(_asked, calls), Reply(text="done")])
         for number, run in enumerate(runs)
-        for calls in [[opened, *typed, *run, ("browser_close", {})]]
+        for calls in [[opened, *typed, *run, closed]]
     ]
 
 
