@@ -89,10 +89,11 @@ def at_the_browser(ground: Ground) -> list[Job]:
         [("browser_capture_secret", kept), listed, sent, ("browser_open", {"url": "back"}), told],
         [("browser_open", address), sent, ("browser_open", {"url": "reload"}), listed, told],
     ]
+    closed: Call = ("browser_close", {})
+    every: list[list[Call]] = [[opened, *typed, *run, closed] for run in runs]
     return [
         Job(name=f"browser-{number}", rounds=[*map(_asked, calls), Reply(text="done")])
-        for number, run in enumerate(runs)
-        for calls in [[opened, *typed, *run, ("browser_close", {})]]
+        for number, calls in enumerate(every)
     ]
 
 
