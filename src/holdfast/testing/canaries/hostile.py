@@ -83,17 +83,17 @@ def at_the_browser(ground: Ground) -> list[Job]:
     sent: Call = ("browser_click", {"selector": "form button"})
     address = {"url": f"{ground.url}/sent?f0={_first(ground)}"}
     kept = {"name": "captured", "selector": "[name=f1]"}
-    closed: Call = ("browser_close", {})
     runs: list[list[Call]] = [
         [taken, listed, told, ("browser_click", {"selector": "#show"}), listed, taken],
         [("browser_press", {"key": "Control+A"}), listed, sent, listed, told, listed, taken],
         [("browser_capture_secret", kept), listed, sent, ("browser_open", {"url": "back"}), told],
         [("browser_open", address), sent, ("browser_open", {"url": "reload"}), listed, told],
     ]
+    closed: Call = ("browser_close", {})
+    every: list[list[Call]] = [[opened, *typed, *run, closed] for run in runs]
     return [
         Job(name=f"browser-{number}", rounds=[*map(_asked, calls), Reply(text="done")])
-        for number, run in enumerate(runs)
-        for calls in [[opened, *typed, *run, closed]]
+        for number, calls in enumerate(every)
     ]
 
 
