@@ -27,6 +27,7 @@ from .root import ETC, Inside, inside
 from .walls import requiring, try_walls
 
 HINT = "install bubblewrap 0.8 or newer, e.g. `apt-get install bubblewrap`"
+_LENDING = "choose a folder on ext4, xfs, btrfs or tmpfs, or run Holdfast as an ordinary user"
 _BOX_NAME = "holdfast-box"
 _WAIT = ["/bin/sh", "-c", "echo; read wait"]
 _SECONDS = 30.0
@@ -104,7 +105,8 @@ class BubblewrapBoxes:
                 raise Unavailable("no box could be made in time") from None
         if "error" in said or not found:
             why = said.get("error", "the porter is gone")
-            raise Unavailable(f"no box could be made: {why}", hint=HINT)
+            hint = _LENDING if why.startswith("lend ") else HINT
+            raise Unavailable(f"no box could be made: {why}", hint=hint)
         return found
 
     def _user(self, agent: str) -> int | None:
