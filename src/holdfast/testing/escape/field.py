@@ -202,7 +202,7 @@ async def way_out(field: Field) -> AsyncGenerator[None]:
 def _allowed(authorization: str) -> Sequence[Mapping[str, str]]:
     """What must work, or that the rest is refused proves nothing."""
     lines = ("GET http://allowed.example/open/ HTTP/1.1", "Host: allowed.example", authorization)
-    return ({"say": "\r\n".join((*lines, "", ""))}, {"hear": "5"})
+    return ({"say": "\r\n".join((*lines, "", ""))}, {"hear": "20"})
 
 
 def _wire(step: Mapping[str, str]) -> Mapping[str, str]:
