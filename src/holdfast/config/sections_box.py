@@ -57,7 +57,7 @@ class Box(Section):
     memory_mb: int = number(2048, 16, 1 << 20, "MiB", "Memory.")
     processes: int = number(256, 1, 100_000, "processes", "Processes.")
     cpus: float = number(0.0, 0, 4096, "cores", "Processor time; 0: no limit.")
-    files: int = number(1024, 16, 1 << 20, "files", "Files that one process has open.")
+    files: int = number(1024, 64, 1 << 20, "files", "Files that one process has open.")
     file_mb: int = number(1024, 1, 1 << 20, "MiB", "The largest file.")
     scratch_mb: int = number(512, 1, 1 << 20, "MiB", "Each of `/tmp`, the home and `/dev/shm`.")
     disk_mb: int = number(

@@ -114,7 +114,9 @@ class BubblewrapBoxes:
         if os.geteuid() != 0:
             return None
         own = _RESERVED + (os.getpid() & _HOMES) * _AGENTS
-        return self._users.setdefault(agent, own + len(self._users) % _AGENTS)
+        if agent not in self._users and len(self._users) == _AGENTS:
+            raise Unavailable(f"there are users for {_AGENTS} agents only; restart the daemon")
+        return self._users.setdefault(agent, own + len(self._users))
 
 
 def _opened(owner: ExitStack, place: str) -> int:

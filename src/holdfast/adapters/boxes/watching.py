@@ -27,11 +27,13 @@ async def overgrown(
     workspace: Path, disk: int, inodes: int, held: Callable[[], AbstractContextManager[None]]
 ) -> str:
     """Return, in words, when what was written since now is more; 0 is no limit."""
-    began, before = time.time(), _counters(workspace)
+    # A file system of the network may not answer: nobody waits for it here.
+    counters = partial(to_thread.run_sync, _counters, workspace, abandon_on_cancel=True)
+    began, before = time.time(), await counters()
     least = 1.0
     while True:
         await anyio.sleep(_LOOK)
-        now = _counters(workspace)
+        now = await counters()
         if before is None or now is None:
             return "its workspace is gone"
         used = (before.f_bfree - now.f_bfree) * before.f_frsize

@@ -131,7 +131,10 @@ def remove(folder: Folder, name: str) -> None:
     with folder.parent(name) as (parent, last):
         about = os.stat(last, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(about.st_mode):
-            shutil.rmtree(last, dir_fd=parent)
+            try:
+                shutil.rmtree(last, dir_fd=parent)
+            except RecursionError:
+                raise Denied("too_large", f"{name} is too deep to be removed at once") from None
         else:
             os.unlink(last, dir_fd=parent)
     sync(folder, posixpath.dirname(name))

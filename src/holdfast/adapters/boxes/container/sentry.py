@@ -20,7 +20,6 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -224,7 +223,7 @@ class SentryBox:
 
     async def destroy(self) -> None:
         await self.kill()
-        await to_thread.run_sync(partial(shutil.rmtree, self._folder, ignore_errors=True))
+        await to_thread.run_sync(files.remove_tree, self._folder)
 
     async def _asked(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from anyio import CancelScope, to_thread
 
+from holdfast.adapters.boxes import files
 from holdfast.adapters.boxes.namespaced import answered
 from holdfast.adapters.boxes.porting import Porter
 from holdfast.adapters.boxes.root import Lent, etc
@@ -55,7 +55,7 @@ def cleared(folder: Path) -> None:
     for place in sorted((folder / "lent").glob("*")):
         _LIBC.umount2(os.fsencode(place), _DETACH)
         place.rmdir() if place.is_dir() else place.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    files.remove_tree(folder)
 
 
 def _lay_out(folder: Path, made_up: Mapping[str, str], lent: tuple[Lent, ...]) -> None:

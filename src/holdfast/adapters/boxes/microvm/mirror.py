@@ -406,7 +406,10 @@ def _clear(folder: int, last: str) -> None:
     if about is None:
         return
     if stat.S_ISDIR(about.st_mode):
-        shutil.rmtree(last, dir_fd=folder)
+        try:
+            shutil.rmtree(last, dir_fd=folder)
+        except RecursionError:
+            raise Unavailable(f"the folder {last} is too deep to be replaced") from None
     else:
         os.unlink(last, dir_fd=folder)
 

@@ -6,7 +6,7 @@ import importlib
 import re
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -203,7 +203,8 @@ class Browsers:
         finally:
             with anyio.CancelScope(shield=True):
                 await self.world.boxes.release(owner)
-                await to_thread.run_sync(lambda: shutil.rmtree(scratch, ignore_errors=True))
+                with suppress(RecursionError):  # a page may have made it as deep as it likes
+                    await to_thread.run_sync(lambda: shutil.rmtree(scratch, ignore_errors=True))
 
     @asynccontextmanager
     async def _remote(self) -> AsyncGenerator[Browser]:
