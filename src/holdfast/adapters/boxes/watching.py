@@ -27,13 +27,11 @@ async def overgrown(
     workspace: Path, disk: int, inodes: int, held: Callable[[], AbstractContextManager[None]]
 ) -> str:
     """Return, in words, when what was written since now is more; 0 is no limit."""
-    # A file system of the network may not answer: nobody waits for it here.
-    counters = partial(to_thread.run_sync, _counters, workspace, abandon_on_cancel=True)
-    began, before = time.time(), await counters()
+    began, before = time.time(), await _counters(workspace)
     least = 1.0
     while True:
         await anyio.sleep(_LOOK)
-        now = await counters()
+        now = await _counters(workspace)
         if before is None or now is None:
             return "its workspace is gone"
         used = (before.f_bfree - now.f_bfree) * before.f_frsize
@@ -50,7 +48,12 @@ async def overgrown(
         least *= 1.25  # somebody else fills this file system: do not count at every look
 
 
-def _counters(workspace: Path) -> os.statvfs_result | None:
+async def _counters(workspace: Path) -> os.statvfs_result | None:
+    """A file system of the network may not answer: nobody else waits for it."""
+    return await to_thread.run_sync(_asked, workspace, abandon_on_cancel=True)
+
+
+def _asked(workspace: Path) -> os.statvfs_result | None:
     try:
         return os.statvfs(workspace)
     except OSError:
