@@ -128,14 +128,18 @@ _TRIALS = (
 
 
 async def try_walls(
-    kind: BoxKind, *, kernel: Strength = "none", soft: Sequence[str] = ()
+    kind: BoxKind,
+    *,
+    kernel: Strength = "none",
+    soft: Sequence[str] = (),
+    at_once: int = _AT_ONCE,
 ) -> Capabilities:
     """Run every trial in a box of its own. `kernel`: is there a kernel between box and host?
 
     `soft`: walls of which is known that they stand only after the fact."""
     found: dict[str, Strength] = {}
     problems: list[str] = []
-    hands = anyio.CapacityLimiter(_AT_ONCE)
+    hands = anyio.CapacityLimiter(at_once)
 
     async def attempt(trial: _Trial, ground: _Ground) -> None:
         async with hands:

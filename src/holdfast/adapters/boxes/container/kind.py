@@ -131,7 +131,7 @@ class ContainerBoxes:
     async def probe(self) -> Capabilities:
         if self._found is None:
             kernel: Strength = "enforced" if self.name == "gvisor" else "none"
-            self._found = await try_walls(self, kernel=kernel)
+            self._found = await try_walls(self, kernel=kernel, at_once=1)
         return self._found
 
     async def close(self) -> None:
