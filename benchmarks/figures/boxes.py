@@ -76,7 +76,7 @@ async def _containers(spec: BoxSpec) -> AsyncGenerator[Mapping[str, Act]]:
         try:
             yield {
                 "Holdfast, docker box, warm: run": _timed(lambda: warm.exec(_PROGRAM)),
-                "docker exec": _timed(lambda: docker.call("exec", warm.health.box, *_PROGRAM)),
+                "docker exec": _timed(lambda: docker.call("exec", warm.name, *_PROGRAM)),
                 "Holdfast, docker box, cold: made and run": _cold(kind, spec),
                 "docker run": _timed(lambda: docker.call(*fresh)),
             }
