@@ -247,7 +247,7 @@ async def test_a_way_out_is_a_socket_of_ours(box: MicroVMBox) -> None:
     assert out is not None
     assert (out.stdout, out.stderr) == (b"700000\n", b"")
     out = await box.exec(["python3", "-I", "-S", "-c", client])
-    assert b"Connection" in out.stderr or b"Broken" in out.stderr or out.stdout == b"0\n"
+    assert b"Error" in out.stderr or out.stdout == b"0\n"  # which one, the race decides
 
 
 def children(parent: int) -> list[Path]:

@@ -212,3 +212,41 @@ def _is_porter(number: int) -> bool:
 
 def _words(number: int) -> bytes:
     return Path(f"/proc/{number}/cmdline").read_bytes()
+
+
+async def test_who_is_cancelled_while_a_way_out_is_laid_takes_nobody_along(tmp_path: Path) -> None:
+    laying = anyio.Event()
+
+    @asynccontextmanager
+    async def stuck() -> AsyncGenerator[Pass]:
+        laying.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise Unavailable("the box is gone meanwhile")
+        yield Pass(environment={})
+
+    @asynccontextmanager
+    async def laid() -> AsyncGenerator[Pass]:
+        yield Pass(environment={"WAY": "out"})
+
+    ways = {"one": stuck, "two": laid}
+    pool = Pool(BubblewrapBoxes(), lambda _, owner: ways[owner]())
+    spec = BoxSpec(workspace=tmp_path)
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as house:
+            house.start_soon(pool.run)
+            await anyio.wait_all_tasks_blocked()
+            async with anyio.create_task_group() as task:
+                task.start_soon(_lent, pool, spec)
+                await laying.wait()
+                task.cancel_scope.cancel()
+            async with pool.lend("two", spec) as box:
+                assert (await box.exec(["printenv", "WAY"])).stdout == b"out\n"
+            house.cancel_scope.cancel()
+    await pool.close()
+
+
+async def _lent(pool: Pool, spec: BoxSpec) -> None:
+    async with pool.lend("one", spec):
+        pass

@@ -12,7 +12,6 @@ from msgspec import Struct
 from holdfast.core.command import Cancel, Claim, Recover, Start, Submit
 from holdfast.core.error import (
     Broken,
-    HoldfastError,
     Refused,
     Saturated,
     Unavailable,
@@ -182,7 +181,7 @@ class Supervisor:
             _log.info("not taken: %s", failures.exceptions[0], extra={"task": task_id})
         except* Unavailable as failures:
             _log.warning("not taken: %s", failures.exceptions[0], extra={"task": task_id})
-        except* HoldfastError:
+        except* Exception:  # noqa: BLE001 - around a task: it must not take the others along
             self._damaged.add(task_id)
             _log.exception("the task cannot be driven", extra={"task": task_id})
         finally:

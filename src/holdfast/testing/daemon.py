@@ -137,12 +137,18 @@ class Daemon:
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Gone(f"{method} {target}: {error!r}") from error
+            raise Gone(f"{method} {target}: {error!r}; {self._state()}") from error
         finally:
             connection.close()
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise Answered(answer.status, text.decode(errors="replace"))
         return msgspec.json.decode(text)
+
+    def _state(self) -> str:
+        """What became of the process, and its last words, once it has ended."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return "the daemon lives"
+        return f"the daemon has ended with {code}: {self.said()}"
 
     def _ready(self) -> bool:
         """An answer, not a connection: a child that the killed daemon was just starting keeps its

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from holdfast.ports.box import BoxLimits, BoxStats
 
@@ -34,11 +34,13 @@ _V2 = ("memory", "pids", "cpu")
 class Group(Struct, frozen=True, kw_only=True):
     """One box's groups: a folder per controller (v1), or the same one for all (v2).
 
-    `ours`: we made them, and remove them.
+    `ours`: we made them, and remove them. `left`: where a group waits that could not be removed
+    yet; who makes the next one tries again.
     """
 
     folders: Mapping[str, Path]
     ours: bool = True
+    left: list[Group] = field(default_factory=list["Group"])
 
     def doors(self) -> list[int]:
         """Descriptors into which a process writes 0 to join; the caller closes them."""
@@ -62,18 +64,12 @@ class Group(Struct, frozen=True, kw_only=True):
                         return int(line.split()[1])
         return 0
 
-    def remove(self) -> None:
-        """Blocks up to some 200 ms while the kernel still takes leave of the dead."""
-        for folder in set(self.folders.values()) if self.ours else ():
-            for _ in range(_TRIES):
-                try:
-                    folder.rmdir()
-                except OSError as error:
-                    if error.errno != errno.EBUSY:
-                        break
-                    time.sleep(_PAUSE)
-                else:
-                    break
+    def remove(self, tries: int = _TRIES) -> None:
+        """Blocks up to some 200 ms while the kernel still takes leave of the dead, or a fork of
+        the porter that has answered waits for the processor to end. After that it is `left`."""
+        folders = set(self.folders.values()) if self.ours else set[Path]()
+        if sum(not _removed(folder, tries) for folder in folders):  # all of them, not until one
+            self.left.append(self)
 
     def _file(self, controller: str, first: str, second: str) -> Path | None:
         folder = self.folders.get(controller)
@@ -88,6 +84,7 @@ class Groups:
         self._root, self._home = root, home
         self._name = f"{_NAME}{os.getpid()}-"
         self._swept = False
+        self._left: list[Group] = []
 
     def make(self, limits: BoxLimits) -> Group | None:
         """A group with these limits; None where there can be none."""
@@ -96,8 +93,10 @@ class Groups:
             return None
         if not self._swept:
             self._sweep(parents)
+        self.tidy(tries=1)
         name = self._name + secrets.token_hex(8)
-        group = Group(folders={which: parent / name for which, parent in parents.items()})
+        folders = {which: parent / name for which, parent in parents.items()}
+        group = Group(folders=folders, left=self._left)
         try:
             for folder in set(group.folders.values()):
                 folder.mkdir()
@@ -107,6 +106,12 @@ class Groups:
             group.remove()
             return None
         return group
+
+    def tidy(self, tries: int = _TRIES) -> None:
+        """Once more, with what could not be removed."""
+        left, self._left[:] = self._left[:], []
+        for group in left:
+            group.remove(tries)
 
     def controllers(self) -> frozenset[str]:
         """What is bounded here, by the names of v2."""
@@ -129,6 +134,20 @@ class Groups:
                 owner = path.name.removeprefix(_NAME).partition("-")[0]
                 if not Path("/proc", owner).exists():
                     Group(folders={"": path}).remove()
+
+
+def _removed(folder: Path, tries: int) -> bool:
+    """Whether it is gone, or nothing that waiting helps against."""
+    for _ in range(tries):
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return True
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
 
 
 def _together(parents: dict[str, Path]) -> dict[str, Path]:

@@ -53,7 +53,10 @@ class SystemResolver:
 
 
 async def dial_tcp(address: str, port: int) -> ByteStream:
-    return await anyio.connect_tcp(address, port)
+    try:
+        return await anyio.connect_tcp(address, port)
+    except ExceptionGroup as failed:  # it tries in tasks of its own, and uvloop has its own errors
+        raise ConnectionError(f"{address} broke off at once") from failed
 
 
 class Outside:

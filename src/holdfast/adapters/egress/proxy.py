@@ -110,6 +110,8 @@ class Proxy:
             pass  # Whoever is inside has gone.
         except HoldfastError as error:
             _log.error("a request was not written down: %s", error, extra={"code": error.code})
+        except Exception:  # noqa: BLE001 - around a stranger's connection
+            _log.exception("a request broke off")
         finally:
             self._talking -= 1
             self._left.set()
@@ -218,6 +220,7 @@ class Proxy:
                     await outbound.end()
 
             await together(partial(_answer, inbound, outbound, crossing), ask)
+            await inbound.end()  # only now: with TLS it reads, and so did who was still asking
 
 
 async def _answer(inbound: Inbound, outbound: Outbound, crossing: Crossing) -> None:
@@ -230,7 +233,6 @@ async def _answer(inbound: Inbound, outbound: Outbound, crossing: Crossing) -> N
     async for piece in outbound.body():
         await inbound.piece(veil.body(piece))
     await inbound.piece(veil.rest())
-    await inbound.end()
 
 
 async def _splice(inside: Line, outside: Line) -> None:
