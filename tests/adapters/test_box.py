@@ -12,9 +12,10 @@ from pathlib import Path
 
 import anyio
 import pytest
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
+from holdfast.adapters.boxes.groups import Group, Groups
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxLimits, BoxSpec, Exit
 from holdfast.testing.box_contract import run_once
@@ -126,6 +127,29 @@ async def test_a_cancellation_at_any_moment_leaves_nothing(
         assert alive(mark) == []
 
 
+async def test_who_is_cancelled_while_a_box_is_made_leaves_no_group(
+    box: BubblewrapBoxes, workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make = Groups.make
+
+    def cancelled(groups: Groups, limits: BoxLimits) -> Group | None:
+        made = make(groups, limits)
+        from_thread.run_sync(scope.cancel)
+        return made
+
+    monkeypatch.setattr(Groups, "make", cancelled)
+    with anyio.CancelScope() as scope:
+        await box.create(BoxSpec(workspace=workspace))
+    assert scope.cancelled_caught
+    with anyio.fail_after(30):
+        while left_groups():
+            await box.close()
+
+
+def left_groups() -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"**/holdfast-box-{os.getpid()}-*"))
+
+
 async def test_descriptors_and_groups_are_given_back(box: BubblewrapBoxes, workspace: Path):
     await sh(box, workspace, "true")
     before = set(Path("/proc/self/fd").iterdir())
@@ -134,7 +158,7 @@ async def test_descriptors_and_groups_are_given_back(box: BubblewrapBoxes, works
         await sh(box, workspace, "sleep 60", seconds=0.05)
     assert set(Path("/proc/self/fd").iterdir()) == before
     with anyio.fail_after(30):
-        while list(Path("/sys/fs/cgroup").glob(f"**/holdfast-box-{os.getpid()}-*")):
+        while left_groups():
             await box.close()  # what was busy then is removed now
 
 

@@ -56,11 +56,11 @@ class BubblewrapBoxes:
             raise Unavailable("commands need a box and bubblewrap is not installed", hint=HINT)
         view = await to_thread.run_sync(lambda: inside(spec, lend=os.geteuid() == 0))
         await self._porter.ready()  # it knows which groups there are
-        group = await to_thread.run_sync(self._porter.groups.make, spec.limits)
-        filters = await to_thread.run_sync(partial(programs, uncounted=group is None))
         with ExitStack() as undo:
+            group = await to_thread.run_sync(self._porter.groups.make, spec.limits)
             if group is not None:
                 undo.callback(group.remove)
+            filters = await to_thread.run_sync(partial(programs, uncounted=group is None))
             spaces = await shielded(partial(self._made, program, spec, view))
             undo.pop_all()
         box = NamespacedBox(self._porter, spec, view, Spaces(*spaces), group, filters)

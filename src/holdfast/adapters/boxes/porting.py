@@ -125,7 +125,7 @@ class Porter:
         if process is not None:
             _killed(process)
             await to_thread.run_sync(process.wait)
-            await to_thread.run_sync(self.groups.tidy)
+        await to_thread.run_sync(self.groups.tidy)
 
     async def _ended(self, process: subprocess.Popen[bytes] | None) -> None:
         """Let this one go, unless somebody has started another already."""
