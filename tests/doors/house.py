@@ -53,6 +53,7 @@ from holdfast.ports.embedder import Embedder
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
+from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_embedder import FakeEmbedder
@@ -191,6 +192,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         vault=FileVault(home / "vault"),
         tools=tools,
         boxes=plan.boxes,
+        departures=Departures(recorder, plan.boxes.release),
         blobs=MemoryBlobs(),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),

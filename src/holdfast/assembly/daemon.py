@@ -70,6 +70,7 @@ async def run_daemon(
         app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(house.boxes.run)
+        group.start_soon(house.departures.run)
         group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:

@@ -38,6 +38,7 @@ from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.clock import Clock
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
+from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.top_up import TopUp
 
@@ -125,6 +126,7 @@ async def _furnished(
         vault=given.kept.sealing,
         tools=tools,
         boxes=boxes,
+        departures=Departures(recorder, browsers.release, boxes.release),
         blobs=blobs,
         clock=clock,
         in_force=force,

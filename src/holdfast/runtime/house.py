@@ -26,6 +26,8 @@ from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
+from .departures import Departures
+
 
 @dataclass(kw_only=True)
 class InForce:
@@ -62,6 +64,7 @@ class House:
     vault: Sealing
     tools: Tools
     boxes: Boxes
+    departures: Departures
     blobs: Blobs
     clock: Clock
     in_force: InForce
