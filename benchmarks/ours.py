@@ -28,9 +28,9 @@ from holdfast.core.command import (
     Submit,
 )
 from holdfast.core.context import Prompt
+from holdfast.core.gate.policy import PRESETS, Rules
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ModelSaid, Reply, Returned, ToolCall
-from holdfast.core.policy import PRESETS, Rules
 from holdfast.core.task import Request, Task
 from holdfast.engine.clock import SystemClock
 from holdfast.engine.finish import Finisher

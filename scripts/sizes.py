@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Code lines of one room, and of the heart that must be readable in an afternoon.
-ROOMS = {"core": 3000, "engine": 1500, "core ports engine": 5000}
+# Code lines of a room, and of the heart that must be readable in an afternoon; the gate, which is
+# read by itself, is counted by itself.
+GATE = "core/gate"
+ROOMS = {"core": 3000, "engine": 1500, "core ports engine": 5000, GATE: 1000}
 # A socket is what an adapter must do: a protocol of at most so many code lines.
 PROTOCOL = 40
 LIMITS = {"functions": 60, "modules": 600, "classes": 200, "broad_excepts": 0, "local_imports": 0}
@@ -65,7 +67,12 @@ def rooms(root: Path) -> Iterator[str]:
     """The rooms of the heart that have grown beyond their budget, in lines of code."""
     for room, limit in ROOMS.items():
         folders = [root / "src" / "holdfast" / name for name in room.split()]
-        paths = [path for folder in folders for path in folder.rglob("*.py")]
+        paths = [
+            path
+            for folder in folders
+            for path in folder.rglob("*.py")
+            if room == GATE or GATE not in path.as_posix()
+        ]
         amount = sum(code_lines(path.read_text(encoding="utf-8")) for path in paths)
         if amount > limit:
             yield f"{room}: {amount} lines of code, allowed {limit}"

@@ -25,9 +25,9 @@ from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
+from holdfast.core.gate.policy import PRESETS, Allow, Ask, Deny, Verdict, judge
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, Reply, ToolCall
-from holdfast.core.policy import PRESETS, Allow, Ask, Deny, Verdict, judge
 from holdfast.doors.http.route import Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.box import BoxLimits

@@ -11,9 +11,9 @@ import pytest
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.adapters.tools.execute import BoxOptions, outcome
 from holdfast.core.error import Unavailable
+from holdfast.core.gate.policy import Allow, Deny, Leave, Rules, judge, layers_for
 from holdfast.core.ids import CallId
 from holdfast.core.message import Failed, Returned, ToolCall
-from holdfast.core.policy import Allow, Deny, Leave, Rules, judge, layers_for
 from holdfast.ports.box import BoxLimits, BoxSpec, Exit
 from holdfast.testing.fake_box import FakeBox, FakeBoxes
 from tests.adapters.desk import Desk

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from holdfast.core.error import NotAllowed
+from holdfast.core.gate.policy import Allow, Deny, Leave, Rules, judge, layers_for
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
-from holdfast.core.policy import Allow, Deny, Leave, Rules, judge, layers_for
 from holdfast.ports.egress import Answer
 from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.website import Reply, Website

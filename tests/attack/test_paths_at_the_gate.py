@@ -11,8 +11,8 @@ from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.output import Spool
+from holdfast.core.gate.policy import Leave
 from holdfast.core.message import Outcome, Refused, Returned, ToolAnswered
-from holdfast.core.policy import Leave
 from holdfast.core.task import Status
 from holdfast.engine.clock import SystemClock
 from holdfast.testing.engine import calls, engine

@@ -37,6 +37,7 @@ from holdfast.core.decide import decide
 from holdfast.core.effect import Effect, pending
 from holdfast.core.error import Refused
 from holdfast.core.evolve import fold
+from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
     EffectClass,
@@ -47,7 +48,6 @@ from holdfast.core.message import (
     ToolCall,
     Usage,
 )
-from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.core.task import Child, Human, Request, Status, Task, Timer, Wait
 from holdfast.core.view import questions
 

@@ -3,6 +3,7 @@
 from holdfast.core import event as e
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Limits, Reservation, Spent
+from holdfast.core.gate.policy import Allow, Ask, Deny, Leave, Rule, Say
 from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.message import (
     Change,
@@ -19,7 +20,6 @@ from holdfast.core.message import (
     Unknown,
     Usage,
 )
-from holdfast.core.policy import Allow, Ask, Deny, Leave, Rule, Say
 from holdfast.core.task import Child, Fault, JudgedCall, Parent, Request, Timer
 
 AT = 1_800_000_000_123

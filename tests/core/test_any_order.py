@@ -46,6 +46,7 @@ from holdfast.core.decide import decide
 from holdfast.core.effect import AskModel, RunTool, due, pending
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import evolve, fold
+from holdfast.core.gate.policy import Allow, Deny, Leave
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
     EffectClass,
@@ -61,7 +62,6 @@ from holdfast.core.message import (
     Unknown,
     Usage,
 )
-from holdfast.core.policy import Allow, Deny, Leave
 from holdfast.core.replay import replay
 from holdfast.core.task import (
     CallState,

@@ -19,6 +19,8 @@ from holdfast.core.command import (
     Tick,
 )
 from holdfast.core.effect import AskModel
+from holdfast.core.gate.policy import PRESETS, Allow, Ask, Deny, Leave, Rule, Rules
+from holdfast.core.gate.policy import Say as RuleSays
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,
@@ -29,8 +31,6 @@ from holdfast.core.message import (
     Returned,
     ToolAnswered,
 )
-from holdfast.core.policy import PRESETS, Allow, Ask, Deny, Leave, Rule, Rules
-from holdfast.core.policy import Say as RuleSays
 from holdfast.core.task import CallState, Human, Status, Timer
 from holdfast.core.view import Question, questions, summary, wake_at
 from tests.core.given import (

@@ -23,6 +23,7 @@ from holdfast.core.command import (
 )
 from holdfast.core.effect import AskModel, CheckCall, Deliver, RunTool, TellChild
 from holdfast.core.evolve import fold
+from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import (
     EffectClass,
@@ -32,7 +33,6 @@ from holdfast.core.message import (
     Returned,
     Unknown,
 )
-from holdfast.core.policy import Leave
 from holdfast.core.rules.life import backoff
 from holdfast.core.task import CallState, Child, Delivery, Fault, Parent, Status, Timer
 from holdfast.core.view import summary, wake_at

@@ -21,9 +21,9 @@ from holdfast.core.command import (
     Tick,
 )
 from holdfast.core.effect import AskModel, RunTool
+from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Refused, Reply, Returned, ToolCall, Usage
-from holdfast.core.policy import Leave
 from holdfast.core.task import Parent, Request, Status
 from tests.core.given import HOUR, NOW, TASK, Story, again, ask, pay, running
 

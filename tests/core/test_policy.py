@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.error import Invalid
-from holdfast.core.message import EffectClass, ToolCall
-from holdfast.core.policy import (
+from holdfast.core.gate.policy import (
     PRESETS,
     Allow,
     Ask,
@@ -20,6 +19,7 @@ from holdfast.core.policy import (
     layers_for,
     parse_rule,
 )
+from holdfast.core.message import EffectClass, ToolCall
 from tests.core.given import call, read, shell, write
 
 TOOLS = ("read", "write", "exec", "edit", "fetch")

@@ -26,9 +26,9 @@ from holdfast.core.command import (
     Tick,
 )
 from holdfast.core.event import Event
+from holdfast.core.gate.policy import PRESETS, Leave, Rules
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import EffectClass, Refused, Reply, Usage
-from holdfast.core.policy import PRESETS, Leave, Rules
 from holdfast.core.replay import Difference, replay
 from holdfast.core.task import Child, Human, Request, Status
 from tests.core.given import (

@@ -7,6 +7,7 @@ from holdfast.core.budget import Limits, Reservation, dollars
 from holdfast.core.command import HearReply, Recover, Say, StartCall, SuspendCall, Tick
 from holdfast.core.context import prompt
 from holdfast.core.effect import AskModel
+from holdfast.core.gate.policy import Allow, Leave
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     EffectClass,
@@ -19,7 +20,6 @@ from holdfast.core.message import (
     ToolAnswered,
     Usage,
 )
-from holdfast.core.policy import Allow, Leave
 from holdfast.core.task import Status, Timer
 from tests.core.given import (
     NOW,

@@ -28,6 +28,7 @@ from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
+from holdfast.core.gate.policy import PRESETS, Rules
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,
@@ -37,7 +38,6 @@ from holdfast.core.message import (
     Returned,
     ToolCall,
 )
-from holdfast.core.policy import PRESETS, Rules
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.auth import PEER
 from holdfast.doors.http.route import Facts

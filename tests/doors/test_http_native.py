@@ -21,9 +21,9 @@ from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.context import Prompt
+from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
 from holdfast.core.ids import TaskId
 from holdfast.core.message import File, PersonSaid, Reply, Thought, Usage
-from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.doors.http.route import MAX_BODY, Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.model import Delta, ModelHealth

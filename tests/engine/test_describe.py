@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.core.gate.policy import Deny, Rule, Say, judge
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
-from holdfast.core.policy import Deny, Rule, Say, judge
 from holdfast.engine.describe import described, plain
 from holdfast.ports.tools import Traits
 from holdfast.testing.engine import ObedientTool

@@ -14,6 +14,7 @@ from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.command import Approve, Cancel, Claim, HearReply, Recover, Say, Start
 from holdfast.core.error import Conflict, Refused, Saturated, Unavailable
+from holdfast.core.gate.policy import PRESETS, Rules
 from holdfast.core.message import (
     EffectClass,
     Failed,
@@ -25,7 +26,6 @@ from holdfast.core.message import (
     ToolAnswered,
     Unknown,
 )
-from holdfast.core.policy import PRESETS, Rules
 from holdfast.core.task import Status, Task, Timer
 from holdfast.core.view import questions
 from holdfast.engine.supervise import Intake

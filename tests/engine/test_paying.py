@@ -10,9 +10,9 @@ from holdfast.core.command import Approve, Refuse
 from holdfast.core.context import Prompt
 from holdfast.core.event import ContextCut
 from holdfast.core.fitting import length
+from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import TaskId
 from holdfast.core.message import EffectClass, Reply, Returned, Usage
-from holdfast.core.policy import Leave
 from holdfast.core.task import Status, Task
 from holdfast.core.view import questions
 from holdfast.ports.ledger import Budget, Cost, CostQuery

@@ -34,8 +34,8 @@ from .command import (
 )
 from .error import Refused
 from .event import AskReleased, ContextCut, Event
+from .gate.policy import Rules
 from .ids import Instant
-from .policy import Rules
 from .rules import calls, life, money, turns
 from .task import Status, Task
 

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from .budget import Limits, Reservation, Spent
 from .error import Broken
+from .gate.policy import Rule
 from .ids import CallId, Instant, TaskId
 from .message import Change, Entry, ModelSaid, Outcome, Try, Usage
-from .policy import Rule
 from .task import Fault, JudgedCall, Request, Wait
 
 

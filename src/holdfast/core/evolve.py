@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from . import event as e
 from . import habits as h
 from .error import Broken
+from .gate.policy import Allow, Ask, Deny
 from .ids import CallId, Instant
 from .machine import moved
 from .message import (
@@ -25,7 +26,6 @@ from .message import (
     ToolAnswered,
     ToolCall,
 )
-from .policy import Allow, Ask, Deny
 from .task import TOP_UP, CallState, Child, Delivery, Fault, JudgedCall, OpenCall, Task
 
 _STATE = {Allow: CallState.ALLOWED, Ask: CallState.ASKED, Deny: CallState.WAITING}

@@ -15,9 +15,9 @@ from .budget import Reservation
 from .decide import decide
 from .error import Refused
 from .evolve import charged, fold
+from .gate.policy import Ask, Rules
 from .ids import Instant, canonical
 from .message import Reply
-from .policy import Ask, Rules
 from .task import JudgedCall, Task
 
 

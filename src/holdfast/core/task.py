@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from .agent import Agent
 from .budget import Limits, Reservation, Spent
+from .gate.policy import Allow, Ask, Deny, Leave, Rule, Verdict
 from .ids import CallId, Instant, SessionId, TaskId
 from .message import Change, Entry, File, Outcome, PersonSaid, ToolCall
-from .policy import Allow, Ask, Deny, Leave, Rule, Verdict
 
 
 class Status(StrEnum):

@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from .budget import Spent
+from .gate.policy import Ask
 from .ids import CallId, Instant, SessionId, TaskId
 from .message import Change
-from .policy import Ask
 from .task import CallState, Fault, Human, OpenCall, Status, Task, Timer
 
 TITLE = 120

@@ -12,8 +12,8 @@ from holdfast.core.decide import decide
 from holdfast.core.error import Conflict, NotFound
 from holdfast.core.event import Event
 from holdfast.core.evolve import fold
+from holdfast.core.gate.policy import Rules
 from holdfast.core.ids import Instant, TaskId
-from holdfast.core.policy import Rules
 from holdfast.core.task import Task
 from holdfast.core.view import summary
 from holdfast.ports.clock import Clock

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.core.agent import Agent
+from holdfast.core.gate.policy import Rules
 from holdfast.core.ids import Instant
-from holdfast.core.policy import Rules
 from holdfast.core.reach import Ways
 from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder

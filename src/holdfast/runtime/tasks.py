@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from holdfast.core.budget import Limits
 from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
 from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
+from holdfast.core.gate.policy import DENY, PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import File, ModelSaid, ToolCall
-from holdfast.core.policy import DENY, PRESETS
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Question, Summary, questions, summary
 from holdfast.engine.live import Happened

@@ -22,6 +22,7 @@ from holdfast.core.context import Prompt
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.error import Unavailable
 from holdfast.core.event import CallSettled, CallStarted, Event, Replied
+from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
     Change,
@@ -33,7 +34,6 @@ from holdfast.core.message import (
     Returned,
     ToolCall,
 )
-from holdfast.core.policy import PRESETS, Rule, Rules, Say
 from holdfast.core.task import ENDED, Request, Status
 from holdfast.core.view import Summary
 from holdfast.engine.clock import SystemClock

@@ -10,9 +10,9 @@ from holdfast.core.effect import due
 from holdfast.core.error import NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
+from holdfast.core.gate.policy import Ask, Rule, Say
 from holdfast.core.ids import CallId, Instant, digest
 from holdfast.core.message import EffectClass, Outcome, Refused, Returned, Unknown, words
-from holdfast.core.policy import Ask, Rule, Say
 from holdfast.core.task import CallState, Fault, Human, OpenCall, Status, Task
 
 _SETTLEABLE = frozenset({CallState.STARTED, CallState.WAITING, CallState.DOUBTED})

@@ -10,9 +10,9 @@ from holdfast.core.budget import dollars, enough, exceeded
 from holdfast.core.command import BeginAsk, RequestTopUp, ResumeAsking
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import charged
+from holdfast.core.gate.policy import Ask, Rules
 from holdfast.core.ids import CallId, Instant, digest
 from holdfast.core.message import EffectClass, Returned, ToolCall
-from holdfast.core.policy import Ask, Rules
 from holdfast.core.task import TOP_UP, CallState, Fault, JudgedCall, Task
 
 from .calls import followed, settle

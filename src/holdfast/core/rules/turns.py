@@ -10,6 +10,7 @@ from holdfast.core.command import HearReply, Say
 from holdfast.core.error import Invalid
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
+from holdfast.core.gate.policy import Allow, Deny, Rules, Verdict, judge, layers_for
 from holdfast.core.ids import CallId, Instant
 from holdfast.core.message import (
     EffectClass,
@@ -22,7 +23,6 @@ from holdfast.core.message import (
     ToolAnswered,
     ToolCall,
 )
-from holdfast.core.policy import Allow, Deny, Rules, Verdict, judge, layers_for
 from holdfast.core.task import CallState, Fault, Human, JudgedCall, Task
 
 from .calls import followed, settle, stopped

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp
 from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed, NotFound
+from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import SessionId, TaskId
-from holdfast.core.policy import Leave
 from holdfast.core.task import Request
 from holdfast.ports.journal import Query
 from holdfast.runtime import inspect, tasks, upkeep

@@ -12,9 +12,9 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
-from .error import Invalid
-from .ids import Instant
-from .message import ToolCall
+from holdfast.core.error import Invalid
+from holdfast.core.ids import Instant
+from holdfast.core.message import ToolCall
 
 _CHAINING = frozenset(";|&$`<>()\n\\")
 
