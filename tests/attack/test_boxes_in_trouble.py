@@ -48,7 +48,10 @@ async def test_a_porter_that_is_killed_is_replaced_by_one_and_only_one(tmp_path:
     with anyio.fail_after(60):
         for _ in range(3):
             [porter] = _porters()
+            watched = os.pidfd_open(porter)
             os.kill(porter, signal.SIGKILL)
+            await anyio.wait_readable(watched)
+            os.close(watched)
             async with anyio.create_task_group() as group:
                 for _ in range(8):
                     group.start_soon(_tried, box)

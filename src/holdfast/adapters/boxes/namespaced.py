@@ -21,7 +21,7 @@ from holdfast.ports.box import BoxSpec, BoxStats, Exit
 from . import files
 from .command import Command, Talk, talking, until_dead
 from .groups import Group
-from .porting import Porter, Reply, memory, shielded
+from .porting import Porter, Reply, memory, shielded, written
 from .root import Inside, directory, environment
 
 _SECONDS = 30.0
@@ -56,6 +56,7 @@ class NamespacedBox:
         self._group, self._filters = group, filters
         self._commands: set[Command] = set()
         self._next: Reply | None = None
+        self._asking: list[int] = []
         self._gone: Callable[[NamespacedBox], None] = lambda _: None
 
     do = "stand"
@@ -133,7 +134,7 @@ class NamespacedBox:
 
     def _left(self, spaces: Sequence[int]) -> None:
         """The last descriptor of a namespace blocks until the kernel has taken it apart."""
-        for descriptor in spaces:
+        for descriptor in (*self._asking, *spaces):
             _closed(descriptor)
         if self._group is not None:
             self._group.remove()
@@ -218,11 +219,21 @@ class NamespacedBox:
 
     async def _stand(self, spent: Sequence[int] = ()) -> Reply:
         """Ask for the first process of the next command; it stands ready when it answers."""
-        with ExitStack() as theirs:
-            doors = self._doors(theirs)
+
+        def lent() -> list[int]:
+            spaces = [space for space in self._there() if space >= 0]
+            return [*(self._asking or self._asked_once()), *spaces, *spent]
+
+        return await self._porter.pass_on(lent)
+
+    def _asked_once(self) -> list[int]:
+        """What asks for a first process, and the filters and groups that go with it: the same each
+        time, so that nobody waits for their making."""
+        with ExitStack() as undo:
+            doors = self._doors(undo)
             filters = [memory(program) for program in self._filters]
             for descriptor in filters:
-                theirs.callback(os.close, descriptor)
+                undo.callback(os.close, descriptor)
             words = {
                 "do": self.do,
                 "user": self._view.user,
@@ -232,8 +243,9 @@ class NamespacedBox:
                 "filters": len(filters),
                 "groups": len(doors),
             }
-            spaces = [space for space in self._there() if space >= 0]
-            return await self._porter.ask(words, [*filters, *doors, *spaces, *spent])
+            self._asking = [written(words), *filters, *doors]
+            undo.pop_all()
+        return self._asking
 
 
 async def _told(

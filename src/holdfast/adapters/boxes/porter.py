@@ -120,8 +120,7 @@ def serve(control: socket.socket, descriptors: list[int]) -> NoReturn:
     reply = socket.socket(fileno=descriptors[1])
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        with os.fdopen(descriptors[0], "rb") as file:
-            asked = json.load(file)
+        asked = json.loads(whole(descriptors[0]))
         kinds = {"make": make, "stand": stand, "listen": listen, "alone": alone, "stage": stage}
         kinds[asked["do"]](asked, descriptors[2:], reply)
     except TROUBLE as error:

@@ -44,15 +44,23 @@ class Reply:
 
     async def next(self) -> tuple[dict[str, Any], list[int]]:
         """The next answer and the descriptors with it, which the caller closes; {} at the end."""
-        await anyio.wait_readable(self._socket)
-        return self.now()
+        while True:
+            with suppress(BlockingIOError):
+                return self._received()
+            await anyio.wait_readable(self._socket)
 
     def now(self) -> tuple[dict[str, Any], list[int]]:
         """As `next`, when it is there already."""
+        try:
+            return self._received()
+        except BlockingIOError:
+            return {}, []
+
+    def _received(self) -> tuple[dict[str, Any], list[int]]:
         room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
         try:
             said, more, _, _ = self._socket.recvmsg(_ANSWER, room, socket.MSG_CMSG_CLOEXEC)
-        except (BlockingIOError, ConnectionResetError):
+        except ConnectionResetError:
             return {}, []
         found = array.array("i")
         for level, kind, data in more:
@@ -62,20 +70,20 @@ class Reply:
 
     def send(self, words: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         """Tell who answered what to do. Raises `OSError` when nobody is there."""
-        _sent(self._socket, words, descriptors)
+        request = written(words)
+        try:
+            _sent(self._socket, [request, *descriptors])
+        finally:
+            os.close(request)
 
     def close(self) -> None:
         self._socket.close()
 
 
-def _sent(control: socket.socket, words: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+def _sent(control: socket.socket, descriptors: Sequence[int]) -> None:
     """A message is one byte; what it says lies in the first descriptor, however long it is."""
-    request = memory(json.dumps(words).encode())
-    try:
-        packed = array.array("i", [request, *descriptors])
-        control.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
-    finally:
-        os.close(request)
+    packed = array.array("i", descriptors)
+    control.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
 
 
 class Porter:
@@ -94,20 +102,44 @@ class Porter:
 
     async def ask(self, words: Mapping[str, Any], descriptors: Sequence[int]) -> Reply:
         """Send a request. Raises `Unavailable` when there is no porter to be had."""
+        said = written(words)
+        try:
+            return await self.pass_on(lambda: [said, *descriptors])
+        finally:
+            os.close(said)
+
+    async def pass_on(self, lent: Callable[[], Sequence[int]]) -> Reply:
+        """As `ask`, with descriptors of what was `written` before and what goes with it.
+
+        They are asked for at the moment of sending, so that none is closed or another's by then. A
+        porter that is found dead, or does not listen, is replaced: nobody has heard the request.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with ExitStack() as undo, theirs:
             undo.callback(ours.close)
-            process = None
-            try:
-                control, process = await self._running()
-                _sent(control, words, [theirs.fileno(), *descriptors])
-            except OSError as error:
-                await self._ended(process)
-                why = os.strerror(error.errno) if error.errno else str(error)
-                raise Unavailable(f"boxes cannot be reached: {why}") from error
+            process, failure = await self._sent(theirs, lent)
+            if failure is not None:
+                process, failure = await self._sent(theirs, lent)
+            if failure is not None:
+                why = os.strerror(failure.errno) if failure.errno else str(failure)
+                raise Unavailable(f"boxes cannot be reached: {why}") from failure
             undo.pop_all()
         return Reply(ours, partial(self._ended, process))
+
+    async def _sent(
+        self, theirs: socket.socket, lent: Callable[[], Sequence[int]]
+    ) -> tuple[subprocess.Popen[bytes] | None, OSError | None]:
+        """To whom it was sent, or why it was not; that one is let go."""
+        process = None
+        try:
+            control, process = await self._running()
+            said, *others = lent()
+            _sent(control, [said, theirs.fileno(), *others])
+        except OSError as error:
+            await self._ended(process)
+            return None, error
+        return process, None
 
     async def ready(self) -> None:
         """Start it if it is not there. Raises `Unavailable`."""
@@ -133,12 +165,18 @@ class Porter:
             await self.close()
 
     async def _running(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+        if (there := self._there()) is not None:
+            return there
         async with self._starting:
-            if self._process is not None and self._process.poll() is not None:
+            if (there := self._there()) is None:
                 await self.close()
-            if self._control is None or self._process is None:
-                self._control, self._process = await to_thread.run_sync(self._start)
-            return self._control, self._process
+                there = self._control, self._process = await to_thread.run_sync(self._start)
+            return there
+
+    def _there(self) -> tuple[socket.socket, subprocess.Popen[bytes]] | None:
+        if self._control is None or self._process is None or self._process.poll() is not None:
+            return None
+        return self._control, self._process
 
     def _start(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         if scope := _scope():
@@ -196,6 +234,11 @@ def _scope() -> list[str]:
     if os.geteuid() == 0 or program is None or not Path(_MANAGER.format(os.getuid())).exists():
         return []
     return [program, "--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]
+
+
+def written(words: Mapping[str, Any]) -> int:
+    """A descriptor that says it; may be sent any number of times. The caller closes it."""
+    return memory(json.dumps(words).encode())
 
 
 def memory(content: bytes) -> int:
