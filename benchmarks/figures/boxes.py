@@ -30,6 +30,7 @@ _IMAGE = "holdfast-host:latest"
 
 Act = Callable[[], Awaitable[float]]
 """Does it once; how many seconds that took."""
+Acts = Mapping[str, Act]
 
 
 def measure(place: Path, quick: bool) -> dict[str, Result]:
@@ -40,32 +41,33 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
 
 
 async def _measured(spec: BoxSpec, rounds: int, few: int) -> dict[str, Result]:
-    """Everything takes turns; what takes long, in the first few rounds alone."""
+    """Commands take turns, then what makes a box as well: the kernel takes one apart for longer
+    than a command runs. Containers take part in the first few rounds alone."""
     kind = BubblewrapBoxes()
     warm = await kind.create(spec)
     await warm.exec(_PROGRAM)
-    contenders: dict[str, Act] = {
+    run: dict[str, Act] = {
         "Holdfast, warm: run": _timed(lambda: warm.exec(_PROGRAM)),
         "subprocess": _timed(lambda: anyio.to_thread.run_sync(_bare)),
-        "Holdfast, cold: made and run": _cold(kind, spec),
     }
+    make: dict[str, Act] = {"Holdfast, cold: made and run": _cold(kind, spec)}
     seconds: dict[str, list[float]] = {}
-    async with _containers(spec) as slow:
-        for number in range(rounds):
-            turn = {**contenders, **slow} if number < few else contenders
-            for name, act in turn.items():
-                seconds.setdefault(name, []).append(await act())
+    async with _containers(spec) as (slow_run, slow_make):
+        for all_alike, slow in ((run, slow_run), (make, slow_make)):
+            for number in range(rounds):
+                for name, act in {**all_alike, **(slow if number < few else {})}.items():
+                    seconds.setdefault(name, []).append(await act())
     many = await _many(kind, spec)
     await kind.close()
     return {**{name: spread(found) for name, found in seconds.items()}, **many}
 
 
 @asynccontextmanager
-async def _containers(spec: BoxSpec) -> AsyncGenerator[Mapping[str, Act]]:
+async def _containers(spec: BoxSpec) -> AsyncGenerator[tuple[Acts, Acts]]:
     """The same in containers, by an engine of the benchmark's own: ours, and as Docker does it."""
     if why := missing("docker"):
         print(f"  without containers: {why}", file=sys.stderr, flush=True)
-        yield {}
+        yield {}, {}
         return
     with engine("docker") as maker:
         kind = maker(spec.workspace.parent / "containers")
@@ -74,12 +76,15 @@ async def _containers(spec: BoxSpec) -> AsyncGenerator[Mapping[str, Act]]:
         docker, shown = kind._engine, f"type=bind,source={spec.workspace},target=/workspace"
         fresh = (*_HARDENED, "--mount", shown, _IMAGE, *_PROGRAM)
         try:
-            yield {
+            run = {
                 "Holdfast, docker box, warm: run": _timed(lambda: warm.exec(_PROGRAM)),
                 "docker exec": _timed(lambda: docker.call("exec", warm.name, *_PROGRAM)),
+            }
+            make = {
                 "Holdfast, docker box, cold: made and run": _cold(kind, spec),
                 "docker run": _timed(lambda: docker.call(*fresh)),
             }
+            yield run, make
         finally:
             await kind.close()
 

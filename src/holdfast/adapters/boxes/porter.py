@@ -152,23 +152,23 @@ def checked(result: int, what: str) -> int:
 
 def make(asked: Asked, descriptors: list[int], reply: socket.socket) -> None:
     """Let bubblewrap make the namespaces, furnish them, keep them by descriptor, end bubblewrap."""
-    trees = [
+    process, told = bubblewrapped(asked)
+    trees = [  # while it works; should this fail, it ends with us, as nobody holds its stdin then
         (mount["place"], lent_tree(folder, mount, asked["uid"]))
         for mount, folder in zip(asked["lent"], descriptors, strict=True)
     ]
-    process, first = bubblewrapped(asked)
-    spaces = {name: os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY) for name, _ in NAMESPACES}
-    spaces["user"] = os.open(f"/proc/{first}/ns/user", os.O_RDONLY)
+    first = set_up(process, told)
+    names = [*(name for name, _ in NAMESPACES), "user"]
+    spaces = {name: os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY) for name in names}
     spaces["owner"] = fcntl.ioctl(spaces["mnt"], NS_GET_USERNS)
     furnish(asked, spaces, trees)
     process.kill()
     process.wait()
-    names = ["owner", *(name for name, _ in NAMESPACES), "user"]
-    answer(reply, {}, [spaces[name] for name in names])
+    answer(reply, {}, [spaces[name] for name in ("owner", *names)])
 
 
 def bubblewrapped(asked: Asked) -> tuple[subprocess.Popen[bytes], int]:
-    """bubblewrap after it has set up the box, and its first process as we count them."""
+    """bubblewrap on its way, and from where to read what it tells."""
     words = [
         *(w for name, text in asked["files"].items() for w in ("--file", given(text), name)),
         *asked["options"],
@@ -191,6 +191,11 @@ def bubblewrapped(asked: Asked) -> tuple[subprocess.Popen[bytes], int]:
         extra_groups=None if user is None else [],
     )
     os.close(telling)
+    return process, told
+
+
+def set_up(process: subprocess.Popen[bytes], told: int) -> int:
+    """Wait until bubblewrap has set up the box: its first process as we count them."""
     assert process.stdout is not None  # noqa: S101 - we asked for pipes
     assert process.stderr is not None  # noqa: S101
     ready = select.select([process.stdout.fileno()], [], [], SETUP_SECONDS)[0]
@@ -201,7 +206,7 @@ def bubblewrapped(asked: Asked) -> tuple[subprocess.Popen[bytes], int]:
     info = b""
     while b"}" not in info and (piece := os.read(told, 4096)):
         info += piece
-    return process, json.loads(info)["child-pid"]
+    return json.loads(info)["child-pid"]
 
 
 def given(text: str) -> str:
@@ -445,8 +450,7 @@ def lead(asked: Asked, lent: Lent, reply: socket.socket) -> NoReturn:
         said, descriptors = received(reply)
         if not said:
             os._exit(0)
-        with os.fdopen(descriptors[0], "rb") as file:
-            go = json.load(file)
+        go = json.loads(whole(descriptors[0]))
         code = commanded(go, descriptors[1:], reply)
     except TROUBLE as error:
         complain(reply, str(error) or repr(error))
@@ -556,8 +560,7 @@ def commanded(asked: Asked, stdio: list[int], reply: socket.socket) -> int:
         missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
         words = f"{asked['argv'][0]}: {'not found' if missing else error.strerror}"
         return said(words, NOT_FOUND if missing else NOT_RUNNABLE)
-    for number in range(3):
-        os.close(number)
+    os.closerange(0, 3)
     while command not in codes:
         ready, _, _ = select.select([ended, reply], [], [])
         if reply in ready:  # the daemon has hung up
