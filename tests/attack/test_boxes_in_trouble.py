@@ -188,9 +188,11 @@ async def _said(pool: Pool, spec: BoxSpec) -> bytes:
 
 async def _tried(box: Box) -> None:
     try:
-        assert (await box.exec(["true"])).code == 0
+        out = await box.exec(["true"])
     except Unavailable:
         return
+    # Hundreds at once may be more than there may be processes.
+    assert out.code == 0 or b"temporarily unavailable" in out.stderr, out
 
 
 async def _removed(workspace: Path) -> None:

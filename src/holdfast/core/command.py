@@ -101,11 +101,13 @@ class StartCall(Struct, frozen=True, kw_only=True):
 
 
 class SettleCall(Struct, frozen=True, kw_only=True):
-    """The call has its answer; `spent` is what a child task used for it."""
+    """The call has its answer; `spent` is what a child task used for it, and `sources` what from
+    outside may be behind its answer."""
 
     call_id: CallId
     outcome: Outcome
     spent: Spent | None = None
+    sources: tuple[str, ...] = ()
 
 
 class SuspendCall(Struct, frozen=True, kw_only=True):

@@ -227,8 +227,21 @@ def _call_settled(task: Task, event: e.CallSettled) -> Task:
     steady = _steady(task)
     task = replace(task, habits=h.learned(habits, opened.call, event.outcome, steady=steady))
     tool = opened.call.tool
-    answer = ToolAnswered(call_id=event.call_id, tool=tool, outcome=event.outcome, note=event.note)
+    answer = ToolAnswered(
+        call_id=event.call_id,
+        tool=tool,
+        outcome=event.outcome,
+        note=event.note,
+        sources=_sources(opened.call, event),
+    )
     return _said(task, answer)
+
+
+def _sources(call: ToolCall, event: e.CallSettled) -> tuple[str, ...]:
+    """Where the words of an answer come from; a refusal's are the house's own."""
+    if isinstance(event.outcome, Refused) or not call.source:
+        return event.sources
+    return (call.source, *event.sources)
 
 
 def _topped_up(task: Task, call: ToolCall, outcome: Outcome) -> Task:

@@ -78,6 +78,8 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `target` is what policy looks at: a path below the workspace, or a command line; `also` are
     the other paths that the call touches. `problem` says why the call cannot run at all (no such
     tool, bad arguments). `signature` is the provider's own and goes back to it unread.
+    `source` is where what it answers comes from, empty for the house; `aims` are the arguments that
+    decide what it does beyond the box, and `labels` what is known of where these come from.
     """
 
     id: CallId
@@ -90,6 +92,9 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     checkable: bool = False
     stable: bool = False
     signature: str = ""
+    source: str = ""
+    aims: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -162,20 +167,28 @@ class PersonSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="per
 
 
 class ModelSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="model"):
-    """A model's turn: words, thinking and the calls it proposed."""
+    """A model's turn: words, thinking and the calls it proposed.
+
+    `sources`: what came from outside and may be behind a turn of an earlier task.
+    """
 
     text: str = ""
     thoughts: tuple[Thought, ...] = ()
     calls: tuple[ToolCall, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 class ToolAnswered(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool"):
-    """The one answer to a proposed call. `note` is the house's remark beside it."""
+    """The one answer to a proposed call. `note` is the house's remark beside it.
+
+    `sources` are where its words come from; empty: from the house.
+    """
 
     call_id: CallId
     tool: str
     outcome: Outcome
     note: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class HouseSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="house"):

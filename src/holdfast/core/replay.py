@@ -214,7 +214,12 @@ def _settling(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:
     """Commands that begin by settling or clearing calls, told apart by where they lead."""
     first = ahead[0]
     if isinstance(first, e.CallSettled):
-        yield c.SettleCall(call_id=first.call_id, outcome=first.outcome, spent=first.spent)
+        yield c.SettleCall(
+            call_id=first.call_id,
+            outcome=first.outcome,
+            spent=first.spent,
+            sources=first.sources,
+        )
         yield c.ResumeAsking()
         yield c.Say(text=getattr(first.outcome, "text", ""), by="")
         reason = getattr(first.outcome, "reason", "")

@@ -43,7 +43,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `workspace` is an absolute path. `checks` are command lines that must exit 0 before the task
     may succeed. `until` is a word that the final answer must contain. `deliver` names channels.
-    `by` is the authenticated principal.
+    `by` is the authenticated principal. `sources`: what came from outside and may be behind the
+    prompt, which is a person's own only if there are none; `said` is what people said above it.
     """
 
     prompt: str
@@ -59,6 +60,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deliver: tuple[str, ...] = ()
     key: str = ""
     files: tuple[File, ...] = ()
+    sources: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 class Human(Struct, frozen=True, kw_only=True, tag="human"):

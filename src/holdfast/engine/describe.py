@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from holdfast.core.gate.labels import source_of
 from holdfast.core.ids import CallId
 from holdfast.core.message import ToolCall
 from holdfast.ports.tools import Tool, Traits
@@ -34,6 +35,8 @@ def described(
         target=target,
         also=tuple(also),
         problem=call.problem or tool.problem(call.arguments),
+        source=source_of(traits.source, target),
+        aims=traits.aims,
     )
 
 

@@ -12,6 +12,7 @@ from holdfast.core.effect import Deliver, TellChild, pending
 from holdfast.core.error import HoldfastError, Refused, Unavailable
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Failed, Outcome, Returned
+from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import Parent, Status, Task
 from holdfast.core.view import summary
 from holdfast.ports.channel import Channel
@@ -90,7 +91,10 @@ class Finisher:
             why = f": {task.fault.message}" if task.fault else ""
             outcome = Failed(text=f"the task ended as {task.status}{why}", code="child_failed")
         try:
-            settle = SettleCall(call_id=parent.call, outcome=outcome, spent=task.spent)
+            sources = tuple(sorted(hearing(task).influences))
+            settle = SettleCall(
+                call_id=parent.call, outcome=outcome, spent=task.spent, sources=sources
+            )
             await self._recorder.tell(parent.task, settle)
         except Refused as refused:
             _log.debug("parent no longer waits: %s", refused, extra={"task": parent.task})

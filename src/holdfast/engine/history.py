@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.core.error import Refused
 from holdfast.core.message import Entry, ModelSaid, PersonSaid
+from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import Task
 from holdfast.ports.journal import Journal, Query
 
@@ -26,16 +27,18 @@ async def history(journal: Journal, recorder: Recorder, task: Task) -> tuple[Ent
         if row.answer is None:
             continue
         try:
-            asked = (await recorder.load(row.id)).request
+            earlier = await recorder.load(row.id)
         except Refused:
             continue  # purged: that it was said is known, what was said is not
-        prompt, answer = asked.prompt, row.answer
+        asked, answer = earlier.request, row.answer
+        prompt, sources = asked.prompt, tuple(sorted(hearing(earlier).influences))
         if index >= _WHOLE:
             prompt, answer = _brief(prompt), _brief(answer)
             room -= len(prompt) + len(answer)
             if room < 0:
                 break
-        entries = [PersonSaid(text=prompt, by=asked.by), ModelSaid(text=answer), *entries]
+        said = PersonSaid(text=prompt, by=asked.by)
+        entries = [said, ModelSaid(text=answer, sources=sources), *entries]
     return tuple(entries)
 
 

@@ -13,6 +13,7 @@ from holdfast.core.budget import Limits, Spent
 from holdfast.core.error import HoldfastError, Refused
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Change, EffectClass, Failed, Outcome
+from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import ENDED, Child, Parent, Request, Task, Wait
 from holdfast.engine.record import Recorder
 from holdfast.ports.journal import Journal, Query
@@ -100,9 +101,12 @@ def child_id(task: TaskId, call: CallId) -> TaskId:
 
 def _request(parent: Task, job: Job, prompt: str) -> Request:
     agent = replace(parent.request.agent, limits=_share(parent.limits, parent.spent))
+    heard = hearing(parent)
     return replace(
         parent.request,
         prompt=prompt,
+        sources=tuple(sorted(heard.influences)),
+        said=heard.said,
         agent=agent,
         parent=Parent(task=job.task, call=job.call),
         session="",

@@ -288,7 +288,7 @@ async def _live(
         recorder, supervisor, journal_seen = engine
         for name in story.names:
             await _submit_once(supervisor, journal_seen, name, ids)
-        with anyio.fail_after(30):
+        with anyio.fail_after(300):  # a bound, not a promise: hundreds of these run side by side
             while await _approve_all(recorder, journal, ids):
                 await anyio.lowlevel.checkpoint()
 

@@ -262,12 +262,6 @@ async def _sleep(process: _Process) -> int:
     return 0
 
 
-async def _yes(process: _Process) -> int:
-    process.say(b"y\n" * (process.room // 2 + 1))
-    await anyio.sleep_forever()
-    return 0
-
-
 async def _cat(process: _Process) -> int:
     if not process.words[1:]:
         process.say(process.stdin)
@@ -315,7 +309,6 @@ _PROGRAMS: Mapping[str, Callable[[_Process], Awaitable[int]]] = {
     "pwd": _pwd,
     "env": _env,
     "sleep": _sleep,
-    "yes": _yes,
     "cat": _cat,
     "tee": _tee,
     "ls": _ls,

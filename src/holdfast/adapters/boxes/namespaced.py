@@ -164,10 +164,7 @@ class NamespacedBox:
         extra: Mapping[str, str] | None,
         seconds: float,
     ) -> dict[str, Any]:
-        if not argv or any("\0" in word for word in argv):
-            raise Invalid("a command needs at least one word, and none with a NUL character")
-        if sum(map(len, argv)) > _LONGEST:
-            raise Invalid("the command line is too long for this system; put it into a file")
+        _sensible(argv)
         place = str(self._view.workspace)
         if cwd != ".":
             place = await to_thread.run_sync(directory, self._spec, self._view.workspace, cwd)
@@ -234,15 +231,9 @@ class NamespacedBox:
             filters = [memory(program) for program in self._filters]
             for descriptor in filters:
                 undo.callback(os.close, descriptor)
-            words = {
-                "do": self.do,
-                "user": self._view.user,
-                "limits": bounds(self._spec),
-                "landlock": self.landlock(),
-                "covered": self._view.covered,
-                "filters": len(filters),
-                "groups": len(doors),
-            }
+            words = {"do": self.do, "landlock": self.landlock(), "filters": len(filters)}
+            words |= {"user": self._view.user, "covered": self._view.covered}
+            words |= {"limits": bounds(self._spec), "groups": len(doors)}
             self._asking = [written(words), *filters, *doors]
             undo.pop_all()
         return self._asking
@@ -306,6 +297,13 @@ async def answered(reply: Reply) -> tuple[dict[str, Any], list[int]]:
         await reply.unanswered()
         raise Unavailable("the box does not answer") from None
     raise Unavailable(f"no command can be started in the box: {said.get('error', 'it is gone')}")
+
+
+def _sensible(argv: Sequence[str]) -> None:
+    if not argv or any("\0" in word for word in argv):
+        raise Invalid("a command needs at least one word, and none with a NUL character")
+    if sum(map(len, argv)) > _LONGEST:
+        raise Invalid("the command line is too long for this system; put it into a file")
 
 
 def _pipe(reads: ExitStack, writes: ExitStack) -> tuple[int, int]:

@@ -81,7 +81,7 @@ def exec_tool(boxes: Boxes, options: BoxOptions) -> Tool:
             return "the command is too long; write it into a file and run that"
         return "" if asked.command.strip() else "the command is empty"
 
-    traits = Traits(effect=EffectClass.WRITES, target="command")
+    traits = Traits(effect=EffectClass.WRITES, target="command", source="box")
     return Craft("exec", Exec, traits, do).vetted(problem)
 
 

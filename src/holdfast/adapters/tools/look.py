@@ -64,7 +64,8 @@ def read_tool(also: tuple[Path, ...] = ()) -> Tool:
     async def do(asked: Read, job: Job) -> Outcome:
         return await to_thread.run_sync(read, asked, job)
 
-    return Craft("read", Read, Traits(effect=EffectClass.READS, stable=True, paths=("path",)), do)
+    traits = Traits(effect=EffectClass.READS, stable=True, paths=("path",), source="file")
+    return Craft("read", Read, traits, do)
 
 
 def folder_of(path: str, job: Job, also: tuple[Path, ...]) -> Folder:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from holdfast.core.gate.labels import PERSON
 from holdfast.core.message import EffectClass, Failed, Outcome, Returned
 from holdfast.core.task import Human, Timer, Wait
 from holdfast.ports.clock import Clock
@@ -50,8 +51,9 @@ def people_tools(clock: Clock) -> list[Tool]:
         return Human(question=asked.question)
 
     reads = EffectClass.READS
+    asking = Traits(effect=reads, target="question", source=PERSON)
     return [
         Craft("time", Time, Traits(effect=reads), tell_time),
         Craft("wait", WaitFor, Traits(effect=reads, target="seconds"), wait),
-        Craft("ask_person", AskPerson, Traits(effect=reads, target="question"), ask),
+        Craft("ask_person", AskPerson, asking, ask),
     ]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Protocol, cast
 import re2  # pyright: ignore[reportMissingTypeStubs]
 from anyio import to_thread
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from holdfast.core.message import EffectClass, Outcome, Returned
 from holdfast.ports.tools import Job, Tool, Traits
@@ -73,13 +74,11 @@ def search_tools(also: tuple[Path, ...] = ()) -> list[Tool]:
     async def search(asked: Search, job: Job) -> Outcome:
         return await to_thread.run_sync(_searched, asked, job, also)
 
-    reads = EffectClass.READS
+    below = Traits(effect=EffectClass.READS, stable=True, paths=("path",), source="file")
     return [
-        Craft("list", List, Traits(effect=reads, stable=True, paths=("path",)), list_),
-        Craft("glob", Glob, Traits(effect=reads, stable=True, paths=("pattern",)), glob),
-        Craft("search", Search, Traits(effect=reads, stable=True, paths=("path",)), search).vetted(
-            _search_problem
-        ),
+        Craft("list", List, below, list_),
+        Craft("glob", Glob, replace(below, paths=("pattern",)), glob),
+        Craft("search", Search, below, search).vetted(_search_problem),
     ]
 
 

@@ -42,11 +42,16 @@ def settled(task: Task, command: SettleCall, now: Instant) -> tuple[e.Event, ...
     from_child = command.spent is not None and not task.checking
     early = {CallState.ALLOWED} if from_child else set[CallState]()
     opened = _open(task, command.call_id, *_SETTLEABLE, *early)
-    return followed(task, settle(task, opened, command.outcome, command.spent), now)
+    events = settle(task, opened, command.outcome, command.spent, command.sources)
+    return followed(task, events, now)
 
 
 def settle(
-    task: Task, opened: OpenCall, outcome: Outcome, spent: Spent | None = None
+    task: Task,
+    opened: OpenCall,
+    outcome: Outcome,
+    spent: Spent | None = None,
+    sources: tuple[str, ...] = (),
 ) -> tuple[e.Event, ...]:
     """The event that gives a call its one answer, with the house's remark if it repeats itself."""
     note = ""
@@ -57,7 +62,11 @@ def settle(
             note = (
                 f"this same call has now given this same result {times} times; try something else"
             )
-    return (e.CallSettled(call_id=opened.call.id, outcome=outcome, note=note, spent=spent),)
+    return (
+        e.CallSettled(
+            call_id=opened.call.id, outcome=outcome, note=note, spent=spent, sources=sources
+        ),
+    )
 
 
 def approved(task: Task, command: Approve, now: Instant) -> tuple[e.Event, ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from holdfast.core import event as e
 from holdfast.core import habits as h
 from holdfast.core.command import HearReply, Say
 from holdfast.core.error import Invalid
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
+from holdfast.core.gate.labels import labels
 from holdfast.core.gate.policy import Allow, Deny, Rules, Verdict, judge, layers_for
 from holdfast.core.ids import CallId, Instant
 from holdfast.core.message import (
@@ -26,6 +29,7 @@ from holdfast.core.message import (
 from holdfast.core.task import CallState, Fault, Human, JudgedCall, Task
 
 from .calls import followed, settle, stopped
+from .hearing import hearing
 
 _PROMISE = re.compile(
     r"(?:(?:ok(?:ay)?|sure|right|great|good|so|now|first|then|next)\b[\s,.!:]*)*"
@@ -106,7 +110,9 @@ def _judged(
     until = now + rules.approval_seconds * 1000
     limit = task.limits.calls
     judged: list[JudgedCall] = []
-    for index, call in enumerate(calls, start=task.spent.calls + 1):
+    heard = hearing(task) if any(call.aims for call in calls) else None
+    for index, proposed in enumerate(calls, start=task.spent.calls + 1):
+        call = replace(proposed, labels=labels(proposed, heard)) if heard else proposed
         verdict = judge(call, layers, unattended=leave.unattended, until=until)
         if limit is not None and index > limit:
             verdict = Deny(rule="limit", reason=f"only {limit} tool calls were asked for")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from anyio import to_thread
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from holdfast.adapters.tools.beneath import Denied, Folder
 from holdfast.adapters.tools.content import load, load_if_there, store
@@ -114,19 +115,21 @@ class Close(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def browser_tools(browsers: Browsers, blobs: Blobs) -> list[Tool]:
     """What an agent can do with its browser. What a picture replaces is kept in `blobs`."""
-    reads, writes = EffectClass.READS, EffectClass.WRITES
-    typing = Traits(effect=writes, secrets=("text",))
+    looking = Traits(effect=EffectClass.READS, source="web")
+    acting = Traits(effect=EffectClass.WRITES, source="web")
+    opening = replace(looking, target="url", aims=("url",))
+    typing = replace(acting, secrets=("text",), aims=("text",))
     of = _Tools(browsers, blobs)
     picture = Traits(effect=EffectClass.REPEATABLE, paths=("filename",))
     return [
-        Craft("browser_open", Open, Traits(effect=reads, target="url"), of.open).vetted(_openable),
-        Craft("browser_snapshot", Snapshot, Traits(effect=reads), of.snapshot),
-        Craft("browser_click", Click, Traits(effect=writes), of.click).vetted(_one),
+        Craft("browser_open", Open, opening, of.open).vetted(_openable),
+        Craft("browser_snapshot", Snapshot, looking, of.snapshot),
+        Craft("browser_click", Click, acting, of.click).vetted(_one),
         Craft("browser_type", Type, typing, of.type).vetted(_one),
-        Craft("browser_press", Press, Traits(effect=writes), of.press),
-        Craft("browser_evaluate", Evaluate, Traits(effect=writes), of.evaluate),
+        Craft("browser_press", Press, acting, of.press),
+        Craft("browser_evaluate", Evaluate, replace(acting, aims=("*",)), of.evaluate),
         Craft("browser_screenshot", Screenshot, picture, of.screenshot).kept(of.keep),
-        Craft("browser_capture_secret", Capture, Traits(effect=writes), of.capture).vetted(_one),
+        Craft("browser_capture_secret", Capture, acting, of.capture).vetted(_one),
         Craft("browser_close", Close, Traits(effect=EffectClass.REPEATABLE), of.close),
     ]
 

@@ -62,7 +62,7 @@ def fetch_tool(errands: Errands) -> Tool:
             raise _failure(answer, read, job)
         return Returned(text=_told(answer, read, asked, job))
 
-    traits = Traits(effect=EffectClass.READS, target="url")
+    traits = Traits(effect=EffectClass.READS, target="url", source="web", aims=("url",))
     return Craft("web_fetch", WebFetch, traits, do).vetted(lambda asked: address_problem(asked.url))
 
 

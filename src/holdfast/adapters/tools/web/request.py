@@ -66,7 +66,13 @@ def http_tool(errands: Errands) -> Tool:
         answer = await errands.go(request, job, "http")
         return Returned(text=_told(answer, job))
 
-    traits = Traits(effect=EffectClass.WRITES, target="url", secrets=("headers", "body"))
+    traits = Traits(
+        effect=EffectClass.WRITES,
+        target="url",
+        secrets=("headers", "body"),
+        source="web",
+        aims=("method", "url", "headers", "body"),
+    )
     return Craft("http", Http, traits, do).vetted(_problem)
 
 

@@ -62,7 +62,7 @@ class WebSettings(Struct, frozen=True, kw_only=True):
 
 def search_tool(errands: Errands, settings: WebSettings, secret: Secret) -> Tool:
     search = _Search(errands, settings, secret)
-    traits = Traits(effect=EffectClass.READS, target="query")
+    traits = Traits(effect=EffectClass.READS, target="query", source="web")
     return Craft("web_search", WebSearch, traits, search.do).vetted(
         lambda asked: "" if asked.query.strip() else "`query` is empty"
     )
