@@ -1,9 +1,9 @@
 """The escape suite against every kind of box that this machine can run: all that wins is known.
 
 `KNOWN` says what wins and why. A test fails for a win that is not in there. What is printed at the
-end says what won, was blocked and could not be tried. Kinds in `SLOW` are printed and not judged:
-nobody has seen all of the suite through there yet. The proxy is one program for every kind: all
-attacks on it come from the default box, some from the others.
+end says what won, was blocked and could not be tried. The proxy is one program for every kind: all
+attacks on it come from the default box, some from the others. An emulated machine takes half an
+hour for all of it, so here it is tried by a part; docs/guides/box-test.md has the whole.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from holdfast.testing.escape.suite import Report, Result, Verdict, entries, run
 from tests import unprivileged
 from tests.adapters import guest_kernel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MEANS = Means(shell=run_exec, plain=plain, read=read_beneath, gate=gate_over)
-SECONDS = 240
-EMULATED_SECONDS = 540
+SECONDS = 300
+LONGER = 900
+"""For what counts system calls one by one, or emulates a processor. Bounds, not promises."""
 OF_THE_PROXY = frozenset(
     {"metadata_decimal", "rebind_second_look", "smuggle_cl_te", "sni_mismatch", "token_leaks"}
 )
@@ -66,8 +67,6 @@ SOMETIMES: Mapping[str, Mapping[str, str]] = {
     "gvisor": {"disk_fill": "a soft wall, and gVisor takes a moment to end a command"},
 }
 """What wins or does not, as fast as the machine is: soft walls only."""
-SLOW = frozenset({"gvisor", "microvm"})
-"""Where the suite may not get through in its time, or an attack not begin in its own."""
 _IMPORTS = """
 import msgspec
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
@@ -127,16 +126,15 @@ def test_nothing_unknown_gets_out_of_a_container(
     if why := missing(name):
         pytest.skip(why)
     with engine(name) as maker:
-        attacked = partial(_attacked, partial(maker, place))
-        names = _in_short() if name in SLOW else _all_but_the_proxy()
-        _judge(name, attacked, names, record_property)
+        attacked = partial(_attacked, partial(maker, place), seconds=LONGER)
+        _judge(name, attacked, _all_but_the_proxy(), record_property)
 
 
 def test_nothing_unknown_gets_out_of_a_machine(record_property: Said) -> None:
     if why := guest_kernel.missing():
         pytest.skip(f"no machine can be booted: {why}")
     machines = partial(MicroVMBoxes, guest_kernel.HOME, tcg=True)
-    attacked = partial(_attacked, machines, seconds=EMULATED_SECONDS)
+    attacked = partial(_attacked, machines, seconds=LONGER)
     _judge("microvm", attacked, _in_short(), record_property)
 
 
@@ -176,19 +174,12 @@ def _judge(
     record_property: Said,
 ) -> None:
     """A soft wall that gave way on a busy machine is tried once more, and must then stand."""
-    try:
-        report = attacked(names)
-    except TimeoutError:
-        record_property("escape", f"{kind}: the suite did not get through in its time")
-        assert kind in SLOW
-        return
+    report = attacked(names)
     won = {each.entry.name: each.detail for each in report.won}
     soft = {each.entry.name for each in report.won if report.strength(each.entry) == "soft"}
     again = soft - set(KNOWN.get(kind, {})) - set(SOMETIMES.get(kind, {}))
     stood = again - {each.entry.name for each in attacked(again).won} if again else set[str]()
     record_property("escape", told(report, stood))
-    if kind in SLOW:
-        return
     assert {each.entry.name for each in report.results} == set(names)
     known, found = set(KNOWN.get(kind, {})), set(won) - stood - set(SOMETIMES.get(kind, {}))
     assert found <= known, {name: won[name] for name in found - known}
