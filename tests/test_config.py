@@ -25,7 +25,9 @@ from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
-from holdfast.core.gate.policy import PRESETS, Allow, Ask, Deny, Verdict, judge
+from holdfast.core.gate.judge import judge
+from holdfast.core.gate.policy import Allow, Ask, Deny, Verdict
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, Reply, ToolCall
 from holdfast.doors.http.route import Facts

@@ -19,8 +19,9 @@ from holdfast.core.command import (
     Tick,
 )
 from holdfast.core.effect import AskModel
-from holdfast.core.gate.policy import PRESETS, Allow, Ask, Deny, Leave, Rule, Rules
+from holdfast.core.gate.policy import Allow, Ask, Deny, Leave, Rule, Rules
 from holdfast.core.gate.policy import Say as RuleSays
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,

@@ -9,7 +9,8 @@ from typing import Any, cast
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid
-from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
+from holdfast.core.gate.policy import Rule, Rules, Say
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import digest
 from holdfast.ports.box import BoxLimits
 from holdfast.ports.ledger import Budget

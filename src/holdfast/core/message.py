@@ -76,8 +76,9 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tool call that a model (or the house) proposes.
 
     `target` is what policy looks at: a path below the workspace, or a command line; `also` are
-    the other paths that the call touches. `problem` says why the call cannot run at all (no such
-    tool, bad arguments). `signature` is the provider's own and goes back to it unread.
+    the other paths that the call touches; `names_paths` if they are paths at all. `problem` says
+    why the call cannot run at all (no such tool, bad arguments). `signature` is the provider's own
+    and goes back to it unread. `labels` say where what led to the call came from, sorted.
     """
 
     id: CallId
@@ -86,10 +87,12 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     effect: EffectClass = EffectClass.WRITES
     target: str = ""
     also: tuple[str, ...] = ()
+    names_paths: bool = False
     problem: str = ""
     checkable: bool = False
     stable: bool = False
     signature: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -33,6 +33,7 @@ def described(
         stable=traits.stable,
         target=target,
         also=tuple(also),
+        names_paths=bool(traits.paths),
         problem=call.problem or tool.problem(call.arguments),
     )
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from holdfast.core.budget import Limits
 from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
 from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
-from holdfast.core.gate.policy import DENY, PRESETS
+from holdfast.core.gate.policy import DENY
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import File, ModelSaid, ToolCall
 from holdfast.core.task import ENDED, Request, Status, Task
