@@ -21,6 +21,7 @@ from holdfast.config import (
 )
 from holdfast.config.read import MAX_BYTES
 from holdfast.config.sections import Output, Policy, Price, Role
+from holdfast.config.sections_policy import CeilingTable
 from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
@@ -126,6 +127,10 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "models.fallback": ('{"a/b" = ["c/d"]}', {"a/b": ("c/d",)}),
         "models.logins": ("{claude = true}", None),
         "policy.preset": ("open", "open"),
+        "policy.ceiling": (
+            '{helper = {preset = "reader"}}',
+            {"helper": CeilingTable(preset="reader")},
+        ),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "agent.name": ("me", "me"),
         "agent.team": ("us", "us"),

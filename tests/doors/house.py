@@ -189,6 +189,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         embedder=plan.embedder,
         ledger=plan.ledger,
         visits=plan.visits,
+        leases=journal.leases(),
         secrets=secrets,
         vault=FileVault(home / "vault"),
         tools=tools,

@@ -122,6 +122,7 @@ async def _furnished(
         choosing=SavedChoices(given.catalog, home / CHOICES),
         ledger=ledger,
         visits=visits,
+        leases=journal.leases(),
         secrets=safe,
         vault=given.kept.sealing,
         tools=tools,
@@ -150,6 +151,7 @@ def in_force(config: Config) -> InForce:
         agent=agent,
         ways=to_ways(config),
         config=config.fingerprint(),
+        path=config.path,
         show_thinking=config.agent.show_thinking,
         max_thinking_chars=config.agent.max_thinking_chars,
     )

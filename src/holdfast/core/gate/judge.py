@@ -179,6 +179,9 @@ def _ceilings(leave: Leave, asking: Asking, rules: Rules) -> list[Layers]:
 
 
 def _stricter(one: Verdict, other: Verdict) -> Verdict:
+    """The one that allows less; of two that allow, the one that uses a lease, so that it counts."""
+    if isinstance(one, Allow) and isinstance(other, Allow):
+        return one if one.lease else other if other.lease else one
     return other if _STRICTNESS[type(other)] > _STRICTNESS[type(one)] else one
 
 

@@ -70,6 +70,10 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and (not self.hours or is_within(self.hours, asking.at, matter.zone))
         )
 
+    def concerns(self, agent: str) -> bool:
+        """True unless the rule is about other agents."""
+        return _is_one(agent, self.agents)
+
     def _meets_target(self, matter: Matter) -> bool:
         if self.say is not Say.ALLOW:
             parts = (*matter.touched, *matter.rough)
@@ -189,6 +193,11 @@ class Rules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     leases: tuple[Lease, ...] = ()
     zone: Zone = ()
     newer: Rules | None = None
+
+    def limits_of(self, agent: str) -> tuple[tuple[Rule, ...], ...]:
+        """The layers of every ceiling over an agent."""
+        over = (one for one in self.ceilings if one.is_over(agent))
+        return tuple(layer for one in over for layer in one.layers)
 
 
 class Allow(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="allow"):

@@ -45,6 +45,7 @@ def _allowing(tools: tuple[str, ...], name: str) -> Rule:
 
 
 PRESETS: dict[str, tuple[Rule, ...]] = {
+    "nothing": (),
     "read-only": (
         _READS,
         Rule(
@@ -92,6 +93,7 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
 }
 
 ABOUT: dict[str, str] = {
+    "nothing": "Allows nothing: only your own rules count.",
     "read-only": "Reads; changes and executes nothing.",
     "ask": "Reads; changing and executing asks. The default.",
     "workspace": "Reads and changes files; executing asks.",
