@@ -110,8 +110,8 @@ class RuleRow(Section):
         try:
             if value:
                 is_within(value, 0, ())
-        except Invalid as error:
-            raise ValueError(f"expected hours such as 08:00-18:00 Mon-Fri, for {error}") from None
+        except Invalid:
+            raise ValueError("expected hours of the week") from None
         return value
 
 

@@ -42,7 +42,7 @@ class InForce:
     agent: Agent
     ways: Ways = field(default_factory=Ways)
     config: str = ""
-    path: Path = Path()
+    path: Path | None = None
     problem: str = ""
     show_thinking: str = "never"
     max_thinking_chars: int = 4_000

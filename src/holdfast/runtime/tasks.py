@@ -258,8 +258,10 @@ def _check_checks(house: House, request: Request) -> None:
                 raise NotAllowed(message, code="check_denied", hint=hint)
 
 
-def _check_rules_outside(workspace: str, config: Path) -> None:
+def _check_rules_outside(workspace: str, config: Path | None) -> None:
     """What a task may is not said in a file that the task could write."""
+    if config is None:
+        return
     real, folder = config.resolve(), Path(workspace).resolve()
     if real.is_relative_to(folder) and not real.is_relative_to(folder / ".holdfast"):
         hint = "work in another folder, or move the file that HOLDFAST_CONFIG names"

@@ -128,7 +128,9 @@ def _is_beneath(path: str, patterns: tuple[str, ...]) -> bool:
 def _holds(path: str, patterns: tuple[str, ...]) -> bool:
     """True for a folder in which something lies that a pattern names."""
     return any(
-        path == "." or folder.startswith(f"{path}/") for one in patterns if (folder := literal(one))
+        path == "." or f"{folder}/".startswith(f"{path}/")
+        for one in patterns
+        if (folder := literal(one))
     )
 
 

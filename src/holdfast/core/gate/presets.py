@@ -7,7 +7,7 @@ from .policy import Rule, Say
 _READS = Rule(say=Say.ALLOW, effect="reads", name="preset: reading is allowed")
 _LOCAL = ("read", "list", "glob", "search", "time", "wait", "ask_person")
 _CHANGES = ("write", "edit", "append", "move", "delete")
-_OUTSIDE = ("web_fetch", "web_search", "browser_open", "browser_snapshot", "browser_close")
+_OUTSIDE = ("web_fetch", "web_search", "browser_open", "browser_snapshot")
 _CREDENTIALS = (
     *("*.env", "*.env.*", ".env*", "*.pem", "*.key", "*credentials*", "*id_rsa*", "*id_ed25519*"),
     *("*.netrc", "*.pgpass", "*secret*"),
@@ -78,13 +78,19 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     "reader": (_allowing(_LOCAL, "preset reader: files may be read"),),
     "researcher": (
         _allowing((*_LOCAL, *_OUTSIDE), "preset researcher: files and the web may be read"),
-        Rule(say=Say.ASK, name="preset researcher: everything else asks"),
+        Rule(
+            say=Say.ASK,
+            effects=("writes", "repeatable"),
+            name="preset researcher: changing and executing asks",
+        ),
     ),
     "coder": (
         _READS,
         *_CAREFUL,
         _allowing((*_CHANGES, "exec"), "preset coder: files may be changed, commands may run"),
-        Rule(say=Say.ASK, tools=("http", "browser_*"), name="preset coder: the web asks"),
+        Rule(
+            say=Say.ASK, tools=("http", "browser_*"), name="preset coder: sending and browsing asks"
+        ),
     ),
     "operator": (
         *_CAREFUL,
@@ -99,8 +105,8 @@ ABOUT: dict[str, str] = {
     "workspace": "Reads and changes files; executing asks.",
     "open": "Does everything that the box lets it do.",
     "reader": "Reads files of the workspace, and nothing else: no command, no web.",
-    "researcher": "Reads files and the web; everything else asks.",
-    "coder": "Changes files and executes; what destroys for good, and the web, asks.",
+    "researcher": "Reads files and the web; changing and executing asks.",
+    "coder": "Changes files and executes; what destroys for good, sends or browses asks.",
     "operator": "Does everything; what destroys for good asks, credentials are not written.",
 }
 """Each preset in one sentence."""
