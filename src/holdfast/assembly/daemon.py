@@ -23,7 +23,6 @@ from holdfast.adapters.telemetry.logs import start_logging
 from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.vaults.opening import Opened, open_vault
 from holdfast.config import Config, load, to_budgets
-from holdfast.config.read import POLICY
 from holdfast.config.secrets import check_box, to_passphrase, to_planted, to_unsayable
 from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.doors.http.app import create_app
@@ -134,7 +133,7 @@ async def _follow(
     Rules, limits, budgets, the agent and the models change for what begins from then on; the rest
     at the next start.
     """
-    force, files = house.in_force, (config.path, config.home / POLICY)
+    force, files = house.in_force, house.in_force.files
     seen = tuple(map(_stamp, files))
     while True:
         await anyio.sleep(_LOOK)

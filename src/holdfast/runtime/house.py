@@ -34,15 +34,15 @@ from .departures import Departures
 class InForce:
     """What a new configuration replaces while the daemon runs: for tasks that begin from then on.
 
-    `problem` says why the file as it is now was not taken; then the last good one stays. `path` is
-    the configuration's file.
+    `problem` says why the file as it is now was not taken; then the last good one stays. `files`
+    are those of the configuration and of the policy.
     """
 
     rules: Rules
     agent: Agent
     ways: Ways = field(default_factory=Ways)
     config: str = ""
-    path: Path | None = None
+    files: tuple[Path, ...] = ()
     problem: str = ""
     show_thinking: str = "never"
     max_thinking_chars: int = 4_000

@@ -233,7 +233,7 @@ def _checked(house: House, request: Request) -> Request:
                 f"there is no channel {name!r}; there are: {known}", code="no_such_channel"
             )
     _check_workspace(request.workspace, house.home)
-    _check_rules_outside(request.workspace, house.in_force.path)
+    _check_rules_outside(request.workspace, house.in_force.files)
     _check_checks(house, request)
     house.models.find(request.agent.model)
     if match := _CALL_LIMIT.search(request.prompt):
@@ -258,15 +258,15 @@ def _check_checks(house: House, request: Request) -> None:
                 raise NotAllowed(message, code="check_denied", hint=hint)
 
 
-def _check_rules_outside(workspace: str, config: Path | None) -> None:
+def _check_rules_outside(workspace: str, files: Sequence[Path]) -> None:
     """What a task may is not said in a file that the task could write."""
-    if config is None:
-        return
-    real, folder = config.resolve(), Path(workspace).resolve()
-    if real.is_relative_to(folder) and not real.is_relative_to(folder / ".holdfast"):
-        hint = "work in another folder, or move the file that HOLDFAST_CONFIG names"
-        message = f"{workspace} holds the configuration {config}"
-        raise Invalid(message, code="bad_workspace", hint=hint)
+    folder = Path(workspace).resolve()
+    for file in files:
+        real = file.resolve()
+        if real.is_relative_to(folder) and not real.is_relative_to(folder / ".holdfast"):
+            hint = "work in another folder, or move that file"
+            message = f"{workspace} holds the rules that the task is under: {file}"
+            raise Invalid(message, code="bad_workspace", hint=hint)
 
 
 def _check_workspace(path: str, home: Path) -> None:
