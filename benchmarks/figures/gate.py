@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Result, spread
+from benchmarks.measure import Result, percentile
 from holdfast.core.gate.judge import Standing, decided, deciding
 from holdfast.core.gate.matter import Asking, Matter
 from holdfast.core.gate.policy import Rule, Rules, Say
@@ -26,12 +27,20 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
         calls = _calls(random.Random(2))
         standing = Standing(asking=Asking(agent="agent7", principal="local", at=_NOW))
         rounds = 200 if quick else 2_000
-        ours = _seconds(lambda call: decided(call, standing, rules), calls, rounds)
-        found[f"Holdfast, {amount:,} rules"] = spread(ours)
+        ours = _seconds(partial(decided, standing=standing, rules=rules), calls, rounds)
+        found[f"Holdfast, {amount:,} rules"] = _spread(ours)
         few = max(20, rounds * 100 // amount // 10)
-        plain = _seconds(lambda call: _in_turn(call, standing, rules), calls, few)
-        found[f"every rule in turn, {amount:,}"] = spread(plain)
+        plain = _seconds(partial(_in_turn, standing=standing, rules=rules), calls, few)
+        found[f"every rule in turn, {amount:,}"] = _spread(plain)
     return found
+
+
+def _spread(seconds: Sequence[float]) -> Result:
+    """p50 and p99 in microseconds."""
+    return {
+        "p50_us": percentile(seconds, 0.50) * 1e6,
+        "p99_us": percentile(seconds, 0.99) * 1e6,
+    }
 
 
 def _seconds(

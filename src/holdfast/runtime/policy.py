@@ -53,7 +53,7 @@ class Judged(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class Shift(Struct, frozen=True, kw_only=True):
     """A call that another policy judges differently."""
 
     call: str
@@ -66,8 +66,8 @@ class Change(Struct, frozen=True, kw_only=True):
 class Difference(Struct, frozen=True, kw_only=True):
     """What a change of policy makes wider and narrower, of so many calls that were tried."""
 
-    wider: tuple[Change, ...]
-    narrower: tuple[Change, ...]
+    wider: tuple[Shift, ...]
+    narrower: tuple[Shift, ...]
     tried: int
 
 
@@ -197,8 +197,8 @@ def _row(rule: Rule) -> dict[str, Any]:
 
 async def difference(house: House, old: Rules, new: Rules) -> Difference:
     """What another policy would have said of recorded calls, and of what its rules are about."""
-    wider: dict[tuple[str, str], Change] = {}
-    narrower: dict[tuple[str, str], Change] = {}
+    wider: dict[tuple[str, str], Shift] = {}
+    narrower: dict[tuple[str, str], Shift] = {}
     tried = 0
     for call, standing, example in await _corpus(house, old, new):
         tried += 1
@@ -208,7 +208,7 @@ async def difference(house: House, old: Rules, new: Rules) -> Difference:
             continue
         found = wider if _FREEDOM[after.say] > _FREEDOM[before.say] else narrower
         agent, text = standing.asking.agent, f"{call.tool} {call.target}".strip()
-        change = Change(call=text, agent=agent, before=before, after=after, example=example)
+        change = Shift(call=text, agent=agent, before=before, after=after, example=example)
         found.setdefault((agent, text), change)
     return Difference(wider=tuple(wider.values()), narrower=tuple(narrower.values()), tried=tried)
 

@@ -64,8 +64,8 @@ def _keys(rule: Rule) -> list[Key]:
         ("host", map(_domain, rule.hosts)),
         ("path", (literal(pattern) or None for pattern in rule.paths)),
         ("label", map(_plain, rule.labels)),
-        ("tool", map(_plain, tools)),
         ("agent", map(_plain, rule.agents)),
+        ("tool", map(_plain, tools)),
     )
     for kind, values in choices:
         found = list(values)

@@ -20,6 +20,7 @@ _TOKEN = re.compile(
     |(?P<word>[^ \t\n\\'"<>&;|()`$*?\[{}~#!]+)|(?P<odd>.)""",
     re.DOTALL | re.VERBOSE,
 )
+_SIMPLE = re.compile(r"[\w./:@,+%^-]+(?: [\w./:@,+%^-]+)*", re.ASCII)
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 _KEYWORDS = frozenset(
     (
@@ -87,6 +88,10 @@ class _Reading:
 
 def parsed(text: str, depth: int = 0) -> Line:
     """`text` as commands. Never fails: what is not understood is not plain."""
+    if _SIMPLE.fullmatch(text):
+        words = tuple(text.split(" "))
+        if words[0] not in _KEYWORDS:
+            return Line((words,), plain=True)
     reading, place = _Reading(), 0
     while place < len(text):
         found = _TOKEN.match(text, place)

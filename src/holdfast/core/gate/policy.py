@@ -55,13 +55,13 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def matches(self, matter: Matter) -> bool:
         call, asking = matter.call, matter.asking
         return (
-            _fits(call.tool, self.tool)
-            and _fits(call.effect, self.effect)
+            (self.tool == "*" or _fits(call.tool, self.tool))
+            and (self.effect == "*" or _fits(call.effect, self.effect))
             and _is_one(call.tool, self.tools)
             and _is_one(call.effect, self.effects)
             and _is_one(asking.agent, self.agents)
             and _is_one(asking.principal, self.principals)
-            and _is_one(matter.method, self.methods)
+            and (not self.methods or _is_one(matter.method, self.methods))
             and (not self.hosts or (bool(matter.host) and _is_one(matter.host, self.hosts)))
             and (not self.labels or any(_is_one(label, self.labels) for label in call.labels))
             and (self.target == "*" or self._meets_target(matter))
@@ -117,7 +117,9 @@ def _fits(word: str, pattern: str) -> bool:
 
 
 def _is_one(word: str, patterns: tuple[str, ...]) -> bool:
-    return not patterns or any(_fits(word, pattern) for pattern in patterns)
+    if not patterns or word in patterns:
+        return True
+    return any(_fits(word, pattern) for pattern in patterns)
 
 
 def _is_beneath(path: str, patterns: tuple[str, ...]) -> bool:

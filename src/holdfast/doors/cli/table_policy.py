@@ -48,7 +48,10 @@ POLICY = (
         ),
         examples=(
             ("holdfast policy explain exec 'git push'", "may the agent push?"),
-            ("holdfast policy explain http https://api.example.com/ --label untrusted:web", ""),
+            (
+                "holdfast policy explain write a.py --label untrusted:web:example.com",
+                "and if a page had led to it?",
+            ),
             ("holdfast policy explain --task 3f2a91bc call_2", "why was that asked?"),
         ),
     ),

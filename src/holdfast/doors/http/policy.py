@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 from pydantic import Field
 
 from holdfast.config import policy_in, to_rules
@@ -82,7 +83,7 @@ class Granting(NotAgain):
     )
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class PolicyRow(Struct, frozen=True, kw_only=True):
     """The policy in force, as far as it concerns somebody; `problem`: why a change was not taken.
 
     `rules` are the installation's own, strongest first; `ceilings` bound what agents may do.
@@ -135,12 +136,12 @@ class Tested(Struct, frozen=True, kw_only=True):
     results: tuple[Tried, ...]
 
 
-async def show(ask: Ask[PolicyAsk, Nothing]) -> Mapping[str, Any]:
+async def policy_show(ask: Ask[PolicyAsk, Nothing]) -> Mapping[str, Any]:
     told = policy.show(ask.house, ask.query.agent)
     return {**told, "leases": [to_builtins(one) for one in leases.live(ask.house)]}
 
 
-async def explain(ask: Ask[NoQuery, Explain]) -> Mapping[str, Any]:
+async def policy_explain(ask: Ask[NoQuery, Explain]) -> Mapping[str, Any]:
     said, house = ask.body, ask.house
     if said.task:
         task = await tasks.resolve(house, said.task)
@@ -150,7 +151,7 @@ async def explain(ask: Ask[NoQuery, Explain]) -> Mapping[str, Any]:
     return policy.explain(house, _supposed(said))
 
 
-async def try_out(ask: Ask[NoQuery, Trial]) -> Tested:
+async def policy_test(ask: Ask[NoQuery, Trial]) -> Tested:
     rules = _rules(ask, ask.body.policy)
     found: list[Tried] = []
     for one in ask.body.expect:
@@ -163,17 +164,19 @@ async def try_out(ask: Ask[NoQuery, Trial]) -> Tested:
     return Tested(ok=ok, version=rules.version, results=tuple(found))
 
 
-async def diff(ask: Ask[NoQuery, Two]) -> policy.Difference:
+async def policy_diff(ask: Ask[NoQuery, Two]) -> policy.Difference:
     old, new = _rules(ask, ask.body.old), _rules(ask, ask.body.new)
     return await policy.difference(ask.house, old, new)
 
 
-async def grant(ask: Ask[NoQuery, Granting]) -> Lease:
+async def lease_grant(ask: Ask[NoQuery, Granting]) -> Lease:
     terms = leases.Terms(**ask.body.model_dump(exclude={"rule"}))
+    if terms.scope == "task" and terms.of:
+        terms = replace(terms, of=await tasks.resolve(ask.house, terms.of))
     return await leases.grant(ask.house, ask.body.rule, terms, by=ask.by)
 
 
-async def revoke(ask: Ask[NoQuery, Nothing]) -> Lease:
+async def lease_revoke(ask: Ask[NoQuery, Nothing]) -> Lease:
     return await leases.revoke(ask.house, ask.path("id"))
 
 
@@ -206,11 +209,11 @@ def _moment(text: str) -> Instant:
 
 
 POLICY_ROUTES: tuple[Entry, ...] = (
-    Entry("GET", "/v1/policy", show, "The policy in force.", Row, query=PolicyAsk),
+    Entry("GET", "/v1/policy", policy_show, "The policy in force.", PolicyRow, query=PolicyAsk),
     Entry(
         "POST",
         "/v1/policy/explain",
-        explain,
+        policy_explain,
         "What the policy says of a call, and why.",
         Explained,
         body=Explain,
@@ -218,7 +221,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST",
         "/v1/policy/test",
-        try_out,
+        policy_test,
         "Does a policy do what is expected of it?",
         Tested,
         body=Trial,
@@ -226,7 +229,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST",
         "/v1/policy/diff",
-        diff,
+        policy_diff,
         "What another policy makes wider and narrower, tried on recorded calls and examples.",
         policy.Difference,
         body=Two,
@@ -234,7 +237,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST",
         "/v1/policy/leases",
-        grant,
+        lease_grant,
         "Give leave beforehand.",
         Lease,
         body=Granting,
@@ -243,7 +246,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST",
         "/v1/policy/leases/{id}/revoke",
-        revoke,
+        lease_revoke,
         "No further use of a lease, at once.",
         Lease,
         errors=(503,),
