@@ -38,7 +38,6 @@ async def outcomes(workspace: Path, *proposed: tuple[str, dict[str, Any]]) -> li
 
 @pytest.mark.parametrize("name", ["policy.toml", "config.toml"])
 async def test_no_tool_for_files_reaches_the_rules(tmp_path: Path, name: str):
-    """Part of row OC-11."""
     workspace, home = tmp_path / "work", tmp_path / "work" / ".holdfast"
     home.mkdir(parents=True)
     rules = home / name
@@ -82,10 +81,7 @@ async def test_a_workspace_never_holds_the_rules(tmp_path: Path):
 
 
 async def test_no_tool_that_a_model_is_offered_grants_anything(tmp_path: Path):
-    """Widening is for people: through a door, with a token, or as the answer to a question.
-
-    Row OC-44. Part of row OC-12.
-    """
+    """Widening is for people: through a door, with a token, or as the answer to a question."""
     async with street(tmp_path) as here:
         names = [tool.spec.name for tool in here.house.tools.all()]
         assert not [name for name in names if "policy" in name or "grant" in name]

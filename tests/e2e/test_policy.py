@@ -34,7 +34,7 @@ def until(true: Callable[[], Any]) -> Any:
 
 
 def test_a_changed_policy_counts_within_two_seconds_and_a_bad_one_never(place: Path):
-    """Rows GC-89a, OC-15. Part of rows GC-89b, OL-21."""
+    """Part of rows GC-89a, GC-89b, OL-21."""
     home = place / "home"
     asked = {"tool": "write", "words": ["a"]}
 
@@ -63,6 +63,7 @@ def test_a_changed_policy_counts_within_two_seconds_and_a_bad_one_never(place: P
 
 
 def test_a_lease_is_used_once_though_the_daemon_is_killed(place: Path):
+    """Part of row OC-15."""
     home, files = place / "home", place / "files"
     write = ScriptedCall(name="write", arguments={"path": "made", "content": "yes"})
     script = [Reply(calls=(write,)), Reply(text="made"), Reply(calls=(write,)), Reply(text="again")]
