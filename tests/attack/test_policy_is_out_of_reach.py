@@ -89,3 +89,14 @@ async def test_no_tool_that_a_model_is_offered_grants_anything(tmp_path: Path):
         for target, body in ways.items():
             nobody = await here.tcp.post(target, json=body, headers={"Authorization": "Bearer no"})
             assert nobody.status_code == 401
+
+
+async def test_a_model_cannot_raise_its_own_budget(tmp_path: Path):
+    """The tool with which the house does that is offered to no model, and refused to each."""
+    proposed = calls(("top_up", {"budget": "task", "tokens": 10**9}))
+    async with engine(MemoryJournal(), [proposed, "done"]) as house:
+        task_id = await house.submit(leave=Leave(preset="open", allow=("*",)))
+        task = await house.until(task_id, Status.SUCCEEDED)
+    (found,) = [entry.outcome for entry in task.transcript if isinstance(entry, ToolAnswered)]
+    assert not isinstance(found, Returned)
+    assert task.raised is None

@@ -57,7 +57,7 @@ def web(url: str, method: str = "GET", tool: str = "http") -> ToolCall:
 
 
 def verdict(call: ToolCall, *rules: Rule, **asking: Any) -> Verdict:
-    who = Asking(**{"at": NOON, **asking})
+    who = replace(Asking(at=NOON), **asking)
     return judge(call, (rules,), unattended=False, until=NOON, asking=who)
 
 
@@ -232,7 +232,7 @@ def test_a_lease_counts_down_ends_and_belongs_to_somebody():
     under = replace(rules, leases=(lease,))
 
     def say(call: ToolCall, taken: int = 0, **asking: Any) -> Verdict:
-        standing = Standing(asking=Asking(**{"agent": "a", "at": NOON, **asking}))
+        standing = Standing(asking=replace(Asking(agent="a", at=NOON), **asking))
         return decided(call, standing, under, {"l": taken})
 
     found = say(line("ls"))

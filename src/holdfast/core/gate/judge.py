@@ -142,8 +142,10 @@ def deciding(layers: Sequence[Sequence[Rule]]) -> Rule | None:
         for rule in layer:
             if rule.say is Say.ASK:
                 return rule
+        if layer and firm is not None:
+            return next((rule for rule in layer if rule.labels), firm)
         if layer:
-            return layer[0] if layer[0].labels or firm is None else firm
+            return layer[0]
     return None
 
 
