@@ -28,7 +28,8 @@ from holdfast.core.command import (
     Submit,
 )
 from holdfast.core.context import Prompt
-from holdfast.core.gate.policy import PRESETS, Rules
+from holdfast.core.gate.policy import Rules
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ModelSaid, Reply, Returned, ToolCall
 from holdfast.core.task import Request, Task

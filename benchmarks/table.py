@@ -22,11 +22,14 @@ TITLES = {
     "calls": "Model calls",
     "streams": "200 live streams, 20 pieces a second each",
     "boxes": "A command in a box",
+    "gate": "One decision of the gate",
 }
 FORMS = {
     "per_s": "{:,.0f} /s",
     "p50_ms": "p50 {:.2f} ms",
     "p99_ms": "p99 {:.2f} ms",
+    "p50_us": "p50 {:.0f} µs",
+    "p99_us": "p99 {:.0f} µs",
     "cpu_ms": "{:.3f} ms CPU each",
     "ready_s": "{:.2f} s",
     "recovery_s": "of that recovery {:.2f} s",
@@ -74,6 +77,8 @@ AIMS = {
     ("calls", "Holdfast over LiteLLM, whole, 64", "times"): ("at least 5", 5.0, True),
     ("calls", "Holdfast over LiteLLM, streamed, 64", "times"): ("at least 5", 5.0, True),
     ("streams", "Holdfast, asked straight", "late_s"): ("at most 1 s late", 1.0, False),
+    ("gate", "Holdfast, 100 rules", "p50_us"): ("at most 50 µs", 50.0, False),
+    ("gate", "Holdfast, 10,000 rules", "p50_us"): ("at most 200 µs", 200.0, False),
     ("stop", "all processes gone", "p99_ms"): ("p99 at most 200 ms", 200.0, False),
 }
 

@@ -21,11 +21,14 @@ from holdfast.config import (
 )
 from holdfast.config.read import MAX_BYTES
 from holdfast.config.sections import Output, Policy, Price, Role
+from holdfast.config.sections_policy import CeilingTable
 from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
-from holdfast.core.gate.policy import PRESETS, Allow, Ask, Deny, Verdict, judge
+from holdfast.core.gate.judge import judge
+from holdfast.core.gate.policy import Allow, Ask, Deny, Verdict
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, Reply, ToolCall
 from holdfast.doors.http.route import Facts
@@ -124,6 +127,10 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "models.fallback": ('{"a/b" = ["c/d"]}', {"a/b": ("c/d",)}),
         "models.logins": ("{claude = true}", None),
         "policy.preset": ("open", "open"),
+        "policy.ceiling": (
+            '{helper = {preset = "reader"}}',
+            {"helper": CeilingTable(preset="reader")},
+        ),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "agent.name": ("me", "me"),
         "agent.team": ("us", "us"),

@@ -14,4 +14,5 @@ NAMES = (
     "calls",
     "streams",
     "boxes",
+    "gate",
 )

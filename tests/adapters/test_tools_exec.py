@@ -11,7 +11,8 @@ import pytest
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.adapters.tools.execute import BoxOptions, outcome
 from holdfast.core.error import Unavailable
-from holdfast.core.gate.policy import Allow, Deny, Leave, Rules, judge, layers_for
+from holdfast.core.gate.judge import judge, layers_for
+from holdfast.core.gate.policy import Allow, Deny, Leave, Rules
 from holdfast.core.ids import CallId
 from holdfast.core.message import Failed, Returned, ToolCall
 from holdfast.ports.box import BoxLimits, BoxSpec, Exit

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from holdfast.core.error import NotAllowed
-from holdfast.core.gate.policy import Allow, Deny, Leave, Rules, judge, layers_for
+from holdfast.core.gate.judge import judge, layers_for
+from holdfast.core.gate.policy import Allow, Deny, Leave, Rules
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
 from holdfast.ports.egress import Answer

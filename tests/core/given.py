@@ -37,7 +37,8 @@ from holdfast.core.decide import decide
 from holdfast.core.effect import Effect, pending
 from holdfast.core.error import Refused
 from holdfast.core.evolve import fold
-from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
+from holdfast.core.gate.policy import Rule, Rules, Say
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
     EffectClass,

@@ -19,8 +19,9 @@ from holdfast.core.command import (
     Tick,
 )
 from holdfast.core.effect import AskModel
-from holdfast.core.gate.policy import PRESETS, Allow, Ask, Deny, Leave, Rule, Rules
+from holdfast.core.gate.policy import Allow, Ask, Deny, Leave, Rule, Rules
 from holdfast.core.gate.policy import Say as RuleSays
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,
@@ -186,7 +187,8 @@ def test_a_call_that_asks_waits_for_a_person_and_says_what_it_wants():
 
 def test_an_approval_wakes_the_task_and_the_call_runs():
     story = asked().when(Release()).when(yes(), after=HOUR)
-    story.then(e.CallApproved(call_id=P, by="ann", digest=pay("p").key), e.Woken(at=NOW + HOUR))
+    approved = e.CallApproved(call_id=P, by="ann", digest=pay("p").key, policy="7")
+    story.then(approved, e.Woken(at=NOW + HOUR))
     assert [effect.key for effect in again(story).due] == ["run p"]
 
 

@@ -5,20 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.error import Invalid
-from holdfast.core.gate.policy import (
-    PRESETS,
-    Allow,
-    Ask,
-    Deny,
-    Leave,
-    Rule,
-    Rules,
-    Say,
-    Verdict,
-    judge,
-    layers_for,
-    parse_rule,
-)
+from holdfast.core.gate.judge import judge, layers_for
+from holdfast.core.gate.matter import Matter
+from holdfast.core.gate.policy import Allow, Ask, Deny, Leave, Rule, Rules, Say, Verdict, parse_rule
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.message import EffectClass, ToolCall
 from tests.core.given import call, read, shell, write
 
@@ -100,7 +90,7 @@ def test_nobody_there_to_ask_never_widens_what_is_allowed(proposed: ToolCall, la
 @given(CALLS, LAYERS)
 def test_a_call_is_allowed_only_by_a_rule_that_allows_it(proposed: ToolCall, layers: Layers):
     verdict = judged(proposed, *layers)
-    rules = [rule for layer in layers for rule in layer if rule.matches(proposed)]
+    rules = [rule for layer in layers for rule in layer if rule.matches(Matter(proposed))]
     if isinstance(verdict, Allow):
         assert any(rule.say is Say.ALLOW for rule in rules)
         assert not any(rule.say is Say.DENY for rule in rules)

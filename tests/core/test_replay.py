@@ -26,7 +26,8 @@ from holdfast.core.command import (
     Tick,
 )
 from holdfast.core.event import Event
-from holdfast.core.gate.policy import PRESETS, Leave, Rules
+from holdfast.core.gate.policy import Leave, Rules
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import EffectClass, Refused, Reply, Usage
 from holdfast.core.replay import Difference, replay

@@ -28,7 +28,8 @@ from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
-from holdfast.core.gate.policy import PRESETS, Rules
+from holdfast.core.gate.policy import Rules
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import (
     Change,
@@ -188,6 +189,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         embedder=plan.embedder,
         ledger=plan.ledger,
         visits=plan.visits,
+        leases=journal.leases(),
         secrets=secrets,
         vault=FileVault(home / "vault"),
         tools=tools,

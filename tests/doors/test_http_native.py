@@ -21,7 +21,8 @@ from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.context import Prompt
-from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
+from holdfast.core.gate.policy import Rule, Rules, Say
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import TaskId
 from holdfast.core.message import File, PersonSaid, Reply, Thought, Usage
 from holdfast.doors.http.route import MAX_BODY, Facts

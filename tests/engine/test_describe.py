@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.core.gate.policy import Deny, Rule, Say, judge
+from holdfast.core.gate.judge import judge
+from holdfast.core.gate.policy import Deny, Rule, Say
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
 from holdfast.engine.describe import described, plain

@@ -14,7 +14,8 @@ from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.command import Approve, Cancel, Claim, HearReply, Recover, Say, Start
 from holdfast.core.error import Conflict, Refused, Saturated, Unavailable
-from holdfast.core.gate.policy import PRESETS, Rules
+from holdfast.core.gate.policy import Rules
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.message import (
     EffectClass,
     Failed,

@@ -29,7 +29,7 @@ from holdfast.doors.http.app import create_app
 from holdfast.doors.http.route import Facts
 from holdfast.doors.http.serve import serve
 from holdfast.engine.clock import SystemClock
-from holdfast.runtime import budgets, upkeep
+from holdfast.runtime import budgets, leases, upkeep
 from holdfast.runtime.house import House
 from holdfast.runtime.secrets import keep_planted
 
@@ -64,6 +64,7 @@ async def run_daemon(
     ):
         done = anyio.Event()
         group.start_soon(_until_signal, done)
+        await leases.resume(house)
         await group.start(house.supervisor.run)
         await budgets.resume(house.journal, house.recorder)  # the limits may be others now
         await _look_around(catalog, config)
@@ -127,15 +128,16 @@ async def _follow(
     environment: Mapping[str, str],
     kept: Opened,
 ) -> None:
-    """Take over a changed configuration within two seconds; a bad one changes nothing.
+    """Take over a changed configuration or policy within two seconds; a bad one changes nothing.
 
     Rules, limits, budgets, the agent and the models change for what begins from then on; the rest
     at the next start.
     """
-    force, seen = house.in_force, _stamp(config.path)
+    force, files = house.in_force, house.in_force.files
+    seen = tuple(map(_stamp, files))
     while True:
         await anyio.sleep(_LOOK)
-        if (now := _stamp(config.path)) == seen:
+        if (now := tuple(map(_stamp, files))) == seen:
             continue
         seen = now
         try:

@@ -26,6 +26,7 @@ from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.vaults.opening import Opened
 from holdfast.config import Config, to_agent, to_budgets, to_rules, to_ways
+from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
 from holdfast.engine.clock import SystemClock
@@ -122,6 +123,7 @@ async def _furnished(
         choosing=SavedChoices(given.catalog, home / CHOICES),
         ledger=ledger,
         visits=visits,
+        leases=journal.leases(),
         secrets=safe,
         vault=given.kept.sealing,
         tools=tools,
@@ -150,6 +152,7 @@ def in_force(config: Config) -> InForce:
         agent=agent,
         ways=to_ways(config),
         config=config.fingerprint(),
+        files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,
         max_thinking_chars=config.agent.max_thinking_chars,
     )

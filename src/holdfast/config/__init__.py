@@ -1,6 +1,7 @@
 """The configuration, parsed once into frozen values; the only place that reads the environment."""
 
-from .parts import to_agent, to_box_limits, to_budgets, to_limits, to_rules
+from .parts import to_agent, to_box_limits, to_budgets, to_limits
+from .policy import checked_policy, policy_in, to_rules
 from .reach import to_ways
 from .read import Config, Setting, home_folder, load
 from .reference import reference
@@ -11,8 +12,10 @@ __all__ = [
     "Provider",
     "Setting",
     "Settings",
+    "checked_policy",
     "home_folder",
     "load",
+    "policy_in",
     "reference",
     "to_agent",
     "to_box_limits",

@@ -9,8 +9,6 @@ from typing import Any, cast
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid
-from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
-from holdfast.core.ids import digest
 from holdfast.ports.box import BoxLimits
 from holdfast.ports.ledger import Budget
 
@@ -18,18 +16,6 @@ from .read import Config
 from .sections import Settings
 
 _LONGEST_SCHEMA = 1 << 20
-
-
-def to_rules(config: Settings) -> Rules:
-    """The policy in force: the configured rules, and below them the preset."""
-    own = tuple(
-        Rule(**{**row.model_dump(), "say": Say(row.say)}, name=f"config: {row.say} {row.tool}")
-        for row in config.policy.rule
-    )
-    layers = (own, PRESETS[config.policy.preset])
-    seconds = config.policy.approval_seconds
-    version = "policy-" + digest([layers, seconds])[:16]
-    return Rules(layers=layers, version=version, approval_seconds=seconds)
 
 
 def to_limits(config: Settings) -> Limits:

@@ -29,10 +29,12 @@ _SHORT: Mapping[str, tuple[str, str]] = {
 }
 _POSITION = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
 _HINT = "every key is in docs/reference/config.md"
+POLICY = "policy.toml"
+POLICY_HINT = "how to write a policy: docs/guides/policy.md"
 
 
 class Setting(NamedTuple):
-    """One effective value; `source` is default, file, command line or the name of a variable."""
+    """One effective value; `source`: default, file, policy.toml, command line or a variable."""
 
     key: str
     value: str
@@ -77,18 +79,22 @@ def load(
     env = os.environ if environment is None else environment  # noqa: TID251 - the one place
     home, named = home_folder(env), env.get(f"{PREFIX}_CONFIG")
     path = Path(named).expanduser().absolute() if named else home / "config.toml"
-    text = _text(path, required=bool(named))
-    told = _parsed(path, text)
+    text = text_of(path, required=f"{PREFIX}_CONFIG" if named else "")
+    told = parsed(path, text)
     sources = dict.fromkeys(_keys(told), "file")
-    problems = _overlay(told, sources, env)
+    policy = home / POLICY
+    rules = text_of(policy)
+    problems = _laid_in(told, sources, parsed(policy, rules), (path, policy))
+    problems += _overlay(told, sources, env)
     for key, value in (overrides or {}).items():
         _put(told, sources, key, value, "command line")
     try:
         settings = Settings.model_validate(told)
     except ValidationError as failure:
         for found in failure.errors(include_url=False):
+            texts = {"file": (path, text), POLICY: (policy, rules)}
             problems.append(
-                f"{_place(path, text, sources, found['loc'])}: {problem(found['loc'], found)}"
+                f"{_place(texts, sources, found['loc'])}: {problem(found['loc'], found)}"
             )
         raise Invalid("\n".join(problems), code="bad_config", hint=_HINT) from None
     if problems:
@@ -102,7 +108,7 @@ def home_folder(environment: Mapping[str, str] | None = None) -> Path:
     return Path(env.get(f"{PREFIX}_HOME") or "~/.holdfast").expanduser().absolute()
 
 
-def _text(path: Path, *, required: bool) -> str:
+def text_of(path: Path, *, required: str = "") -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -110,7 +116,7 @@ def _text(path: Path, *, required: bool) -> str:
         data = path.read_bytes()
     except FileNotFoundError:
         if required:
-            raise _bad(path, "there is no such file, but HOLDFAST_CONFIG names it") from None
+            raise _bad(path, f"there is no such file, but {required} names it") from None
         return ""
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}") from error
@@ -121,7 +127,7 @@ def _text(path: Path, *, required: bool) -> str:
         raise _bad(f"{path}:{row}", f"not UTF-8: byte 0x{data[error.start]:02x}") from error
 
 
-def _parsed(path: Path, text: str) -> dict[str, Any]:
+def parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -142,6 +148,25 @@ def _keys(told: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"{section}.{name}" for name in cast("dict[str, Any]", table))
         elif section in LISTS:
             yield section
+
+
+def _laid_in(
+    told: dict[str, Any],
+    sources: dict[str, str],
+    policy: Mapping[str, Any],
+    files: tuple[Path, Path],
+) -> list[str]:
+    """Lay the file of the policy into the configuration; returns what is said in both."""
+    if not policy or not isinstance(told.get("policy", {}), dict):
+        return []
+    here = cast("dict[str, Any]", told.get("policy", {}))
+    twice = sorted(here.keys() & policy.keys())
+    told["policy"] = {**here, **policy}
+    sources.update(dict.fromkeys((f"policy.{name}" for name in policy), POLICY))
+    path, file = files
+    return [
+        f"{file}: {name} is also under [policy] in {path}: keep it here alone" for name in twice
+    ]
 
 
 def _overlay(told: dict[str, Any], sources: dict[str, str], env: Mapping[str, str]) -> list[str]:
@@ -192,9 +217,12 @@ def _put(told: dict[str, Any], sources: dict[str, str], key: str, value: Any, so
         sources[key] = source
 
 
-def _place(path: Path, text: str, sources: Mapping[str, str], loc: Loc) -> str:
+def _place(texts: Mapping[str, tuple[Path, str]], sources: Mapping[str, str], loc: Loc) -> str:
     source = sources.get(".".join(map(str, loc[:2])), "file")
-    return f"{path}:{line(text, loc)}" if source == "file" else source
+    if source not in texts:
+        return source
+    path, text = texts[source]
+    return f"{path}:{line(text, loc[1:] if source == POLICY else loc)}"
 
 
 def _checked(settings: Settings, home: Path, path: Path, sources: Mapping[str, str]) -> Config:

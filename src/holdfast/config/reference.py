@@ -14,6 +14,7 @@ _TABLES = (
     ("[models.logins.clients.NAME]", "LoginClient"),
     ("[models.roles.NAME]", "Role"),
     ("[[policy.rule]]", "RuleRow"),
+    ("[policy.ceiling.NAME]", "CeilingTable"),
     ("[agent.output]", "Output"),
     ("[web.search.NAME]", "SearchEngine"),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,14 +13,13 @@ from pydantic import (
     model_validator,
 )
 
-from holdfast.core.message import EffectClass
-
 from .section import Section, number, word
 from .sections_box import Box
 from .sections_browser import Browser
 from .sections_container import Container
 from .sections_egress import Egress
 from .sections_microvm import MicroVM
+from .sections_policy import Policy
 from .sections_vault import Vault
 from .sections_web import Web
 
@@ -292,35 +290,6 @@ class Models(Section):
                 "expected an embedder without fallback, for vectors of two models do not compare"
             )
         return value
-
-
-class RuleRow(Section):
-    """One rule of policy; all patterns must match."""
-
-    say: Literal["allow", "ask", "deny"] = Field(description="What it says.", examples=["ask"])
-    tool: str = word("*", "A shell pattern for the tool's name.", "exec")
-    effect: str = word("*", "A pattern for `reads`, `repeatable` or `writes`.", "writes")
-    target: str = word("*", "A pattern for the path or command line.", "git *")
-    reason: str = word("", "What the model is told when it is denied.", "ask me first")
-
-    @field_validator("effect")
-    @classmethod
-    def _can_match(cls, value: str) -> str:
-        if not any(fnmatchcase(effect, value) for effect in EffectClass):
-            raise ValueError(f"expected a pattern for {', '.join(EffectClass)}")
-        return value
-
-
-class Policy(Section):
-    """What agents may do."""
-
-    preset: Literal["read-only", "ask", "workspace", "open"] = Field(
-        default="ask", description="The rules below your own.", examples=["ask"]
-    )
-    approval_seconds: int = number(_DAY, 1, 365 * _DAY, "s", "How long a question stays open.")
-    rule: tuple[RuleRow, ...] = Field(
-        default=(), strict=False, description="Your rules, strongest first: `[[policy.rule]]`."
-    )
 
 
 class BudgetRow(Section):

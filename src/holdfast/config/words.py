@@ -60,6 +60,13 @@ def line(text: str, loc: Loc) -> int:
     return place
 
 
+def spot(text: str, loc: Loc) -> str:
+    """The line and column of a key."""
+    number = line(text, loc)
+    content = text.splitlines()[number - 1] if text else ""
+    return f"{number}:{len(content) - len(content.lstrip()) + 1}"
+
+
 def meant(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
@@ -80,6 +87,8 @@ def expected(schema: Schema) -> str:
             return "true or false"
         case {"type": "array", "items": {"type": "string"}}:
             return "a list of texts"
+        case {"type": "array", "items": {"type": "array"}}:
+            return "a list of texts, or of such lists"
         case {"type": "array"}:
             return "a list of tables"
         case {"type": "string"}:

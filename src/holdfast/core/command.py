@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from .budget import Limits, Reservation, Spent
+from .gate.policy import Lease
 from .ids import CallId, Instant, TaskId
 from .message import Change, Entry, Outcome, Reply, Try
 from .task import Request, Wait
@@ -124,12 +125,16 @@ class ClearCall(Struct, frozen=True, kw_only=True):
 
 
 class Approve(Struct, frozen=True, kw_only=True):
-    """A person says yes to exactly these arguments; `whole_task` grants the tool from now on."""
+    """A person says yes to exactly these arguments; `whole_task` grants the tool from now on.
+
+    `lease` is what the person does not want to be asked about again.
+    """
 
     call_id: CallId
     digest: str
     by: str
     whole_task: bool = False
+    lease: Lease | None = None
 
 
 class Refuse(Struct, frozen=True, kw_only=True):

@@ -116,7 +116,7 @@ def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[
         case ClearCall():
             return calls.cleared(task, command)
         case Approve():
-            return calls.approved(task, command, now)
+            return calls.approved(task, command, rules, now)
         case Refuse():
             return calls.refused(task, command, now)
         case _:  # pragma: no cover - the type checker proves that nothing is left

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from .budget import Limits, Reservation, Spent
 from .error import Broken
-from .gate.policy import Rule
+from .gate.policy import Lease, Rule
 from .ids import CallId, Instant, TaskId
 from .message import Change, Entry, ModelSaid, Outcome, Try, Usage
 from .task import Fault, JudgedCall, Request, Wait
@@ -53,6 +53,7 @@ class TopUpRequested(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The money does not reach for the next turn: a person is asked for more."""
 
     judged: tuple[JudgedCall, ...]
+    policy: str = ""
 
 
 class ContextCut(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,7 +67,7 @@ class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model answered; every call it proposed is here together with its verdict.
 
     `saw` is how many entries of the transcript it was shown: the reply belongs behind them.
-    `tried` is what was tried for it, in order.
+    `tried` is what was tried for it, in order; `policy` the version of the rules that judged.
     """
 
     said: ModelSaid
@@ -75,6 +76,7 @@ class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     saw: int = 0
     tried: tuple[Try, ...] = ()
+    policy: str = ""
 
 
 class CallStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,12 +98,14 @@ class CallWaiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CallApproved(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A person said yes to exactly these arguments."""
+    """A person said yes to exactly these arguments; and beforehand to more, in a `lease`."""
 
     call_id: CallId
     by: str
     digest: str
     grant: Rule | None = None
+    lease: Lease | None = None
+    policy: str = ""
 
 
 class CallCleared(Struct, frozen=True, kw_only=True, omit_defaults=True):

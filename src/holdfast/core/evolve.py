@@ -217,7 +217,8 @@ def _call_settled(task: Task, event: e.CallSettled) -> Task:
     task = replace(task, calls=left, children=children, crashes=0)
     if event.spent is not None:
         task = replace(task, spent=task.spent.plus_child(event.spent))
-    if opened.call.tool == TOP_UP:
+    # The house's own question; a model that names the tool is told that there is none.
+    if opened.call.tool == TOP_UP and not opened.call.problem:
         return _topped_up(task, opened.call, event.outcome)
     if task.checking:
         results = (*task.check_results, (opened.call, event.outcome))

@@ -76,10 +76,11 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tool call that a model (or the house) proposes.
 
     `target` is what policy looks at: a path below the workspace, or a command line; `also` are
-    the other paths that the call touches. `problem` says why the call cannot run at all (no such
-    tool, bad arguments). `signature` is the provider's own and goes back to it unread.
-    `source` is where what it answers comes from, empty for the house; `aims` are the arguments that
-    decide what it does beyond the box, and `labels` what is known of where these come from.
+    the other paths that the call touches; `names_paths` if they are paths at all. `problem` says
+    why the call cannot run at all (no such tool, bad arguments). `signature` is the provider's own
+    and goes back to it unread. `source` is where what it answers comes from, empty for the house;
+    `aims` are the arguments that decide what it does beyond the box, and `labels`, sorted, what is
+    known of where these come from.
     """
 
     id: CallId
@@ -88,6 +89,7 @@ class ToolCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     effect: EffectClass = EffectClass.WRITES
     target: str = ""
     also: tuple[str, ...] = ()
+    names_paths: bool = False
     problem: str = ""
     checkable: bool = False
     stable: bool = False

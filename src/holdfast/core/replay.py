@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, cast
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from . import command as c
 from . import event as e
@@ -60,12 +61,34 @@ def _again(
     best: tuple[e.Event, ...] = ()
     for command in _candidates(task, ahead):
         try:
-            made = decide(task, command, rules=rules, now=at)
+            made = _decided(task, command, (rules, at), ahead)
         except Refused:
             continue
         if len(made) > len(best) and tuple(ahead[: len(made)]) == made:
             best = made
     return best or None
+
+
+def _decided(
+    task: Task, command: c.Command, under: tuple[Rules, Instant], ahead: Sequence[e.Event]
+) -> tuple[e.Event, ...]:
+    """What the command makes; older events did not say by which rules they were decided."""
+    rules, at = under
+    made = decide(task, command, rules=rules, now=at)
+    told = (_untold(*pair) for pair in zip(made, ahead, strict=False))
+    return (*told, *made[len(ahead) :])
+
+
+def _untold(made: e.Event, recorded: e.Event) -> e.Event:
+    match made, recorded:
+        case (e.Replied(), e.Replied(policy="")):
+            return replace(made, policy="")
+        case (e.CallApproved(), e.CallApproved(policy="")):
+            return replace(made, policy="")
+        case (e.TopUpRequested(), e.TopUpRequested(policy="")):
+            return replace(made, policy="")
+        case _:
+            return made
 
 
 def _difference(
@@ -74,7 +97,7 @@ def _difference(
     recorded, decided = type(ahead[0]).__name__, "no command leads to this"
     for command in _candidates(task, ahead):
         try:
-            made = decide(task, command, rules=rules, now=at)
+            made = _decided(task, command, (rules, at), ahead)
         except Refused as refused:
             decided = f"refused: {refused}"
             continue
@@ -136,6 +159,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
                 digest=event.digest,
                 by=event.by,
                 whole_task=event.grant is not None,
+                lease=event.lease,
             )
         case e.Said() as event:
             yield c.Say(text=event.text, by=event.by)

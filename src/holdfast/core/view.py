@@ -18,7 +18,10 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A call that waits for a person. `digest` must come back with the approval."""
+    """A call that waits for a person. `digest` must come back with the approval.
+
+    `labels` say where what led to it came from.
+    """
 
     call: CallId
     tool: str
@@ -27,6 +30,7 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
     digest: str
     until: Instant = 0
     free_text: bool = False
+    labels: tuple[str, ...] = ()
 
 
 class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,6 +158,7 @@ def questions(task: Task) -> tuple[Question, ...]:
                 digest=call.key,
                 until=until,
                 free_text=free,
+                labels=call.labels,
             )
         )
     return tuple(found)

@@ -34,6 +34,7 @@ def described(
         stable=traits.stable,
         target=target,
         also=tuple(also),
+        names_paths=bool(traits.paths),
         problem=call.problem or tool.problem(call.arguments),
         source=source_of(traits.source, target),
         aims=traits.aims,

@@ -9,9 +9,10 @@ import anyio
 
 from holdfast.core.command import Command
 from holdfast.core.decide import decide
-from holdfast.core.error import Conflict, NotFound
+from holdfast.core.error import Conflict, HoldfastError, NotFound
 from holdfast.core.event import Event
 from holdfast.core.evolve import fold
+from holdfast.core.gate import using
 from holdfast.core.gate.policy import Rules
 from holdfast.core.ids import Instant, TaskId
 from holdfast.core.task import Task
@@ -19,6 +20,7 @@ from holdfast.core.view import summary
 from holdfast.ports.clock import Clock
 from holdfast.ports.journal import Cursor, Journal
 
+from .authority import Authority
 from .live import Happened, Live
 
 _KEPT = 1024
@@ -66,7 +68,8 @@ class Recorder:
         rules: Callable[[], Rules],
         clean: Callable[[Command], Command] | None = None,
     ) -> None:
-        self._journal, self._clock, self._live, self._rules = journal, clock, live, rules
+        self._journal, self._clock, self._live = journal, clock, live
+        self.authority = Authority(rules)
         self._clean = clean
         self._streams: OrderedDict[TaskId, Stream] = OrderedDict()
         self.changed: Callable[[Task, Task], None] = _nobody
@@ -121,20 +124,30 @@ class Recorder:
             events, after = self._decided(stream, commands, now)
             if not events:
                 return after
+            # Nothing is awaited between deciding and taking: no other task can take the same use.
+            uses = self.authority.take(events)
             try:
                 await self._append(stream, events, after, now, fence)
             except Conflict as conflict:
+                self.authority.give_back(uses)
                 if conflict.code == "duplicate_key":
                     raise
+                if conflict.code == "lease_used_up":
+                    self.authority.exhaust(uses)
+                    continue
                 stream.cursor = Cursor()
                 continue
+            except HoldfastError:
+                self.authority.give_back(uses)
+                raise
             return after
         raise Conflict(f"{stream.id} is written by others all the time", code="contended")
 
     def _decided(
         self, stream: Stream, commands: Sequence[Command], now: Instant
     ) -> tuple[tuple[Event, ...], Task]:
-        rules, task = self._rules(), stream.task
+        task = stream.task
+        rules = self.authority.over(task)
         events: tuple[Event, ...] = ()
         for command in commands:
             fresh = decide(task, command, rules=rules, now=now)
@@ -157,6 +170,7 @@ class Recorder:
                 stream.id, stream.cursor, events, summary(after), at=now, fence=fence
             )
         stream.task = after
+        self.authority.put(using.given(events))
         if self._live.watched(stream.id):
             for seq, event in enumerate(events, start=version + 1):
                 self._live.tell(stream.id, Happened(seq=seq, at=now, event=event))

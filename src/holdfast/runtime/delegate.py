@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from holdfast.core.budget import Limits, Spent
 from holdfast.core.error import HoldfastError, Refused
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Change, EffectClass, Failed, Outcome
 from holdfast.core.rules.hearing import hearing
@@ -25,7 +26,14 @@ MAX_CHILDREN = 4
 MAX_DEPTH = 3
 _SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {"task": {"type": "string", "description": "What the helper should do."}},
+    "properties": {
+        "task": {"type": "string", "description": "What the helper should do."},
+        "ceiling": {
+            "type": "string",
+            "enum": list(PRESETS),
+            "description": "The most it may do; it never may more than you.",
+        },
+    },
     "required": ["task"],
     "additionalProperties": False,
 }
@@ -51,10 +59,12 @@ class Delegate:
         return Traits(effect=EffectClass.READS, target="task")
 
     def problem(self, arguments: Mapping[str, Any]) -> str:
-        task = arguments.get("task")
-        if set(arguments) != {"task"} or not isinstance(task, str) or not task.strip():
-            return "delegate takes one argument: task, a text that is not empty"
-        return ""
+        task, ceiling = arguments.get("task"), arguments.get("ceiling", "ask")
+        if not set(arguments) <= {"task", "ceiling"}:
+            return "delegate takes task and, if it shall do less than you may, ceiling"
+        if not isinstance(task, str) or not task.strip():
+            return "delegate takes task, a text that is not empty"
+        return "" if ceiling in PRESETS else f"ceiling is one of {', '.join(PRESETS)}"
 
     async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
         return ()
@@ -71,7 +81,7 @@ class Delegate:
             if problem := await self._too_many(parent, child):
                 return Failed(text=problem, code="too_many_helpers")
             try:
-                await self._submit(child, _request(parent, job, str(arguments["task"])))
+                await self._submit(child, _request(parent, job, arguments))
             except Refused:
                 pass  # it is there already: this is the same call, run again after a crash
             except HoldfastError as error:
@@ -99,7 +109,11 @@ def child_id(task: TaskId, call: CallId) -> TaskId:
     return TaskId(f"task_{head}{mark}")
 
 
-def _request(parent: Task, job: Job, prompt: str) -> Request:
+def _request(parent: Task, job: Job, arguments: Mapping[str, Any]) -> Request:
+    """What the child is asked: under the leave of its parent, or under less."""
+    leave, prompt = parent.request.leave, str(arguments["task"])
+    if ceiling := arguments.get("ceiling"):
+        leave = replace(leave, ceilings=(*leave.ceilings, str(ceiling)))
     agent = replace(parent.request.agent, limits=_share(parent.limits, parent.spent))
     heard = hearing(parent)
     return replace(
@@ -108,6 +122,7 @@ def _request(parent: Task, job: Job, prompt: str) -> Request:
         sources=tuple(sorted(heard.influences)),
         said=heard.said,
         agent=agent,
+        leave=leave,
         parent=Parent(task=job.task, call=job.call),
         session="",
         checks=(),

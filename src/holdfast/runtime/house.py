@@ -20,6 +20,7 @@ from holdfast.ports.connections import Connections
 from holdfast.ports.egress import Visits
 from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
+from holdfast.ports.leases import Leases
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Models
 from holdfast.ports.secrets import Safe
@@ -33,13 +34,15 @@ from .departures import Departures
 class InForce:
     """What a new configuration replaces while the daemon runs: for tasks that begin from then on.
 
-    `problem` says why the file as it is now was not taken; then the last good one stays.
+    `problem` says why the file as it is now was not taken; then the last good one stays. `files`
+    are those of the configuration and of the policy.
     """
 
     rules: Rules
     agent: Agent
     ways: Ways = field(default_factory=Ways)
     config: str = ""
+    files: tuple[Path, ...] = ()
     problem: str = ""
     show_thinking: str = "never"
     max_thinking_chars: int = 4_000
@@ -60,6 +63,7 @@ class House:
     choosing: Choosing
     ledger: Ledger
     visits: Visits
+    leases: Leases
     secrets: Safe
     vault: Sealing
     tools: Tools

@@ -11,7 +11,10 @@ from msgspec.structs import replace
 from holdfast.core.budget import Limits
 from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
 from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
-from holdfast.core.gate.policy import DENY, PRESETS
+from holdfast.core.gate.book import matching
+from holdfast.core.gate.matter import Asking, Matter
+from holdfast.core.gate.policy import DENY
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import File, ModelSaid, ToolCall
 from holdfast.core.task import ENDED, Request, Status, Task
@@ -230,7 +233,8 @@ def _checked(house: House, request: Request) -> Request:
                 f"there is no channel {name!r}; there are: {known}", code="no_such_channel"
             )
     _check_workspace(request.workspace, house.home)
-    _check_checks(house, request.checks)
+    _check_rules_outside(request.workspace, house.in_force.files)
+    _check_checks(house, request)
     house.models.find(request.agent.model)
     if match := _CALL_LIMIT.search(request.prompt):
         calls = min(_MAX_CALLS, int(match[1]))
@@ -239,15 +243,30 @@ def _checked(house: House, request: Request) -> Request:
     return request
 
 
-def _check_checks(house: House, checks: Sequence[str]) -> None:
+def _check_checks(house: House, request: Request) -> None:
     """A check is the submitter's own command, so nobody is asked; what is denied stays denied."""
-    for command in checks:
+    agent, by = request.agent.name, request.by
+    for command in request.checks:
         call = ToolCall(id=CallId(""), tool="exec", arguments={}, target=command)
-        denies = (rule for layer in house.rules.layers[:-1] for rule in layer)
-        for rule in denies:
-            if rule.say is DENY and rule.matches(call):
+        asking = Asking(agent=agent, principal=by, at=house.clock.now())
+        matter = Matter(call, asking, house.rules.zone)
+        layers = (*house.rules.layers[:-1], *house.rules.limits_of(agent))
+        for rule in (rule for layer in layers for rule in matching(layer, matter)):
+            if rule.say is DENY:
                 message = f"the check {command!r} is denied by {rule.label}"
-                raise NotAllowed(message, code="check_denied", hint="the rules are in config.toml")
+                hint = "the rules are in policy.toml or config.toml: holdfast policy show"
+                raise NotAllowed(message, code="check_denied", hint=hint)
+
+
+def _check_rules_outside(workspace: str, files: Sequence[Path]) -> None:
+    """What a task may is not said in a file that the task could write."""
+    folder = Path(workspace).resolve()
+    for file in files:
+        real = file.resolve()
+        if real.is_relative_to(folder) and not real.is_relative_to(folder / ".holdfast"):
+            hint = "work in another folder, or move that file"
+            message = f"{workspace} holds the rules that the task is under: {file}"
+            raise Invalid(message, code="bad_workspace", hint=hint)
 
 
 def _check_workspace(path: str, home: Path) -> None:

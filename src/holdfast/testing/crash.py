@@ -22,7 +22,8 @@ from holdfast.core.context import Prompt
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.error import Unavailable
 from holdfast.core.event import CallSettled, CallStarted, Event, Replied
-from holdfast.core.gate.policy import PRESETS, Rule, Rules, Say
+from holdfast.core.gate.policy import Rule, Rules, Say
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
     Change,

@@ -19,7 +19,8 @@ from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
 from holdfast.core.event import Event
-from holdfast.core.gate.policy import PRESETS, Rules
+from holdfast.core.gate.policy import Rules
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Change, EffectClass, Outcome, Reply, Returned, ToolCall
 from holdfast.core.task import Request, Status, Task, Wait

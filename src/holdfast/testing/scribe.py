@@ -10,7 +10,8 @@ from holdfast.core.command import Claim, Command, FailAttempt, HearReply, Start,
 from holdfast.core.decide import decide
 from holdfast.core.event import Event
 from holdfast.core.evolve import fold
-from holdfast.core.gate.policy import PRESETS, Rules
+from holdfast.core.gate.policy import Rules
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, Instant, SessionId, TaskId
 from holdfast.core.message import Reply, ToolCall
 from holdfast.core.task import Request, Task

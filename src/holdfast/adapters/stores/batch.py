@@ -16,7 +16,7 @@ import apsw
 from holdfast.core.error import HoldfastError
 from holdfast.ports.journal import Cursor
 
-from . import entry
+from . import entry, leases
 from .connection import Connection, Value
 from .entry import COLUMNS, Entry, Stored
 
@@ -77,9 +77,12 @@ class Ends:
         taken = self._taken(entries)
         fresh: dict[str, Stored] = {}
         results, accepted = list[Result](), list[Entry]()
+        left = leases.Left(self._connection)
         for made in entries:
             stored = fresh.get(made.task) or self._known.get(made.task)
             refusal = entry.refusal(made, stored)
+            if refusal is None and made.uses:
+                refusal = left.refusal(made.uses)
             if refusal is None and made.unique in taken:
                 refusal = entry.duplicate(made)
             if refusal is not None:
@@ -130,6 +133,8 @@ def write(connection: Connection, entries: Sequence[Entry], pages: Sequence[Rows
         _insert(connection, "charge", tuple(charges.values()))
         _insert(connection, "warned", warned)
         _insert(connection, "visit", tuple(visits.values()))
+        for made in entries:
+            leases.write(connection, map(leases.row, made.leases), made.uses)
         if gone:
             connection.run(_GONE, (json.dumps(gone),))
 

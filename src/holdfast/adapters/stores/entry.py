@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from holdfast.core import event as e
 from holdfast.core import view
 from holdfast.core.error import Conflict, HoldfastError, Invalid, Refused
+from holdfast.core.gate import using
+from holdfast.core.gate.policy import Lease
 from holdfast.core.ids import GENESIS, Instant, TaskId, link
 from holdfast.core.task import ENDED, Status
 from holdfast.core.view import Summary
@@ -42,7 +44,10 @@ class Stored(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One append, encoded: `rows` of (task, seq, kind, at, body, link) and one task row."""
+    """One append, encoded: `rows` of (task, seq, kind, at, body, link) and one task row.
+
+    `leases` are those that it brings along, `uses` how often it uses which.
+    """
 
     task: TaskId
     after: Cursor
@@ -52,6 +57,8 @@ class Entry(NamedTuple):
     unique: tuple[str, str] | None
     rows: tuple[tuple[Value, ...], ...]
     row: tuple[Value, ...]
+    leases: tuple[Lease, ...] = ()
+    uses: Mapping[str, int] = {}
 
 
 def make(
@@ -86,7 +93,8 @@ def make(
     unique = (summary.by, summary.key) if summary.key and not after.version else None
     _refuse_odd(summary, at)
     row = task_row(end, summary, text, at)
-    return Entry(task, after, end, fence, summary.fence, unique, tuple(rows), row)
+    made = Entry(task, after, end, fence, summary.fence, unique, tuple(rows), row)
+    return made._replace(leases=using.given(events), uses=using.uses(events))
 
 
 def _refuse_odd(summary: Summary, at: Instant) -> None:

@@ -19,6 +19,7 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Cursor, Health, Query, Recorded
 
 from . import audit, entry
+from .leases import MemoryLeases
 
 
 class _Stream:
@@ -40,7 +41,12 @@ class MemoryJournal:
         self._open: dict[SessionId, set[TaskId]] = {}
         self._queued: set[TaskId] = set()
         self._keys: set[tuple[str, str]] = set()
+        self._leases = MemoryLeases()
         self._closed = False
+
+    def leases(self) -> MemoryLeases:
+        """Where leave given beforehand is kept and counted."""
+        return self._leases
 
     async def append(
         self,
@@ -59,6 +65,8 @@ class MemoryJournal:
         stream = self._streams.get(task)
         if refusal := entry.refusal(made, stream and _stored(stream)):
             raise refusal
+        if refusal := self._leases.refusal(made.uses):
+            raise refusal
         if made.unique in self._keys:
             raise entry.duplicate(made)
         if made.unique is not None:
@@ -68,6 +76,7 @@ class MemoryJournal:
             stream.events.append(
                 Recorded(seq=int(row[1] or 0), at=at, event=event, link=str(row[5]))
             )
+        self._leases.count(made.leases, made.uses)
         stream.summary, stream.end = summary, made.end
         held = summary.status in entry.HELD and summary.owner
         stream.lease_until = at + entry.LEASE_MS if held else 0

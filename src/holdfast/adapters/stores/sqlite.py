@@ -28,6 +28,7 @@ from holdfast.ports.journal import Cursor, Health, Query, Recorded
 from . import entry, reading, upkeep
 from .batch import Rows
 from .connection import Connection
+from .leases_sqlite import SqliteLeases
 from .ledger_sqlite import SqlitePages
 from .migrate import MIGRATIONS, Migration
 from .opening import open_database
@@ -160,6 +161,10 @@ class SqliteJournal:
     def visits(self) -> SqliteVisits:
         """Where is written down who reached what: in the same file and the same commits."""
         return SqliteVisits(self)
+
+    def leases(self) -> SqliteLeases:
+        """Where leave given beforehand is kept and counted."""
+        return SqliteLeases(self)
 
     async def write(self, rows: Rows) -> None:
         await self._writer.write(rows)

@@ -1,12 +1,7 @@
-"""What is allowed: rules as data, and the one function that judges a call.
-
-A deny that matches anywhere wins. Otherwise the first layer with a matching rule decides, and
-inside a layer *ask* beats *allow*. Nothing matches: denied. So adding a deny rule can only narrow.
-"""
+"""What is allowed, as data: rules, leases, ceilings; what a task brings along; and verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -14,9 +9,10 @@ from msgspec import Struct
 
 from holdfast.core.error import Invalid
 from holdfast.core.ids import Instant
-from holdfast.core.message import ToolCall
 
-_CHAINING = frozenset(";|&$`<>()\n\\")
+from .commands import fits, is_chained
+from .hours import Zone, is_within
+from .matter import COMMAND, Asking, Matter
 
 
 class Say(StrEnum):
@@ -31,12 +27,12 @@ DENY = Say.DENY
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of policy. `tool`, `effect` and `target` are shell patterns; all must match.
+    """One line of policy; all its conditions must hold. Of a list, it is enough that one fits.
 
-    For command lines (the tool `exec`) a pattern other than `*` never allows a line with shell
-    chaining in it: `git *` does not let `git status; rm -rf .` through. To ask or to deny, it is
-    enough that any command in the line, or any path that the call touches, matches; to allow, all
-    must.
+    To ask or to deny, it is enough that any path, any command in a line or any label fits. To
+    allow, every path must, and every command of a line that is nothing but plain words.
+    `tool`, `effect` and `target` are single patterns; `target` sees a path or a command line as
+    text, and never allows one with signs of chaining in it.
     """
 
     say: Say
@@ -45,36 +41,174 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: str = "*"
     reason: str = ""
     name: str = ""
+    agents: tuple[str, ...] = ()
+    principals: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    command: tuple[tuple[str, ...], ...] = ()
+    hosts: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    hours: str = ""
+    labels: tuple[str, ...] = ()
 
-    def matches(self, call: ToolCall) -> bool:
-        if not fnmatchcase(call.tool, self.tool) or not fnmatchcase(call.effect, self.effect):
-            return False
-        if self.target == "*":
-            return True
-        touched = (call.target, *call.also)
+    def matches(self, matter: Matter) -> bool:
+        call, asking = matter.call, matter.asking
+        return (
+            (self.tool == "*" or _fits(call.tool, self.tool))
+            and (self.effect == "*" or _fits(call.effect, self.effect))
+            and _is_one(call.tool, self.tools)
+            and _is_one(call.effect, self.effects)
+            and _is_one(asking.agent, self.agents)
+            and _is_one(asking.principal, self.principals)
+            and (not self.methods or _is_one(matter.method, self.methods))
+            and (not self.hosts or (bool(matter.host) and _is_one(matter.host, self.hosts)))
+            and (not self.labels or any(_is_one(label, self.labels) for label in call.labels))
+            and (self.target == "*" or self._meets_target(matter))
+            and (not self.paths or self._meets_paths(matter))
+            and (not self.command or self._meets_command(matter))
+            and (not self.hours or is_within(self.hours, asking.at, matter.zone))
+        )
+
+    def concerns(self, agent: str) -> bool:
+        """True unless the rule is about other agents."""
+        return _is_one(agent, self.agents)
+
+    def _meets_target(self, matter: Matter) -> bool:
         if self.say is not Say.ALLOW:
-            parts = (*touched, *_folders(call), *_pieces(call))
+            parts = (*matter.touched, *matter.rough)
             return any(fnmatchcase(part, self.target) for part in parts)
-        chained = call.tool == "exec" and _CHAINING & set(call.target)
-        return not chained and all(fnmatchcase(part, self.target) for part in touched)
+        chained = matter.call.tool == COMMAND and is_chained(matter.call.target)
+        return not chained and all(fnmatchcase(part, self.target) for part in matter.touched)
+
+    def _meets_paths(self, matter: Matter) -> bool:
+        if self.say is Say.ALLOW:
+            outside = any(path.startswith("/") for path in matter.paths)
+            absolute = any(pattern.startswith("/") for pattern in self.paths)
+            inside = all(_is_beneath(path, self.paths) for path in matter.paths)
+            return bool(matter.paths) and inside and (absolute or not outside)
+        if any(_is_beneath(path, self.paths) for path in matter.paths):
+            return True
+        return matter.covered and any(_holds(path, self.paths) for path in matter.paths)
+
+    def _meets_command(self, matter: Matter) -> bool:
+        if self.say is Say.ALLOW:
+            line = matter.line
+            return (
+                line.plain
+                and bool(line.commands)
+                and all(any(fits(argv, words) for words in self.command) for argv in line.commands)
+            )
+        return any(
+            fits(argv, words, anywhere=True) for argv in matter.commands for words in self.command
+        )
 
     @property
     def label(self) -> str:
-        return self.name or f"{self.say} {self.tool} {self.target}"
+        if self.name:
+            return self.name
+        about = (*self.hosts, *self.paths, *(" ".join(words) for words in self.command))
+        target = ", ".join((*about, *self.labels)) or self.target
+        return f"{self.say} {', '.join(self.tools) or self.tool} {target}"
+
+
+def _fits(word: str, pattern: str) -> bool:
+    return pattern == "*" or word == pattern or fnmatchcase(word, pattern)
+
+
+def _is_one(word: str, patterns: tuple[str, ...]) -> bool:
+    if not patterns or word in patterns:
+        return True
+    return any(_fits(word, pattern) for pattern in patterns)
+
+
+def _is_beneath(path: str, patterns: tuple[str, ...]) -> bool:
+    """True for what a pattern names, and for all that is in a folder that it names."""
+    return any(fnmatchcase(path, one) or fnmatchcase(path, f"{one}/*") for one in patterns)
+
+
+def _holds(path: str, patterns: tuple[str, ...]) -> bool:
+    """True for a folder in which something lies that a pattern names."""
+    return any(
+        path == "." or f"{folder}/".startswith(f"{path}/")
+        for one in patterns
+        if (folder := literal(one))
+    )
+
+
+def literal(pattern: str) -> str:
+    """The folders at the start of a pattern for paths that hold no signs of a pattern."""
+    sign = next((place for place, letter in enumerate(pattern) if letter in "*?["), None)
+    return pattern.rstrip("/") if sign is None else pattern[:sign].rpartition("/")[0]
+
+
+class Lease(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Leave that a person gave beforehand, so many times (0: any number), until a moment (0: any).
+
+    `scope` is task, session, agent or all; `of` says which one. `used` is counted in the commit of
+    the verdict.
+    """
+
+    id: str
+    rule: Rule
+    scope: str = "all"
+    of: str = ""
+    uses: int = 0
+    used: int = 0
+    until: Instant = 0
+    by: str = ""
+    reason: str = ""
+    at: Instant = 0
+
+    def covers(self, asking: Asking, taken: int = 0) -> bool:
+        """True if it may still be used for this; `taken` are uses that are not counted yet."""
+        spent = self.uses and self.used + taken >= self.uses
+        late = self.until and self.until <= asking.at
+        return not spent and not late and self.scope in LEASE_SCOPES and self._is_for(asking)
+
+    def _is_for(self, asking: Asking) -> bool:
+        return self.scope == "all" or self.of == getattr(asking, self.scope)
+
+
+LEASE_SCOPES = ("task", "session", "agent", "all")
+
+
+class Ceiling(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The most that some agents may do, whatever else is allowed: it can only narrow."""
+
+    agents: tuple[str, ...]
+    layers: tuple[tuple[Rule, ...], ...]
+
+    def is_over(self, agent: str) -> bool:
+        return _is_one(agent, self.agents)
 
 
 class Rules(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The policy in force: layers, strongest first; the preset is the last one."""
+    """The policy in force: layers, strongest first; the preset is the last one.
+
+    `zone` tells the hour. A try keeps the rules that it began with; `newer` are those that have
+    come since: what they forbid is forbidden at once, what they allow begins with the next try.
+    """
 
     layers: tuple[tuple[Rule, ...], ...] = ()
     version: str = ""
     approval_seconds: int = 86_400
+    ceilings: tuple[Ceiling, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    zone: Zone = ()
+    newer: Rules | None = None
+
+    def limits_of(self, agent: str) -> tuple[tuple[Rule, ...], ...]:
+        """The layers of every ceiling over an agent."""
+        over = (one for one in self.ceilings if one.is_over(agent))
+        return tuple(layer for one in over for layer in one.layers)
 
 
 class Allow(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="allow"):
-    """The call may run."""
+    """The call may run; `lease` is the id of the one that it used."""
 
     rule: str
+    lease: str = ""
 
 
 class Deny(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="deny"):
@@ -99,48 +233,14 @@ class Leave(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the submitter adds to the policy for one task.
 
     `allow` and `deny` are `tool` or `tool:pattern`. `unattended` turns every *ask* into a *deny*,
-    because nobody is there to answer.
+    because nobody is there to answer. `ceilings` are presets beyond which nothing is allowed.
     """
 
     preset: str = ""
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     unattended: bool = False
-
-
-_READS = Rule(say=Say.ALLOW, effect="reads", name="preset: reading is allowed")
-PRESETS: dict[str, tuple[Rule, ...]] = {
-    "read-only": (
-        _READS,
-        Rule(
-            say=Say.DENY,
-            effect="writes",
-            name="preset read-only: nothing may be changed",
-            reason="the preset is read-only",
-        ),
-        Rule(
-            say=Say.DENY,
-            effect="repeatable",
-            name="preset read-only: nothing may be changed",
-            reason="the preset is read-only",
-        ),
-    ),
-    "ask": (
-        _READS,
-        Rule(say=Say.ASK, effect="writes", name="preset ask: changing and executing asks"),
-        Rule(say=Say.ASK, effect="repeatable", name="preset ask: changing and executing asks"),
-    ),
-    "workspace": (
-        _READS,
-        Rule(say=Say.ASK, tool="exec", name="preset workspace: executing asks"),
-        *(
-            Rule(say=Say.ALLOW, tool=tool, name="preset workspace: files may be changed")
-            for tool in ("write", "edit", "append", "move", "delete")
-        ),
-    ),
-    "open": (Rule(say=Say.ALLOW, name="preset open: everything in the box is allowed"),),
-}
-"""From strictest to loosest. `ask` is the default on a terminal."""
+    ceilings: tuple[str, ...] = ()
 
 
 def parse_rule(text: str, say: Say, *, name: str) -> Rule:
@@ -153,58 +253,3 @@ def parse_rule(text: str, say: Say, *, name: str) -> Rule:
         hint = "write `tool` or `tool:pattern`; `*` stands for everything"
         raise Invalid(f"the {say} rule {text!r} is incomplete", code="bad_rule", hint=hint)
     return Rule(say=say, tool=tool, target=target or "*", name=name)
-
-
-def layers_for(leave: Leave, grants: Iterable[Rule], rules: Rules) -> tuple[tuple[Rule, ...], ...]:
-    """Every layer that applies to one task, strongest first. Raises `Invalid` on a bad leave."""
-    mine = tuple(parse_rule(t, Say.DENY, name=f"--deny {t}") for t in leave.deny)
-    mine += tuple(parse_rule(t, Say.ALLOW, name=f"--allow {t}") for t in leave.allow)
-    if not leave.preset:
-        return (mine, tuple(grants), *rules.layers)
-    if leave.preset not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise Invalid(f"there is no preset {leave.preset!r}: use {known}", code="no_such_preset")
-    return (mine, tuple(grants), *rules.layers[:-1], PRESETS[leave.preset])
-
-
-def judge(
-    call: ToolCall, layers: tuple[tuple[Rule, ...], ...], *, unattended: bool, until: Instant
-) -> Verdict:
-    """The verdict on one call. Pure, total, default deny."""
-    matching = [[rule for rule in layer if rule.matches(call)] for layer in layers]
-    for rule in (rule for layer in matching for rule in layer if rule.say is Say.DENY):
-        return Deny(rule=rule.label, reason=rule.reason or f"denied by rule: {rule.label}")
-    for layer in matching:
-        asks = [rule for rule in layer if rule.say is Say.ASK]
-        if asks and unattended:
-            return Deny(rule=asks[0].label, reason=_NOBODY)
-        if asks:
-            return Ask(rule=asks[0].label, question=_question(call), until=until)
-        if layer:
-            return Allow(rule=layer[0].label)
-    return Deny(rule="default deny", reason="no rule allows this")
-
-
-_NOBODY = "this needs approval and nobody is there to ask; use --allow or --yes beforehand"
-
-
-def _question(call: ToolCall) -> str:
-    return f"May I {call.tool} {call.target}?".replace(" ?", "?")
-
-
-def _folders(call: ToolCall) -> list[str]:
-    """The paths as folders: a rule about all that is in a folder is about the folder too."""
-    return [] if call.tool == "exec" else [f"{path}/" for path in (call.target, *call.also)]
-
-
-def _pieces(call: ToolCall) -> list[str]:
-    """The commands inside a command line, roughly: deny rules look at each of them.
-
-    A speed bump for honest models; the box is the wall.
-    """
-    if call.tool != "exec":
-        return []
-    text = call.target
-    for sign in _CHAINING:
-        text = text.replace(sign, "\n")
-    return [piece.strip() for piece in text.split("\n") if piece.strip()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from holdfast.core import event as e
 from holdfast.core import habits as h
 from holdfast.core.budget import Spent
@@ -10,7 +12,7 @@ from holdfast.core.effect import due
 from holdfast.core.error import NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
-from holdfast.core.gate.policy import Ask, Rule, Say
+from holdfast.core.gate.policy import Ask, Rule, Rules, Say
 from holdfast.core.ids import CallId, Instant, digest
 from holdfast.core.message import EffectClass, Outcome, Refused, Returned, Unknown, words
 from holdfast.core.task import CallState, Fault, Human, OpenCall, Status, Task
@@ -69,7 +71,7 @@ def settle(
     )
 
 
-def approved(task: Task, command: Approve, now: Instant) -> tuple[e.Event, ...]:
+def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
     opened = _open(task, command.call_id, CallState.ASKED, CallState.WAITING)
     if isinstance(opened.wait, Human):
         outcome = Returned(text=f"approved by {command.by}")
@@ -83,22 +85,21 @@ def approved(task: Task, command: Approve, now: Instant) -> tuple[e.Event, ...]:
         )
     if isinstance(opened.verdict, Ask) and opened.verdict.until <= now:
         raise NotNow(f"it is too late to approve call {command.call_id}", code="approval_expired")
+    approval = replace(_approval(opened, command), policy=rules.version)
     if not command.whole_task:
-        return followed(task, (_approval(opened, command),), now)
+        return followed(task, (replace(approval, lease=command.lease),), now)
     tool = opened.call.tool
     grant = Rule(say=Say.ALLOW, tool=tool, name=f"granted for this task by {command.by}")
     others = tuple(
-        _approval(other, command)
+        replace(_approval(other, command), policy=rules.version)
         for other in task.calls.values()
         if other.state is CallState.ASKED and other.call.tool == tool and other is not opened
     )
-    return followed(task, (_approval(opened, command, grant), *others), now)
+    return followed(task, (replace(approval, grant=grant), *others), now)
 
 
-def _approval(opened: OpenCall, command: Approve, grant: Rule | None = None) -> e.Event:
-    return e.CallApproved(
-        call_id=opened.call.id, by=command.by, digest=opened.call.key, grant=grant
-    )
+def _approval(opened: OpenCall, command: Approve) -> e.CallApproved:
+    return e.CallApproved(call_id=opened.call.id, by=command.by, digest=opened.call.key)
 
 
 def refused(task: Task, command: Refuse, now: Instant) -> tuple[e.Event, ...]:

@@ -20,7 +20,8 @@ from holdfast.core.effect import due
 from holdfast.core.error import Invalid, NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
-from holdfast.core.gate.policy import Ask, Rules, layers_for
+from holdfast.core.gate.judge import layers_for
+from holdfast.core.gate.policy import Ask, Rules
 from holdfast.core.ids import Instant, digest, jitter
 from holdfast.core.message import Outcome, Refused, Returned, ToolCall
 from holdfast.core.task import TOP_UP, CallState, Fault, OpenCall, Status, Task, Timer

@@ -71,7 +71,8 @@ def _asked(task: Task, wanted: RequestTopUp, rules: Rules, now: Instant) -> tupl
     question = f"{wanted.text}. {_wish(budget, more)}"
     until = min(until, wanted.back_at or until)
     verdict = Ask(rule="budget", question=question, until=until)
-    return (e.TopUpRequested(judged=(JudgedCall(call=call, verdict=verdict),)),)
+    judged = (JudgedCall(call=call, verdict=verdict),)
+    return (e.TopUpRequested(judged=judged, policy=rules.version),)
 
 
 def _changed(task: Task, wanted: Mapping[str, int | None]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from msgspec.structs import replace
 
@@ -12,8 +13,10 @@ from holdfast.core.command import HearReply, Say
 from holdfast.core.error import Invalid
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
+from holdfast.core.gate.judge import Standing, decided
 from holdfast.core.gate.labels import labels
-from holdfast.core.gate.policy import Allow, Deny, Rules, Verdict, judge, layers_for
+from holdfast.core.gate.matter import Asking
+from holdfast.core.gate.policy import Allow, Deny, Rules, Verdict
 from holdfast.core.ids import CallId, Instant
 from holdfast.core.message import (
     EffectClass,
@@ -53,6 +56,7 @@ def heard(task: Task, command: HearReply, rules: Rules, now: Instant) -> tuple[e
         model=reply.model,
         saw=command.saw,
         tried=reply.tried,
+        policy=rules.version,
     )
     events: tuple[e.Event, ...] = (replied,)
     after = fold(events, task)
@@ -105,19 +109,33 @@ def said(task: Task, command: Say, now: Instant) -> tuple[e.Event, ...]:
 def _judged(
     task: Task, calls: tuple[ToolCall, ...], rules: Rules, now: Instant
 ) -> tuple[JudgedCall, ...]:
-    leave = task.request.leave
-    layers = layers_for(leave, task.grants, rules)
-    until = now + rules.approval_seconds * 1000
+    standing, taken = standing_of(task, now), Counter[str]()
     limit = task.limits.calls
     judged: list[JudgedCall] = []
     heard = hearing(task) if any(call.aims for call in calls) else None
     for index, proposed in enumerate(calls, start=task.spent.calls + 1):
         call = replace(proposed, labels=labels(proposed, heard)) if heard else proposed
-        verdict = judge(call, layers, unattended=leave.unattended, until=until)
+        verdict = decided(call, standing, rules, taken)
         if limit is not None and index > limit:
             verdict = Deny(rule="limit", reason=f"only {limit} tool calls were asked for")
-        judged.append(JudgedCall(call=call, verdict=_guarded(task, call, verdict)))
+        verdict = _guarded(task, call, verdict)
+        if isinstance(verdict, Allow) and verdict.lease:
+            taken[verdict.lease] += 1
+        judged.append(JudgedCall(call=call, verdict=verdict))
     return tuple(judged)
+
+
+def standing_of(task: Task, now: Instant) -> Standing:
+    """What the gate is told of a task."""
+    request = task.request
+    asking = Asking(
+        agent=request.agent.name,
+        principal=request.by,
+        task=task.id,
+        session=request.session,
+        at=now,
+    )
+    return Standing(leave=request.leave, grants=task.grants, asking=asking)
 
 
 def _guarded(task: Task, call: ToolCall, verdict: Verdict) -> Verdict:

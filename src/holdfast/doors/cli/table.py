@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .command import CHECKING, Command, Option
+from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
@@ -23,7 +24,7 @@ _ASKING = (
     Option("-m --model", "NAME", "which model works on it, `provider/model`; ? lets you choose"),
     Option("--allow", "SPEC", "allow `tool` or `tool:pattern` without asking", repeats=True),
     Option("--deny", "SPEC", "deny `tool` or `tool:pattern`, whatever else says", repeats=True),
-    Option("--preset", "NAME", "the policy below these: read-only, ask, workspace or open"),
+    Option("--preset", "NAME", "the policy below these: reader, coder, researcher, ..."),
     Option("--yes", "", "allow everything in the box, the same as --allow '*'"),
     *_LIMITS,
     Option("-C --workspace", "DIR", "the folder it works on (default: the current one)"),
@@ -146,8 +147,16 @@ _TASKS = (
         "tasks:approve",
         arguments=(_REF, ("[CALL]", "which call, when it asks more than one thing")),
         takes=(1, 2),
-        options=(Option("--whole-task", "", "allow this tool for the rest of the task"),),
-        examples=(("holdfast task approve 3f2a91bc", "yes to exactly what `approvals` shows"),),
+        options=(
+            Option("--whole-task", "", "allow this tool for the rest of the task"),
+            Option("--for", "WHOM", "do not ask again for such calls: task, session, agent or all"),
+            Option("--rule", "RULE", "nor for those that this allows, e.g. 'exec:git push *'"),
+            *LEASE,
+        ),
+        examples=(
+            ("holdfast task approve 3f2a91bc", "yes to exactly what `approvals` shows"),
+            ("holdfast task approve 3f2a91bc --for session --until 2h", "and to the same again"),
+        ),
     ),
     Command(
         "task deny",
@@ -555,12 +564,19 @@ _HOUSE = (
     ),
 )
 
-GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
+GROUPS = (
+    ("Work", _TASKS),
+    ("Models", _MODELS),
+    ("Secrets", SECRETS),
+    ("Policy", POLICY),
+    ("The house", _HOUSE),
+)
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
     "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
+    "policy": "policy show",
     "secret": "secret list",
     "vault": "vault status",
     "task": "task list",

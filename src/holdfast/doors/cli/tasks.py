@@ -11,6 +11,7 @@ from .approving import describe
 from .asking import limits_of
 from .client import query, quote
 from .following import Progress, follow
+from .leasing import lease_terms
 from .listing import cost, spent, state
 from .out import ago, line
 from .reading import count_of, part_of, rows_of, text_of, texts_of
@@ -84,7 +85,10 @@ def retry(desk: Desk, given: Given) -> int:
 
 def approve(desk: Desk, given: Given) -> int:
     row, question = _question(desk, given)
-    body = {"digest": question["digest"], "whole_task": given.has("whole-task")}
+    body: Json = {"digest": question["digest"], "whole_task": given.has("whole-task")}
+    if any(map(given.has, ("for", "rule", "uses", "until"))):
+        given.options.setdefault("for", ["task"])
+        body["lease"] = {**lease_terms(given), "rule": given.one("rule")}
     target = f"/v1/tasks/{row['id']}/calls/{quote(question['call'])}/approve"
     return _acted(desk, given, desk.daemon.post(target, body), "approved", question)
 

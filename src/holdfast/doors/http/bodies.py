@@ -268,11 +268,25 @@ class Message(Body):
     text: Text
 
 
+class NotAgain(Body):
+    """What is not to be asked again, as a lease; by default calls just like this one, for a day."""
+
+    scope: Literal["task", "session", "agent", "all"] = "task"
+    of: Name = Field(default="", description="Which one; empty: this task's own.")
+    uses: int = Field(default=0, ge=0, le=10**9, description="How often; 0: any number of times.")
+    seconds: int = Field(default=86_400, ge=0, le=10**9, description="How long; 0: for ever.")
+    reason: Name = ""
+    rule: Annotated[str, Field(max_length=1000)] = Field(
+        default="", description="`tool:pattern` instead; it must allow this call."
+    )
+
+
 class Approval(Body):
     """A yes to exactly these arguments."""
 
     digest: str = Field(max_length=64, description="The question's `digest`.")
     whole_task: bool = Field(default=False, description="Allow the tool for the whole task.")
+    lease: NotAgain | None = Field(default=None, description="Do not ask again for such calls.")
 
 
 class Backup(Body):

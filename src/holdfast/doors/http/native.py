@@ -21,10 +21,10 @@ from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed, NotFound
 from holdfast.core.gate.policy import Leave
-from holdfast.core.ids import SessionId, TaskId
+from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.task import Request
 from holdfast.ports.journal import Query
-from holdfast.runtime import inspect, tasks, upkeep
+from holdfast.runtime import inspect, leases, tasks, upkeep
 
 from . import answers as a
 from . import bodies as b
@@ -151,6 +151,15 @@ async def retry(ask: Ask[b.NoQuery, b.Again]) -> a.TaskRow:
 
 async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:
     task, call, said = await ask.task(), ask.path("call"), ask.body
+    if said.lease is not None:
+        yes = leases.Yes(
+            call=CallId(call),
+            digest=said.digest,
+            by=ask.by,
+            rule=said.lease.rule,
+            terms=leases.Terms(**said.lease.model_dump(exclude={"rule"})),
+        )
+        return a.task_row(await leases.approve(ask.house, task, yes))
     row = await tasks.approve(
         ask.house, task, call, digest=said.digest, by=ask.by, whole_task=said.whole_task
     )

@@ -18,6 +18,7 @@ from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .boxes import BoxList, box_list
 from .openapi import document
+from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
 
@@ -233,6 +234,7 @@ ROUTES: tuple[Entry, ...] = (
         streams=True,
     ),
     *SECRET_ROUTES,
+    *POLICY_ROUTES,
     Entry(
         "POST",
         "/v1/backup",

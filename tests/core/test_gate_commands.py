@@ -1,0 +1,129 @@
+"""Command lines taken apart: what is plain, and every command that a line can be seen to hold."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.core.gate.commands import fits, parsed, pieces
+
+ANYTHING = st.text(alphabet="git sh-c\"'\\;|&$`<>()\n*?{}#=~! rm/x", max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("git status", [("git", "status")]),
+        ("git commit -m 'a b'", [("git", "commit", "-m", "a b")]),
+        ('echo "a \\"b\\" c"', [("echo", 'a "b" c')]),
+        ("echo a\\ b", [("echo", "a b")]),
+        ("echo ''", [("echo", "")]),
+        ("a && b || c; d | e & f\ng", [("a",), ("b",), ("c",), ("d",), ("e",), ("f",), ("g",)]),
+        ("git show HEAD~1 # why", [("git", "show", "HEAD~1")]),
+        ("git \\\n status", [("git", "status")]),
+        ("curl http://a/b#c", [("curl", "http://a/b#c")]),
+    ],
+)
+def test_a_plain_line_is_its_words(line: str, words: list[tuple[str, ...]]):
+    assert parsed(line) == (tuple(words), True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "git status $(rm x)",
+        "git status `rm x`",
+        'git "$(rm x)"',
+        'git "$x"',
+        "git $x",
+        "git > x",
+        "git 2>&1",
+        "git <(rm x)",
+        "(git status)",
+        "X=1 git status",
+        "if git status; then rm x; fi",
+        "{ git status; }",
+        "! git status",
+        "git *",
+        "git ?",
+        "git [ab]",
+        "git {a,b}",
+        "git ~/x",
+        "git 'a",
+        'git "a',
+        "git <<EOF\nrm x\nEOF",
+        "f() { rm x; }; f",
+        "git a\\",
+    ],
+)
+def test_what_is_more_than_words_is_not_plain(line: str):
+    assert not parsed(line).plain
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rm x",
+        "ls; rm x",
+        "ls | rm x",
+        "ls $(rm x)",
+        "ls `rm x`",
+        'ls "a $(rm x)"',
+        'ls "a `rm x`"',
+        "X=1 rm x",
+        "> log rm x",
+        "rm 2>/dev/null x",
+        "(rm x)",
+        "if true; then rm x; fi",
+        "sudo -n rm x",
+        "env A=1 nice rm x",
+        "sh -c 'ls; rm x'",
+        "sh -c \"bash -c 'rm x'\"",
+        "timeout 5 rm x",
+        "ls\nrm x",
+        "r\\m x",
+        "r'm' x",
+        "find . -exec rm x",
+    ],
+)
+def test_a_command_is_found_wherever_it_stands(line: str):
+    found = pieces(parsed(line))
+    assert any(fits(argv, ("rm", "x"), anywhere=True) for argv in found), found
+
+
+def test_a_program_is_found_under_its_path():
+    assert fits(("/bin/rm", "x"), ("rm", "x"), anywhere=True)
+    assert not fits(("/bin/rm", "x"), ("rm", "x"))
+
+
+@pytest.mark.parametrize(
+    ("words", "pattern", "does"),
+    [
+        ("git push", "git push *", True),
+        ("git push a b", "git push *", True),
+        ("git pull", "git push *", False),
+        ("git push", "git push ?*", False),
+        ("git -C a push b --force c", "git ** push ** --force **", True),
+        ("git push --forced", "git ** push ** --force **", False),
+        ("git a b", "git * b", True),
+        ("git a c b", "git * b", False),
+        ("git", "**", True),
+        ("a b a c", "** a c", True),
+    ],
+)
+def test_one_pattern_stands_for_one_word(words: str, pattern: str, does: bool):
+    assert fits(tuple(words.split()), pattern.split()) is does
+
+
+@given(ANYTHING)
+def test_no_line_is_too_odd_to_be_read(line: str):
+    read = parsed(line)
+    assert all(argv for argv in read.commands)
+    assert set(read.commands) <= set(pieces(read))
+
+
+@given(st.lists(st.text(min_size=1, max_size=6).filter(lambda w: "\0" not in w), min_size=1))
+def test_quoted_words_are_the_words(words: list[str]):
+    line = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
+    read = parsed(line)
+    if words[0] not in {"if", "{", "}", "!"} and "=" not in words[0]:
+        assert read.commands[0] == tuple(words)
