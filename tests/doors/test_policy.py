@@ -85,7 +85,7 @@ async def test_a_verdict_is_explained_with_everything_that_matches(tmp_path: Pat
         found = await said(here, "/v1/policy/explain", asked)
         assert found["verdict"]["say"] == "ask"
         assert found["labels"] == ["untrusted:web"]
-        assert [one["decided"] for one in found["matches"]] == [True]
+        assert [one["decided"] for one in found["matches"]] == [True, False]
         assert found["suggested"] == "allow pay ann"
         alone = await said(here, "/v1/policy/explain", asked | {"unattended": True})
         assert alone["verdict"]["say"] == "deny"
