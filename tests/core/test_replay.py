@@ -26,7 +26,8 @@ from holdfast.core.command import (
     Tick,
 )
 from holdfast.core.event import Event
-from holdfast.core.gate.policy import Leave, Rules
+from holdfast.core.gate.policy import Allow, Ask, Lease, Leave, Rule, Rules
+from holdfast.core.gate.policy import Say as Allows
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import EffectClass, Refused, Reply, Usage
@@ -202,3 +203,26 @@ def test_what_happens_after_the_end_is_found_again_too():
 def test_a_checked_call_is_found_again():
     story = crashing().when(ClearCall(call_id=CallId("w1")))
     assert replay(recorded(story), HOUSE_RULES) == (story.task, ())
+
+
+def test_events_of_old_that_say_no_version_replay_the_same():
+    story = approved()
+    old = [
+        replace(event, policy="") if isinstance(event, e.Replied | e.CallApproved) else event
+        for event in story.history
+    ]
+    assert not replay(list(zip(story.times, old, strict=True)), HOUSE_RULES)[1]
+    assert replay(list(zip(story.times, old, strict=True)), STRICT)[1]
+
+
+@pytest.mark.parametrize("tool", ["pay", "exec"])
+def test_what_was_leased_replays_the_same_when_the_lease_is_gone(tool: str):
+    lease = Lease(id="lease_1", rule=Rule(say=Allows.ALLOW, tools=(tool,), target="a*"), uses=1)
+    anything = replace(lease, rule=replace(lease.rule, tools=("exec",), target="*"))
+    rules = replace(HOUSE_RULES, layers=(PRESETS["ask"],))
+    story = running(rules=replace(rules, leases=(lease if tool == "pay" else anything,)))
+    story.replies(pay("q", "b"), call("p", tool, target="ann" if tool == "pay" else "x > $y"))
+    replied = story.events[0]
+    assert isinstance(replied, e.Replied)
+    assert [type(one.verdict) for one in replied.judged] == [Ask, Allow]
+    assert replay(recorded(story), rules) == (story.task, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.config import policy_in, to_rules
 from holdfast.core.gate.policy import Ceiling, Rule, Rules, Say
-from holdfast.core.gate.presets import PRESETS
+from holdfast.core.gate.presets import ABOUT, PRESETS
 from holdfast.testing.engine import calls
 from tests.doors.cli_stage import Stage, staged
 from tests.doors.house import Street, street
 
+ROOT = Path(__file__).parents[2]
 NEW = """
 preset = "ask"
 [[rule]]
@@ -71,11 +74,34 @@ async def test_the_policy_in_force_is_shown_as_far_as_it_concerns_an_agent(tmp_p
         here.house.in_force.rules = Rules(layers=layers, version="p", ceilings=(ceiling,))
         found = await said(here, "/v1/policy")
         assert (found["version"], found["preset"], len(found["rules"])) == ("p", "ask", 1)
+        assert found["doubts"] == []
         assert "default" in found["about"]
         crew = await said(here, "/v1/policy?agent=crew-1")
         assert crew["rules"] == []
         assert crew["ceilings"][0]["agents"] == ["crew-*"]
         assert (await said(here, "/v1/policy?agent=ann"))["ceilings"] == []
+
+
+@pytest.mark.anyio
+async def test_a_rule_about_a_tool_that_there_is_not_is_doubted(tmp_path: Path):
+    """Part of row GC-89b."""
+    async with street(tmp_path) as here:
+        odd = Rule(say=Say.ALLOW, tools=("pay", "pya"), name="odd")
+        here.house.in_force.rules = Rules(layers=((odd,), PRESETS["ask"]))
+        found = await said(here, "/v1/policy")
+        assert found["doubts"] == ["odd: there is no tool 'pya'"]
+
+
+def test_the_guide_tells_true_policies_and_every_preset():
+    guide = (ROOT / "docs" / "guides" / "policy.md").read_text(encoding="utf-8")
+    policies = [
+        text for text in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if "preset" in text
+    ]
+    assert len(policies) == 4
+    for text in policies:
+        assert to_rules(policy_in(text, Path("policy.toml"))).layers[0]
+    for name, about in ABOUT.items():
+        assert f"| `{name}` | {about} |" in guide
 
 
 @pytest.mark.anyio

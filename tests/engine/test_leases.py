@@ -10,14 +10,15 @@ from msgspec.structs import replace
 
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.core.command import Approve
+from holdfast.core.context import Prompt
 from holdfast.core.event import CallApproved, Replied, Started
 from holdfast.core.gate.policy import Allow, Lease, Rule, Rules, Say
 from holdfast.core.gate.presets import PRESETS
-from holdfast.core.message import Reply, ToolAnswered
+from holdfast.core.message import PersonSaid, Refused, Reply, ToolAnswered
 from holdfast.core.task import Status
 from holdfast.core.view import questions
 from holdfast.engine.authority import Authority
-from holdfast.ports.model import Prompt
+from holdfast.ports.journal import Query
 from holdfast.testing.engine import ObedientModel, ObedientTool, TestEngine, calls, engine
 
 pytestmark = pytest.mark.anyio
@@ -153,3 +154,26 @@ async def test_a_lease_for_one_task_is_not_another_ones():
         task_id = await house.submit()
         await house.until(task_id, Status.WAITING)
     assert not tool.ran
+
+
+async def test_a_helper_may_be_given_less_than_who_sends_it():
+    tool = ObedientTool(name="work")
+
+    def turn(prompt: Prompt) -> Reply | str:
+        told = [entry for entry in prompt.entries if isinstance(entry, ToolAnswered)]
+        if told:
+            return "done"
+        first = prompt.entries[0]
+        helper = isinstance(first, PersonSaid) and first.text == "piece"
+        less = {"task": "piece", "ceiling": "reader"}
+        return calls("work") if helper else calls(("delegate", less))
+
+    async with engine(MemoryJournal(), turn, tool) as house:
+        task_id = await house.submit("whole")
+        await house.until(task_id, Status.SUCCEEDED)
+        (child,) = await house.journal.query(Query(parent=task_id))
+        task = await house.recorder.load(child.id)
+    assert not tool.ran
+    (answer,) = [entry for entry in task.transcript if isinstance(entry, ToolAnswered)]
+    assert isinstance(answer.outcome, Refused)
+    assert "ceiling" in answer.outcome.reason

@@ -17,6 +17,7 @@ from .decide import decide
 from .error import Refused
 from .evolve import charged, fold
 from .gate.policy import Ask, Rules
+from .gate.using import retold
 from .ids import Instant, canonical
 from .message import Reply
 from .task import JudgedCall, Task
@@ -74,6 +75,8 @@ def _decided(
 ) -> tuple[e.Event, ...]:
     """What the command makes; older events did not say by which rules they were decided."""
     rules, at = under
+    if isinstance(ahead[0], e.Replied) and (leases := retold(ahead[0])):
+        rules = replace(rules, leases=leases)
     made = decide(task, command, rules=rules, now=at)
     told = (_untold(*pair) for pair in zip(made, ahead, strict=False))
     return (*told, *made[len(ahead) :])

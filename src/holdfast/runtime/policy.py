@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,18 @@ def show(house: House, agent: str = "") -> dict[str, Any]:
             for one in rules.ceilings
             if not agent or one.is_over(agent)
         ],
+        "doubts": list(_doubts(house, rules)),
     }
+
+
+def _doubts(house: House, rules: Rules) -> Iterator[str]:
+    """Rules about tools that there are not: they may be misspelt, and would never count."""
+    known = [tool.spec.name for tool in house.tools.all()]
+    own = (rule for layer in rules.layers[:-1] for rule in layer)
+    for rule in own:
+        for name in rule.tools or (rule.tool,):
+            if not any(fnmatchcase(tool, name) for tool in known):
+                yield f"{rule.label}: there is no tool {name!r}"
 
 
 def _layer(layer: Iterable[Rule], agent: str) -> list[dict[str, Any]]:

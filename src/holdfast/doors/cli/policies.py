@@ -42,6 +42,8 @@ def show(desk: Desk, given: Given) -> int:
     if leases := rows_of(found, "leases"):
         screen.tell("")
         screen.table(_LEASES, [_lease(one, time.time()) for one in leases])
+    for doubt in texts_of(found, "doubts"):
+        screen.note(line(doubt), mark="bad")
     if problem := text_of(found, "problem"):
         screen.note(f"a changed file was not taken: {line(problem)}", mark="bad")
     return OK

@@ -86,7 +86,8 @@ class Granting(NotAgain):
 class PolicyRow(Struct, frozen=True, kw_only=True):
     """The policy in force, as far as it concerns somebody; `problem`: why a change was not taken.
 
-    `rules` are the installation's own, strongest first; `ceilings` bound what agents may do.
+    `rules` are the installation's own, strongest first; `ceilings` bound what agents may do;
+    `doubts` are about rules that may not mean what they say.
     """
 
     version: str
@@ -97,6 +98,7 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
     preset_rules: tuple[dict[str, Any], ...]
     ceilings: tuple[dict[str, Any], ...]
     leases: tuple[Lease, ...]
+    doubts: tuple[str, ...]
 
 
 class Explained(Struct, frozen=True, kw_only=True):
