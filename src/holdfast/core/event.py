@@ -66,7 +66,7 @@ class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model answered; every call it proposed is here together with its verdict.
 
     `saw` is how many entries of the transcript it was shown: the reply belongs behind them.
-    `tried` is what was tried for it, in order.
+    `tried` is what was tried for it, in order; `policy` the version that judged.
     """
 
     said: ModelSaid
@@ -75,6 +75,7 @@ class Replied(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     saw: int = 0
     tried: tuple[Try, ...] = ()
+    policy: str = ""
 
 
 class CallStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,12 +119,16 @@ class CallDoubted(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CallSettled(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The call has its one answer; `spent` is what a child task used for it."""
+    """The call has its one answer; `spent` is what a child task used for it.
+
+    `by` is the person whose answer it is.
+    """
 
     call_id: CallId
     outcome: Outcome
     note: str = ""
     spent: Spent | None = None
+    by: str = ""
 
 
 class Nudged(Struct, frozen=True, kw_only=True, omit_defaults=True):

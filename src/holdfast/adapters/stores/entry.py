@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from holdfast.core import event as e
 from holdfast.core import view
+from holdfast.core.audit.fact import Fact, encode
+from holdfast.core.audit.told import TELLING, told
 from holdfast.core.error import Conflict, HoldfastError, Invalid, Refused
 from holdfast.core.ids import GENESIS, Instant, TaskId, link
 from holdfast.core.task import ENDED, Status
@@ -41,8 +44,17 @@ class Stored(NamedTuple):
     purged: bool
 
 
+class Note(NamedTuple):
+    """A fact on its way into the audit, encoded."""
+
+    at: Instant
+    task: str
+    body: bytes
+
+
 class Entry(NamedTuple):
-    """One append, encoded: `rows` of (task, seq, kind, at, body, link) and one task row."""
+    """One append, encoded: `rows` of (task, seq, kind, at, body, link), one task row, and what the
+    events say to the audit."""
 
     task: TaskId
     after: Cursor
@@ -52,6 +64,7 @@ class Entry(NamedTuple):
     unique: tuple[str, str] | None
     rows: tuple[tuple[Value, ...], ...]
     row: tuple[Value, ...]
+    notes: tuple[Note, ...] = ()
 
 
 def make(
@@ -65,7 +78,7 @@ def make(
     """Encode and chain. Pure; raises `Invalid` for what cannot be stored."""
     if not events:
         raise Invalid(f"{task}: an append needs at least one event", code="empty_append")
-    head, rows = after.head, list[tuple[Value, ...]]()
+    head, rows, notes = after.head, list[tuple[Value, ...]](), tuple[Note, ...]()
     try:
         encoded = [(type(event).__name__, e.encode(event)) for event in events]
         text = view.encode(summary)
@@ -82,11 +95,23 @@ def make(
             )
         head = link(head, kind, at, body)
         rows.append((task, seq, kind, at, body, head))
+        event = events[seq - after.version - 1]
+        if type(event) in TELLING:
+            here = partial(Fact, at=at, task=task, event=seq, link=head, agent=summary.agent)
+            notes += noted(*told(event, here))
     end = Cursor(version=after.version + len(rows), head=head)
     unique = (summary.by, summary.key) if summary.key and not after.version else None
     _refuse_odd(summary, at)
     row = task_row(end, summary, text, at)
-    return Entry(task, after, end, fence, summary.fence, unique, tuple(rows), row)
+    return Entry(task, after, end, fence, summary.fence, unique, tuple(rows), row, notes)
+
+
+def noted(*facts: Fact) -> tuple[Note, ...]:
+    """Facts, encoded. Raises `Invalid` for what cannot be stored."""
+    try:
+        return tuple(Note(fact.at, fact.task, encode(fact)) for fact in facts)
+    except UnicodeEncodeError as error:
+        raise Invalid(f"text that is not Unicode cannot be stored: {error}") from error
 
 
 def _refuse_odd(summary: Summary, at: Instant) -> None:

@@ -49,6 +49,7 @@ def heard(task: Task, command: HearReply, rules: Rules, now: Instant) -> tuple[e
         model=reply.model,
         saw=command.saw,
         tried=reply.tried,
+        policy=rules.version if judged else "",
     )
     events: tuple[e.Event, ...] = (replied,)
     after = fold(events, task)
