@@ -88,7 +88,7 @@ def _query(query: AuditQuery, connection: Connection) -> tuple[Kept, ...]:
         where.append("at >= ?")
         values.append(query.since)
     if query.task:
-        where.append("task = ? AND task <> ''")
+        where.append("task = ?")
         values.append(query.task)
     if query.kind:
         where.append(f"({_KIND} = ? OR {_KIND} LIKE ? || '.%')")

@@ -32,7 +32,7 @@ from .connection import Connection
 from .ledger_sqlite import SqlitePages
 from .migrate import MIGRATIONS, Migration
 from .opening import open_database
-from .trail import Trail
+from .trail import Trail, find
 from .trouble import trouble
 from .visits_sqlite import SqliteVisits
 from .writer import Writer
@@ -164,8 +164,9 @@ class SqliteJournal:
         return await self._in_thread(lambda c: reading.oldest(c, limit))
 
     async def purge(self, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant) -> int:
-        why = upkeep.Why(by=by, reason=reason, at=at)
-        return await self._writer.run(lambda c: upkeep.purge(c, tasks, why, self.trail))
+        said = await self._in_thread(lambda c: find(c, tasks))
+        wanted = upkeep.Purge(tasks, by, reason, at, said)
+        return await self._writer.run(lambda c: upkeep.purge(c, wanted, self.trail))
 
     def pages(self) -> SqlitePages:
         """Where a ledger is kept: in the same file and the same commits."""

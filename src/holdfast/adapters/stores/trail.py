@@ -6,7 +6,9 @@ is told to `forget`, and reads the end again before it goes on.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from holdfast.core.audit.chain import Chain, Checkpoint, claim, due, extended, leaf_of
 from holdfast.core.error import Refused
@@ -20,6 +22,13 @@ EVERY = 1_000
 _AT_ONCE = 64
 _HASH = 32
 _ROW = "(?,?,?,?,?,?)"
+
+
+class Found(NamedTuple):
+    """The records of some tasks, looked for when there were `size` of them."""
+
+    size: int
+    seqs: Sequence[int]
 
 
 class Trail:
@@ -40,9 +49,11 @@ class Trail:
         self._chain = None
         self.load(connection)
 
-    def empty(self, connection: Connection, task: str) -> None:
+    def empty(self, connection: Connection, task: str, found: Found) -> None:
         """In the open transaction: of what a task said only the hashes stay."""
-        connection.run("UPDATE audit SET body = NULL WHERE task = ? AND task <> ''", (task,))
+        sql = """UPDATE audit SET body = NULL
+            WHERE (seq > ? OR seq IN (SELECT value FROM json_each(?))) AND task = ?"""
+        connection.run(sql, (found.size, json.dumps(found.seqs), task))
 
     def load(self, connection: Connection) -> Chain:
         """The end as it is stored."""
@@ -88,6 +99,15 @@ class Trail:
         )
         self._signed = chain.size
         return checkpoints(connection, chain.size - 1, 1)[0]
+
+
+def find(connection: Connection, tasks: Sequence[str]) -> Found:
+    """Where they are. Looks at every record: not for the writer, which goes on meanwhile."""
+    size = connection.value("SELECT max(seq) FROM audit") or 0
+    sql = """SELECT seq FROM audit WHERE seq <= ? AND task <> ''
+        AND task IN (SELECT value FROM json_each(?))"""
+    rows = connection.rows(sql, (size, json.dumps(tasks)))
+    return Found(size, [row[0] for row in rows])
 
 
 def checkpoints(connection: Connection, after: int, limit: int) -> tuple[Checkpoint, ...]:

@@ -22,7 +22,7 @@ from holdfast.ports.journal import Cursor, Health
 from . import audit, entry, reading
 from .connection import Connection, connect_untouched, wal
 from .migrate import MIGRATIONS, copy_to, refuse_strange, remove, version_of
-from .trail import Trail
+from .trail import Found, Trail
 from .trouble import trouble
 
 FORGET_AT_ONCE = 200
@@ -112,20 +112,22 @@ def forget(
         return len(over)
 
 
-class Why(NamedTuple):
-    """Who wants something purged, and why."""
+class Purge(NamedTuple):
+    """What somebody wants gone, and why; `said` is what the tasks said to the audit."""
 
+    tasks: Sequence[TaskId]
     by: str
     reason: str
     at: Instant
+    said: Found
 
 
-def purge(connection: Connection, tasks: Sequence[TaskId], why: Why, trail: Trail) -> int:
+def purge(connection: Connection, wanted: Purge, trail: Trail) -> int:
     """Overwrite them in the database and in its log, and write down who wanted it.
 
     What they said to the audit goes too; its hashes stay, and a record says who took it away.
     """
-    by, reason, at = why
+    tasks, by, reason, at, said = wanted
     with connection.transaction():
         chosen = [task for task in dict.fromkeys(tasks) if _purgeable(connection, task)]
         for task in chosen:
@@ -139,7 +141,7 @@ def purge(connection: Connection, tasks: Sequence[TaskId], why: Why, trail: Trai
             )
             connection.run("UPDATE visit SET path = '' WHERE task = ?", (task,))
             connection.run("INSERT INTO purge VALUES (?, ?, ?, ?)", (task, at, by, reason))
-            trail.empty(connection, task)
+            trail.empty(connection, task, said)
             told = Fact(kind="task.purged", at=at, task=task, by=by, digest=digest(reason))
             trail.add(connection, entry.noted(told))
     if connection.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:

@@ -1,4 +1,5 @@
 -- What must be provable later. `body` is NULL where the content is gone; the hashes stay for ever.
+-- No index: it is written in every commit, and looked through in threads that only read.
 CREATE TABLE audit (
   seq  INTEGER NOT NULL PRIMARY KEY,
   at   INTEGER NOT NULL,
@@ -7,8 +8,6 @@ CREATE TABLE audit (
   hash BLOB NOT NULL,
   body BLOB
 ) STRICT;
-
-CREATE INDEX audit_task ON audit (task, seq) WHERE task <> '';
 
 -- `peaks`: the full parts of the tree at this size, so that opening needs not read all leaves.
 CREATE TABLE checkpoint (
