@@ -29,7 +29,7 @@ class AuditQuery(Struct, frozen=True, kw_only=True):
 
 
 class Signer(Protocol):
-    """Who signs checkpoints."""
+    """Who signs checkpoints, and tells true signatures from others."""
 
     @property
     def key(self) -> bytes:
@@ -37,6 +37,10 @@ class Signer(Protocol):
         ...
 
     def sign(self, said: bytes) -> bytes: ...
+
+    def check(self, key: bytes, said: bytes, signature: bytes) -> bool:
+        """Did whoever has this public key sign that?"""
+        ...
 
 
 class Audit(Protocol):

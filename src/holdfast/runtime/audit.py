@@ -18,7 +18,7 @@ from holdfast.ports.audit import Audit, AuditQuery, Signer
 from holdfast.ports.journal import Query
 
 from . import tasks
-from .bundle import Check, Header, Seal, Sealed, Signed, State, followed, sealing, written
+from .bundle import Header, Seal, Sealed, Signed, State, followed, sealing, written
 from .house import House
 from .proof import Finding, Proof, located, proved
 
@@ -47,7 +47,7 @@ async def _task(house: House, text: str) -> str:
 
 async def shown(house: House, seq: int) -> Kept:
     """One record. Raises `NotFound`."""
-    found = await house.audit.read(seq - 1, 1) if seq > 0 else ()
+    found = await house.audit.read(seq - 1, 1) if 0 < seq <= house.audit.size else ()
     if not found:
         what = f"there is no audit record {seq}: the last one is {house.audit.size}"
         raise NotFound(what, code="audit_not_found")
@@ -103,9 +103,9 @@ async def _pages(
         done = end
 
 
-async def verified(house: House, check: Check) -> Proof:
+async def verified(house: House) -> Proof:
     """Look at every record and signature, and that nothing the journal knows is missing."""
-    state, number, since = State(), 0, 0
+    state, number, since, check = State(), 0, 0, house.signer.check
     leaves = set[bytes]()
     async for rows, piece in _pages(house.audit, house.audit.size):
         for place, text in enumerate(piece):

@@ -73,15 +73,22 @@ def proved(state: State, finding: Finding | None = None) -> Proof:
     )
 
 
-def prove_file(path: Path, check: Check, *, key: str = "", kept: Checkpoint | None = None) -> Proof:
-    """Look at an export, without a daemon or a home.
+def prove_file(
+    path: Path,
+    check: Check,
+    *,
+    key: str = "",
+    kept: Checkpoint | None = None,
+    mirror: bool = False,
+) -> Proof:
+    """Look at an export, or a mirror, without a daemon or a home.
 
     `key` is the fingerprint it must be signed with, `kept` a checkpoint from earlier that it must
     go on from. Raises `Unavailable` if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
-            proof, passed = prove(file, check, kept)
+            proof, passed = prove(file, check, kept, State() if mirror else None)
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error.strerror}", code="no_export") from error
     if proof.finding is None and kept is not None and not passed:
@@ -93,16 +100,20 @@ def prove_file(path: Path, check: Check, *, key: str = "", kept: Checkpoint | No
 
 
 def prove(
-    lines: Iterable[bytes], check: Check, kept: Checkpoint | None = None
+    lines: Iterable[bytes],
+    check: Check,
+    kept: Checkpoint | None = None,
+    state: State | None = None,
 ) -> tuple[Proof, bool]:
-    """Also whether the records lead through the checkpoint `kept`."""
-    rest = iter(lines)
-    first = next(rest, b"")
-    state = begun(first)
+    """Also whether the records lead through the checkpoint `kept`. With a `state` to begin from
+    there is neither a first nor a last line: it is a mirror."""
+    rest, mirror, passed = iter(lines), state is not None, False
     if state is None:
-        return proved(State(), _of_header(first)), False
-    passed = False
-    for number, text in enumerate(rest, start=2):
+        first = next(rest, b"")
+        state = begun(first)
+        if state is None:
+            return proved(State(), _of_header(first)), False
+    for number, text in enumerate(rest, start=1 if mirror else 2):
         after = followed(state, text, check)
         if after is None:
             return proved(state, located(state, number, joined((text,), rest), check)), passed
@@ -111,7 +122,7 @@ def prove(
             kept is not None and (state.chain.size, state.chain.head.hex()) == (kept.size, kept.head)
         )
     lines_seen = 1 + state.chain.size + state.checkpoints + state.ended
-    finding = None if state.ended else _cut(state, lines_seen + 1)
+    finding = None if state.ended or mirror else _cut(state, lines_seen + 1)
     return proved(state, finding), passed
 
 

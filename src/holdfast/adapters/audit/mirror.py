@@ -96,12 +96,11 @@ def _end_of(path: Path) -> _Last:
         if fresh:
             private.sync(path.parent)
         size = file.seek(0, os.SEEK_END)
-        for window in itertools.accumulate(itertools.repeat(_BLOCK), lambda a, _: a * 2):
-            begin = max(0, size - window)
+        begin, whole, part = size, list[bytes](), b""
+        while begin and len(whole) < 2:  # the first may be half of a line
+            begin = max(0, size - max(_BLOCK, 2 * (size - begin)))
             file.seek(begin)
             *whole, part = file.read(size - begin).split(b"\n")
-            if len(whole) > 1 or not begin:
-                break
         file.truncate(size - len(part))
         os.fsync(file.fileno())
     told = _LINE.match(whole[-1]) if whole else None

@@ -27,6 +27,9 @@ class FileSigner:
     def sign(self, said: bytes) -> bytes:
         return self._key.sign(said)
 
+    def check(self, key: bytes, said: bytes, signature: bytes) -> bool:
+        return signed(key, said, signature)
+
 
 def open_signer(path: Path) -> FileSigner:
     """The key in the file, made if there is none. Raises `Broken` when others could have it."""

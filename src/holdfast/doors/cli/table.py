@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .command import CHECKING, Command, Option
+from .table_audit import AUDIT
 from .table_secrets import SECRETS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
@@ -555,9 +556,10 @@ _HOUSE = (
     ),
 )
 
-GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
+GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The audit", AUDIT), ("The house", _HOUSE))
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
+    "audit": "audit list",
     "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
