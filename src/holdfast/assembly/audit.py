@@ -85,4 +85,6 @@ def _checkpoint(path: Path) -> Checkpoint:
         raise Unavailable(what, code="no_checkpoint") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         hint = "name a file with what `holdfast audit checkpoint --json` printed"
-        raise Invalid(f"{path} is no checkpoint: {error}", code="bad_checkpoint", hint=hint) from error
+        raise Invalid(
+            f"{path} is no checkpoint: {error}", code="bad_checkpoint", hint=hint
+        ) from error

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 
 from msgspec.structs import replace
 
-from holdfast.core.audit.chain import Checkpoint, Kept, leaf_of, line
-from holdfast.core.audit.fact import KINDS, Fact, decode, encode
-from holdfast.core.audit.told import TELLING, told
-from holdfast.core.error import Invalid, NotFound, Refused
-from holdfast.core.ids import Instant, TaskId
-from holdfast.core.view import Summary
+from holdfast.core.audit.chain import Checkpoint, Kept, line
+from holdfast.core.audit.fact import KINDS
+from holdfast.core.error import Invalid, NotFound
+from holdfast.core.ids import Instant
 from holdfast.ports.audit import Audit, AuditQuery, Signer
-from holdfast.ports.journal import Query
 
 from . import tasks
 from .bundle import Header, Seal, Sealed, Signed, State, followed, sealing, written
@@ -72,7 +68,7 @@ async def exported(audit: Audit, signer: Signer, now: Instant) -> AsyncIterator[
     last = await audit.checkpoint(now)
     header = written(Header(size=last.size, at=now, key=signer.key.hex()))
     yield header
-    async for _, piece in _pages(audit, last.size):
+    async for piece in _pages(audit, last.size):
         yield b"".join(piece)
     seal = Seal(
         size=last.size,
@@ -85,10 +81,8 @@ async def exported(audit: Audit, signer: Signer, now: Instant) -> AsyncIterator[
     yield written(Sealed(end=replace(seal, signature=signer.sign(sealing(seal)).hex())))
 
 
-async def _pages(
-    audit: Audit, size: int
-) -> AsyncIterator[tuple[Sequence[Kept], list[bytes]]]:
-    """Records, and their lines with those of the checkpoints among them, a page at a time."""
+async def _pages(audit: Audit, size: int) -> AsyncIterator[list[bytes]]:
+    """The lines of records and of the checkpoints among them, a page at a time."""
     done = 0
     while done < size:
         rows = await audit.read(done, min(_PAGE, size - done))
@@ -99,48 +93,21 @@ async def _pages(
             piece.append(line(row))
             if row.seq in signed:
                 piece.append(written(Signed(checkpoint=signed[row.seq])))
-        yield rows, piece
+        yield piece
         done = end
 
 
 async def verified(house: House) -> Proof:
-    """Look at every record and signature, and that nothing the journal knows is missing."""
-    state, number, since, check = State(), 0, 0, house.signer.check
-    leaves = set[bytes]()
-    async for rows, piece in _pages(house.audit, house.audit.size):
+    """Look at every record and signature, and that it says all that the journal knows."""
+    state, number, check = State(), 0, house.signer.check
+    async for piece in _pages(house.audit, house.audit.size):
         for place, text in enumerate(piece):
             number += 1
             after = followed(state, text, check)
             if after is None:
                 return proved(state, located(state, number, iter(piece[place:]), check))
             state = after
-        leaves.update(row.leaf for row in rows)
-        since = since or next((decode(row.body).at for row in rows if row.body), 0)
-    return proved(state, await _missing(house, leaves, since))
-
-
-async def _missing(house: House, leaves: set[bytes], since: Instant) -> Finding | None:
-    """What events that are in the journal should have told, and did not; since there is an audit."""
-    before: TaskId | None = None
-    while rows := await house.journal.query(Query(limit=_PAGE, before=before)):
-        for row in rows:
-            for fact in await _telling(house, row):
-                if fact.at > since and leaf_of(encode(fact)) not in leaves:
-                    what = f"event {fact.event} of {fact.task} ({fact.kind}) has no record"
-                    return Finding(what="removed", record=0, line=0, says=what)
-        before = rows[-1].id
-    return None
-
-
-async def _telling(house: House, row: Summary) -> list[Fact]:
-    """All that a task has to say, as far as it had been said when the audit was read."""
-    try:
-        past = await house.journal.read(row.id)
-    except (Refused, NotFound):  # purged, or forgotten meanwhile
-        return []
-    facts = list[Fact]()
-    for one in past:
-        if type(one.event) in TELLING:
-            here = partial(Fact, at=one.at, task=row.id, event=one.seq, link=one.link)
-            facts += told(one.event, partial(here, agent=row.agent))
-    return facts
+    problems = (await house.journal.verify()).problems
+    if problems:
+        return proved(state, Finding(what="changed", record=0, line=0, says=problems[0]))
+    return proved(state)

@@ -71,9 +71,7 @@ async def settle(house: House, call: str, cost: int, *, by: str) -> None:
     if doubt is None:
         hint = "`holdfast budget list` names those that are"
         raise NotFound(f"no call {call} is in doubt", code="hold_not_open", hint=hint)
-    told = Fact(
-        kind="budget.settled", at=house.clock.now(), by=by, subject=call, after=str(cost)
-    )
+    told = Fact(kind="budget.settled", at=house.clock.now(), by=by, subject=call, after=str(cost))
     await house.audit.append(told)
     if cost:
         await house.ledger.settle(call, Usage(input=doubt.most.tokens, cost=cost))

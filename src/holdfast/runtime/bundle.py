@@ -171,11 +171,12 @@ def whole(state: State, seal: Seal, check: Check) -> bool:
 
 
 def unhexed(text: bytes) -> bytes:
-    """The bytes; none at all for what is no hexadecimal."""
+    """The bytes; none at all for what is not hexadecimal as we write it: one spelling for each."""
     try:
-        return bytes.fromhex(text.decode("ascii"))
+        found = bytes.fromhex(text.decode("ascii"))
     except ValueError:
         return b""
+    return found if found.hex().encode() == text else b""
 
 
 def fingerprint(key: str) -> str:

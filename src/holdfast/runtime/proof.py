@@ -119,11 +119,15 @@ def prove(
             return proved(state, located(state, number, joined((text,), rest), check)), passed
         state = after
         passed = passed or (
-            kept is not None and (state.chain.size, state.chain.head.hex()) == (kept.size, kept.head)
+            kept is not None
+            and (state.chain.size, state.chain.head.hex()) == (kept.size, kept.head)
         )
-    lines_seen = 1 + state.chain.size + state.checkpoints + state.ended
-    finding = None if state.ended or mirror else _cut(state, lines_seen + 1)
-    return proved(state, finding), passed
+    return proved(state, None if mirror else unfinished(state)), passed
+
+
+def unfinished(state: State) -> Finding | None:
+    """What is wrong with a file that ends here."""
+    return None if state.ended else _cut(state, 2 + state.chain.size + state.checkpoints)
 
 
 def located(state: State, number: int, lines: Iterator[bytes], check: Check) -> Finding:

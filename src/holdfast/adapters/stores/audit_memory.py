@@ -106,4 +106,6 @@ def _matches(row: Kept, query: AuditQuery) -> bool:
         return not (query.kind or any(wanted.values()))
     fact = decode(row.body)
     of_kind = not query.kind or fact.kind == query.kind or fact.kind.startswith(f"{query.kind}.")
-    return of_kind and all(not value or getattr(fact, name) == value for name, value in wanted.items())
+    return of_kind and all(
+        not value or getattr(fact, name) == value for name, value in wanted.items()
+    )

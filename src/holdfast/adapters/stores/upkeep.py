@@ -20,6 +20,7 @@ from holdfast.core.ids import Instant, TaskId, digest
 from holdfast.ports.journal import Cursor, Health
 
 from . import audit, entry, reading
+from .audit_check import Told
 from .connection import Connection, connect_untouched, wal
 from .migrate import MIGRATIONS, copy_to, refuse_strange, remove, version_of
 from .trail import Found, Trail
@@ -35,9 +36,16 @@ def verify(connection: Connection) -> Health:
     streams = events = 0
     try:
         found += _structure(connection)
+        told = Told(connection)
+        found += told.walk()
         for stream in _streams(connection):
             streams, events = streams + 1, events + stream.version
-            found += audit.problems(stream) or _other_row(connection, stream)
+            wrong = audit.problems(stream) or _other_row(connection, stream)
+            found += wrong
+            if not wrong:
+                agent = "SELECT agent FROM task WHERE id = ?"
+                told.look(stream, connection.value(agent, (stream.task,)))
+        found += told.missing()
     except apsw.CorruptError as error:
         found.append(f"the database file is damaged: {error}")
     return Health(streams=streams, events=events, problems=tuple(found))
@@ -97,9 +105,7 @@ def renew(connection: Connection, owner: str, until: Instant) -> None:
     connection.run(sql, (until, owner))
 
 
-def forget(
-    connection: Connection, tasks: Sequence[TaskId], before: Instant, trail: Trail
-) -> int:
+def forget(connection: Connection, tasks: Sequence[TaskId], before: Instant, trail: Trail) -> int:
     """Delete those of `tasks` that are still over; how many. The audit keeps that they were."""
     with connection.transaction():
         over = reading.still_over(connection, tasks, before)

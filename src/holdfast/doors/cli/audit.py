@@ -104,7 +104,9 @@ def verify(desk: Desk, given: Given) -> int:
         return code
     if problem := part_of(found, "finding"):
         place = f" (line {problem['line']})" if problem.get("line") else ""
-        desk.screen.tell(f"NOT whole: {text_of(problem, 'what')}{place}: {text_of(problem, 'says')}")
+        desk.screen.tell(
+            f"NOT whole: {text_of(problem, 'what')}{place}: {text_of(problem, 'says')}"
+        )
         return code
     size, signed = count_of(found, "size"), count_of(found, "signed")
     desk.screen.tell(f"whole: {size} records, {count_of(found, 'checkpoints')} checkpoints")

@@ -556,7 +556,13 @@ _HOUSE = (
     ),
 )
 
-GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The audit", AUDIT), ("The house", _HOUSE))
+GROUPS = (
+    ("Work", _TASKS),
+    ("Models", _MODELS),
+    ("Secrets", SECRETS),
+    ("The audit", AUDIT),
+    ("The house", _HOUSE),
+)
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
     "audit": "audit list",
