@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import apsw
 import pytest
 
+from holdfast.adapters.stores.connection import connect
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -119,12 +119,11 @@ async def test_what_somebody_did_to_the_database_is_found(sql: str, said: str, t
             await scribe.ask(2)
             await books.audit.checkpoint(START)
             await scribe.submit(3, at=START + 1)
-        editor = apsw.Connection(str(tmp_path / "j.db"))
-        editor.execute(sql).fetchall()
+        editor = connect(tmp_path / "j.db")
+        editor.run(sql)
         editor.close()
         async with in_a_file(tmp_path) as books:
-            (problem,) = (await books.journal.verify()).problems
-        assert said in problem
+            assert said in (await books.journal.verify()).problems[0]
 
 
 async def test_a_verdict_shares_the_commit_of_its_event(tmp_path: Path):

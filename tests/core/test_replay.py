@@ -15,6 +15,7 @@ from holdfast.core.command import (
     CutContext,
     HearReply,
     Recover,
+    Refuse,
     Release,
     ReleaseAsk,
     RequestTopUp,
@@ -201,3 +202,17 @@ def test_what_happens_after_the_end_is_found_again_too():
 def test_a_checked_call_is_found_again():
     story = crashing().when(ClearCall(call_id=CallId("w1")))
     assert replay(recorded(story), HOUSE_RULES) == (story.task, ())
+
+
+def test_what_older_events_do_not_say_is_no_difference():
+    """Whose answer it is and which policy judged: added later, and no decision."""
+    story = in_status(Status.WAITING).when(Refuse(call_id=CallId("asked"), by="ann"))
+    history = [
+        (at, replace(event, by="") if isinstance(event, e.CallSettled) else event)
+        for at, event in recorded(story)
+    ]
+    history = [
+        (at, replace(event, policy="older") if isinstance(event, e.Replied) else event)
+        for at, event in history
+    ]
+    assert replay(history, HOUSE_RULES)[1] == ()

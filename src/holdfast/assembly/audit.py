@@ -30,7 +30,7 @@ _LONGEST = 1 << 16
 async def on_record(house: House, config: Config) -> AsyncGenerator[None]:
     """Write down that the house starts and, whatever ends it in an orderly way, that it stops."""
     await _note(house, "house.started")
-    path = config.audit.mirror and config.home / Path(config.audit.mirror).expanduser()
+    path = config.audit.mirror and config.home / config.audit.mirror
     mirror = Mirror(path, house.audit) if path else None
     async with anyio.create_task_group() as group:
         if mirror is not None:

@@ -48,6 +48,8 @@ from .boxes import box_options, box_pool
 from .home import AUDIT_KEY, CHOICES, DATABASE
 from .outside import Outside, browsers_for, gateway, tools_of_the_web
 
+_Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
@@ -82,11 +84,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
                 await house.models.close()
 
 
-async def _furnished(
-    given: Given,
-    stores: tuple[SqliteJournal, StoredLedger, Clock, FileSigner],
-    stack: AsyncExitStack,
-) -> House:
+async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
     disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None

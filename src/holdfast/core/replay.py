@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, cast
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from . import command as c
 from . import event as e
@@ -60,12 +61,31 @@ def _again(
     best: tuple[e.Event, ...] = ()
     for command in _candidates(task, ahead):
         try:
-            made = decide(task, command, rules=rules, now=at)
+            made = _decided(task, command, ahead, rules, at)
         except Refused:
             continue
         if len(made) > len(best) and tuple(ahead[: len(made)]) == made:
             best = made
     return best or None
+
+
+def _decided(
+    task: Task, command: c.Command, ahead: Sequence[e.Event], rules: Rules, at: Instant
+) -> tuple[e.Event, ...]:
+    """What the command leads to today, without what says no more than by whom it was decided."""
+    made = decide(task, command, rules=rules, now=at)
+    alike = tuple(map(_as_recorded, ahead, made))
+    return alike + made[len(alike) :]
+
+
+def _as_recorded(recorded: e.Event, made: e.Event) -> e.Event:
+    match recorded, made:
+        case e.Replied(policy=policy), e.Replied():
+            return replace(made, policy=policy)
+        case e.CallSettled(by=""), e.CallSettled():  # older events do not say whose answer it is
+            return replace(made, by="")
+        case _:
+            return made
 
 
 def _difference(
@@ -74,7 +94,7 @@ def _difference(
     recorded, decided = type(ahead[0]).__name__, "no command leads to this"
     for command in _candidates(task, ahead):
         try:
-            made = decide(task, command, rules=rules, now=at)
+            made = _decided(task, command, ahead, rules, at)
         except Refused as refused:
             decided = f"refused: {refused}"
             continue

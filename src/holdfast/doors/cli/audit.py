@@ -45,7 +45,7 @@ def listed(desk: Desk, given: Given) -> int:
 def _row(record: Json, now: float) -> tuple[str, ...]:
     fact = part_of(record, "fact")
     what = ("secret", "tool", "call", "subject")
-    says = ("verdict", "rule", "code", "after")
+    says = ("verdict", "rule", "code", "after", *(["subject"] if text_of(fact, "secret") else []))
     return (
         str(count_of(record, "seq")),
         ago(count_of(fact, "at"), now) if fact else "",
