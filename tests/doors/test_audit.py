@@ -82,7 +82,7 @@ async def test_a_denial_is_one_line_in_the_database_and_one_in_the_mirror(tmp_pa
 
 @pytest.mark.anyio
 async def test_what_a_task_did_stands_in_its_order(tmp_path: Path):
-    """Row OC-94, part of row OK-51: every allowed act with its rule. What the model was asked is in
+    """Row OC-94, part of row OK-51: every allowed act with its rule. What the model said is in
     the task's own stream."""
     async with street(tmp_path, (PAYS, DONE)) as here:
         row = await here.done("pay", allow=["pay"])
@@ -96,7 +96,7 @@ async def test_what_a_task_did_stands_in_its_order(tmp_path: Path):
         )
         assert found[2]["fact"]["rule"] == "--allow pay"
         events = (await here.tcp.get(f"/v1/tasks/{row['id']}/events")).json()["events"]
-        assert [one["kind"] for one in events].count("AskBegun") == 2
+        assert [one["kind"] for one in events].count("Replied") == 2
 
 
 @pytest.mark.anyio

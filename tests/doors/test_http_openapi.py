@@ -80,6 +80,7 @@ def fits(value: Any, schema: Any, root: Any) -> bool:
             return True
         case kind:
             kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+            kinds |= {"object": dict, "array": list}  # of which the value is none
             return value is None if kind == "null" else isinstance(value, kinds[kind])
 
 

@@ -12,14 +12,19 @@ import anyio
 import msgspec
 
 from holdfast.adapters.audit.mirror import Mirror
-from holdfast.adapters.audit.signing import signed
+from holdfast.adapters.audit.signing import open_signer, signed
+from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.stores.trail import Trail
 from holdfast.config import Config
 from holdfast.core.audit.chain import Checkpoint
 from holdfast.core.audit.fact import Fact, Kind
 from holdfast.core.error import Invalid, Unavailable
+from holdfast.engine.clock import SystemClock
 from holdfast.runtime import audit
 from holdfast.runtime.house import House
 from holdfast.runtime.proof import prove_file
+
+from .home import AUDIT_KEY, DATABASE
 
 _log = logging.getLogger("holdfast.audit")
 _PATIENCE = 5.0
@@ -65,6 +70,14 @@ async def _note(house: House, kind: Kind) -> None:
     )
     await house.audit.append(fact)
     await audit.checkpoint(house)
+
+
+async def note_restored(home: Path, source: Path) -> None:
+    """Write into the audit that came with a backup that it is one: what was after it is gone."""
+    now, signer = SystemClock().now(), open_signer(home / AUDIT_KEY)
+    async with open_sqlite(home / DATABASE, now=now, trail=Trail(signer)) as journal:
+        fact = Fact(kind="house.restored", at=now, subject=source.name)
+        await journal.audit().append(fact)
 
 
 def verify_command(path: Path, key: str, kept: Path | None, *, mirror: bool) -> int:

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio
+
 from holdfast.adapters.stores import upkeep as store_upkeep
 from holdfast.config import home_folder, load
 from holdfast.core.error import HoldfastError
 
-from .audit import verify_command
+from .audit import note_restored, verify_command
 from .checkup import doctor_command
 from .daemon import serve_command
 from .home import DATABASE, only_one, prepare
@@ -27,6 +29,7 @@ def restore_command(home: Path, source: Path, *, as_json: bool) -> int:
     prepare(home)
     with only_one(home):
         kept = store_upkeep.restore(source.absolute(), home / DATABASE)
+        anyio.run(note_restored, home, source)
     if as_json:
         told = json.dumps({"restored": str(source), "replaced": str(kept) if kept else None})
     else:

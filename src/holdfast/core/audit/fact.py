@@ -33,6 +33,7 @@ Kind = Literal[
     "audit.forgotten",
     "house.started",
     "house.stopped",
+    "house.restored",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 
