@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
 from holdfast.adapters.audit.mirror import Mirror
 from holdfast.adapters.audit.signing import signed
 from holdfast.core.message import Reply
-from holdfast.runtime.proof import prove
+from holdfast.doors.http.slow import Slowly
+from holdfast.runtime.proof import Finding, prove
 from holdfast.testing.tamper import split
 from tests.doors.cli_stage import Stage, staged
 from tests.doors.house import PAYS, Street, street
@@ -183,6 +186,29 @@ async def test_pages_and_single_records_and_what_there_is_not(tmp_path: Path):
         assert (await here.tcp.get("/v1/audit/records/x")).status_code == 404
         assert (await here.tcp.get("/v1/audit", params={"kind": "cal"})).status_code == 422
         assert (await here.tcp.get("/v1/audit", params={"since": "whenever"})).status_code == 422
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_takes_long_keeps_the_line_open():
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def work() -> Finding:
+        while len(sent) < 4:
+            await anyio.lowlevel.checkpoint()
+        return Finding(what="changed", record=1, line=2, says="so")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {}
+
+    with anyio.fail_after(20):
+        await Slowly(work, beat=0.0)({}, receive, send)
+    body = b"".join(message["body"] for message in sent[1:])
+    assert body.startswith(b"   {")
+    assert msgspec.json.decode(body)["record"] == 1
+    assert [message["more_body"] for message in sent[-2:]] == [True, False]
 
 
 def test_the_commands_show_what_the_daemon_says(stage: Stage, tmp_path: Path):

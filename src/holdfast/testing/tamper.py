@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain as joined
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -53,19 +54,18 @@ class Figure:
     def holds(self) -> bool:
         return 0 < self.tried == self.found == self.located
 
-    def count(self, what: str, finding: Finding | None, *, right: bool) -> None:
+    def count(self, what: tuple[object, ...], finding: Finding | None, *, right: bool) -> None:
         self.tried += 1
         self.found += finding is not None
         self.located += right
         if not right and len(self.missed) < 5:
-            self.missed.append(f"{what}: {finding or 'not found'}")
+            self.missed.append(f"{' '.join(map(str, what))}: {finding or 'not found'}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Try:
+class Try(NamedTuple):
     """From line `place` (0 is the first) on, the file has these lines."""
 
-    what: str
+    what: tuple[object, ...]
     place: int
     lines: Iterable[bytes]
     right: Callable[[Finding], bool]
@@ -155,7 +155,7 @@ def flips(export: Export, dice: random.Random) -> Iterator[Try]:
             if at == behind and after < len(export.lines):  # it runs into the next line
                 lines, after = split(changed + export.lines[after]), after + 1
             yield Try(
-                what=f"bit {bit} of byte {at} of line {place + 1} flipped",
+                what=("flipped line", place + 1, "byte", at, "bit", bit),
                 place=place,
                 lines=joined(lines, export.rest(after)),
                 right=right,
@@ -168,7 +168,9 @@ def cuts(export: Export, _dice: random.Random) -> Iterator[Try]:
         right = _is_at(export, place, "cut off")
         for at in range(len(text)):
             lines = (text[:at],) if at else ()
-            yield Try(what=f"cut at {place + 1}:{at}", place=place, lines=lines, right=right)
+            yield Try(
+                what=("cut in line", place + 1, "byte", at), place=place, lines=lines, right=right
+            )
 
 
 def deletions(export: Export, _dice: random.Random) -> Iterator[Try]:
@@ -181,7 +183,7 @@ def deletions(export: Export, _dice: random.Random) -> Iterator[Try]:
         else:
             right = _is_about(record, "removed")
         yield Try(
-            what=f"line {place + 1} deleted",
+            what=("deleted line", place + 1),
             place=place,
             lines=export.rest(place + 1),
             right=right,
@@ -199,7 +201,7 @@ def insertions(export: Export, dice: random.Random) -> Iterator[Try]:
         else:
             right = _is_line(place, "inserted", "changed", "removed", "reordered")
         yield Try(
-            what=f"line {source + 1} once more before line {place + 1}",
+            what=("put in line", source + 1, "before line", place + 1),
             place=place,
             lines=joined((text,), export.rest(place)),
             right=right,
@@ -214,7 +216,7 @@ def swaps(export: Export, dice: random.Random) -> Iterator[Try]:
             between = (export.lines[place] for place in range(first + 1, second))
             ends = ((export.lines[second],), between, (export.lines[first],))
             yield Try(
-                what=f"lines {first + 1} and {second + 1} swapped",
+                what=("swapped lines", first + 1, "and", second + 1),
                 place=first,
                 lines=joined(*ends, export.rest(second + 1)),
                 right=_is_about(export.due(first), "reordered"),
@@ -237,7 +239,7 @@ def forgeries(export: Export, dice: random.Random) -> Iterator[Try]:
             right = _is_about(first, "changed")
         else:
             lines, right = joined((forged,), rest), _is_next(due)
-        yield Try(what=f"record {due} forged", place=place, lines=lines, right=right)
+        yield Try(what=("forged record", due), place=place, lines=lines, right=right)
 
 
 def _rewritten(export: Export, place: int, chain: Chain) -> Iterator[bytes]:
@@ -310,7 +312,7 @@ def _as_files(export: Export, tries: Iterator[Try], figure: Figure) -> int:
             finding = prove_file(path, signed).finding
             count += 1
             if finding is None or not tried.right(finding):
-                figure.count(f"{tried.what}, as a file", finding, right=False)
+                figure.count((*tried.what, "as a file"), finding, right=False)
     return count
 
 

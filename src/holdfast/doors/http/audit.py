@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from msgspec import Struct
 from pydantic import Field
 from starlette.responses import StreamingResponse
@@ -12,10 +14,12 @@ from holdfast.ports.audit import AuditQuery
 from holdfast.runtime import audit
 from holdfast.runtime.budgets import moment
 from holdfast.runtime.bundle import fingerprint
+from holdfast.runtime.house import House
 from holdfast.runtime.proof import Finding
 
 from .bodies import Name, NoQuery, Nothing, Question
 from .route import Ask, Entry
+from .slow import Slowly
 
 _LINES = "application/jsonl"
 
@@ -103,8 +107,12 @@ async def audit_checkpoint(ask: Ask[NoQuery, Nothing]) -> CheckpointMade:
     return CheckpointMade(checkpoint=made, fingerprint=fingerprint(made.key))
 
 
-async def audit_verify(ask: Ask[NoQuery, Nothing]) -> AuditProof:
-    proof = await audit.verified(ask.house)
+async def audit_verify(ask: Ask[NoQuery, Nothing]) -> Slowly:
+    return Slowly(partial(_proof, ask.house))
+
+
+async def _proof(house: House) -> AuditProof:
+    proof = await audit.verified(house)
     return AuditProof(
         ok=proof.ok,
         size=proof.size,
