@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from holdfast.adapters.stores import upkeep
 from holdfast.adapters.stores.connection import connect
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.stores.sqlite import open_sqlite
@@ -135,3 +136,19 @@ async def test_a_verdict_shares_the_commit_of_its_event(tmp_path: Path):
             before = journal.statements
             await scribe.submit(1)
             assert journal.statements - before <= 7
+
+
+async def test_a_backup_from_before_the_audit_is_restored_and_begins_one(tmp_path: Path):
+    with anyio.fail_after(20):
+        async with in_a_file(tmp_path) as books:
+            await Scribe(books.journal).finish(1)
+        older = connect(tmp_path / "j.db")
+        older.run("DROP TABLE audit; DROP TABLE checkpoint; PRAGMA user_version = 3")
+        older.run("DELETE FROM migration WHERE version = 4")
+        older.close()
+        assert upkeep.restore(tmp_path / "j.db", tmp_path / "there.db") is None
+        async with open_sqlite(tmp_path / "there.db", now=START + 9) as journal:
+            assert journal.audit().size == 0
+            await journal.audit().append(Fact(kind="house.started", at=START + 9))
+            await Scribe(journal).finish(2, at=START + 10)
+            assert not (await journal.verify()).problems

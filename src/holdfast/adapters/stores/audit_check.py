@@ -16,20 +16,28 @@ from . import audit, trail
 from .connection import Connection
 
 _AT_ONCE = 2_000
+_THERE = "SELECT 1 FROM sqlite_schema WHERE name = 'audit'"
 
 
 class Told:
-    """What is in the audit, for comparison with streams that are looked at later."""
+    """What is in the audit, for comparison with streams that are looked at later.
+
+    A backup from before there was an audit has none, and nothing is missing from it.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._leaves = set[bytes]()
         self._missing: dict[bytes, Fact] = {}
         self._chain = Chain()
-        self._since: Instant = connection.value("SELECT at FROM audit WHERE seq = 1") or 1 << 62
+        self._there = bool(connection.value(_THERE))
+        since = connection.value("SELECT at FROM audit WHERE seq = 1") if self._there else None
+        self._since: Instant = since or 1 << 62
 
     def walk(self) -> Iterator[str]:
         """What is wrong with the records and with the checkpoints; nothing behind the first."""
+        if not self._there:
+            return
         signed = {one.size: one for one in trail.checkpoints(self._connection, 0, 1 << 60)}
         sql = "SELECT seq, leaf, hash, body FROM audit WHERE seq > ? ORDER BY seq LIMIT ?"
         while rows := self._connection.rows(sql, (self._chain.size, _AT_ONCE)):
@@ -70,7 +78,7 @@ class Told:
     def missing(self) -> Iterator[str]:
         """What nothing was written about, not even since the walk."""
         sql = "SELECT leaf FROM audit WHERE seq > ?"
-        for (leaf,) in self._connection.rows(sql, (self._chain.size,)):
+        for (leaf,) in () if not self._missing else self._connection.rows(sql, (self._chain.size,)):
             self._missing.pop(leaf, None)
         for fact in self._missing.values():
             yield f"the audit: event {fact.event} of {fact.task} ({fact.kind}) has no record"
