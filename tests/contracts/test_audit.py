@@ -11,14 +11,18 @@ import pytest
 
 from holdfast.adapters.stores import upkeep
 from holdfast.adapters.stores.connection import connect
+from holdfast.adapters.stores.ledger_book import Spot, Table
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.stores.sqlite import open_sqlite
 from holdfast.adapters.stores.trail import Trail
 from holdfast.core.audit.fact import Fact
 from holdfast.core.error import Unavailable
+from holdfast.core.ids import digest
 from holdfast.ports.audit import Audit
-from holdfast.testing.audit_contract import CLAUSES, SIGNER, Books, Clause, proof
+from holdfast.ports.ledger import Used
+from holdfast.testing.audit_contract import CLAUSES, SIGNER, Books, Clause, proof, told
 from holdfast.testing.scribe import START, Scribe
+from holdfast.testing.visits_contract import visit
 from tests.adapters.failing_disk import FailingDisk
 
 # What the disk does while SQLite closes a file, apsw can tell to nobody and prints.
@@ -152,3 +156,31 @@ async def test_a_backup_from_before_the_audit_is_restored_and_begins_one(tmp_pat
             await journal.audit().append(Fact(kind="house.started", at=START + 9))
             await Scribe(journal).finish(2, at=START + 10)
             assert not (await journal.verify()).problems
+
+
+async def test_a_raised_budget_is_one_record_however_often_it_is_said(tmp_path: Path):
+    with anyio.fail_after(20):
+        async with open_sqlite(tmp_path / "j.db", now=START) as journal:
+            spot = Spot(Table("installation", "month", "2026-11"), "*")
+            for _ in range(2):
+                more = Used(cost=5_000_000)
+                await journal.pages().top_up(spot, more, by="ann", once="once", at=START)
+            (fact,) = await told(journal.audit())
+            assert (fact.kind, fact.by) == ("budget.raised", "ann")
+            assert (fact.subject, '"cost":5000000' in fact.after) == (spot.key, True)
+
+
+async def test_a_request_to_the_outside_is_a_record_with_the_hash_of_where_to(tmp_path: Path):
+    with anyio.fail_after(20):
+        async with open_sqlite(tmp_path / "j.db", now=START) as journal:
+            await journal.visits().write(visit(1, secrets=("api/key",)))
+            await journal.visits().write(visit(2, code="egress_host", host="a.example"))
+            journal.visits().ended(visit(1, status=200, ended_at=START))
+            allowed, denied = await told(journal.audit())
+            assert (allowed.kind, allowed.subject) == ("egress.allowed", "visit_0001")
+            assert allowed.secret == "api/key"
+            assert (denied.kind, denied.code) == ("egress.denied", "egress_host")
+            assert denied.digest == digest(["GET", "a.example", 443])
+            assert all(
+                b"example" not in (row.body or b"") for row in await journal.audit().read(0, 9)
+            )

@@ -100,7 +100,7 @@ class SqlitePages:
         values = (once, place, of, per, since, more.cost, more.tokens, more.calls, by, at)
 
         amount = canonical({"cost": more.cost, "tokens": more.tokens, "calls": more.calls})
-        told = Fact(kind="budget.raised", at=at, by=by, subject=f"{place}/{of}/{per}", after=amount)
+        told = Fact(kind="budget.raised", at=at, by=by, subject=spot.key, after=amount)
 
         def add(connection: Connection) -> bool:
             sql = "INSERT INTO top_up VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
