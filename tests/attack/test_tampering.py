@@ -57,7 +57,7 @@ def test_all_that_is_done_to_ten_thousand_records_is_found_in_its_place():
     """Every byte flipped, every place cut, every line deleted, put in, swapped, forged."""
     figures = tamper.tampered(10_000)
     assert all(figure.holds for figure in figures.values()), figures
-    assert figures["flip a byte"].tried > 2_500_000
+    assert figures["flip a byte"].tried > 2_000_000
 
 
 @settings(max_examples=60, deadline=None)
