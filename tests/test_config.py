@@ -166,6 +166,7 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "vault.passphrase": ("a passphrase", None),
         "vault.passphrase_file": ("/run/phrase", "/run/phrase"),
         "vault.env_file": (".env", ".env"),
+        "audit.mirror": ("audit.jsonl", "audit.jsonl"),
         "vault.scrub": ('["*_KEY"]', ("*_KEY",)),
     }
     if key in others:
@@ -294,7 +295,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, container, microvm, egress, browser, storage, log, vault, web, budget",
+        "agent, box, container, microvm, egress, browser, storage, log, vault, audit, web, budget",
     }
 
 

@@ -115,8 +115,8 @@ def test_sixty_four_appends_at_once_share_one_commit(path: Path):
         async with anyio.create_task_group() as group:
             for number in range(64):
                 group.start_soon(scribe.submit, number)
-        # Ask which are there, begin, tasks, events, commit.
-        assert journal.statements - before == 5
+        # Ask which are there, begin, tasks, events, what they say to the audit, commit.
+        assert journal.statements - before == 6
 
     with_journal(path, burst)
 

@@ -13,7 +13,7 @@ from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper, KnownVault
 from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.error import HoldfastError, Invalid, NotAllowed, NotFound, Refused
-from holdfast.ports.secrets import Charset, Terms
+from holdfast.ports.secrets import Charset, Made, Terms
 from holdfast.testing.fake_clock import FakeClock
 
 VALUE = "canary-value-of-a-secret"
@@ -165,14 +165,14 @@ async def test_a_generated_one_is_as_asked_and_never_replaces(keeper: Keeper):
         "alphanumeric": r"[A-Za-z0-9]{32}",
     }
     for charset, shape in shapes.items():
-        made = await keeper.generate(f"made/{charset}", 32, charset, TERMS)
+        made = await keeper.generate(f"made/{charset}", Made(charset=charset), TERMS)
         assert not made.short
         value = await used(keeper, name=f"made/{charset}")
         assert re.fullmatch(shape, value)
         assert keeper.redact(value) == f"<<SECRET_made/{charset}>>"
-    again = keeper.generate("github", 32, "hex")
+    again = keeper.generate("github", Made())
     assert await refused(again, Refused) == "secret_exists"
-    assert await refused(keeper.generate("new", 4, "hex"), Invalid) == "bad_secret"
+    assert await refused(keeper.generate("new", Made(length=4)), Invalid) == "bad_secret"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ async def test_what_is_the_house_s_own_cannot_be_reached_as_a_secret(clock: Fake
     keeper = Keeper(vault, clock.now)
     acts: tuple[Callable[[], Awaitable[object]], ...] = (
         lambda: keeper.put(name, "x" * 10),
-        lambda: keeper.generate(name, 32, "hex"),
+        lambda: keeper.generate(name, Made()),
         lambda: keeper.change(name, {"grants": ["*"]}),
         lambda: keeper.delete(name),
         lambda: keeper.uses(name),

@@ -240,7 +240,7 @@ def test_a_refused_call_is_answered_and_the_model_is_asked_again():
     story = asked().when(Release())
     story.when(Refuse(call_id=P, by="ann", reason="too much"))
     refused = Refused(reason="ann said no: too much", rule="human")
-    story.then(e.CallSettled(call_id=P, outcome=refused), e.Woken(at=NOW))
+    story.then(e.CallSettled(call_id=P, outcome=refused, by="ann"), e.Woken(at=NOW))
     assert again(story).due == (AskModel(),)
 
 

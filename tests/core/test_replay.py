@@ -15,6 +15,7 @@ from holdfast.core.command import (
     CutContext,
     HearReply,
     Recover,
+    Refuse,
     Release,
     ReleaseAsk,
     RequestTopUp,
@@ -226,3 +227,12 @@ def test_what_was_leased_replays_the_same_when_the_lease_is_gone(tool: str):
     assert isinstance(replied, e.Replied)
     assert [type(one.verdict) for one in replied.judged] == [Ask, Allow]
     assert replay(recorded(story), rules) == (story.task, ())
+
+
+def test_older_events_do_not_say_whose_answer_it_is():
+    story = in_status(Status.WAITING).when(Refuse(call_id=CallId("asked"), by="ann"))
+    history = [
+        (at, replace(event, by="") if isinstance(event, e.CallSettled) else event)
+        for at, event in recorded(story)
+    ]
+    assert replay(history, HOUSE_RULES)[1] == ()

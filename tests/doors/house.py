@@ -13,12 +13,14 @@ from msgspec import Struct
 from msgspec import field as kept
 from starlette.types import Receive, Scope, Send
 
+from holdfast.adapters.audit.signing import FileSigner
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
+from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
@@ -165,9 +167,18 @@ class Street:
         return await self.until(row["id"], "SUCCEEDED", "FAILED", "CANCELED", "DEAD_LETTER")
 
 
+SIGNER = FileSigner(b"s" * 32)
+
+
+def signed_audit(journal: MemoryJournal) -> MemoryAudit:
+    journal.audit().signer = SIGNER
+    return journal.audit()
+
+
 def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> House:
     clock, live, tools = SystemClock(), Live(), OnePay()
     secrets = Keeper(MemoryVault(), clock.now)
+    secrets.witness = journal.audit().append
     recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
     pay = (plan.ledger, clock)
     performer = Performer(recorder, live, models, tools, Limits(), pay, secrets=secrets)
@@ -180,6 +191,8 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     return House(
         home=home,
         journal=journal,
+        audit=signed_audit(journal),
+        signer=SIGNER,
         recorder=recorder,
         supervisor=supervisor,
         live=live,

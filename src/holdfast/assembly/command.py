@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio
+
 from holdfast.adapters.stores import upkeep as store_upkeep
 from holdfast.config import home_folder, load
 from holdfast.core.error import HoldfastError
 
+from .audit import note_restored, verify_command
 from .checkup import doctor_command
 from .daemon import serve_command
 from .home import DATABASE, only_one, prepare
@@ -26,6 +29,7 @@ def restore_command(home: Path, source: Path, *, as_json: bool) -> int:
     prepare(home)
     with only_one(home):
         kept = store_upkeep.restore(source.absolute(), home / DATABASE)
+        anyio.run(note_restored, home, source)
     if as_json:
         told = json.dumps({"restored": str(source), "replaced": str(kept) if kept else None})
     else:
@@ -45,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     restoring = commands.add_parser("restore")
     restoring.add_argument("source", type=Path)
     restoring.add_argument("--json", action="store_true")
+    proving = commands.add_parser("audit-verify")
+    proving.add_argument("file", type=Path)
+    proving.add_argument("--key", default="")
+    proving.add_argument("--checkpoint", type=Path)
+    proving.add_argument("--mirror", action="store_true")
     given = parser.parse_args(arguments)
     return telling(lambda: _run(given))
 
@@ -68,6 +77,9 @@ def surroundings(home: Path | None) -> dict[str, str]:
 
 def _run(given: argparse.Namespace) -> int:
     environment = surroundings(given.home)
+    if given.command == "audit-verify":
+        kept, key = given.checkpoint, given.key
+        return verify_command(given.file, key, kept, mirror=given.mirror)
     if given.command == "restore":
         return restore_command(home_folder(environment), given.source, as_json=given.json)
     config = load(environment=environment)

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,15 +25,17 @@ from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.vaults.opening import Opened, open_vault
 from holdfast.config import Config, load, to_budgets
 from holdfast.config.secrets import check_box, to_passphrase, to_planted, to_unsayable
+from holdfast.core.audit.fact import Fact
 from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.route import Facts
 from holdfast.doors.http.serve import serve
 from holdfast.engine.clock import SystemClock
-from holdfast.runtime import budgets, leases, upkeep
-from holdfast.runtime.house import House
+from holdfast.runtime import audit, budgets, leases, upkeep
+from holdfast.runtime.house import House, InForce
 from holdfast.runtime.secrets import keep_planted
 
+from .audit import on_record
 from .containers import look_after
 from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
 from .house import Given, in_force, open_house
@@ -54,14 +57,15 @@ async def run_daemon(
     files = FileBlobs(config.home / "blobs").get
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
     linked = SavedConnections(catalog, kept.house)
-    await keep_planted(kept.secrets, to_planted(config, environment))
     given = Given(
         config=config, environment=environment, catalog=catalog, connections=linked, kept=kept
     )
     async with (
         open_house(given) as house,
+        on_record(house, config),
         anyio.create_task_group() as group,
     ):
+        await keep_planted(kept.secrets, to_planted(config, environment))
         done = anyio.Event()
         group.start_soon(_until_signal, done)
         await leases.resume(house)
@@ -145,7 +149,9 @@ async def _follow(
             fresh = in_force(config)
             kept.secrets.learn(to_unsayable(config, environment))
             catalog.configure(models_config(config, environment, kept.house))
+            await house.audit.append(_changed(house, fresh))
         except HoldfastError as error:
+            await _refused(house, error)
             force.problem = str(error)
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
             continue
@@ -161,6 +167,24 @@ async def _follow(
         except Unavailable as failure:
             _log.warning("not every task that waits for money was told: %s", failure)
         await _look_around(catalog, config)
+
+
+def _changed(house: House, fresh: InForce) -> Fact:
+    return Fact(
+        kind="config.changed",
+        at=house.clock.now(),
+        subject="file",
+        before=house.in_force.config,
+        after=fresh.config,
+        policy=fresh.rules.version,
+    )
+
+
+async def _refused(house: House, error: HoldfastError) -> None:
+    """It changes nothing; so that it cannot be written down is no reason to stop."""
+    told = Fact(kind="config.refused", at=house.clock.now(), subject="file", code=error.code)
+    with suppress(Unavailable):
+        await house.audit.append(told)
 
 
 async def _look_around(catalog: Catalog, config: Config) -> None:
@@ -189,8 +213,9 @@ async def _tidy(house: House, config: Config) -> None:
         config.storage.keep_days,
         config.storage.max_mb << 20,
     )
-    while days or tasks or size:
+    while days or tasks or size or config.audit.keep_days:
         try:
+            await audit.forget(house, config.audit.keep_days)
             if days:
                 folder = house.home / "outputs"
                 await anyio.to_thread.run_sync(sweep, folder, days * upkeep.DAY)

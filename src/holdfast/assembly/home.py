@@ -13,6 +13,7 @@ from holdfast.adapters import private
 from holdfast.core.error import Broken, Refused, Unavailable
 
 DATABASE = "holdfast.db"
+AUDIT_KEY = "audit.key"
 LISTS = Path("cache") / "models"
 CHOICES = "models.json"
 SOCKET = Path("run") / "holdfast.sock"

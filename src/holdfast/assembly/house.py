@@ -10,6 +10,7 @@ from functools import partial
 
 import anyio
 
+from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.models.catalog import Catalog
@@ -19,6 +20,7 @@ from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
+from holdfast.adapters.stores.trail import Trail
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.output import Fitted, Spool
@@ -44,8 +46,10 @@ from holdfast.runtime.house import House, InForce
 from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
-from .home import CHOICES, DATABASE
+from .home import AUDIT_KEY, CHOICES, DATABASE
 from .outside import Outside, browsers_for, gateway, tools_of_the_web
+
+_Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +67,16 @@ class Given:
 async def open_house(given: Given) -> AsyncGenerator[House, None]:
     """Every part, connected. Nothing runs yet: the caller starts `house.supervisor.run`."""
     config, clock = given.config, SystemClock()
+    signer = open_signer(config.home / AUDIT_KEY)
+    trail = Trail(signer, config.audit.checkpoint_every)
     async with (
-        open_sqlite(config.home / DATABASE, now=clock.now()) as journal,
+        open_sqlite(config.home / DATABASE, now=clock.now(), trail=trail) as journal,
         open_ledger(journal.pages(), clock.now) as ledger,
         AsyncExitStack() as stack,
     ):
         ledger.budgets(to_budgets(config), config.models.unknown_price)
-        house = await _furnished(given, (journal, ledger, clock), stack)
+        given.kept.secrets.witness = journal.audit().append
+        house = await _furnished(given, (journal, ledger, clock, signer), stack)
         try:
             yield house
         finally:
@@ -78,11 +85,9 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
                 await house.models.close()
 
 
-async def _furnished(
-    given: Given, stores: tuple[SqliteJournal, StoredLedger, Clock], stack: AsyncExitStack
-) -> House:
+async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
-    journal, ledger, clock = stores
+    journal, ledger, clock, signer = stores
     disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
     models, live = GuardedModels(given.catalog, safe.known, disguise), Live()
     force = in_force(config)
@@ -114,6 +119,8 @@ async def _furnished(
     return House(
         home=home,
         journal=journal,
+        audit=journal.audit(),
+        signer=signer,
         recorder=recorder,
         supervisor=supervisor,
         live=live,

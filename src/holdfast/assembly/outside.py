@@ -78,7 +78,7 @@ async def browsers_for(config: Config, boxes: Boxes, out: Outside) -> AsyncGener
             yield passed
 
     async def keep(name: str, value: str, job: Job) -> None:
-        await out.safe.put(name, value, Terms(grants=(job.agent,)))
+        await out.safe.put(name, value, Terms(grants=(job.agent,)), by=job.task)
 
     world = World(
         boxes=boxes,

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from .section import Section, number, word
+from .sections_audit import Audit
 from .sections_box import Box
 from .sections_browser import Browser
 from .sections_container import Container
@@ -420,6 +421,7 @@ class Settings(Section):
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()
+    audit: Audit = Audit.model_construct()
     web: Web = Web.model_construct()
     budget: tuple[BudgetRow, ...] = Field(
         default=(),

@@ -123,13 +123,14 @@ class CallDoubted(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class CallSettled(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The call has its one answer; `spent` is what a child task used for it, and `sources` what
-    from outside may be behind a child's answer."""
+    from outside may be behind a child's answer. `by` is the person whose answer it is."""
 
     call_id: CallId
     outcome: Outcome
     note: str = ""
     spent: Spent | None = None
     sources: tuple[str, ...] = ()
+    by: str = ""
 
 
 class Nudged(Struct, frozen=True, kw_only=True, omit_defaults=True):

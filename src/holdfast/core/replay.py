@@ -73,7 +73,8 @@ def _again(
 def _decided(
     task: Task, command: c.Command, under: tuple[Rules, Instant], ahead: Sequence[e.Event]
 ) -> tuple[e.Event, ...]:
-    """What the command makes; older events did not say by which rules they were decided."""
+    """What the command makes; older events did not say by which rules, or by whom, they were
+    decided."""
     rules, at = under
     if isinstance(ahead[0], e.Replied) and (leases := retold(ahead[0])):
         rules = replace(rules, leases=leases)
@@ -90,6 +91,8 @@ def _untold(made: e.Event, recorded: e.Event) -> e.Event:
             return replace(made, policy="")
         case (e.TopUpRequested(), e.TopUpRequested(policy="")):
             return replace(made, policy="")
+        case (e.CallSettled(), e.CallSettled(by="")):
+            return replace(made, by="")
         case _:
             return made
 

@@ -35,6 +35,13 @@ class Secret(Struct, frozen=True, kw_only=True):
     short: bool = False
 
 
+class Made(Struct, frozen=True, kw_only=True):
+    """How a secret is made up: `length` characters of `charset`."""
+
+    length: int = 32
+    charset: Charset = "urlsafe"
+
+
 class Use(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who used it when."""
 
@@ -57,12 +64,17 @@ class Secrets(Protocol):
         """
         ...
 
-    async def put(self, name: str, value: str, terms: Terms | None = None) -> Secret:
-        """Keep it; without terms those from before stay. Raises `Invalid`, `NotAllowed`."""
+    async def put(
+        self, name: str, value: str, terms: Terms | None = None, *, by: str = ""
+    ) -> Secret:
+        """Keep it; without terms those from before stay. Raises `Invalid`, `NotAllowed`.
+
+        `by` is whose doing it is, for the audit.
+        """
         ...
 
     async def generate(
-        self, name: str, length: int, charset: Charset, terms: Terms | None = None
+        self, name: str, made: Made, terms: Terms | None = None, *, by: str = ""
     ) -> Secret:
         """Make one that nobody has seen. Raises `Refused` if there is one of this name."""
         ...
@@ -79,11 +91,11 @@ class Safe(Secrets, Protocol):
 
     async def all(self) -> Sequence[Secret]: ...
 
-    async def change(self, name: str, terms: Mapping[str, object]) -> Secret:
+    async def change(self, name: str, terms: Mapping[str, object], *, by: str = "") -> Secret:
         """Other terms, by the names of the fields."""
         ...
 
-    async def delete(self, name: str) -> bool: ...
+    async def delete(self, name: str, *, by: str = "") -> bool: ...
 
     async def uses(self, name: str) -> Sequence[Use]:
         """The latest, newest first."""

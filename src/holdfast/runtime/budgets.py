@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from holdfast.core.audit.fact import Fact
 from holdfast.core.budget import dollars
 from holdfast.core.command import ResumeAsking
 from holdfast.core.error import Invalid, NotFound, Refused
@@ -70,6 +71,8 @@ async def settle(house: House, call: str, cost: int, *, by: str) -> None:
     if doubt is None:
         hint = "`holdfast budget list` names those that are"
         raise NotFound(f"no call {call} is in doubt", code="hold_not_open", hint=hint)
+    told = Fact(kind="budget.settled", at=house.clock.now(), by=by, subject=call, after=str(cost))
+    await house.audit.append(told)
     if cost:
         await house.ledger.settle(call, Usage(input=doubt.most.tokens, cost=cost))
     else:

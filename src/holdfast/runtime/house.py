@@ -12,6 +12,7 @@ from holdfast.core.reach import Ways
 from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor
+from holdfast.ports.audit import Audit, Signer
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
 from holdfast.ports.choosing import Choosing
@@ -54,6 +55,8 @@ class House:
 
     home: Path
     journal: Journal
+    audit: Audit
+    signer: Signer
     recorder: Recorder
     supervisor: Supervisor
     live: Live

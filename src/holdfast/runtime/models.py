@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from holdfast.core.audit.fact import Fact
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid
 from holdfast.core.message import Entry, ModelSaid, PersonSaid, Reply, ToolAnswered
@@ -59,6 +60,10 @@ def roles(house: House) -> Mapping[str, str]:
 
 async def choose(house: House, model: str, role: str, *, by: str) -> Choice:
     """From now on `role` has `model`; "" takes a choice back."""
+    fact = Fact(
+        kind="config.changed", at=house.clock.now(), by=by, subject=f"role/{role}", after=model
+    )
+    await house.audit.append(fact)
     made = await house.choosing.choose(model, role)
     _log.info("%s was chosen as %s by %s", model or "what is configured", role, by)
     return made

@@ -18,7 +18,8 @@ from holdfast.ports.journal import Cursor
 
 from . import entry, leases
 from .connection import Connection, Value
-from .entry import COLUMNS, Entry, Stored
+from .entry import COLUMNS, Entry, Note, Stored
+from .trail import Trail
 
 _KEPT = 20_000
 _CHUNK = 256
@@ -43,12 +44,13 @@ Result = Cursor | HoldfastError | None
 
 class Rows(NamedTuple):
     """What is written beside events: charges by their id, ids that are gone, thresholds told; and
-    visits to the outside, by their id."""
+    visits to the outside, by their id; and what the audit is told."""
 
     charges: Mapping[str, tuple[Value, ...]] = {}
     gone: tuple[str, ...] = ()
     warned: tuple[tuple[Value, ...], ...] = ()
     visits: Mapping[str, tuple[Value, ...]] = {}
+    notes: tuple[Note, ...] = ()
 
 
 class Ends:
@@ -112,7 +114,9 @@ class Ends:
         return json.loads(self._connection.value(sql, (json.dumps(wanted),)))
 
 
-def write(connection: Connection, entries: Sequence[Entry], pages: Sequence[Rows] = ()) -> None:
+def write(
+    connection: Connection, trail: Trail, entries: Sequence[Entry], pages: Sequence[Rows] = ()
+) -> None:
     """Store them all in one durable transaction, or raise `apsw.Error` with nothing stored."""
     rows = {made.task: made.row for made in entries}
     with_events = [row for made in entries for row in made.rows]
@@ -125,7 +129,8 @@ def write(connection: Connection, entries: Sequence[Entry], pages: Sequence[Rows
             charges.pop(gone, None)
     gone = [one for page in pages for one in page.gone]
     warned = [row for page in pages for row in page.warned]
-    if not (rows or charges or gone or warned or visits):
+    notes = [note for order in (*entries, *pages) for note in order.notes]
+    if not (rows or charges or gone or warned or visits or notes):
         return
     with connection.transaction():
         _insert(connection, "task", tuple(rows.values()))
@@ -137,6 +142,7 @@ def write(connection: Connection, entries: Sequence[Entry], pages: Sequence[Rows
             leases.write(connection, map(leases.row, made.leases), made.uses)
         if gone:
             connection.run(_GONE, (json.dumps(gone),))
+        trail.add(connection, notes)
 
 
 def cover(connection: Connection) -> None:

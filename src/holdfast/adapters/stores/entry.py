@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from holdfast.core import event as e
 from holdfast.core import view
+from holdfast.core.audit.fact import Fact, encode
+from holdfast.core.audit.told import TELLING, told
 from holdfast.core.error import Conflict, HoldfastError, Invalid, Refused
 from holdfast.core.gate import using
 from holdfast.core.gate.policy import Lease
@@ -43,10 +46,19 @@ class Stored(NamedTuple):
     purged: bool
 
 
+class Note(NamedTuple):
+    """A fact on its way into the audit, encoded."""
+
+    at: Instant
+    task: str
+    body: bytes
+
+
 class Entry(NamedTuple):
     """One append, encoded: `rows` of (task, seq, kind, at, body, link) and one task row.
 
-    `leases` are those that it brings along, `uses` how often it uses which.
+    `leases` are those that it brings along, `uses` how often it uses which; `notes` are what the
+    events say to the audit.
     """
 
     task: TaskId
@@ -59,6 +71,7 @@ class Entry(NamedTuple):
     row: tuple[Value, ...]
     leases: tuple[Lease, ...] = ()
     uses: Mapping[str, int] = {}
+    notes: tuple[Note, ...] = ()
 
 
 def make(
@@ -72,7 +85,7 @@ def make(
     """Encode and chain. Pure; raises `Invalid` for what cannot be stored."""
     if not events:
         raise Invalid(f"{task}: an append needs at least one event", code="empty_append")
-    head, rows = after.head, list[tuple[Value, ...]]()
+    head, rows, notes = after.head, list[tuple[Value, ...]](), tuple[Note, ...]()
     try:
         encoded = [(type(event).__name__, e.encode(event)) for event in events]
         text = view.encode(summary)
@@ -89,12 +102,24 @@ def make(
             )
         head = link(head, kind, at, body)
         rows.append((task, seq, kind, at, body, head))
+        event = events[seq - after.version - 1]
+        if type(event) in TELLING:
+            here = partial(Fact, at=at, task=task, event=seq, link=head, agent=summary.agent)
+            notes += noted(*told(event, here))
     end = Cursor(version=after.version + len(rows), head=head)
     unique = (summary.by, summary.key) if summary.key and not after.version else None
     _refuse_odd(summary, at)
     row = task_row(end, summary, text, at)
     made = Entry(task, after, end, fence, summary.fence, unique, tuple(rows), row)
-    return made._replace(leases=using.given(events), uses=using.uses(events))
+    return made._replace(leases=using.given(events), uses=using.uses(events), notes=notes)
+
+
+def noted(*facts: Fact) -> tuple[Note, ...]:
+    """Facts, encoded. Raises `Invalid` for what cannot be stored."""
+    try:
+        return tuple(Note(fact.at, fact.task, encode(fact)) for fact in facts)
+    except UnicodeEncodeError as error:
+        raise Invalid(f"text that is not Unicode cannot be stored: {error}") from error
 
 
 def _refuse_odd(summary: Summary, at: Instant) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from holdfast.core.audit.fact import Fact
 from holdfast.core.budget import Reservation
-from holdfast.core.ids import Instant
+from holdfast.core.ids import Instant, canonical
 from holdfast.core.message import Usage
 from holdfast.ports.ledger import Cost, CostQuery, Group, Hold, Payer, Used
 
 from .batch import Rows
 from .connection import Connection, Value
+from .entry import noted
 from .ledger import Page
 from .ledger_book import Charge, Place, Spot, Sums, Table, bounds
+from .trail import Trail
 
 T = TypeVar("T")
 
@@ -50,6 +53,9 @@ _FIELDS = (
 
 class Store(Protocol):
     """What the journal lends: its writer, and its readers in threads of their own."""
+
+    @property
+    def trail(self) -> Trail: ...
 
     async def write(self, rows: Rows) -> None: ...
 
@@ -93,10 +99,16 @@ class SqlitePages:
         (place, per, since), of = spot
         values = (once, place, of, per, since, more.cost, more.tokens, more.calls, by, at)
 
+        amount = canonical({"cost": more.cost, "tokens": more.tokens, "calls": more.calls})
+        told = Fact(kind="budget.raised", at=at, by=by, subject=spot.key, after=amount)
+
         def add(connection: Connection) -> bool:
             sql = "INSERT INTO top_up VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
-            connection.run(sql, values)
-            return connection.changes() > 0
+            with connection.transaction():
+                connection.run(sql, values)
+                if fresh := connection.changes() > 0:
+                    self._store.trail.add(connection, noted(told))
+            return fresh
 
         return await self._store.work(add)
 

@@ -11,14 +11,16 @@ import msgspec
 
 from holdfast.core import event as e
 from holdfast.core import view
+from holdfast.core.audit.fact import Fact
 from holdfast.core.error import NotFound, Refused, Unavailable
 from holdfast.core.event import Event
-from holdfast.core.ids import Instant, SessionId, TaskId
+from holdfast.core.ids import Instant, SessionId, TaskId, digest
 from holdfast.core.task import ENDED, Status
 from holdfast.core.view import Summary
 from holdfast.ports.journal import Cursor, Health, Query, Recorded
 
 from . import audit, entry
+from .audit_memory import MemoryAudit
 from .leases import MemoryLeases
 
 
@@ -43,9 +45,12 @@ class MemoryJournal:
         self._keys: set[tuple[str, str]] = set()
         self._leases = MemoryLeases()
         self._closed = False
+        self._audit = MemoryAudit()
+
+    def audit(self) -> MemoryAudit:
+        return self._audit
 
     def leases(self) -> MemoryLeases:
-        """Where leave given beforehand is kept and counted."""
         return self._leases
 
     async def append(
@@ -78,6 +83,7 @@ class MemoryJournal:
             )
         self._leases.count(made.leases, made.uses)
         stream.summary, stream.end = summary, made.end
+        self._audit.add(made.notes)
         held = summary.status in entry.HELD and summary.owner
         stream.lease_until = at + entry.LEASE_MS if held else 0
         self._index(summary)
@@ -196,6 +202,7 @@ class MemoryJournal:
         for row in old:
             del self._streams[row.id]
             self._keys.discard((row.by, row.key))
+            self._audit.tell(Fact(kind="task.forgotten", at=before, task=row.id))
         return len(old)
 
     async def used(self) -> int:
@@ -213,7 +220,11 @@ class MemoryJournal:
                 raise refusal
         for stream in streams:
             stream.purged, stream.events = True, []
+            task = stream.summary.id
             stream.summary = audit.overwritten(stream.summary)
+            self._audit.empty(task)
+            told = Fact(kind="task.purged", at=at, task=task, by=by, digest=digest(reason))
+            self._audit.tell(told)
         return len(streams)
 
     async def close(self) -> None:

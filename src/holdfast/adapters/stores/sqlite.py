@@ -26,12 +26,14 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Cursor, Health, Query, Recorded
 
 from . import entry, reading, upkeep
+from .audit_sqlite import SqliteAudit
 from .batch import Rows
 from .connection import Connection
 from .leases_sqlite import SqliteLeases
 from .ledger_sqlite import SqlitePages
 from .migrate import MIGRATIONS, Migration
 from .opening import open_database
+from .trail import Trail, find
 from .trouble import trouble
 from .visits_sqlite import SqliteVisits
 from .writer import Writer
@@ -49,14 +51,23 @@ async def open_sqlite(
     now: Instant,
     migrations: Sequence[Migration] = MIGRATIONS,
     vfs: str | None = None,
+    trail: Trail | None = None,
 ) -> AsyncGenerator[SqliteJournal, None]:
     """The journal in the file `path`, made if it is not there; closed on leaving.
+
+    `trail` says who signs its audit, and how often.
 
     Only one process may have it open: the caller holds the lock of the home. Raises `Broken` for
     a damaged, strange or newer database (left as it is), `Unavailable` when it cannot be used.
     """
-    opening = partial(open_database, path, now, migrations, 1 + _READERS, vfs)
-    journal = SqliteJournal(path, await anyio.to_thread.run_sync(opening))
+    trail = trail or Trail()
+
+    def opened() -> list[Connection]:
+        connections = open_database(path, now, migrations, 1 + _READERS, vfs)
+        trail.begin(connections[0])
+        return connections
+
+    journal = SqliteJournal(path, await anyio.to_thread.run_sync(opened), trail)
     try:
         yield journal
     finally:
@@ -66,12 +77,13 @@ async def open_sqlite(
 class SqliteJournal:
     """A `Journal` in a file. Made by `open_sqlite`."""
 
-    def __init__(self, path: Path, connections: Sequence[Connection]) -> None:
+    def __init__(self, path: Path, connections: Sequence[Connection], trail: Trail) -> None:
         self._path, self._connections = path, connections
+        self.trail, self._audit = trail, SqliteAudit(self, trail)
         writing, self._here, *idle = connections
         self._idle, self._busy = idle, set[Connection]()
         self._threads = anyio.CapacityLimiter(len(idle))
-        self._writer = Writer(writing, path)
+        self._writer = Writer(writing, path, trail, self._audit.ring)
         self._closed = False
 
     @property
@@ -141,7 +153,8 @@ class SqliteJournal:
     async def forget(self, before: Instant) -> int:
         total, last = 0, ""
         while found := await self._in_thread(partial(_over, before, last)):
-            total += await self._writer.run(partial(_forget, found, before))
+            forgotten = partial(upkeep.forget, tasks=found, before=before, trail=self.trail)
+            total += await self._writer.run(forgotten)
             last = found[-1]
         return total
 
@@ -152,7 +165,9 @@ class SqliteJournal:
         return await self._in_thread(lambda c: reading.oldest(c, limit))
 
     async def purge(self, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant) -> int:
-        return await self._writer.run(lambda c: upkeep.purge(c, tasks, by=by, reason=reason, at=at))
+        said = await self._in_thread(lambda c: find(c, tasks))
+        wanted = upkeep.Purge(tasks, by, reason, at, said)
+        return await self._writer.run(lambda c: upkeep.purge(c, wanted, self.trail))
 
     def pages(self) -> SqlitePages:
         """Where a ledger is kept: in the same file and the same commits."""
@@ -165,6 +180,10 @@ class SqliteJournal:
     def leases(self) -> SqliteLeases:
         """Where leave given beforehand is kept and counted."""
         return SqliteLeases(self)
+
+    def audit(self) -> SqliteAudit:
+        """What must be provable later: in the same file and the same commits."""
+        return self._audit
 
     async def write(self, rows: Rows) -> None:
         await self._writer.write(rows)
@@ -220,7 +239,3 @@ class SqliteJournal:
 
 def _over(before: Instant, after: str, connection: Connection) -> Sequence[TaskId]:
     return reading.over(connection, before, after, upkeep.FORGET_AT_ONCE)
-
-
-def _forget(tasks: Sequence[TaskId], before: Instant, connection: Connection) -> int:
-    return upkeep.forget(connection, tasks, before)

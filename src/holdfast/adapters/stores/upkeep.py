@@ -6,20 +6,24 @@ import itertools
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import apsw
 
 from holdfast.core import view
+from holdfast.core.audit.fact import Fact
 from holdfast.core.error import Broken, Refused, Unavailable
-from holdfast.core.ids import Instant, TaskId
+from holdfast.core.ids import Instant, TaskId, digest
 from holdfast.ports.journal import Cursor, Health
 
 from . import audit, entry, reading
+from .audit_check import Told
 from .connection import Connection, connect_untouched, wal
 from .migrate import MIGRATIONS, copy_to, refuse_strange, remove, version_of
+from .trail import Found, Trail
 from .trouble import trouble
 
 FORGET_AT_ONCE = 200
@@ -32,9 +36,16 @@ def verify(connection: Connection) -> Health:
     streams = events = 0
     try:
         found += _structure(connection)
+        told = Told(connection)
+        found += told.walk()
         for stream in _streams(connection):
             streams, events = streams + 1, events + stream.version
-            found += audit.problems(stream) or _other_row(connection, stream)
+            wrong = audit.problems(stream) or _other_row(connection, stream)
+            found += wrong
+            if not wrong:
+                agent = "SELECT agent FROM task WHERE id = ?"
+                told.look(stream, connection.value(agent, (stream.task,)))
+        found += told.missing()
     except apsw.CorruptError as error:
         found.append(f"the database file is damaged: {error}")
     return Health(streams=streams, events=events, problems=tuple(found))
@@ -94,19 +105,35 @@ def renew(connection: Connection, owner: str, until: Instant) -> None:
     connection.run(sql, (until, owner))
 
 
-def forget(connection: Connection, tasks: Sequence[TaskId], before: Instant) -> int:
-    """Delete those of `tasks` that are still over; how many."""
+def forget(connection: Connection, tasks: Sequence[TaskId], before: Instant, trail: Trail) -> int:
+    """Delete those of `tasks` that are still over; how many. The audit keeps that they were."""
     with connection.transaction():
-        over = json.dumps(reading.still_over(connection, tasks, before))
-        connection.run("DELETE FROM event WHERE task IN (SELECT value FROM json_each(?))", (over,))
-        connection.run("DELETE FROM task WHERE id IN (SELECT value FROM json_each(?))", (over,))
-        return connection.changes()
+        over = reading.still_over(connection, tasks, before)
+        told = json.dumps(over)
+        connection.run("DELETE FROM event WHERE task IN (SELECT value FROM json_each(?))", (told,))
+        connection.run("DELETE FROM task WHERE id IN (SELECT value FROM json_each(?))", (told,))
+        at = time.time_ns() // 1_000_000
+        gone = [Fact(kind="task.forgotten", at=at, task=task) for task in over]
+        trail.add(connection, entry.noted(*gone))
+        return len(over)
 
 
-def purge(
-    connection: Connection, tasks: Sequence[TaskId], *, by: str, reason: str, at: Instant
-) -> int:
-    """Overwrite them in the database and in its log, and write down who wanted it."""
+class Purge(NamedTuple):
+    """What somebody wants gone, and why; `said` is what the tasks said to the audit."""
+
+    tasks: Sequence[TaskId]
+    by: str
+    reason: str
+    at: Instant
+    said: Found
+
+
+def purge(connection: Connection, wanted: Purge, trail: Trail) -> int:
+    """Overwrite them in the database and in its log, and write down who wanted it.
+
+    What they said to the audit goes too; its hashes stay, and a record says who took it away.
+    """
+    tasks, by, reason, at, said = wanted
     with connection.transaction():
         chosen = [task for task in dict.fromkeys(tasks) if _purgeable(connection, task)]
         for task in chosen:
@@ -120,6 +147,9 @@ def purge(
             )
             connection.run("UPDATE visit SET path = '' WHERE task = ?", (task,))
             connection.run("INSERT INTO purge VALUES (?, ?, ?, ?)", (task, at, by, reason))
+            trail.empty(connection, task, said)
+            told = Fact(kind="task.purged", at=at, task=task, by=by, digest=digest(reason))
+            trail.add(connection, entry.noted(told))
     if connection.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
         raise Unavailable(
             "purged, but a long read keeps the old pages in the log",

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from holdfast.core.ids import Instant
+from holdfast.core.audit.fact import Fact
+from holdfast.core.ids import Instant, digest
 from holdfast.ports.egress import Visit, VisitQuery
 
 from .batch import Rows
 from .connection import Connection, Value
+from .entry import noted
 from .ledger_sqlite import Store
 
 _AT_ONCE = 2_000
@@ -25,7 +27,8 @@ class SqliteVisits:
         self._store = store
 
     async def write(self, visit: Visit) -> None:
-        await self._store.write(Rows(visits={visit.id: _row(visit)}))
+        rows = Rows(visits={visit.id: _row(visit)}, notes=noted(_fact(visit)))
+        await self._store.write(rows)
 
     def ended(self, visit: Visit) -> None:
         self._store.later(Rows(visits={visit.id: _row(visit)}))
@@ -71,6 +74,21 @@ def _row(visit: Visit) -> tuple[Value, ...]:
     values = [getattr(visit, name) for name in _FIELDS]
     values[_FIELDS.index("secrets")] = " ".join(visit.secrets)
     return tuple(values)
+
+
+def _fact(visit: Visit) -> Fact:
+    """That somebody went out, or was not let out. Where to is in the visit, and here its hash."""
+    return Fact(
+        kind="egress.denied" if visit.code else "egress.allowed",
+        at=visit.at,
+        task=visit.task,
+        agent=visit.agent,
+        tool=visit.tool,
+        subject=visit.id,
+        digest=digest([visit.method, visit.host, visit.port]),
+        secret=" ".join(visit.secrets),
+        code=visit.code,
+    )
 
 
 def _visit(row: Sequence[Any]) -> Visit:

@@ -25,6 +25,7 @@ from . import batch
 from .batch import Rows
 from .connection import Connection
 from .entry import Entry
+from .trail import Trail
 from .trouble import trouble
 
 _MOST = 1024
@@ -45,8 +46,11 @@ class _Job(NamedTuple):
 class Writer:
     """Owns the only connection that writes. Made on the event loop; must be closed."""
 
-    def __init__(self, connection: Connection, path: Path) -> None:
+    def __init__(
+        self, connection: Connection, path: Path, trail: Trail, ring: Callable[[], None]
+    ) -> None:
         self._connection, self._path = connection, path
+        self._trail, self._ring = trail, ring
         self._loop = asyncio.get_running_loop()
         self._orders: SimpleQueue[_Batch | _Job | None] = SimpleQueue()
         self._waiting: list[_Waiting] = []
@@ -118,6 +122,7 @@ class Writer:
                 _settle(done, result)
             elif isinstance(result, HoldfastError) and not self._closing:
                 self._later.append(cast("Rows", order))
+        self._ring()
         # After the tasks that were just woken have had their turn, so that what they append
         # next goes into the same batch.
         self._scheduled = True
@@ -126,6 +131,7 @@ class Writer:
     def _answer_job(self, done: asyncio.Future[Any], result: Any) -> None:
         self._jobs.discard(done)
         _settle(done, result)
+        self._ring()
 
     def _end(self) -> None:
         """The thread has stopped. If that was not asked for, nobody may wait for it any longer."""
@@ -154,14 +160,14 @@ class Writer:
         pages = [order for order in orders if isinstance(order, Rows)]
         try:
             results, accepted = self._ends.judge(appends)
-            batch.write(self._connection, accepted, pages)
+            batch.write(self._connection, self._trail, accepted, pages)
         except (apsw.ConstraintError, OverflowError, UnicodeEncodeError) as error:
-            self._ends.forget()
+            self._forget()
             if len(orders) > 1:  # One of them is wrong: the others need not suffer.
                 return [self._commit([order])[0] for order in orders]
             return [trouble(error, self._path)]
         except apsw.Error as error:
-            self._ends.forget()
+            self._forget()
             batch.cover(self._connection)
             return [trouble(error, self._path) for _ in orders]
         self._ends.learn(accepted)
@@ -175,9 +181,16 @@ class Writer:
         try:
             return work(self._connection)
         except (apsw.Error, OverflowError, UnicodeEncodeError) as error:
+            self._forget()
             return trouble(error, self._path)
         except HoldfastError as error:
+            self._forget()
             return error
+
+    def _forget(self) -> None:
+        """Nothing of what was just tried counts."""
+        self._ends.forget()
+        self._trail.forget()
 
 
 def _settle(done: asyncio.Future[Any], result: Any) -> None:

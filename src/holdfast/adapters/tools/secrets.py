@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from holdfast.core.error import HoldfastError
 from holdfast.core.message import EffectClass, Failed, Outcome, Returned
 from holdfast.core.reference import reference
-from holdfast.ports.secrets import Charset, Secrets, Terms
+from holdfast.ports.secrets import Made, Secrets, Terms
 from holdfast.ports.tools import Job, Tool, Traits
 
 from .craft import Craft
@@ -53,10 +53,10 @@ def secret_tools(secrets: Secrets) -> list[Tool]:
         return Returned(text=said)
 
     async def generated(asked: SecretGenerate, job: Job) -> Outcome:
-        charset: Charset = asked.charset
+        made = Made(length=asked.length, charset=asked.charset)
         terms = Terms(grants=(job.agent,), note=f"made by {job.agent} in {job.task}")
         try:
-            await secrets.generate(asked.name, asked.length, charset, terms)
+            await secrets.generate(asked.name, made, terms, by=job.task)
         except HoldfastError as error:
             return Failed(text=f"{error} {error.hint}".strip(), code=error.code)
         return Returned(text=reference(asked.name))

@@ -10,7 +10,7 @@ import logging
 import secrets
 import string
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
@@ -21,10 +21,11 @@ from anyio import to_thread
 from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
+from holdfast.core.audit.fact import Fact
 from holdfast.core.error import Broken, HoldfastError, Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.ids import Instant
 from holdfast.core.redact import SHORTEST, Redactor
-from holdfast.ports.secrets import Charset, Secret, Terms, Use
+from holdfast.ports.secrets import Charset, Made, Secret, Terms, Use
 from holdfast.ports.vault import Vault
 
 from .names import checked_name
@@ -33,6 +34,7 @@ _OURS = "secret/"
 _HOUSE = frozenset({"provider", "login", "installation", "secret"})
 _MINUTE = 60_000
 _LOGGED = 50
+_LONGEST_NAME = 200
 _SHORTEST_MADE, _LONGEST_MADE = 8, 512
 _CHARS: Mapping[Charset, str] = {
     "urlsafe": string.ascii_letters + string.digits + "-_",
@@ -60,7 +62,11 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Keeper:
-    """Implements `ports.Safe`. `others` are values from elsewhere that must never be said."""
+    """Implements `ports.Safe`. `others` are values from elsewhere that must never be said.
+
+    `witness` is told of every use before its value is given out, and of every change before it is
+    made; what it cannot write down does not happen.
+    """
 
     def __init__(
         self, vault: Vault, now: Callable[[], Instant], others: Iterable[tuple[str, str]] = ()
@@ -69,6 +75,7 @@ class Keeper:
         self._lock, self._learning = threading.Lock(), threading.Lock()
         self._known: dict[str, str] = {}
         self.redactor = Redactor()
+        self.witness: Callable[[Fact], Awaitable[None]] = _nobody
         self.learn(others)
 
     def load(self) -> None:
@@ -104,34 +111,58 @@ class Keeper:
 
     async def use(self, name: str, *, agent: str, task: str, tool: str) -> str:
         use = Use(at=self._now(), agent=agent, task=task, tool=tool)
-        return await to_thread.run_sync(self._use, name, use)
+        return await self._witnessed(name, use)
 
     async def reveal(self, name: str, *, tool: str) -> str:
         """The value for the house itself, where a person has written the name into the
         configuration: that is the grant. Raises `NotAllowed` where there is none, or no more."""
         use = Use(at=self._now(), agent="", task="", tool=tool)
-        return await to_thread.run_sync(partial(self._use, name, use, for_house=True))
+        return await self._witnessed(name, use, for_house=True)
 
-    async def put(self, name: str, value: str, terms: Terms | None = None) -> Secret:
+    async def _witnessed(self, name: str, use: Use, *, for_house: bool = False) -> str:
+        fact = partial(Fact, at=use.at, task=use.task, agent=use.agent, tool=use.tool)
+        told = name[:_LONGEST_NAME]
+        try:
+            value = await to_thread.run_sync(partial(self._use, name, use, for_house=for_house))
+        except HoldfastError as error:
+            await self.witness(fact(kind="secret.denied", secret=told, code=error.code))
+            raise
+        await self.witness(fact(kind="secret.used", secret=told))
+        return value
+
+    async def put(
+        self, name: str, value: str, terms: Terms | None = None, *, by: str = ""
+    ) -> Secret:
         _check_value(value)
+        if terms is None and (same := await to_thread.run_sync(self._same, name, value)):
+            return same
+        await self._changing(name, "put", by)
         return await to_thread.run_sync(self._put, name, value, terms)
 
     async def generate(
-        self, name: str, length: int, charset: Charset, terms: Terms | None = None
+        self, name: str, made: Made, terms: Terms | None = None, *, by: str = ""
     ) -> Secret:
-        if not _SHORTEST_MADE <= length <= _LONGEST_MADE:
+        if not _SHORTEST_MADE <= made.length <= _LONGEST_MADE:
             what = f"a generated secret has {_SHORTEST_MADE} to {_LONGEST_MADE} characters"
             raise Invalid(what, code="bad_secret")
-        value = "".join(secrets.choice(_CHARS[charset]) for _ in range(length))
+        value = "".join(secrets.choice(_CHARS[made.charset]) for _ in range(made.length))
+        await self._changing(name, "generate", by)
         return await to_thread.run_sync(partial(self._put, name, value, terms, fresh=True))
+
+    async def _changing(self, name: str, what: str, by: str) -> None:
+        _place(name)
+        fact = Fact(kind="vault.changed", at=self._now(), secret=name, subject=what, by=by)
+        await self.witness(fact)
 
     async def all(self) -> Sequence[Secret]:
         return await to_thread.run_sync(self._all)
 
-    async def change(self, name: str, terms: Mapping[str, object]) -> Secret:
+    async def change(self, name: str, terms: Mapping[str, object], *, by: str = "") -> Secret:
+        await self._changing(name, "terms", by)
         return await to_thread.run_sync(self._change, name, terms)
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str, *, by: str = "") -> bool:
+        await self._changing(name, "delete", by)
         return await to_thread.run_sync(self._vault.delete, _place(name))
 
     async def uses(self, name: str) -> Sequence[Use]:
@@ -167,8 +198,6 @@ class Keeper:
         with self._lock:
             now, place = self._now(), _place(name)
             before = self._record(name)
-            if before is not None and before.value == value and terms is None:
-                return _shown(name, before)
             if before is not None and fresh:
                 what = f"there is a secret {name} already"
                 raise Refused(what, code="secret_exists", hint="choose another name")
@@ -183,6 +212,11 @@ class Keeper:
             self.learn(_unsayable(place, told))  # first: nobody can use what would not be redacted
             self._vault.put(place, told)
         return _shown(name, record)
+
+    def _same(self, name: str, value: str) -> Secret | None:
+        """What is there, if it is that already."""
+        record = self._record(name)
+        return _shown(name, record) if record is not None and record.value == value else None
 
     def _change(self, name: str, terms: Mapping[str, object]) -> Secret:
         with self._lock:
@@ -220,6 +254,10 @@ class Keeper:
 
     def _keep(self, name: str, record: Record) -> None:
         self._vault.put(_place(name), msgspec.json.encode(record).decode())
+
+
+async def _nobody(_fact: Fact) -> None:
+    """No house around it keeps an audit."""
 
 
 class KnownVault:

@@ -75,7 +75,7 @@ def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[
     opened = _open(task, command.call_id, CallState.ASKED, CallState.WAITING)
     if isinstance(opened.wait, Human):
         outcome = Returned(text=f"approved by {command.by}")
-        return followed(task, settle(task, opened, outcome), now)
+        return followed(task, _answered(task, opened, outcome, command.by), now)
     _open(task, command.call_id, CallState.ASKED)
     if command.digest != opened.call.key:
         raise NotNow(
@@ -108,7 +108,12 @@ def refused(task: Task, command: Refuse, now: Instant) -> tuple[e.Event, ...]:
         raise NotNow(f"call {command.call_id} is not waiting for a person", code="call_not_asked")
     why = f": {command.reason}" if command.reason else ""
     outcome = Refused(reason=f"{command.by} said no{why}", rule="human")
-    return followed(task, settle(task, opened, outcome), now)
+    return followed(task, _answered(task, opened, outcome, command.by), now)
+
+
+def _answered(task: Task, opened: OpenCall, outcome: Outcome, by: str) -> tuple[e.Event, ...]:
+    """What a person said is the call's answer, and whose it is stays with it."""
+    return tuple(replace(one, by=by) for one in settle(task, opened, outcome))
 
 
 def cut_off(task: Task, reason: str) -> tuple[e.Event, ...]:

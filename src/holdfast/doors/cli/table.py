@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .command import CHECKING, Command, Option
+from .table_audit import AUDIT
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 
@@ -569,10 +570,12 @@ GROUPS = (
     ("Models", _MODELS),
     ("Secrets", SECRETS),
     ("Policy", POLICY),
+    ("The audit", AUDIT),
     ("The house", _HOUSE),
 )
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
+    "audit": "audit list",
     "box": "box list",
     "budget": "budget list",
     "egress": "egress log",

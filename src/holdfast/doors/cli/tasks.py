@@ -139,7 +139,7 @@ def bundle(desk: Desk, given: Given) -> int:
         path = Path(to).expanduser()
         if path.is_dir():
             path /= f"{row['id']}.zip"
-        _write_new(path, reply.pieces())
+        write_new(path, reply.pieces())
     except FileExistsError as error:
         raise Stop(f"{to} exists already", hint="name another file") from error
     finally:
@@ -148,7 +148,7 @@ def bundle(desk: Desk, given: Given) -> int:
     return OK
 
 
-def _write_new(path: Path, pieces: Iterable[bytes]) -> None:
+def write_new(path: Path, pieces: Iterable[bytes]) -> None:
     """The whole file, for its owner only, or no file."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     whole = False

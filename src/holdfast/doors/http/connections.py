@@ -21,9 +21,8 @@ async def listed(ask: Ask[b.NoQuery, b.Nothing]) -> a.ConnectionList:
 async def connect(ask: Ask[b.NoQuery, b.NewConnection]) -> Connection:
     name, told = ask.path("name"), ask.body
     if told.url:
-        return await providers.use_server(
-            ask.house, name, told.url, told.models, told.api_key, check=told.check
-        )
+        server = providers.Server(told.url, told.models, told.api_key)
+        return await providers.use_server(ask.house, name, server, check=told.check, by=ask.by)
     if told.models:
         raise Invalid("models are named for a server of your own: give its url", code="no_url")
     return await providers.use_key(ask.house, name, told.api_key, check=told.check, by=ask.by)
@@ -34,7 +33,7 @@ async def invite(ask: Ask[b.NoQuery, b.Nothing]) -> Invitation:
 
 
 async def accept(ask: Ask[b.NoQuery, b.LoginAnswer]) -> a.LoginState:
-    made = await providers.accept(ask.house, ask.path("attempt"), ask.body.answer)
+    made = await providers.accept(ask.house, ask.path("attempt"), ask.body.answer, by=ask.by)
     return a.LoginState(connection=made)
 
 

@@ -24,6 +24,7 @@ _ABOUT = {
     "call": "The call's id, as in the question.",
     "id": "The session's id.",
     "name": "The provider's name.",
+    "seq": "The record's number.",
     "attempt": "The login, as `login` named it.",
 }
 _HEADERS = {

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from holdfast.core.error import NotAllowed
 from holdfast.core.ids import Instant
-from holdfast.ports.secrets import Charset, Secret
+from holdfast.ports.secrets import Charset, Made, Secret
 from holdfast.ports.vault import How
 from holdfast.runtime import secrets
 
@@ -139,7 +139,8 @@ async def secret_put(ask: Ask[NoQuery, NewSecret]) -> Secret:
 
 async def secret_generate(ask: Ask[NoQuery, ToGenerate]) -> Secret:
     told = ask.body
-    return await secrets.generate(ask.house, told.name, told.length, told.charset, by=ask.by)
+    made = Made(length=told.length, charset=told.charset)
+    return await secrets.generate(ask.house, told.name, made, by=ask.by)
 
 
 async def secret_grant(ask: Ask[NoQuery, ToGrant]) -> Secret:

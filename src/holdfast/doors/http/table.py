@@ -16,6 +16,7 @@ from . import egress as e
 from . import money as m
 from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
+from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
 from .openapi import document
 from .policy import POLICY_ROUTES
@@ -235,6 +236,7 @@ ROUTES: tuple[Entry, ...] = (
     ),
     *SECRET_ROUTES,
     *POLICY_ROUTES,
+    *AUDIT_ROUTES,
     Entry(
         "POST",
         "/v1/backup",
