@@ -44,6 +44,7 @@ _FOLDERS = (
     "outbox",
     "backups",
     "browsers",
+    "mcp",
     "workspace",
 )
 

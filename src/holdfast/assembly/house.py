@@ -21,11 +21,12 @@ from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.vaults.opening import Opened
-from holdfast.config import Config, to_agent, to_budgets, to_rules, to_ways
+from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
 from holdfast.engine.clock import SystemClock
@@ -44,6 +45,7 @@ from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
 from .home import CHOICES, DATABASE
+from .mcp import servers_for, world_of_servers
 from .outside import Outside, browsers_for, gateway, tools_of_the_web
 
 
@@ -94,17 +96,18 @@ async def _furnished(
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
     spool = Spool(home / "outputs", safe.redact)
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    tools = Registry(
-        [
-            *builtin_tools(
-                boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=box_options(config)
-            ).all(),
-            *(Fitted(tool, spool) for tool in far),
-            *secret_tools(safe),
-            delegate,
-            TopUp(ledger, partial(budgets.resume, journal, recorder)),
-        ]
-    )
+    options = box_options(config)
+    own = [
+        *builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options).all(),
+        *(Fitted(tool, spool) for tool in far),
+        *secret_tools(safe),
+        delegate,
+        TopUp(ledger, partial(budgets.resume, journal, recorder)),
+    ]
+    world = world_of_servers(home, boxes, out, options)
+    work = (blobs, spool, clock, live)
+    servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
+    tools = Registry(own, Offered(servers))
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
     performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
     channels = {"outbox": Outbox(home / "outbox")}
@@ -125,8 +128,9 @@ async def _furnished(
         secrets=safe,
         vault=given.kept.sealing,
         tools=tools,
+        servers=servers,
         boxes=boxes,
-        departures=Departures(recorder, browsers.release, boxes.release),
+        departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         blobs=blobs,
         clock=clock,
         in_force=force,
@@ -149,6 +153,7 @@ def in_force(config: Config) -> InForce:
         rules=to_rules(config),
         agent=agent,
         ways=to_ways(config),
+        servers=to_servers(config),
         config=config.fingerprint(),
         show_thinking=config.agent.show_thinking,
         max_thinking_chars=config.agent.max_thinking_chars,

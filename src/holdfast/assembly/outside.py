@@ -42,8 +42,13 @@ class Outside:
         self.egress, self.now, self.safe = egress, now, safe
 
     def of_box(self, box: Box, owner: str) -> AbstractAsyncContextManager[Pass] | None:
-        """How a task's box gets a network: not at all, if there is nothing that it may reach."""
-        reach = self.now().reach(task=owner, agent=box.spec.agent, tool="exec", box=True)
+        """How a task's box gets a network: not at all, if there is nothing that it may reach.
+
+        The box of a server belongs to `TASK mcp NAME`, and goes where the tool `mcp:NAME` may.
+        """
+        task, _, server = owner.partition(" mcp ")
+        tool = f"mcp:{server}" if server else "exec"
+        reach = self.now().reach(task=task, agent=box.spec.agent, tool=tool, box=True)
         return connected(box, self.egress, reach) if reach.allowed else None
 
     def of_tool(self, job: Job, tool: str) -> Reach:

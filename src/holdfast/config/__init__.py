@@ -1,6 +1,6 @@
 """The configuration, parsed once into frozen values; the only place that reads the environment."""
 
-from .parts import to_agent, to_box_limits, to_budgets, to_limits, to_rules
+from .parts import to_agent, to_box_limits, to_budgets, to_limits, to_rules, to_servers
 from .reach import to_ways
 from .read import Config, Setting, home_folder, load
 from .reference import reference
@@ -19,5 +19,6 @@ __all__ = [
     "to_budgets",
     "to_limits",
     "to_rules",
+    "to_servers",
     "to_ways",
 ]

@@ -23,6 +23,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     the argument that policy looks at; for a tool that works on files, `paths` are the arguments
     that name them, and policy looks at all of these. `secrets`: the arguments in which
     `$SECRET{name}` is filled in, dotted for nested ones; what is below a named one counts too.
+    `source`: who outside answers, like `mcp:NAME`; empty for the house. `agents`: shell patterns
+    of those who may use it.
     """
 
     effect: EffectClass
@@ -31,6 +33,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     target: str = ""
     paths: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    source: str = ""
+    agents: tuple[str, ...] = ("*",)
 
 
 class Job(Struct, frozen=True, kw_only=True):

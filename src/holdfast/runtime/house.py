@@ -21,6 +21,7 @@ from holdfast.ports.egress import Visits
 from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
 from holdfast.ports.ledger import Ledger
+from holdfast.ports.mcp import ServerSpec, ToolServers
 from holdfast.ports.model import Models
 from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
@@ -39,6 +40,7 @@ class InForce:
     rules: Rules
     agent: Agent
     ways: Ways = field(default_factory=Ways)
+    servers: tuple[ServerSpec, ...] = ()
     config: str = ""
     problem: str = ""
     show_thinking: str = "never"
@@ -63,6 +65,7 @@ class House:
     secrets: Safe
     vault: Sealing
     tools: Tools
+    servers: ToolServers
     boxes: Boxes
     departures: Departures
     blobs: Blobs

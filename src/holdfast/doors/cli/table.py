@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .command import CHECKING, Command, Option
+from .table_mcp import MCP
 from .table_secrets import SECRETS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
@@ -555,12 +556,19 @@ _HOUSE = (
     ),
 )
 
-GROUPS = (("Work", _TASKS), ("Models", _MODELS), ("Secrets", SECRETS), ("The house", _HOUSE))
+GROUPS = (
+    ("Work", _TASKS),
+    ("Models", _MODELS),
+    ("Secrets", SECRETS),
+    ("Servers of tools", MCP),
+    ("The house", _HOUSE),
+)
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
 DEFAULTS = {
     "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
+    "mcp": "mcp list",
     "secret": "secret list",
     "vault": "vault status",
     "task": "task list",

@@ -17,6 +17,7 @@ from . import money as m
 from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .boxes import BoxList, box_list
+from .mcp import MCP_ROUTES
 from .openapi import document
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
@@ -233,6 +234,7 @@ ROUTES: tuple[Entry, ...] = (
         streams=True,
     ),
     *SECRET_ROUTES,
+    *MCP_ROUTES,
     Entry(
         "POST",
         "/v1/backup",
