@@ -35,7 +35,7 @@ class Message(Struct, frozen=True):
     id: int | str | None = None
     method: str = ""
     params: Raw = Raw(b"{}")
-    result: Raw | None = None
+    result: Raw = Raw(b"")
     error: Problem | None = None
 
 

@@ -74,7 +74,7 @@ class Streamable:
             raise Gone(f"the answer to {method} ended before it was whole")
         if found.error is not None:
             raise Said(found.error.message, found.error.code)
-        if found.result is None:
+        if not bytes(found.result):
             raise Odd(f"the answer to {method} has no result")
         return found.result
 

@@ -106,7 +106,7 @@ class Talk:
             raise Gone(self.over)
         if message.error is not None:
             raise Said(message.error.message, message.error.code)
-        if message.result is None:
+        if not bytes(message.result):
             raise Odd(f"the answer to {method} has no result")
         return message.result
 
