@@ -140,7 +140,7 @@ def test_no_result_is_more_than_odd(value: object):
     anyio.run(read)
 
 
-@pytest.mark.parametrize("depth", [1_000, 100_000, 2_000_000])
+@pytest.mark.parametrize("depth", [100_000, 2_000_000])
 def test_a_nest_without_end_is_odd(depth: int):
     for data in (
         b'{"id":1,"result":' + b"[" * depth + b"]" * depth + b"}",

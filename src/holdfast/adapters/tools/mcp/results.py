@@ -54,7 +54,7 @@ async def outcome(answer: Raw, blobs: Blobs, salt: str) -> Outcome:
     if len(result.content) > _PARTS:
         said.append(f"[{len(result.content) - _PARTS:,} more parts]")
     if result.structured_content is not None and not _repeated(result):
-        said.append(msgspec.json.encode(result.structured_content).decode())
+        said.append(_values(result.structured_content))
     whole = "\n".join(said)
     # Megabytes take a while to look at: others are not kept waiting.
     text, odd = cleaned(whole) if len(whole) < _SMALL else await to_thread.run_sync(cleaned, whole)
@@ -103,6 +103,13 @@ class _Kept:
         self._left -= 1
         name = await self._blobs.put(raw)
         return f"[{what}: {media_type[:80]}, {len(raw):,} bytes, kept as blob {name}]"
+
+
+def _values(found: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(found).decode()
+    except RecursionError:
+        return "[values that are nested too deeply]"
 
 
 def _repeated(result: _Result) -> bool:
