@@ -1,4 +1,4 @@
-"""Tools of servers, as an agent has them: named, described, judged by our word, answered, cut off."""
+"""Tools of servers, as an agent has them: named, judged by our word, answered, cut off."""
 
 from __future__ import annotations
 

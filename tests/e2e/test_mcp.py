@@ -31,7 +31,8 @@ class Home:
     def __init__(self, place: Path) -> None:
         self.path, self.shelf = place / "home", place / "shelf"
         self.shelf.mkdir()
-        self.script = shutil.copy(str(tool_server.__file__), self.shelf / "server.py")
+        self.script = str(self.shelf / "server.py")
+        shutil.copy(str(tool_server.__file__), self.script)
         self.workspace = files(self.path)
         self.words = self.shelf / "words.json"
 

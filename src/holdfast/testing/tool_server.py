@@ -16,7 +16,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+_TEXT: Json = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 _NONE: Json = {"type": "object", "properties": {}}
 TOOLS: dict[str, tuple[str, Json, Json]] = {
     "echo": ("Say it back.", _TEXT, {"readOnlyHint": True}),
@@ -57,10 +57,11 @@ class Server:
     def __init__(self, mode: str, tools: str) -> None:
         self.mode, self.changed = mode, False
         self.heard: list[Json] = []
-        self.tools = TOOLS
+        self.tools: dict[str, tuple[str, Json, Json]] = TOOLS
         if tools and Path(tools).exists():
             told: dict[str, str] = json.loads(Path(tools).read_text(encoding="utf-8"))
-            self.tools = {name: (words, _TEXT, {}) for name, words in told.items()}
+            none: Json = {}
+            self.tools = {name: (words, _TEXT, none) for name, words in told.items()}
 
     def serve(self) -> None:
         if self.mode == "banner":
@@ -77,7 +78,7 @@ class Server:
 
     def _log(self, message: Json) -> None:
         if place := os.getenv("HEARD"):
-            with open(place, "a", encoding="utf-8") as file:
+            with Path(place).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(message) + "\n")
 
     def _answer(self, message: Json) -> None:
@@ -97,12 +98,14 @@ class Server:
             time.sleep(_LONG)
         version = "1999-01-01" if self.mode == "old" else message["params"]["protocolVersion"]
         about = {"name": "tool-server", "version": "7"}
-        result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about}
+        able: Json = {"tools": {}}
+        result = {"protocolVersion": version, "capabilities": able, "serverInfo": about}
         say({"id": message["id"], "result": result})
 
     def _list(self, message: Json) -> Json:
         if self.mode == "pages":
-            page = int((message.get("params") or {}).get("cursor") or 0)
+            asked: Json = message.get("params") or {}
+            page = int(asked.get("cursor") or 0)
             tool = {"name": f"t{page}", "inputSchema": _NONE}
             return {"tools": [tool], "nextCursor": str(page + 1)}
         if self.mode == "many":
@@ -121,15 +124,23 @@ class Server:
         more = " It has changed." if self.changed else ""
         return {
             "tools": [
-                {"name": n, "description": words + more, "inputSchema": schema, "annotations": hints}
+                {
+                    "name": n,
+                    "description": words + more,
+                    "inputSchema": schema,
+                    "annotations": hints,
+                }
                 for n, (words, schema, hints) in self.tools.items()
             ]
         }
 
     def _call(self, number: int, params: Json) -> None:
-        name, told = params["name"], params.get("arguments") or {}
-        act: Callable[[Json, Json], Json | None] = getattr(self, f"do_{name}", self.do_echo)
-        result = act(told, {"id": number, "token": (params.get("_meta") or {}).get("progressToken")})
+        told: Json = params.get("arguments") or {}
+        about: Json = params.get("_meta") or {}
+        call = {"id": number, "token": about.get("progressToken")}
+        act: Callable[[Json, Json], Json | None]
+        act = getattr(self, f"do_{params['name']}", self.do_echo)
+        result = act(told, call)
         if result is not None:
             say({"id": number, "result": result})
 
@@ -137,7 +148,7 @@ class Server:
         return text(str(told.get("text", "")))
 
     def do_note(self, told: Json, _: Json) -> Json:
-        with open("notes.txt", "a", encoding="utf-8") as file:
+        with Path("notes.txt").open("a", encoding="utf-8") as file:
             file.write(told["text"] + "\n")
         return text("written")
 
@@ -183,7 +194,8 @@ class Server:
         return text("arrived")
 
     def do_about(self, _told: Json, _: Json) -> Json:
-        seen = {"cwd": str(Path.cwd()), "env": dict(os.environ), "pid": os.getpid()}
+        environment = dict(os.environ)  # noqa: TID251 - to show what it was given
+        seen = {"cwd": str(Path.cwd()), "env": environment, "pid": os.getpid()}
         return text(json.dumps(seen))
 
     def do_change(self, _told: Json, _: Json) -> Json:
