@@ -122,7 +122,7 @@ _JSON = st.recursive(
 
 
 @settings(max_examples=300)
-@given(data=st.binary(max_size=60) | _JSON.map(lambda value: msgspec.json.encode(value)))
+@given(data=st.binary(max_size=60) | _JSON.map(msgspec.json.encode))
 def test_no_bytes_are_more_than_odd(data: bytes):
     try:
         found = messages.heard(data)

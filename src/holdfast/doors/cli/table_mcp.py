@@ -16,7 +16,7 @@ MCP = (
     ),
     Command(
         "mcp add",
-        "Add a server: a command that runs in a box, or an address. Shows its tools and asks.",
+        "Add a server: a command that runs in a box, or an address.",
         "mcp:mcp_add",
         arguments=(_NAME, ("[COMMAND…]", "after `--`: the program and its arguments")),
         takes=(1, None),
@@ -46,7 +46,7 @@ MCP = (
                 "the key is put in on the way out",
             ),
         ),
-        more="Without somebody who agrees it is kept, untrusted: holdfast mcp trust NAME.",
+        more="Shows what it offers and asks. Without a yes it is kept, but not used: mcp trust NAME.",
     ),
     Command(
         "mcp test",
@@ -58,7 +58,7 @@ MCP = (
     ),
     Command(
         "mcp tools",
-        "List the tools of a server that were agreed to, and what a second run of each would do.",
+        "List the tools of a server that were agreed to.",
         "mcp:mcp_tools",
         arguments=(_NAME,),
         takes=(1, 1),

@@ -35,7 +35,6 @@ from .tool import Means, ServerTool, Told, called, described
 from .trouble import Trouble
 
 _log = logging.getLogger("holdfast.mcp")
-_LOOKING = TaskId("inspection")
 
 Configured = Callable[[], Sequence[ServerSpec]]
 """The servers of the configuration that is in force now."""
@@ -128,7 +127,8 @@ class Servers:
     async def inspect(self, name: str) -> Inspection:
         spec = self._spec(name)
         workspace = self._house.home / "mcp" / name
-        job = Job(task=_LOOKING, call=CallId(name), workspace=workspace, agent=self._house.agent)
+        task = TaskId(self._house.clock.new_id("look"))
+        job = Job(task=task, call=CallId(name), workspace=workspace, agent=self._house.agent)
         began, looks = time.monotonic(), list[tuple[Greeting, tuple[Offer, ...]]]()
         failed: Denied | None = None
         try:
