@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,19 @@ class Far:
         match message.get("method"):
             case "initialize":
                 about = {"name": "far", "version": "1"}
-                result = {
+                result: dict[str, Any] = {
                     "protocolVersion": "2025-06-18",
                     "capabilities": {"tools": {}},
                     "serverInfo": about,
                 }
                 return Reply(headers=JSON, body=told(message["id"], result))
             case "tools/list":
-                schema = {"type": "object", "properties": {}}
-                tool = {"name": "look", "description": "Look.", "inputSchema": schema}
+                schema: dict[str, Any] = {"type": "object", "properties": {}}
+                tool: dict[str, Any] = {
+                    "name": "look",
+                    "description": "Look.",
+                    "inputSchema": schema,
+                }
                 return Reply(headers=JSON, body=told(message["id"], {"tools": [tool]}))
             case "tools/call" if self.answer:
                 return self.answer(message)
@@ -166,6 +171,45 @@ async def test_an_answer_may_come_as_events_with_progress_before_it(tmp_path: Pa
     async with far(tmp_path, events) as (stage, _, _):
         assert inner(await stage.says("far_look")) == "done"
         assert stage.told == ["far_look: 1/2 halfway"]
+
+
+async def test_a_stream_is_heard_as_it_comes_and_left_once_the_answer_is_there(tmp_path: Path):
+    ponged, over = threading.Event(), threading.Event()
+
+    def pieces(message: Any) -> Iterable[bytes]:
+        token = message["params"]["_meta"]["progressToken"]
+        step = {"progressToken": token, "progress": 1}
+        yield event({"method": "notifications/progress", "params": step})
+        yield event({"id": "p1", "method": "ping"})
+        assert ponged.wait(10), "it is answered while the stream is open"
+        yield b"data: " + told(message["id"], {"content": []})[:20]
+        yield told(message["id"], {"content": []})[20:] + b"\n\n"
+        over.wait(10)
+        yield b": nobody reads this\n\n"
+
+    def events(message: Any) -> Reply:
+        headers = {"Content-Type": "text/event-stream", "Content-Length": "100000"}
+        return Reply(headers=headers, body=lambda: pieces(message))
+
+    far_side = Far(events)
+
+    def rule(asked: Asked) -> Reply | None:
+        if b'"p1"' in asked.body:
+            assert json.loads(asked.body) == {"jsonrpc": "2.0", "id": "p1", "result": {}}
+            ponged.set()
+            return Reply(status=202)
+        return far_side(asked)
+
+    async with far(tmp_path, events, seconds=10.0) as (stage, site, _):
+        site.rule = rule
+        with anyio.fail_after(8):
+            assert inner(await stage.says("far_look")) == "[it said nothing]"
+        over.set()
+        assert stage.told == ["far_look: 1"]
+
+
+def event(message: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps({'jsonrpc': '2.0', **message})}\n\n".encode()
 
 
 async def test_a_call_that_nobody_waits_for_is_taken_back(tmp_path: Path):

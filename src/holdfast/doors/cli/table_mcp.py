@@ -46,7 +46,7 @@ MCP = (
                 "the key is put in on the way out",
             ),
         ),
-        more="Shows what it offers and asks. Without a yes it is kept, but not used: mcp trust NAME.",
+        more="Shows what it offers and asks. Without a yes it is kept, and not used: `mcp trust`.",
     ),
     Command(
         "mcp test",
