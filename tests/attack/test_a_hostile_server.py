@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from msgspec import Raw
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.mcp import messages, results
+from holdfast.adapters.tools.mcp.schemas import plain
 from holdfast.adapters.tools.mcp.trouble import Odd, Trouble
 from holdfast.core.error import Unavailable
 from holdfast.core.message import EffectClass, Failed, Returned
@@ -121,6 +125,25 @@ _JSON = st.recursive(
 )
 
 
+_NUMBER = {"type": "number"}
+_DATA = {"const", "default", "enum", "examples"}
+_WORDS = """$ref $defs type properties required items anyOf enum additionalProperties minimum
+description default pattern uniqueItems not const allOf examples minLength exclusiveMaximum"""
+_KEYWORDS = tuple(_WORDS.split())
+_SCHEMA = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["#/$defs/a", "#/properties/a", "#/", "string", "object", "array", "a"]),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(st.sampled_from([*_KEYWORDS, "a", "b"]), inside, max_size=4)
+    ),
+    max_leaves=15,
+)
+
+
 @settings(max_examples=300)
 @given(data=st.binary(max_size=60) | _JSON.map(msgspec.json.encode))
 def test_no_bytes_are_more_than_odd(data: bytes):
@@ -141,6 +164,46 @@ def test_no_result_is_more_than_odd(value: object):
             return
 
     anyio.run(read)
+
+
+@settings(max_examples=300)
+@given(schema=st.dictionaries(st.sampled_from(_KEYWORDS), _SCHEMA, max_size=6))
+def test_whatever_a_schema_is_what_agents_get_is_plain(schema: dict[str, Any]):
+    told = plain(schema)
+    Draft202012Validator.check_schema(told)
+    assert "$ref" not in {key for key, _ in keywords(told)}
+    assert isinstance(told["properties"], dict)
+    assert len(msgspec.json.encode(told)) < 1 << 20
+
+
+def keywords(node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in cast("dict[str, Any]", node).items():
+            yield key, value
+            inside = list(value.values()) if key == "properties" else value
+            yield from keywords(inside if key not in _DATA else None)
+    elif isinstance(node, list):
+        for one in cast("list[Any]", node):
+            yield from keywords(one)
+
+
+def test_references_are_written_out_and_end():
+    whole = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/A"}, "b": {"$ref": "https://evil.example/x"}},
+        "required": ["a", 5],
+        "$defs": {
+            "A": {"type": "object", "properties": {"again": {"$ref": "#/$defs/A"}, "n": _NUMBER}}
+        },
+    }
+    told = plain(whole)
+    assert told["properties"]["a"]["properties"] == {"again": {}, "n": _NUMBER}
+    assert (told["properties"]["b"], told["required"]) == ({}, ["a"])
+    bomb: dict[str, Any] = {"$defs": {"d0": _NUMBER}, "properties": {"x": {"$ref": "#/$defs/d30"}}}
+    for level in range(1, 31):
+        inner = {"$ref": f"#/$defs/d{level - 1}"}
+        bomb["$defs"][f"d{level}"] = {"anyOf": [inner, inner]}
+    assert plain(bomb) == {"type": "object", "properties": {}}
 
 
 @pytest.mark.parametrize("depth", [100_000, 2_000_000])

@@ -95,7 +95,7 @@ class Streamable:
         elif message.method and message.id is not None:
             try:
                 self._posts.send_nowait(messages.reply(message))
-            except anyio.WouldBlock:
+            except (anyio.WouldBlock, anyio.ClosedResourceError):
                 raise Odd("it asks for more than can be answered") from None
 
     async def _deliver(self, posted: MemoryObjectReceiveStream[bytes]) -> None:

@@ -117,7 +117,14 @@ class Talk:
         async with self._sending:
             if self.over:
                 raise Gone(self.over, sent=False)
-            await self._lines.send(message)
+            whole = False
+            try:
+                await self._lines.send(message)
+                whole = True
+            finally:
+                if not whole:  # what comes next would be read as the rest of it
+                    self.over = self.over or "a message to it broke off"
+                    self.ended.set()
 
     async def _take_back(self, number: int) -> None:
         """Tell it that nobody waits any more; it has a moment to read that."""

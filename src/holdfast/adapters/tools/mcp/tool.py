@@ -23,6 +23,7 @@ from holdfast.ports.tools import Job, Traits
 
 from .lock import Agreed
 from .results import error_text, outcome
+from .schemas import plain
 from .sessions import Sessions
 from .trouble import LoginNeeded, Odd, Said, Trouble
 
@@ -47,7 +48,8 @@ class ServerTool:
     def __init__(self, name: str, spec: ServerSpec, agreed: Agreed, means: Means) -> None:
         self._server, self._agreed, self._means = spec, agreed, means
         offer = agreed.offer
-        self._spec = ToolSpec(name=name, description=described(spec, agreed), schema=offer.schema)
+        schema = plain(offer.schema)
+        self._spec = ToolSpec(name=name, description=described(spec, agreed), schema=schema)
         self._traits = Traits(effect=agreed.effect, source=f"mcp:{spec.name}", agents=spec.agents)
 
     @property
@@ -62,8 +64,8 @@ class ServerTool:
         """Only what is plain: the server checks the rest, and its patterns are not run here."""
         schema = self._spec.schema
         names = [str(name) for name in schema["properties"]]
-        required = cast("Sequence[object]", schema.get("required") or ())
-        missing = [str(name) for name in required if name not in arguments]
+        required = cast("Sequence[str]", schema.get("required", ()))
+        missing = [name for name in required if name not in arguments]
         if missing:
             return f"{self._spec.name}: {', '.join(missing)} is missing{_takes(names)}"
         if schema.get("additionalProperties") is False:
