@@ -27,7 +27,7 @@ async def test_a_tool_of_a_server_keeps_the_promises_of_a_tool(clause: Clause, t
 
 
 async def test_a_tool_has_its_servers_name_in_front_and_says_whose_words_it_has(tmp_path: Path):
-    """Part of rows KV-51, KV-52, GC-94, OK-108."""
+    """Row KV-52. Part of rows KV-51, GC-94, OK-108."""
     async with staged(tmp_path, scripted()) as stage:
         tool = stage.tool("lab_echo")
         assert tool.spec.description == "[server: lab]\n\nSay it back."
@@ -111,7 +111,7 @@ async def test_only_the_agents_that_may_use_a_server_do(tmp_path: Path):
 
 
 async def test_each_task_has_a_process_of_its_own_in_its_own_folder(tmp_path: Path):
-    """Rows KV-54. Part of rows OK-108, OK-138."""
+    """Part of rows OK-108, OK-138."""
     async with staged(tmp_path, scripted()) as stage:
         one = json.loads(inner(await stage.says("lab_about")))
         assert one["cwd"] == str(stage.workspace)
@@ -165,7 +165,7 @@ async def test_a_write_whose_server_dies_is_unknown_and_happened_once(tmp_path: 
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_the_server_told(tmp_path: Path):
-    """Rows OK-108, OK-138."""
+    """Part of rows OK-108, OK-138."""
     spec = scripted(seconds=0.3, effects=READS, environment={"HEARD": "heard"})
     async with staged(tmp_path, spec) as stage:
         code, text = await stage.fails("lab_stall")

@@ -204,6 +204,10 @@ def test_references_are_written_out_and_end():
         inner = {"$ref": f"#/$defs/d{level - 1}"}
         bomb["$defs"][f"d{level}"] = {"anyOf": [inner, inner]}
     assert plain(bomb) == {"type": "object", "properties": {}}
+    chain: dict[str, Any] = {"$defs": {}, "properties": {"x": {"$ref": "#/$defs/d0"}}}
+    for level in range(5_000):
+        chain["$defs"][f"d{level}"] = {"$ref": f"#/$defs/d{level + 1}"}
+    assert plain(chain) == {"type": "object", "properties": {}}
 
 
 @pytest.mark.parametrize("depth", [100_000, 2_000_000])

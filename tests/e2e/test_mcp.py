@@ -92,7 +92,7 @@ def offered(request: RecordedRequest) -> set[str]:
 
 
 def test_a_tool_of_a_server_asks_before_it_writes_and_runs_in_a_box(home: Home):
-    """Rows GC-94, OK-108, OL-132, KV-51."""
+    """Part of rows GC-94, OK-108, OL-132, KV-51."""
     with model(calling("lab_note", text="hello")) as far, Daemon(home.path) as daemon:
         home.configure(far.url)
         daemon.start()
@@ -123,7 +123,7 @@ def owned(daemon: Daemon, task: str) -> list[Any]:
 
 
 def test_an_allow_rule_lets_it_run_and_a_deny_rule_does_not(home: Home):
-    """Part of row GC-94."""
+    """Part of rows GC-94, GC-89e."""
     with model(calling("lab_note", text="hello")) as far, Daemon(home.path) as daemon:
         home.configure(far.url)
         daemon.start()

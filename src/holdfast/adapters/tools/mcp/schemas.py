@@ -12,7 +12,7 @@ from typing import Any, cast
 from holdfast.adapters.tools.web.outside import cleaned
 from holdfast.core.ids import canonical
 
-_MOST = 4_000
+_MOST, _DEEPEST = 2_000, 60
 _SMALL = 4_000
 _HUGE = 10**15
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
@@ -33,19 +33,26 @@ def plain(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _TooLarge(Exception):
-    """Written out, it has more nodes than a schema may have."""
+    """Written out, it has more nodes, or a deeper nest, than a schema may have."""
 
 
 class _Reader:
-    """Reads one schema; counts what it has written."""
+    """Reads one schema; counts what it has written, and how deep it is."""
 
     def __init__(self, whole: Mapping[str, Any]) -> None:
-        self._whole, self._count = whole, 0
+        self._whole, self._count, self._depth = whole, 0, 0
 
     def read(self, node: object, trail: tuple[str, ...]) -> dict[str, Any]:
         self._count += 1
-        if self._count > _MOST:
+        if self._count > _MOST or self._depth > _DEEPEST:
             raise _TooLarge
+        self._depth += 1
+        try:
+            return self._told(node, trail)
+        finally:
+            self._depth -= 1
+
+    def _told(self, node: object, trail: tuple[str, ...]) -> dict[str, Any]:
         if not isinstance(node, dict):
             return {}
         words = cast("dict[str, object]", node)
