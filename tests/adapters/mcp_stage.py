@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
 from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
+from holdfast.adapters.tools.steering import Steering
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Failed, Outcome, Returned
 from holdfast.core.reach import Reach
@@ -43,6 +44,7 @@ class Stage:
         for folder in (self.home, self.workspace):
             folder.mkdir(mode=0o700, exist_ok=True)
         self.boxes, self.egress = boxes, egress
+        self.steering = Steering()
         self.configured: tuple[ServerSpec, ...] = ()
         self.told: list[str] = []
         self.blobs = MemoryBlobs()
@@ -54,7 +56,7 @@ class Stage:
         async def reveal(name: str, job: Job, tool: str) -> str:
             return self.secrets[name]
 
-        def box(spec: ServerSpec, job: Job, variables: Mapping[str, str]) -> BoxSpec:
+        def box(spec: ServerSpec, job: Job) -> BoxSpec:
             workspace = self.home / "mcp" / spec.name if spec.shared else job.workspace
             return BoxSpec(workspace=workspace)
 
@@ -64,6 +66,7 @@ class Stage:
             reach=lambda job, tool: Reach(task=job.task, agent=job.agent, tool=tool, web=True),
             reveal=reveal,
             box=box,
+            kept=self.steering.kept,
         )
         return Household(
             home=self.home,

@@ -101,6 +101,17 @@ async def test_while_a_server_floods_the_house_answers_others(tmp_path: Path):
         assert max(waits) < 1.0
 
 
+async def test_what_a_server_plants_for_programs_of_the_host_is_gone_with_it(tmp_path: Path):
+    async with staged(tmp_path, scripted()) as stage:
+        (stage.workspace / ".git" / "hooks").mkdir(parents=True)
+        (stage.workspace / ".git" / "config").write_text("[core]\n")
+        (stage.workspace / ".envrc").write_text("export A=1\n")
+        assert inner(await stage.says("lab_plant")) == "planted"
+        await stage.servers.release(stage.job.task)
+        assert not (stage.workspace / ".git/hooks/post-checkout").exists()
+        assert (stage.workspace / ".envrc").read_text() == "export A=1\n"
+
+
 async def test_servers_at_work_are_counted(tmp_path: Path):
     async with staged(tmp_path, scripted(effects=ALL_READ), boxes=PlainBoxes()) as stage:
         outcomes = [await stage.run("lab_echo", task=f"task_{n}", text="x") for n in range(18)]

@@ -250,6 +250,9 @@ def test_servers_are_added_looked_at_and_removed_from_the_command_line(home: Hom
         assert json.loads(holdfast(home.path, "mcp", "list", "--json").stdout)["servers"] == []
         wrong = holdfast(home.path, "mcp", "trust", "mine")
         assert (wrong.returncode, "there is no server mine" in wrong.stderr) == (2, True)
+        command = ("--read-only", str(home.path.parent), "--", "/usr/bin/python3", home.script)
+        wrong = holdfast(home.path, "mcp", "add", "nosy", *command)
+        assert (wrong.returncode, "would show the home" in wrong.stderr) == (4, True)
         wrong = holdfast(home.path, "mcp", "add", "two")
         assert (wrong.returncode, "--url" in wrong.stderr) == (2, True)
         daemon.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +21,12 @@ from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
+from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.vaults.opening import Opened
 from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.core.patterns import Disguise
@@ -36,7 +38,10 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.blobs import Blobs
+from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
+from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
@@ -96,15 +101,15 @@ async def _furnished(
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
     spool = Spool(home / "outputs", safe.redact)
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    options = box_options(config)
+    options, steering = box_options(config), Steering()
     own = [
-        *builtin_tools(boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options).all(),
+        *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in far),
         *secret_tools(safe),
         delegate,
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
-    world = world_of_servers(home, boxes, out, options)
+    world = world_of_servers(home, boxes, out, options, steering)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
     tools = Registry(own, Offered(servers))
@@ -138,6 +143,16 @@ async def _furnished(
         started_at=clock.now(),
         version=VERSION,
     )
+
+
+def _at_hand(
+    boxes: Boxes, work: tuple[Blobs, Spool, Clock], options: BoxOptions, steering: Steering
+) -> Sequence[Tool]:
+    """The tools that need nothing but a folder, a box and a clock."""
+    blobs, spool, clock = work
+    return builtin_tools(
+        boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options, steering=steering
+    ).all()
 
 
 def _intake(config: Config) -> Intake:

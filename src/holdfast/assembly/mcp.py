@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from holdfast.adapters.tools.mcp.servers import (
 )
 from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
+from holdfast.adapters.tools.steering import Steering
 from holdfast.config import Config
+from holdfast.core.error import Invalid
 from holdfast.engine.live import Live
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes, BoxSpec
@@ -54,13 +56,21 @@ async def servers_for(
         yield servers
 
 
-def world_of_servers(home: Path, boxes: Boxes, out: Outside, options: BoxOptions) -> World:
+def world_of_servers(
+    home: Path, boxes: Boxes, out: Outside, options: BoxOptions, steering: Steering
+) -> World:
     """Their boxes are those of commands, each with the paths that the server needs besides."""
 
     async def reveal(name: str, job: Job, tool: str) -> str:
         return await out.safe.use(name, agent=job.agent, task=job.task, tool=tool)
 
-    def box(spec: ServerSpec, job: Job, variables: Mapping[str, str]) -> BoxSpec:
+    def box(spec: ServerSpec, job: Job) -> BoxSpec:
+        """Raises `Invalid` for one that would show what is in the home."""
+        for path in map(Path, spec.read_only):
+            real = path.resolve()
+            if home.is_relative_to(real) or real.is_relative_to(home):
+                what = f"mcp.servers.{spec.name}.read_only: {path} would show the home {home}"
+                raise Invalid(what, code="home_in_box")
         workspace = home / "mcp" / spec.name if spec.shared else job.workspace
         return BoxSpec(
             workspace=workspace,
@@ -72,4 +82,11 @@ def world_of_servers(home: Path, boxes: Boxes, out: Outside, options: BoxOptions
             requires=options.requires,
         )
 
-    return World(boxes=boxes, egress=out.egress, reach=out.of_tool, reveal=reveal, box=box)
+    return World(
+        boxes=boxes,
+        egress=out.egress,
+        reach=out.of_tool,
+        reveal=reveal,
+        box=box,
+        kept=steering.kept,
+    )

@@ -6,8 +6,10 @@ to is not talked with any further.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,6 +31,7 @@ from .streamable import Streamable
 from .talk import Peer, Talk
 from .trouble import Trouble
 
+_log = logging.getLogger("holdfast.mcp")
 _MOST = 16
 _PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _STEADY = 60.0
@@ -41,13 +44,17 @@ Check = Callable[[ServerSpec, tuple[Offer, ...]], Awaitable[str]]
 
 
 class World(Struct, frozen=True, kw_only=True):
-    """What servers get from the house: boxes as `box` says, and ways out as `reach` allows."""
+    """What servers get from the house: boxes as `box` says, and ways out as `reach` allows.
+
+    What steers programs of the host is `kept` in a folder while a server works there.
+    """
 
     boxes: Boxes
     egress: Egress
     reach: Callable[[Job, str], Reach]
     reveal: Reveal
-    box: Callable[[ServerSpec, Job, Mapping[str, str]], BoxSpec]
+    box: Callable[[ServerSpec, Job], BoxSpec]
+    kept: Callable[[Path], AbstractAsyncContextManager[Sequence[str]]]
 
 
 class Session:
@@ -241,10 +248,11 @@ class Sessions:
     async def _started(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
         owner = f"{job.task} mcp {spec.name}"
         variables = await self._environment(spec, job)
-        box_spec = self._world.box(spec, job, variables)
+        box_spec = self._world.box(spec, job)
         await anyio.Path(box_spec.workspace).mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             async with (
+                self._kept(spec, box_spec.workspace),
                 self._world.boxes.lend(owner, box_spec) as box,
                 box.start(spec.command, environment=variables) as running,
             ):
@@ -252,6 +260,17 @@ class Sessions:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._world.boxes.release(owner)
+
+    @asynccontextmanager
+    async def _kept(self, spec: ServerSpec, workspace: Path) -> AsyncGenerator[None]:
+        """What would run on the host is put back once no process of the server is left."""
+        restored: Sequence[str] = ()
+        try:
+            async with self._world.kept(workspace) as restored:
+                yield
+        finally:
+            if restored:
+                _log.warning("put back after %s: %s", spec.name, ", ".join(restored)[:2_000])
 
     async def _environment(self, spec: ServerSpec, job: Job) -> Mapping[str, str]:
         """Its variables; a secret is in them only where the owner of the house says `reveal`."""
