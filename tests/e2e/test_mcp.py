@@ -16,6 +16,8 @@ from holdfast.testing import tool_server
 from holdfast.testing.daemon import Daemon, stage, use_model
 from holdfast.testing.model_script import RecordedRequest
 from holdfast.testing.model_server import Catalogue, ModelServer, Reply, ScriptedCall
+from holdfast.testing.website import Website
+from tests.adapters.mcp_far import KEY, Far
 from tests.e2e.at_home import files, holdfast, until
 
 pytestmark = [
@@ -256,3 +258,34 @@ def test_servers_are_added_looked_at_and_removed_from_the_command_line(home: Hom
         wrong = holdfast(home.path, "mcp", "add", "two")
         assert (wrong.returncode, "--url" in wrong.stderr) == (2, True)
         daemon.stop()
+
+
+def test_a_server_at_an_address_gets_its_key_on_the_way_out_and_nobody_sees_it(home: Home):
+    """Part of rows GC-94, OL-132, KV-53."""
+    with (
+        Website(rule=Far()) as site,
+        model(calling("far_look")) as far,
+        Daemon(home.path) as daemon,
+    ):
+        use_model(home.path, far.url)
+        daemon.start()
+        secret = {"name": "far/key", "value": KEY, "grants": ["default"]}
+        daemon.post("/v1/secrets", secret)
+        header = ("--header", "Authorization=Bearer $SECRET{far/key}")
+        added = holdfast(
+            home.path, "mcp", "add", "far", "--url", f"{site.url}/mcp", *header, "--yes"
+        )
+        assert added.returncode == 0, added.stderr
+        task = daemon.submit("look", home.workspace)
+        assert ended(daemon, task)["status"] == "SUCCEEDED"
+        found = outcome(daemon, task)
+        assert "hello" in found["text"], found
+        assert {one.headers["authorization"] for one in site.asked} == {f"Bearer {KEY}"}
+        log = holdfast(home.path, "egress", "log", "--task", task, "--json").stdout
+        assert {row["tool"] for row in json.loads(log)["visits"]} == {"mcp:far"}
+        said = repr(daemon.get(f"/v1/tasks/{task}/events?limit=1000")) + log
+        said += "".join(repr(one.body) for one in far.requests)
+        daemon.stop()
+    written = b"".join(path.read_bytes() for path in home.path.rglob("*") if path.is_file())
+    assert KEY not in said
+    assert KEY.encode() not in written

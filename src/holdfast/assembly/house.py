@@ -109,7 +109,7 @@ async def _furnished(
         delegate,
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
-    world = world_of_servers(home, boxes, out, options, steering)
+    world = world_of_servers(config, boxes, out, options, steering)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
     tools = Registry(own, Offered(servers))

@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.servers import (
     Household,
@@ -29,8 +27,6 @@ from holdfast.ports.tools import Job, Tool
 from holdfast.runtime.house import InForce
 
 from .outside import Outside
-
-_DAY = 86_400.0
 
 Work = tuple[Blobs, Spool, Clock, Live]
 
@@ -57,9 +53,11 @@ async def servers_for(
 
 
 def world_of_servers(
-    home: Path, boxes: Boxes, out: Outside, options: BoxOptions, steering: Steering
+    config: Config, boxes: Boxes, out: Outside, options: BoxOptions, steering: Steering
 ) -> World:
     """Their boxes are those of commands, each with the paths that the server needs besides."""
+
+    home = config.home
 
     async def reveal(name: str, job: Job, tool: str) -> str:
         return await out.safe.use(name, agent=job.agent, task=job.task, tool=tool)
@@ -78,7 +76,7 @@ def world_of_servers(
             read_only=(*options.read_only, *map(Path, spec.read_only)),
             hidden=(workspace / ".holdfast", *options.hidden),
             environment=options.environment,
-            limits=replace(options.limits, seconds=_DAY),
+            limits=options.limits,
             requires=options.requires,
         )
 
@@ -89,4 +87,5 @@ def world_of_servers(
         reveal=reveal,
         box=box,
         kept=steering.kept,
+        most=max(1, config.box.at_once // 2),
     )

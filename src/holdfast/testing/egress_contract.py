@@ -127,12 +127,20 @@ async def who_says_nothing_is_not_waited_for(ground: Ground) -> None:
 
 async def a_body_is_heard_as_it_comes(ground: Ground) -> None:
     heard: list[bytes] = []
-    answer = await ground.fetch("/long", hear=lambda piece: bool(heard.append(piece)))
+
+    def hear(piece: bytes) -> bool:
+        heard.append(piece)
+        return False
+
+    answer = await ground.fetch("/long", hear=hear)
     assert b"".join(heard) == answer.body == LONG
 
 
 async def no_more_is_read_than_is_enough(ground: Ground) -> None:
-    answer = await ground.fetch("/drip", hear=lambda piece: b"enough" in piece)
+    def hear(piece: bytes) -> bool:
+        return b"enough" in piece
+
+    answer = await ground.fetch("/drip", hear=hear)
     assert (answer.body, answer.cut) == (b"enough", False)
 
 

@@ -32,7 +32,6 @@ from .talk import Peer, Talk
 from .trouble import Trouble
 
 _log = logging.getLogger("holdfast.mcp")
-_MOST = 16
 _PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _STEADY = 60.0
 
@@ -46,7 +45,8 @@ Check = Callable[[ServerSpec, tuple[Offer, ...]], Awaitable[str]]
 class World(Struct, frozen=True, kw_only=True):
     """What servers get from the house: boxes as `box` says, and ways out as `reach` allows.
 
-    What steers programs of the host is `kept` in a folder while a server works there.
+    What steers programs of the host is `kept` in a folder while a server works there. `most` may
+    be at work at once: each has a box for long.
     """
 
     boxes: Boxes
@@ -55,6 +55,7 @@ class World(Struct, frozen=True, kw_only=True):
     reveal: Reveal
     box: Callable[[ServerSpec, Job], BoxSpec]
     kept: Callable[[Path], AbstractAsyncContextManager[Sequence[str]]]
+    most: int = 16
 
 
 class Session:
@@ -143,10 +144,9 @@ class Sessions:
             if await self._paused(spec):
                 continue  # somebody else may have begun meanwhile
             break
-        if len(self._sessions) >= _MOST:
-            text = (
-                f"{len(self._sessions)} servers are at work, which is all there may be; try later"
-            )
+        most = self._world.most
+        if len(self._sessions) >= most:
+            text = f"no more than {most} servers may be at work at once; try later"
             raise Denied("too_many_servers", text)
         session = self._sessions[key] = Session(spec)
         self._group.start_soon(self._host, key, session, job)
