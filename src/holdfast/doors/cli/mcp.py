@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .client import quote
-from .out import line
+from .out import line, plain
 from .reading import count_of, rows_of, text_of, texts_of
 from .stop import OK, Stop
 
@@ -106,7 +106,7 @@ def _agree(desk: Desk, given: Given, name: str) -> int:
     """Show what it is, ask, and agree to exactly that."""
     seen = desk.daemon.post(f"{_place(name)}/inspect")
     if not given.has("json"):
-        _show(desk, seen)
+        _show(desk, seen, whole=True)
     if not (given.has("yes") or _asked(desk, name, seen)):
         state = _state(desk, name)
         hint = f"holdfast mcp trust {name}"
@@ -119,7 +119,7 @@ def _agree(desk: Desk, given: Given, name: str) -> int:
         desk.screen.json(state)
     else:
         count = count_of(state, "tools")
-        desk.screen.note(f"{name} is trusted: {count} tools may be used", mark="good")
+        desk.screen.note(f"{name} is trusted: {count} tools, as they are now", mark="good")
     return OK
 
 
@@ -138,7 +138,8 @@ def _state(desk: Desk, name: str) -> Json:
     return next(one for one in servers if text_of(one, "name") == name)
 
 
-def _show(desk: Desk, seen: Json) -> None:
+def _show(desk: Desk, seen: Json, *, whole: bool = False) -> None:
+    """What a server offers; `whole`: every word of it, for somebody who is to agree."""
     title, version = line(text_of(seen, "title")), line(text_of(seen, "version"))
     rows = rows_of(seen, "tools")
     took = count_of(seen, "milliseconds")
@@ -146,8 +147,13 @@ def _show(desk: Desk, seen: Json) -> None:
         f"{title or 'it'} {version} speaks {text_of(seen, 'protocol')}: {len(rows)} tools,"
         f" up in {took} ms"
     )
-    if rows:
+    if rows and not whole:
         desk.screen.table(_TOOLS, [_tool(one) for one in rows])
+    for one in rows if whole else ():
+        tool, effect, offered, _ = _tool(one)
+        desk.screen.tell(f"{tool}  {effect}{'' if offered == 'yes' else ', not offered'}")
+        for text in plain(_words(one)).splitlines():
+            desk.screen.tell(f"    {text}")
     if texts_of(seen, "changes"):
         desk.screen.note("it is not what was agreed to:", mark="bad")
         _show_changes(desk, seen)
@@ -172,14 +178,17 @@ def _row(server: Json) -> tuple[str, ...]:
 
 
 def _tool(tool: Json) -> tuple[str, ...]:
-    # Its own words come after the line that says whose they are.
-    words = text_of(tool, "description").partition("\n\n")[2]
     return (
         line(text_of(tool, "tool")),
         text_of(tool, "effect"),
         "yes" if tool.get("offered") else "no",
-        line(words),
+        line(_words(tool)),
     )
+
+
+def _words(tool: Json) -> str:
+    """Its own, which come after the line that says whose they are."""
+    return text_of(tool, "description").partition("\n\n")[2]
 
 
 def _pairs(given: Given, option: str) -> dict[str, str]:
