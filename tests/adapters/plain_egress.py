@@ -47,9 +47,9 @@ class PlainEgress:
         async with client.stream(
             request.method, request.url, headers=dict(request.headers), content=request.body
         ) as response:
-            async for piece in response.aiter_bytes(65_536):
+            async for piece in response.aiter_bytes():
                 body += piece
-                if len(body) > request.most:
+                if len(body) > request.most or (request.hear and request.hear(piece)):
                     break
             return Answer(
                 status=response.status_code,

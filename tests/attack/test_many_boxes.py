@@ -85,6 +85,26 @@ async def test_a_spare_is_ready_for_the_next_task(tmp_path: Path) -> None:
     await pool.close()
 
 
+async def test_a_box_of_a_server_takes_no_spare_away(tmp_path: Path) -> None:
+    pool, spec = Pool(BubblewrapBoxes()), BoxSpec(workspace=tmp_path)
+    other = BoxSpec(workspace=tmp_path, environment={"A": "1"})
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.run)
+            async with pool.lend("one", spec):
+                pass
+            while not (spares := [one for one in await pool.all() if one.state == "spare"]):
+                await anyio.lowlevel.checkpoint()
+            async with pool.lend("one mcp git", other):
+                pass
+            await pool.release("one mcp git")
+            await anyio.wait_all_tasks_blocked()
+            still = [one.id for one in await pool.all() if one.state == "spare"]
+            assert still == [one.id for one in spares]
+            group.cancel_scope.cancel()
+    await pool.close()
+
+
 async def test_boxes_that_nobody_uses_are_gone_in_the_end(tmp_path: Path) -> None:
     pool, spec = Pool(BubblewrapBoxes(), idle_seconds=0.0), BoxSpec(workspace=tmp_path)
     with anyio.fail_after(30):

@@ -32,9 +32,9 @@ def told(request: Request) -> Answer | None:
         return None
     if page.hold:
         raise Unavailable("it said nothing", code="egress_timeout")
-    assert isinstance(page.body, bytes)
     packed = "Content-Encoding" in page.headers
-    body = gzip.decompress(page.body) if packed else page.body
+    body = page.body if isinstance(page.body, bytes) else b"".join(page.body())
+    body = gzip.decompress(body) if packed else body
     return Answer(status=page.status, headers=page.headers, body=body, url="")
 
 

@@ -60,6 +60,7 @@ from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_embedder import FakeEmbedder
+from holdfast.testing.fake_servers import FakeServers
 from holdfast.testing.fake_visits import FakeVisits
 
 TOKEN = "a-token-for-tests"
@@ -206,6 +207,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         secrets=secrets,
         vault=FileVault(home / "vault"),
         tools=tools,
+        servers=FakeServers(),
         boxes=plan.boxes,
         departures=Departures(recorder, plan.boxes.release),
         blobs=MemoryBlobs(),

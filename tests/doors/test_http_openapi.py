@@ -88,11 +88,12 @@ async def test_answers_look_as_the_document_says(tmp_path: Path):
     async with street(tmp_path, [Reply(text="hello")]) as at:
         whole = (await at.tcp.get("/openapi.json")).json()
         row = await at.done(session="s1")
+        await at.tcp.post("/v1/mcp/lab", json={"command": ["server"]})
         for entry in ROUTES:
             if entry.method != "GET" or isinstance(entry.answer, str):
                 continue
             path = entry.path.replace("{ref}", row["id"]).replace("{id:path}", "s1")
-            path = path.replace("{seq:int}", "1")
+            path = path.replace("{seq:int}", "1").replace("{name}", "lab")
             answer = await at.tcp.get(path)
             assert answer.status_code == 200, path
             schemas = whole["components"]["schemas"]

@@ -55,6 +55,8 @@ say = "deny"
 host = "api.example.com"
 [web.search.brave]
 key_env = "K"
+[mcp.servers.lab]
+command = ["git-server"]
 [[budget]]
 scope = "agent"
 usd = 1

@@ -11,8 +11,9 @@ import anyio
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.stores.sqlite import open_sqlite
+from holdfast.adapters.tools.mcp import standing
 from holdfast.adapters.vaults.files import FileVault
-from holdfast.config import Config
+from holdfast.config import Config, to_servers
 from holdfast.config.secrets import to_passphrase
 from holdfast.core.error import Broken, Refused, Unavailable
 from holdfast.engine.clock import SystemClock
@@ -41,6 +42,7 @@ async def examine(config: Config, environment: Mapping[str, str]) -> list[doctor
         *doctor.vault(kept, problems),
         *doctor.noted(noted),
         *doctor.doubted(catalog.doubts()),
+        *doctor.servers(standing.states(to_servers(config), standing.books(config.home))),
     ]
 
 

@@ -156,7 +156,7 @@ async def _follow(
             _log.error("configuration not taken: %s", error, extra={"code": error.code})
             continue
         force.rules, force.agent = fresh.rules, fresh.agent
-        force.ways = fresh.ways
+        force.ways, force.servers = fresh.ways, fresh.servers
         force.config, force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         force.show_thinking = fresh.show_thinking

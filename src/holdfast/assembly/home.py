@@ -45,6 +45,7 @@ _FOLDERS = (
     "outbox",
     "backups",
     "browsers",
+    "mcp",
     "workspace",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,11 +23,14 @@ from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
+from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
+from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.vaults.opening import Opened
-from holdfast.config import Config, to_agent, to_budgets, to_rules, to_ways
+from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
@@ -38,7 +41,10 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
+from holdfast.ports.blobs import Blobs
+from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
+from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
@@ -47,6 +53,7 @@ from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
 from .home import AUDIT_KEY, CHOICES, DATABASE
+from .mcp import servers_for, world_of_servers
 from .outside import Outside, browsers_for, gateway, tools_of_the_web
 
 _Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
@@ -100,17 +107,18 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
     spool = Spool(home / "outputs", safe.redact)
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    tools = Registry(
-        [
-            *builtin_tools(
-                boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=box_options(config)
-            ).all(),
-            *(Fitted(tool, spool) for tool in far),
-            *secret_tools(safe),
-            delegate,
-            TopUp(ledger, partial(budgets.resume, journal, recorder)),
-        ]
-    )
+    options, steering = box_options(config), Steering()
+    own = [
+        *_at_hand(boxes, (blobs, spool, clock), options, steering),
+        *(Fitted(tool, spool) for tool in far),
+        *secret_tools(safe),
+        delegate,
+        TopUp(ledger, partial(budgets.resume, journal, recorder)),
+    ]
+    world = world_of_servers(config, boxes, out, options, steering)
+    work = (blobs, spool, clock, live)
+    servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
+    tools = Registry(own, Offered(servers))
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
     performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
     channels = {"outbox": Outbox(home / "outbox")}
@@ -134,8 +142,9 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         secrets=safe,
         vault=given.kept.sealing,
         tools=tools,
+        servers=servers,
         boxes=boxes,
-        departures=Departures(recorder, browsers.release, boxes.release),
+        departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         blobs=blobs,
         clock=clock,
         in_force=force,
@@ -143,6 +152,16 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         started_at=clock.now(),
         version=VERSION,
     )
+
+
+def _at_hand(
+    boxes: Boxes, work: tuple[Blobs, Spool, Clock], options: BoxOptions, steering: Steering
+) -> Sequence[Tool]:
+    """The tools that need nothing but a folder, a box and a clock."""
+    blobs, spool, clock = work
+    return builtin_tools(
+        boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options, steering=steering
+    ).all()
 
 
 def _intake(config: Config) -> Intake:
@@ -158,6 +177,7 @@ def in_force(config: Config) -> InForce:
         rules=to_rules(config),
         agent=agent,
         ways=to_ways(config),
+        servers=to_servers(config),
         config=config.fingerprint(),
         files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,

@@ -15,6 +15,7 @@ from holdfast.adapters.tools.browser.options import BrowserOptions
 from holdfast.adapters.tools.web import EngineSettings, WebSettings, web_tools
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.config import Config
+from holdfast.core.ids import Instant
 from holdfast.core.reach import Reach, Ways
 from holdfast.ports.box import Box, Boxes
 from holdfast.ports.clock import Clock
@@ -26,13 +27,32 @@ Now = Callable[[], Ways]
 """What may be reached by the configuration that is in force now."""
 
 
+_MINUTE = 60_000
+
+
 def gateway(safe: Keeper, visits: Visits, clock: Clock) -> Gateway:
     """Secrets for headers are used as the agent that makes the request, and counted so."""
+    return Gateway(secret=_Lent(safe, clock).secret, log=visits, clock=clock)
 
-    async def secret(name: str, reach: Reach) -> str:
-        return await safe.use(name, agent=reach.agent, task=reach.task, tool=reach.tool)
 
-    return Gateway(secret=secret, log=visits, clock=clock)
+class _Lent:
+    """Secrets for headers. One question to a server of tools is several requests: what a task puts
+    in for one counts as one use a minute."""
+
+    def __init__(self, safe: Keeper, clock: Clock) -> None:
+        self._safe, self._clock = safe, clock
+        self._lent: dict[tuple[str, str, str], tuple[str, Instant]] = {}
+
+    async def secret(self, name: str, reach: Reach) -> str:
+        now, key = self._clock.now(), (name, reach.task, reach.tool)
+        value, until = self._lent.get(key, ("", 0))
+        if now < until:
+            return value
+        value = await self._safe.use(name, agent=reach.agent, task=reach.task, tool=reach.tool)
+        if reach.tool.startswith("mcp:"):
+            self._lent = {one: lent for one, lent in self._lent.items() if now < lent[1]}
+            self._lent[key] = value, now + _MINUTE
+        return value
 
 
 class Outside:
@@ -42,8 +62,13 @@ class Outside:
         self.egress, self.now, self.safe = egress, now, safe
 
     def of_box(self, box: Box, owner: str) -> AbstractAsyncContextManager[Pass] | None:
-        """How a task's box gets a network: not at all, if there is nothing that it may reach."""
-        reach = self.now().reach(task=owner, agent=box.spec.agent, tool="exec", box=True)
+        """How a task's box gets a network: not at all, if there is nothing that it may reach.
+
+        The box of a server belongs to `TASK mcp NAME`, and goes where the tool `mcp:NAME` may.
+        """
+        task, _, server = owner.partition(" mcp ")
+        tool = f"mcp:{server}" if server else "exec"
+        reach = self.now().reach(task=task, agent=box.spec.agent, tool=tool, box=True)
         return connected(box, self.egress, reach) if reach.allowed else None
 
     def of_tool(self, job: Job, tool: str) -> Reach:

@@ -1,6 +1,6 @@
 """The configuration, parsed once into frozen values; the only place that reads the environment."""
 
-from .parts import to_agent, to_box_limits, to_budgets, to_limits
+from .parts import to_agent, to_box_limits, to_budgets, to_limits, to_servers
 from .policy import checked_policy, policy_in, to_rules
 from .reach import to_ways
 from .read import Config, Setting, home_folder, load
@@ -22,5 +22,6 @@ __all__ = [
     "to_budgets",
     "to_limits",
     "to_rules",
+    "to_servers",
     "to_ways",
 ]

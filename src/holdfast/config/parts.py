@@ -9,6 +9,7 @@ from typing import Any, cast
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid
+from holdfast.core.mcp import ServerSpec
 from holdfast.ports.box import BoxLimits
 from holdfast.ports.ledger import Budget
 
@@ -96,6 +97,11 @@ def _schema_in(path: Path) -> dict[str, Any]:
     if why:
         raise Invalid(f"agent.output.schema_file: {path} {why}", code="bad_config")
     return cast("dict[str, Any]", found)
+
+
+def to_servers(config: Settings) -> tuple[ServerSpec, ...]:
+    """The servers whose tools agents may use."""
+    return tuple(one.spec(name) for name, one in config.mcp.servers.items())
 
 
 def to_box_limits(config: Settings) -> BoxLimits:

@@ -19,6 +19,7 @@ from .sections_box import Box
 from .sections_browser import Browser
 from .sections_container import Container
 from .sections_egress import Egress
+from .sections_mcp import Mcp
 from .sections_microvm import MicroVM
 from .sections_policy import Policy
 from .sections_vault import Vault
@@ -418,6 +419,7 @@ class Settings(Section):
     microvm: MicroVM = MicroVM.model_construct()
     egress: Egress = Egress.model_construct()
     browser: Browser = Browser.model_construct()
+    mcp: Mcp = Mcp.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import anyio
@@ -101,11 +102,13 @@ class Asker:
         return RequestTopUp(budget=over.key, text=str(over), more=more, back_at=back_at)
 
     def _offered(self, task: Task) -> Sequence[Tool]:
-        wanted = task.request.agent.tools
+        agent = task.request.agent
         return [
             tool
             for tool in self._tools.all()
-            if tool.spec.name != TOP_UP and (not wanted or tool.spec.name in wanted)
+            if tool.spec.name != TOP_UP
+            and (not agent.tools or tool.spec.name in agent.tools)
+            and any(fnmatchcase(agent.name, pattern) for pattern in tool.traits.agents)
         ]
 
 

@@ -71,6 +71,8 @@ def _run_on(last: Happened | Delta | None, more: Delta) -> Delta | None:
     """Both as one piece, if they are words or thoughts of one run; else None."""
     if not isinstance(last, Delta) or last.reset or last.call or more.reset or more.call:
         return None
+    if last.note and more.note:
+        return more  # only how far it is now matters
     if last.text and more.text and not last.thought and not more.thought:
         return Delta(text=last.text + more.text) if len(last.text) < _PIECE else None
     if last.thought and more.thought and not last.text and not more.text:

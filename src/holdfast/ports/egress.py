@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
@@ -27,7 +27,10 @@ __all__ = [
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One request of our own. `most`: bytes of the body that are kept; `hops`: redirects."""
+    """One request of our own. `most`: bytes of the body that are kept; `hops`: redirects.
+
+    `hear` is given each piece of a body as it comes; once it says True, that was enough.
+    """
 
     url: str
     method: str = "GET"
@@ -36,6 +39,7 @@ class Request(Struct, frozen=True, kw_only=True):
     seconds: float = 15.0
     most: int = 1 << 20
     hops: int = 10
+    hear: Callable[[bytes], bool] | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):

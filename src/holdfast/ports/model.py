@@ -24,7 +24,8 @@ class ToolSpec(Struct, frozen=True, kw_only=True):
 class Delta(Struct, frozen=True, kw_only=True):
     """A piece of a reply on its way: text, thought or the name of a call. Never stored.
 
-    `reset`: what was heard so far is void, another try begins with `model`.
+    `reset`: what was heard so far is void, another try begins with `model`. `note` is of no reply:
+    a tool's word about how far it is.
     """
 
     text: str = ""
@@ -32,6 +33,7 @@ class Delta(Struct, frozen=True, kw_only=True):
     call: str = ""
     reset: bool = False
     model: str = ""
+    note: str = ""
 
 
 class ModelFailure(Exception):

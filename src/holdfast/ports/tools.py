@@ -24,7 +24,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     that name them, and policy looks at all of these. `secrets`: the arguments in which
     `$SECRET{name}` is filled in, dotted for nested ones; what is below a named one counts too.
     `source`: where its answers come from (`file`, `web`, `mcp:NAME`, …), empty for the house
-    itself. `aims`: the arguments that decide what it does beyond the box, `*` for all.
+    itself. `aims`: the arguments that decide what it does beyond the box, `*` for all. `agents`:
+    shell patterns of those who may use it.
     """
 
     effect: EffectClass
@@ -35,6 +36,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     source: str = ""
     aims: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ("*",)
 
 
 class Job(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from msgspec import Struct
 from holdfast.core.error import HoldfastError
 from holdfast.ports.box import Boxes
 from holdfast.ports.journal import Journal
+from holdfast.ports.mcp import ServerState
 
 from .permissions import Exposed, close, exposed
 
@@ -71,6 +72,22 @@ def noted(notes: Sequence[tuple[str, str]]) -> list[Finding]:
 def doubted(doubts: Sequence[tuple[str, str]]) -> list[Finding]:
     """The models that are configured and cannot be asked: nobody would notice until they must."""
     return [Finding(name=f"model: {name}", level="warn", detail=why) for name, why in doubts]
+
+
+def servers(states: Sequence[ServerState]) -> list[Finding]:
+    """The servers of tools: which are used, and each that nobody agreed to as it is."""
+    found = [
+        Finding(
+            name=f"mcp: {one.name}",
+            level="warn",
+            detail="; ".join([one.state, *(line.strip() for line in one.changes[:_TOLD])]),
+            hint=one.problem,
+        )
+        for one in states
+        if one.problem
+    ]
+    good = [f"{one.name} ({one.tools} tools)" for one in states if not one.problem]
+    return [*found, *([Finding(name="mcp", level="ok", detail=", ".join(good))] if good else [])]
 
 
 def fixed(home: Path) -> list[Finding]:

@@ -23,6 +23,7 @@ from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
 from holdfast.ports.leases import Leases
 from holdfast.ports.ledger import Ledger
+from holdfast.ports.mcp import ServerSpec, ToolServers
 from holdfast.ports.model import Models
 from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
@@ -42,6 +43,7 @@ class InForce:
     rules: Rules
     agent: Agent
     ways: Ways = field(default_factory=Ways)
+    servers: tuple[ServerSpec, ...] = ()
     config: str = ""
     files: tuple[Path, ...] = ()
     problem: str = ""
@@ -70,6 +72,7 @@ class House:
     secrets: Safe
     vault: Sealing
     tools: Tools
+    servers: ToolServers
     boxes: Boxes
     departures: Departures
     blobs: Blobs

@@ -29,6 +29,7 @@ PAGES = {
     "/away-home": Reply(status=307, headers={"Location": "http://127.0.0.1:1/"}),
     "/gone": Reply(status=410, body=b"no more\n"),
     "/silent": Reply(hold=True),
+    "/drip": Reply(headers={"Content-Length": "1000"}, body=lambda: [b"enough"]),
     "/small": Reply(headers={"Content-Encoding": "gzip"}, body=gzip.compress(b"unfolded\n")),
     "/bomb": Reply(headers={"Content-Encoding": "gzip"}, body=gzip.compress(bytes(16 << 20))),
 }
@@ -124,6 +125,25 @@ async def who_says_nothing_is_not_waited_for(ground: Ground) -> None:
         raise AssertionError("silence was an answer")
 
 
+async def a_body_is_heard_as_it_comes(ground: Ground) -> None:
+    heard: list[bytes] = []
+
+    def hear(piece: bytes) -> bool:
+        heard.append(piece)
+        return False
+
+    answer = await ground.fetch("/long", hear=hear)
+    assert b"".join(heard) == answer.body == LONG
+
+
+async def no_more_is_read_than_is_enough(ground: Ground) -> None:
+    def hear(piece: bytes) -> bool:
+        return b"enough" in piece
+
+    answer = await ground.fetch("/drip", hear=hear)
+    assert (answer.body, answer.cut) == (b"enough", False)
+
+
 async def _refusal(ground: Ground, url: str, **said: object) -> NotAllowed:
     try:
         with anyio.fail_after(_PATIENCE):
@@ -148,4 +168,6 @@ CLAUSES: tuple[Clause, ...] = (
     what_is_not_allowed_is_refused,
     who_does_not_answer_is_unavailable,
     who_says_nothing_is_not_waited_for,
+    a_body_is_heard_as_it_comes,
+    no_more_is_read_than_is_enough,
 )

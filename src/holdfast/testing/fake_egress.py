@@ -128,4 +128,6 @@ def _is_address(host: str) -> bool:
 def _kept(answer: Answer, request: Request) -> Answer:
     body = b"" if request.method == "HEAD" else answer.body
     cut = answer.cut or len(body) > request.most
+    if request.hear is not None and body:
+        request.hear(body)
     return replace(answer, body=body[: request.most], cut=cut)

@@ -200,7 +200,8 @@ class Pool:
         if room.users:
             return
         room.idle_since = anyio.current_time()
-        if self._spares and not room.box.spec.browser:
+        # What belongs to a task's server or browser (`TASK mcp NAME`) is like no other's box.
+        if self._spares and not room.box.spec.browser and " " not in room.owner:
             self._wanted = room.box.spec
         if room.unwanted:
             await room.end()

@@ -68,7 +68,7 @@ class Fetching:
         first = _without_query(request.url)
         hop = await self._noted(partial(_first, request), request.method, first, reach)
         for left in range(request.hops, -1, -1):
-            got = await self._once(hop, request.most, reach)
+            got = await self._once(hop, request, reach)
             place = got.headers.get("location")
             if got.status not in _MOVED or place is None or not request.hops:
                 return Answer(
@@ -93,7 +93,7 @@ class Fetching:
             await self._gate.refused("fetch", method, where, error, reach)
             raise
 
-    async def _once(self, hop: _Hop, most: int, reach: Reach) -> _Got:
+    async def _once(self, hop: _Hop, request: Request, reach: Reach) -> _Got:
         asked = Asked(kind="fetch", method=hop.method, target=hop.target)
         async with (
             self._gate.crossing(asked, reach) as crossing,
@@ -111,7 +111,7 @@ class Fetching:
             answer = await outbound.answer()
             readable(answer, crossing)
             crossing.status = answer.status_code
-            return await _read(answer, outbound, crossing, most)
+            return await _read(answer, outbound, crossing, request)
 
 
 def _first(request: Request) -> _Hop:
@@ -151,7 +151,10 @@ def _origin(target: Target) -> tuple[str, str, int]:
     return target.scheme, target.host, target.port
 
 
-async def _read(answer: h11.Response, outbound: Outbound, crossing: Crossing, most: int) -> _Got:
+async def _read(
+    answer: h11.Response, outbound: Outbound, crossing: Crossing, request: Request
+) -> _Got:
+    most, hear = request.most, request.hear
     veil = Veil(crossing.hidden)
     headers: dict[str, str] = {}
     for key, value in shown_headers(answer):
@@ -164,8 +167,9 @@ async def _read(answer: h11.Response, outbound: Outbound, crossing: Crossing, mo
     body = bytearray()
     async with aclosing(outbound.body()) as pieces:
         async for piece in pieces:
-            body += unpacked.more(piece, most + 1 - len(body)) if unpacked else veil.body(piece)
-            if len(body) > most:
+            before = len(body)
+            body += unpacked.more(piece, most + 1 - before) if unpacked else veil.body(piece)
+            if len(body) > most or (hear is not None and hear(bytes(body[before:]))):
                 break
     body += veil.rest()
     return _Got(

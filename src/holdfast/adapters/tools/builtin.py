@@ -15,10 +15,17 @@ from .registry import Registry
 from .relocate import relocating_tools
 from .rewrite import rewriting_tools
 from .search import search_tools
+from .steering import Steering
 
 
 def builtin_tools(
-    *, boxes: Boxes, blobs: Blobs, clock: Clock, spool: Spool, options: BoxOptions | None = None
+    *,
+    boxes: Boxes,
+    blobs: Blobs,
+    clock: Clock,
+    spool: Spool,
+    options: BoxOptions | None = None,
+    steering: Steering | None = None,
 ) -> Registry:
     """Every built-in tool; results that are too long are cut and kept whole in the `spool`."""
     tools: list[Tool] = [
@@ -26,7 +33,7 @@ def builtin_tools(
         *rewriting_tools(blobs),
         *relocating_tools(blobs),
         *search_tools((spool.folder,)),
-        exec_tool(boxes, options or BoxOptions()),
+        exec_tool(boxes, options or BoxOptions(), steering),
         *people_tools(clock),
     ]
     return Registry(Fitted(tool, spool) for tool in tools)

@@ -47,8 +47,9 @@ class BoxOptions(Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
 
 
-def exec_tool(boxes: Boxes, options: BoxOptions) -> Tool:
-    steering = Steering()
+def exec_tool(boxes: Boxes, options: BoxOptions, steering: Steering | None = None) -> Tool:
+    """`steering` is shared with whatever else works in the same folders."""
+    kept = (steering or Steering()).kept
     longest = max(options.longest, options.limits.seconds)
 
     async def do(asked: Exec, job: Job) -> Outcome:
@@ -65,7 +66,7 @@ def exec_tool(boxes: Boxes, options: BoxOptions) -> Tool:
         )
         argv = ["sh", "-c", _SHELL, asked.command]
         try:
-            async with boxes.lend(job.task, spec) as box, steering.kept(job.workspace) as restored:
+            async with boxes.lend(job.task, spec) as box, kept(job.workspace) as restored:
                 out = await box.exec(argv, cwd=cwd, seconds=seconds)
         except HoldfastError as error:
             return Failed(text=f"{error} {error.hint}".strip(), code=error.code)

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from holdfast.core.error import Invalid
-from holdfast.ports.tools import Tool
+from holdfast.ports.tools import Tool, Tools
 
 
 class Registry:
-    """All tools there are, by name. Raises `Invalid` when two share one."""
+    """All tools there are, by name. Raises `Invalid` when two share one.
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    `also` are tools that come and go; none of them takes a name that is taken.
+    """
+
+    def __init__(self, tools: Iterable[Tool], also: Tools | None = None) -> None:
         self._tools: dict[str, Tool] = {}
+        self._also = also
         for tool in tools:
             if tool.spec.name in self._tools:
                 raise Invalid(f"there are two tools called {tool.spec.name}")
             self._tools[tool.spec.name] = tool
 
     def get(self, name: str) -> Tool | None:
-        return self._tools.get(name)
+        found = self._tools.get(name)
+        return self._also.get(name) if found is None and self._also is not None else found
 
     def all(self) -> Sequence[Tool]:
-        return tuple(self._tools.values())
+        more = self._also.all() if self._also is not None else ()
+        mine = self._tools
+        return (*mine.values(), *(tool for tool in more if tool.spec.name not in mine))

@@ -102,6 +102,7 @@ def describe(found: Json) -> list[tuple[str, str]]:
     told = ", ".join(f"{count} {name.lower()}" for name, count in counts.items() if count)
     lanes = f"{found.get('running', 0)} of {found.get('lanes', 0)} lanes busy"
     problem = str(found.get("config_problem") or "")
+    waiting = [line(one) for one in texts_of(found, "servers")]
     size, memory = count_of(found, "database_bytes"), count_of(found, "rss_bytes")
     return [
         ("daemon", f"version {found.get('version')}, process {found.get('pid')}"),
@@ -111,6 +112,7 @@ def describe(found: Json) -> list[tuple[str, str]]:
         ("model", line(str(found.get("model") or "none"))),
         ("policy", line(str(found.get("policy") or "none"))),
         *([("not taken", line(problem))] if problem else []),
+        *([("mcp", f"{'; '.join(waiting)}: holdfast mcp list")] if waiting else []),
         ("tasks", f"{told or 'none'}; {lanes}"),
         ("size", f"{size / 1e6:.1f} MB on disk, {memory / 1e6:.0f} MB in memory"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .command import CHECKING, Command, Option
 from .table_audit import AUDIT
+from .table_mcp import MCP
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 
@@ -570,6 +571,7 @@ GROUPS = (
     ("Models", _MODELS),
     ("Secrets", SECRETS),
     ("Policy", POLICY),
+    ("Servers of tools", MCP),
     ("The audit", AUDIT),
     ("The house", _HOUSE),
 )
@@ -579,6 +581,7 @@ DEFAULTS = {
     "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
+    "mcp": "mcp list",
     "policy": "policy show",
     "secret": "secret list",
     "vault": "vault status",

@@ -131,6 +131,7 @@ class StatusPage(Struct, frozen=True, kw_only=True):
     """How the daemon is. Sizes in bytes; `statements` the database has run, None if not counted.
 
     `config_problem` says why a changed configuration was not taken; the last good one stays.
+    `servers` are servers of tools that are not used until somebody looks at them.
     """
 
     version: str
@@ -149,6 +150,7 @@ class StatusPage(Struct, frozen=True, kw_only=True):
     statements: int | None
     database_bytes: int
     rss_bytes: int
+    servers: tuple[str, ...] = ()
 
 
 class ModelList(Struct, frozen=True, kw_only=True):

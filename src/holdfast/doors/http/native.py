@@ -24,7 +24,7 @@ from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.task import Request
 from holdfast.ports.journal import Query
-from holdfast.runtime import inspect, leases, tasks, upkeep
+from holdfast.runtime import inspect, leases, mcp, tasks, upkeep
 
 from . import answers as a
 from . import bodies as b
@@ -234,6 +234,9 @@ async def status(ask: Ask[b.NoQuery, b.Nothing]) -> a.StatusPage:
         statements=getattr(house.journal, "statements", None),
         database_bytes=_size(facts.database) if facts.database else 0,
         rss_bytes=_resident(),
+        servers=tuple(
+            f"{one.name} is {one.state}" for one in mcp.servers(house) if one.state != "trusted"
+        ),
     )
 
 

@@ -209,6 +209,8 @@ class _Tape:
                 runs.append((kind, text))
         if delta.call:
             runs.append(("call", delta.call))
+        if delta.note:
+            runs.append(("note", delta.note))
         return first and bool(runs)
 
 

@@ -18,6 +18,7 @@ from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
+from .mcp import MCP_ROUTES
 from .openapi import document
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
@@ -236,6 +237,7 @@ ROUTES: tuple[Entry, ...] = (
     ),
     *SECRET_ROUTES,
     *POLICY_ROUTES,
+    *MCP_ROUTES,
     *AUDIT_ROUTES,
     Entry(
         "POST",

@@ -1,0 +1,1 @@
+"""Tools of servers that strangers wrote: talked with strictly, offered only as a person agreed."""

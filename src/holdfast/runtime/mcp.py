@@ -1,0 +1,47 @@
+"""Servers whose tools agents may use: add one, look at it, agree to what it offers, remove it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from holdfast.ports.mcp import Inspection, ServerSpec, ServerState, ServerTool
+
+from .house import House
+
+_log = logging.getLogger("holdfast.mcp")
+
+
+def servers(house: House) -> Sequence[ServerState]:
+    """How they all stand, by name."""
+    return house.servers.all()
+
+
+def tools(house: House, name: str) -> Sequence[ServerTool]:
+    """What was agreed to of one server."""
+    return house.servers.tools(name)
+
+
+async def add(house: House, spec: ServerSpec, *, by: str) -> ServerState:
+    """Keep a server. Nothing of it is offered before somebody agrees to what it is."""
+    made = await house.servers.add(spec)
+    _log.info("the server %s was added by %s: %s", spec.name, by, made.where)
+    return made
+
+
+async def inspect(house: House, name: str) -> Inspection:
+    """Connect to a server and see what it offers; one that has changed is quarantined by that."""
+    return await house.servers.inspect(name)
+
+
+async def trust(house: House, name: str, digest: str, *, by: str) -> ServerState:
+    """Agree to what was seen of a server: from now on its tools are offered."""
+    state = await house.servers.trust(name, digest)
+    _log.info("the server %s is trusted by %s: %s tools", name, by, state.tools)
+    return state
+
+
+async def remove(house: House, name: str, *, by: str) -> None:
+    """Forget a server that was added, and what was agreed to."""
+    await house.servers.remove(name)
+    _log.info("the server %s was removed by %s", name, by)

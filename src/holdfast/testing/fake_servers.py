@@ -1,0 +1,86 @@
+"""Servers of tools that pretend: each has one tool, and is what was agreed to until told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from holdfast.core.error import Invalid, NotFound, Refused
+from holdfast.core.gate.servers import problems
+from holdfast.core.ids import digest
+from holdfast.core.message import EffectClass
+from holdfast.ports.mcp import Inspection, ServerSpec, ServerState, ServerTool
+
+
+class FakeServers:
+    """Implements `ports.ToolServers`. `words` is what every server says of its tool."""
+
+    def __init__(self) -> None:
+        self.words = "Say it back."
+        self._specs: dict[str, ServerSpec] = {}
+        self._trusted: dict[str, str] = {}
+
+    def all(self) -> Sequence[ServerState]:
+        return [self._state(name) for name in sorted(self._specs)]
+
+    def tools(self, name: str) -> Sequence[ServerTool]:
+        return self._tools(name) if self._spec(name).name in self._trusted else ()
+
+    async def inspect(self, name: str) -> Inspection:
+        self._spec(name)
+        seen, agreed = digest(self.words), self._trusted.get(name)
+        return Inspection(
+            name=name,
+            title="fake",
+            version="1",
+            protocol="2025-11-25",
+            milliseconds=1,
+            tools=tuple(self._tools(name)),
+            digest=seen,
+            trusted=agreed == seen,
+            changes=("echo: its description changed",) if agreed not in (None, seen) else (),
+        )
+
+    async def trust(self, name: str, digest: str) -> ServerState:
+        if digest != (await self.inspect(name)).digest:
+            raise Refused(f"{name} is not what was shown any more", code="mcp_not_seen")
+        self._trusted[name] = digest
+        return self._state(name)
+
+    async def add(self, spec: ServerSpec) -> ServerState:
+        if wrong := list(problems(spec)):
+            raise Invalid("; ".join(wrong), code="bad_server")
+        if spec.name in self._specs:
+            raise Refused(f"there is a server {spec.name} already", code="mcp_exists")
+        self._specs[spec.name] = spec
+        return self._state(spec.name)
+
+    async def remove(self, name: str) -> None:
+        self._spec(name)
+        del self._specs[name]
+        self._trusted.pop(name, None)
+
+    def _spec(self, name: str) -> ServerSpec:
+        if name not in self._specs:
+            raise NotFound(f"there is no server {name}", code="mcp_server_not_found")
+        return self._specs[name]
+
+    def _tools(self, name: str) -> list[ServerTool]:
+        writes = EffectClass.WRITES
+        return [ServerTool(name="echo", tool=f"{name}_echo", effect=writes, description=self.words)]
+
+    def _state(self, name: str) -> ServerState:
+        spec = self._specs[name]
+        state = ServerState(
+            name=name,
+            kind="url" if spec.url else "command",
+            where=spec.url or " ".join(spec.command),
+            state="untrusted",
+            source="added",
+            agents=spec.agents,
+        )
+        if (agreed := self._trusted.get(name)) is None:
+            return state
+        same = agreed == digest(self.words)
+        return replace(state, state="trusted" if same else "quarantined", tools=1)

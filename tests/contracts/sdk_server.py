@@ -1,0 +1,62 @@
+"""A server made with the official kit, for the contract: on stdio, or over HTTP on a free port."""
+
+import sys
+
+from mcp.server.mcpserver import Context, Image, MCPServer
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel
+
+
+class Place(BaseModel):
+    """Somewhere."""
+
+    city: str
+    degrees: float
+
+
+server = MCPServer("kit", version="3.1", log_level="ERROR")
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@server.tool()
+def weather(place: Place) -> Place:
+    """Tell the weather of a place."""
+    return Place(city=place.city.upper(), degrees=place.degrees + 1)
+
+
+@server.tool()
+def broken() -> str:
+    """Never works."""
+    raise ValueError("it is out of order")
+
+
+@server.tool()
+def drawing() -> Image:
+    """A picture."""
+    return Image(data=b"\x89PNG\r\n\x1a\n" + bytes(16), format="png")
+
+
+@server.tool()
+async def long_way(ctx: Context) -> str:
+    """Says how far it is."""
+    for step in (1, 2, 3):
+        await ctx.report_progress(step, 3, "walking")
+    return "there"
+
+
+if __name__ == "__main__":
+    kind = sys.argv[1] if len(sys.argv) > 1 else "stdio"
+    if kind == "stdio":
+        server.run("stdio")
+    else:
+        server.run(
+            "streamable-http",
+            port=int(sys.argv[2]),
+            json_response="json" in kind,
+            stateless_http="stateless" in kind,
+        )
