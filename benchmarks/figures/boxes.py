@@ -19,6 +19,7 @@ from holdfast.testing.engines import engine, missing
 
 _MANY = 200
 _FEW, _FEWER = 10, 5
+_PAUSE = 0.01
 _PROGRAM = ["/usr/bin/true"]
 _HARDENED = (
     *("run", "--rm", "--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"),
@@ -41,8 +42,9 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
 
 
 async def _measured(spec: BoxSpec, rounds: int, few: int) -> dict[str, Result]:
-    """Commands take turns, then what makes a box as well: the kernel takes one apart for longer
-    than a command runs. Containers take part in the first few rounds alone."""
+    """Commands take turns, with a pause before each as whoever thinks makes one; then what makes a
+    box as well: the kernel takes one apart for longer than a command runs. Containers take part in
+    the first few rounds alone. Commands without a pause wait for the next first process."""
     kind = BubblewrapBoxes()
     warm = await kind.create(spec)
     await warm.exec(_PROGRAM)
@@ -56,7 +58,10 @@ async def _measured(spec: BoxSpec, rounds: int, few: int) -> dict[str, Result]:
         for all_alike, slow in ((run, slow_run), (make, slow_make)):
             for number in range(rounds):
                 for name, act in {**all_alike, **(slow if number < few else {})}.items():
+                    await anyio.sleep(_PAUSE)
                     seconds.setdefault(name, []).append(await act())
+    hurried = "Holdfast, warm: run, one after the other"
+    seconds[hurried] = [await run["Holdfast, warm: run"]() for _ in range(rounds)]
     many = await _many(kind, spec)
     await kind.close()
     return {**{name: spread(found) for name, found in seconds.items()}, **many}

@@ -50,7 +50,7 @@ class ServerTool:
         offer = agreed.offer
         schema = plain(offer.schema)
         self._spec = ToolSpec(name=name, description=described(spec, agreed), schema=schema)
-        # What it only reads stays with a server that a person has agreed to; a write may go anywhere.
+        # What it is only asked stays with a server that a person has agreed to; a write may not.
         aims = () if agreed.effect is EffectClass.READS else ("*",)
         self._traits = Traits(
             effect=agreed.effect, source=f"mcp:{spec.name}", agents=spec.agents, aims=aims
