@@ -17,7 +17,9 @@ from holdfast.ports.egress import Answer, Pass, Reach, Request
 class PlainEgress:
     """Fetches what the reach names; unpacks, cuts and follows redirects itself. No proxy."""
 
-    def serve(self, listener: socket.socket, reach: Reach) -> AbstractAsyncContextManager[Pass]:
+    def serve(
+        self, listener: socket.socket, reach: Reach, *, port: int = 0
+    ) -> AbstractAsyncContextManager[Pass]:
         raise NotImplementedError
 
     async def fetch(self, request: Request, reach: Reach) -> Answer:

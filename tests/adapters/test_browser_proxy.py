@@ -134,9 +134,11 @@ class OnePage:
         self.reached: list[Reach] = []
 
     @asynccontextmanager
-    async def serve(self, listener: socket.socket, reach: Reach) -> AsyncGenerator[Pass]:
+    async def serve(
+        self, listener: socket.socket, reach: Reach, *, port: int = 0
+    ) -> AsyncGenerator[Pass]:
         self.reached.append(reach)
-        port = listener.getsockname()[1]
+        port = port or listener.getsockname()[1]
         async with await asyncio.start_server(self._answered, sock=listener):
             yield Pass(environment={"HTTPS_PROXY": f"http://task:word@127.0.0.1:{port}"})
 

@@ -13,10 +13,13 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from holdfast.adapters.boxes.connected import ConnectedBox, connected
 from holdfast.adapters.boxes.microvm.box import MicroVMBox
 from holdfast.adapters.boxes.microvm.kind import MicroVMBoxes
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxLimits, BoxSpec
+from holdfast.ports.egress import Allowed, Answer, Reach
+from holdfast.testing.fake_egress import FakeEgress
 from tests.adapters import guest_kernel
 
 pytestmark = [
@@ -219,6 +222,22 @@ async def test_two_commands_at_once_do_not_disturb_each_other(box: MicroVMBox) -
         for name in ("a", "b"):
             group.start_soon(ask, name)
     assert answers == {"a": b"a\na\na\n", "b": b"b\nb\nb\n"}
+
+
+async def test_what_runs_in_a_machine_finds_its_way_out(box: MicroVMBox) -> None:
+    page = Answer(status=200, headers={}, body=b"words", url="")
+    egress = FakeEgress({"http://docs.test/a": page})
+    reach = Reach(task="t", agent="a", allowed=(Allowed(host="docs.test", port=80),))
+    client = (
+        "import os, socket; from urllib.parse import urlsplit\n"
+        "way = urlsplit(os.environ['HTTP_PROXY'])\n"
+        "s = socket.create_connection((way.hostname, way.port))\n"
+        "s.sendall(b'GET http://docs.test/a HTTP/1.1\\r\\nHost: docs.test\\r\\n\\r\\n')\n"
+        "while p := s.recv(65536): print(p.decode())\n"
+    )
+    async with connected(box, egress, reach) as passed:
+        out = await ConnectedBox(box, passed).exec(["python3", "-I", "-S", "-c", client])
+    assert b"words" in out.stdout, out
 
 
 async def test_a_way_out_is_a_socket_of_ours(box: MicroVMBox) -> None:

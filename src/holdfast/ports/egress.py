@@ -68,8 +68,13 @@ class Egress(Protocol):
     every request before it is made. What is not allowed raises `NotAllowed` with a stable code.
     """
 
-    def serve(self, listener: socket.socket, reach: Reach) -> AbstractAsyncContextManager[Pass]:
-        """A proxy on a listener inside a box, for as long as the context lasts."""
+    def serve(
+        self, listener: socket.socket, reach: Reach, *, port: int = 0
+    ) -> AbstractAsyncContextManager[Pass]:
+        """A proxy on a listener inside a box, for as long as the context lasts.
+
+        `port`: how the box finds it on its 127.0.0.1, where that is not the listener's own.
+        """
         ...
 
     async def fetch(self, request: Request, reach: Reach) -> Answer:

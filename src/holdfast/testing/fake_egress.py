@@ -55,10 +55,11 @@ class FakeEgress:
         raise AssertionError("the last hop returns")
 
     @asynccontextmanager
-    async def serve(self, listener: socket.socket, reach: Reach) -> AsyncGenerator[Pass]:
+    async def serve(
+        self, listener: socket.socket, reach: Reach, *, port: int = 0
+    ) -> AsyncGenerator[Pass]:
         """Plain requests for whole addresses, one for each connection; no tunnels."""
-        host, port = listener.getsockname()[:2]
-        proxy = f"http://{host}:{port}"
+        proxy = f"http://127.0.0.1:{port or listener.getsockname()[1]}"
         async with (
             await SocketListener.from_socket(listener) as listening,
             anyio.create_task_group() as group,

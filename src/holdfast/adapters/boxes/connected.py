@@ -81,7 +81,7 @@ async def connected(box: Box, egress: Egress, reach: Reach) -> AsyncGenerator[Pa
     """Serve a box's way out. Raises `Unavailable` where its kind cannot have one."""
     listener = await box.listen(_PORT)
     with listener:
-        async with egress.serve(listener, reach) as passed:
+        async with egress.serve(listener, reach, port=_PORT) as passed:
             if passed.authority:
                 known = await to_thread.run_sync(_authorities)
                 out = await box.exec(["sh", "-c", _KEEP, AUTHORITY], stdin=known + passed.authority)

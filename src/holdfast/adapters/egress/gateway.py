@@ -54,7 +54,9 @@ class Gateway:
         self._clock = clock
 
     @asynccontextmanager
-    async def serve(self, listener: socket.socket, reach: Reach) -> AsyncGenerator[Pass]:
+    async def serve(
+        self, listener: socket.socket, reach: Reach, *, port: int = 0
+    ) -> AsyncGenerator[Pass]:
         authority: Authority | None = None
         if reach.intercept and any(way.ruled for way in reach.ways):
             authority = await anyio.to_thread.run_sync(_new_authority, self._clock.now())
@@ -73,9 +75,9 @@ class Gateway:
             anyio.create_task_group() as group,
         ):
             group.start_soon(proxy.serve, accepting)
-            host, port = listener.getsockname()[:2]
+            port = port or listener.getsockname()[1]
             yield Pass(
-                environment=_environment(f"http://task:{token}@{host}:{port}", authority),
+                environment=_environment(f"http://task:{token}@127.0.0.1:{port}", authority),
                 authority=authority.certificate if authority else b"",
             )
             group.cancel_scope.cancel()

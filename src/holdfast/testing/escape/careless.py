@@ -29,11 +29,13 @@ class Careless:
         self._world = world
 
     @asynccontextmanager
-    async def serve(self, listener: socket.socket, reach: Reach) -> AsyncGenerator[Pass]:
+    async def serve(
+        self, listener: socket.socket, reach: Reach, *, port: int = 0
+    ) -> AsyncGenerator[Pass]:
         listener.setblocking(False)
         async with anyio.create_task_group() as group:
             group.start_soon(self._accept, listener, group)
-            port = listener.getsockname()[1]
+            port = port or listener.getsockname()[1]
             yield Pass(environment={"HTTP_PROXY": f"http://task:decoy-token@127.0.0.1:{port}"})
             group.cancel_scope.cancel()
 

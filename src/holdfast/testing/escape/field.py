@@ -181,13 +181,13 @@ async def way_out(field: Field) -> AsyncGenerator[None]:
         egress = field.means.gate(world)
         with listener:
             async with (
-                egress.serve(listener, REACH) as given,
+                egress.serve(listener, REACH, port=_PORT) as given,
                 field.box.start([*PYTHON, "converse"]) as talker,
             ):
                 way = Way(
                     world=world,
                     egress=egress,
-                    port=listener.getsockname()[1],
+                    port=_PORT,
                     authorization=_authorization(given),
                     talker=talker,
                 )
