@@ -380,9 +380,12 @@ def fork_flight(facts: Facts) -> str:
 @attack("pids", proof=True, alone=True)
 def time_bomb(facts: Facts) -> str:
     """Write into the workspace some time after the command is over, as a scheduled job would."""
+    parent = os.getpid()
     if os.fork() == 0:
         os.setsid()
         _hush()
+        while os.getppid() == parent:  # a slow machine may not be through with the command before
+            time.sleep(0.02)
         time.sleep(1.2)
         with open(f"{facts.workspace}/bomb", "w") as file:
             file.write(facts.canary)
