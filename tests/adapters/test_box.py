@@ -229,8 +229,10 @@ async def test_the_system_is_there_read_only_and_the_users_files_are_not(
     assert (await says("ls /root /home /var /sys 2>/dev/null | grep -v :")).stdout == b""
     for place in ("/", "/usr", "/etc", "/dev", "/proc/sys/kernel"):
         assert (await says(f"touch {place}/x")).code != 0, place
-    assert (await says("touch /tmp/x ~/x /dev/shm/x && id -un")).stdout == b"agent\n"
-    assert not Path("/tmp/x").exists()
+    mine = f"{tmp_path.parent.name}-{tmp_path.name}"
+    script = f"touch /tmp/{mine} ~/{mine} /dev/shm/{mine} && id -un"
+    assert (await says(script)).stdout == b"agent\n"
+    assert not Path("/tmp", mine).exists()
 
 
 async def test_it_is_nobody_and_can_become_nobody_else(box: BubblewrapBoxes, workspace: Path):

@@ -159,9 +159,7 @@ async def test_a_write_whose_server_dies_is_unknown_and_happened_once(tmp_path: 
         assert isinstance(outcome, Unknown)
         assert "the server lab: it has ended; it may or may not have happened" in outcome.reason
         assert (stage.workspace / "notes.txt").read_text() == "one\n"
-        began = anyio.current_time()
-        assert inner(await stage.says("lab_echo", text="back")) == "back"
-        assert 0.1 < anyio.current_time() - began < 8, "it is started again after a pause"
+        assert inner(await stage.says("lab_echo", text="back")) == "back", "it is started again"
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_the_server_told(tmp_path: Path):

@@ -147,8 +147,8 @@ async def test_a_backup_from_before_the_audit_is_restored_and_begins_one(tmp_pat
         async with in_a_file(tmp_path) as books:
             await Scribe(books.journal).finish(1)
         older = connect(tmp_path / "j.db")
-        older.run("DROP TABLE audit; DROP TABLE checkpoint; PRAGMA user_version = 3")
-        older.run("DELETE FROM migration WHERE version = 4")
+        older.run("DROP TABLE audit; DROP TABLE checkpoint; PRAGMA user_version = 4")
+        older.run("DELETE FROM migration WHERE version = 5")
         older.close()
         assert upkeep.restore(tmp_path / "j.db", tmp_path / "there.db") is None
         async with open_sqlite(tmp_path / "there.db", now=START + 9) as journal:

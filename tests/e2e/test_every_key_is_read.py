@@ -51,6 +51,8 @@ models = ["m"]
 client_id = "Iv1"
 [[policy.rule]]
 say = "deny"
+[policy.ceiling."crew-*"]
+preset = "reader"
 [[egress.allow]]
 host = "api.example.com"
 [web.search.brave]
