@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.doors.fake_daemon import FakeDaemon, status_row
+from tests.doors.fake_daemon import FakeDaemon
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -89,7 +89,6 @@ def staged(folder: Path) -> Generator[Stage]:
     with tempfile.TemporaryDirectory(prefix="hf-") as name:
         home = Path(name)
         with FakeDaemon(home) as daemon:
-            daemon.canned["/v1/status"] = status_row(home)
             yield Stage(home, daemon, folder)
 
 

@@ -63,7 +63,7 @@ class FakeDaemon:
         self.requests: list[tuple[str, str, Json]] = []
         self.jobs: list[Job] = []
         self.plans: list[tuple[list[Step], str, Json]] = []
-        self.canned: dict[str, Json] = {}
+        self.canned: dict[str, Json] = {"/v1/status": status_row(home)}
         self.streams: dict[str, list[tuple[str, Json]]] = {}
         self.refusals: dict[str, tuple[int, Json]] = {}
         self.stopping = threading.Event()
@@ -334,7 +334,6 @@ def _alone(home: Path) -> int:
         with FakeDaemon(home) as daemon:
             with (home / "starts").open("a") as starts:
                 starts.write(f"{os.getpid()}\n")
-            daemon.canned["/v1/status"] = status_row(home)
             daemon.stopping.wait(PATIENCE)
     return 0
 
