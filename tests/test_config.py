@@ -88,7 +88,7 @@ async def test_the_environment_beats_the_file_and_the_file_the_default(tmp_path:
     assert sources["engine.provider_calls"] == "default"
     facts = Facts(lanes=config.engine.lanes)
     async with street(tmp_path, plan=Plan(facts=facts)) as at:
-        status = (await at.tcp.get("/v1/status")).json()
+        status = (await at.tcp.get("/api/v1/status")).json()
     assert status["lanes"] == 7
 
 

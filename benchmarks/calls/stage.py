@@ -33,12 +33,12 @@ _OPENAI = {
 }
 _PING = {"system": "Be brief.", "text": "ping"}
 _STRAIGHT = {
-    False: [("POST", "/v1/models/ask", _PING)],
-    True: [("POST", "/v1/models/ask", {**_PING, "stream": True})],
+    False: [("POST", "/api/v1/models/ask", _PING)],
+    True: [("POST", "/api/v1/models/ask", {**_PING, "stream": True})],
 }
 _TASK = [
-    ("POST", "/v1/tasks", {"prompt": "ping"}),
-    ("GET", "/v1/tasks/{id}/events?follow=true", None),
+    ("POST", "/api/v1/tasks", {"prompt": "ping"}),
+    ("GET", "/api/v1/tasks/{id}/events?follow=true", None),
 ]
 _CONFIG = """\
 [engine]
@@ -137,7 +137,7 @@ def holdfast(place: Path, port: int) -> Generator[tuple[Answerer, Answerer]]:
     (place / "config.toml").write_text(_CONFIG.format(port=port))
     (place / "config.toml").chmod(0o600)
     with Daemon(place, measured()) as daemon:
-        listening = daemon.ask("GET", "/v1/status")["listening"]
+        listening = daemon.ask("GET", "/api/v1/status")["listening"]
         own = next(int(one.rpartition(":")[2]) for one in listening if one.startswith("http"))
         headers = {"Authorization": f"Bearer {(place / 'token').read_text().strip()}"}
         yield (

@@ -20,13 +20,13 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
     def holdfast() -> Result:
         with Daemon(place / "idle") as daemon:
             time.sleep(_SETTLE)
-            first = daemon.ask("GET", "/v1/status")["statements"]
-            second = daemon.ask("GET", "/v1/status")["statements"]
+            first = daemon.ask("GET", "/api/v1/status")["statements"]
+            second = daemon.ask("GET", "/api/v1/status")["statements"]
             cpu, began = _cpu(daemon.pid), time.monotonic()
             time.sleep(seconds)
             share = (_cpu(daemon.pid) - cpu) / (time.monotonic() - began)
             memory = _memory(daemon.pid)
-            third = daemon.ask("GET", "/v1/status")["statements"]
+            third = daemon.ask("GET", "/api/v1/status")["statements"]
         asking = second - first  # what the question itself takes
         return {**memory, "cpu_percent": share * 100, "statements": third - second - asking}
 

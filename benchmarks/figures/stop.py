@@ -27,7 +27,7 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
             line = f"sh -c 'trap \"\" TERM; sleep {mark}; true' & sleep {mark}"
             task = daemon.ask(
                 "POST",
-                "/v1/tasks",
+                "/api/v1/tasks",
                 {
                     "prompt": f"/tool exec {json.dumps({'command': line})}",
                     "workspace": str(place / "workspace"),
@@ -36,7 +36,7 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
             )["id"]
             processes = _wait_for(daemon.pid, mark)
             began = time.perf_counter()
-            daemon.ask("POST", f"/v1/tasks/{task}/cancel", {"reason": "benchmark"})
+            daemon.ask("POST", f"/api/v1/tasks/{task}/cancel", {"reason": "benchmark"})
             answered.append(time.perf_counter() - began)
             while any(map(_lives, processes)):
                 if time.perf_counter() - began > _PATIENCE:

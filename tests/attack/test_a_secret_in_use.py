@@ -96,16 +96,16 @@ def at_work(home: Path, model: ModelServer) -> bytes:
     with Daemon(home, environment) as daemon:
         daemon.start()
         for name, value in PLANTED.items():
-            said.append(json.dumps(daemon.post("/v1/secrets", {"name": name, "value": value})))
-        daemon.post("/v1/secrets/grant", {"name": "canary/01", "agent": "default"})
-        rows = {row["name"]: row for row in daemon.get("/v1/secrets")["secrets"]}
+            said.append(json.dumps(daemon.post("/api/v1/secrets", {"name": name, "value": value})))
+        daemon.post("/api/v1/secrets/grant", {"name": "canary/01", "agent": "default"})
+        rows = {row["name"]: row for row in daemon.get("/api/v1/secrets")["secrets"]}
         assert set(rows) == {*PLANTED, "from_env"}
         assert rows["canary/01"]["terms"]["grants"] == ["default"]
         for target, body in (
-            ("/v1/secrets", {"name": "Bad Name", "value": PLANTED["canary/05"]}),
-            ("/v1/secrets", {"name": "x", "value": [PLANTED["canary/05"]]}),
-            ("/v1/secrets/generate", {"name": PLANTED["canary/06"], "length": 1}),
-            ("/v1/tasks", {"prompt": "x", "model": PLANTED["canary/07"], "preset": "bad"}),
+            ("/api/v1/secrets", {"name": "Bad Name", "value": PLANTED["canary/05"]}),
+            ("/api/v1/secrets", {"name": "x", "value": [PLANTED["canary/05"]]}),
+            ("/api/v1/secrets/generate", {"name": PLANTED["canary/06"], "length": 1}),
+            ("/api/v1/tasks", {"prompt": "x", "model": PLANTED["canary/07"], "preset": "bad"}),
         ):
             with pytest.raises(Answered) as refused:
                 daemon.post(target, body)
@@ -115,7 +115,7 @@ def at_work(home: Path, model: ModelServer) -> bytes:
         task = daemon.submit(
             f"use {PLANTED['canary/00']}, {PLANTED['canary/02']}", folder, model="lab/m"
         )
-        until(lambda: daemon.get(f"/v1/tasks/{task}")["status"] in {"SUCCEEDED", "FAILED"})
+        until(lambda: daemon.get(f"/api/v1/tasks/{task}")["status"] in {"SUCCEEDED", "FAILED"})
         for words in (
             ("secret", "list"),
             ("secret", "list", "--json"),
@@ -129,8 +129,8 @@ def at_work(home: Path, model: ModelServer) -> bytes:
             done = holdfast(home, *words)
             said += [done.stdout, done.stderr]
         for end in ("", "/events"):
-            said.append(json.dumps(daemon.get(f"/v1/tasks/{task}{end}")))
-        said.append(json.dumps(daemon.get("/v1/secrets/uses?name=canary/01")))
+            said.append(json.dumps(daemon.get(f"/api/v1/tasks/{task}{end}")))
+        said.append(json.dumps(daemon.get("/api/v1/secrets/uses?name=canary/01")))
         events = said[-2]
         assert "<<SECRET_canary/00>>" in events
         assert "secret_not_here" in events
@@ -139,7 +139,7 @@ def at_work(home: Path, model: ModelServer) -> bytes:
         assert "secret_of_the_house" in events
         asked = [repr(request) for request in model.requests]
         assert len(asked) >= 9
-        assert daemon.get("/v1/vault")["kept"] == "file"
+        assert daemon.get("/api/v1/vault")["kept"] == "file"
         daemon.stop()
         said.append(daemon.said())
     return "\n".join([*said, *asked]).encode()

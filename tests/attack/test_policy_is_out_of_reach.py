@@ -85,7 +85,10 @@ async def test_no_tool_that_a_model_is_offered_grants_anything(tmp_path: Path):
     async with street(tmp_path) as here:
         names = [tool.spec.name for tool in here.house.tools.all()]
         assert not [name for name in names if "policy" in name or "grant" in name]
-        ways = {"/v1/policy/leases": {"rule": "exec"}, "/v1/policy/explain": {"tool": "pay"}}
+        ways = {
+            "/api/v1/policy/leases": {"rule": "exec"},
+            "/api/v1/policy/explain": {"tool": "pay"},
+        }
         for target, body in ways.items():
             nobody = await here.tcp.post(target, json=body, headers={"Authorization": "Bearer no"})
             assert nobody.status_code == 401

@@ -101,16 +101,16 @@ class Looker:
         return told
 
     def log_in(self, name: str, server: LoginServer) -> None:
-        invited = self.ask(f"/v1/connections/{name}/login", {})
+        invited = self.ask(f"/api/v1/connections/{name}/login", {})
         answer = ""
         if invited["code"]:
             server.approve()
         else:
             answer = server.log_in(invited["url"])
-            self.ask(f"/v1/logins/{invited['attempt']}", {"answer": f"{answer}x"})
-            invited = self.daemon.post(f"/v1/connections/{name}/login", {})
+            self.ask(f"/api/v1/logins/{invited['attempt']}", {"answer": f"{answer}x"})
+            invited = self.daemon.post(f"/api/v1/connections/{name}/login", {})
             answer = server.log_in(invited["url"])
-        made = self.ask(f"/v1/logins/{invited['attempt']}", {"answer": answer})
+        made = self.ask(f"/api/v1/logins/{invited['attempt']}", {"answer": answer})
         assert made["connection"]["name"] == name
 
     def leaks(self) -> list[str]:
@@ -147,8 +147,8 @@ def test_no_secret_is_ever_shown_or_written_down(home: Path, server: LoginServer
             ):
                 assert look.run(*words, stdin=f"{WRONG_KEY} {WRONG_KEY}").returncode
                 assert look.run(*words, stdin=WRONG_KEY).returncode
-            look.ask("/v1/connections/openai", {"api_key": 7, "key": WRONG_KEY})
-            look.ask("/v1/connections/openai", {"api_key": [WRONG_KEY]})
+            look.ask("/api/v1/connections/openai", {"api_key": 7, "key": WRONG_KEY})
+            look.ask("/api/v1/connections/openai", {"api_key": [WRONG_KEY]})
             for name in ("copilot", "codex"):
                 look.log_in(name, server)
             for name in ("openai/gpt-4.1", "lab/m", "filed/m") * 4:
@@ -164,10 +164,15 @@ def test_no_secret_is_ever_shown_or_written_down(home: Path, server: LoginServer
             for words in (("connect",), ("models",), ("status",), ("doctor",), ("task", "list")):
                 look.run(*words)
                 look.run(*words, "--json")
-            for target in ("/v1/connections", "/v1/status", "/v1/models", "/v1/tasks"):
+            for target in (
+                "/api/v1/connections",
+                "/api/v1/status",
+                "/api/v1/models",
+                "/api/v1/tasks",
+            ):
                 look.ask(target)
-            for task in daemon.get("/v1/tasks")["tasks"]:
-                look.ask(f"/v1/tasks/{task['id']}/events")
+            for task in daemon.get("/api/v1/tasks")["tasks"]:
+                look.ask(f"/api/v1/tasks/{task['id']}/events")
             for name in ("copilot", "codex", "openai", "lab"):
                 look.run("disconnect", name, "--json")
             daemon.stop()

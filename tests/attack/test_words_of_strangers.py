@@ -62,7 +62,7 @@ def obeying(request: RecordedRequest) -> Reply:
 def fetched(daemon: Daemon, task: str) -> dict[str, tuple[str, list[str]]]:
     """By address: the verdict, and the labels."""
     found: dict[str, tuple[str, list[str]]] = {}
-    for event in daemon.get(f"/v1/tasks/{task}/events?limit=500")["events"]:
+    for event in daemon.get(f"/api/v1/tasks/{task}/events?limit=500")["events"]:
         for one in event["data"].get("judged", ()):
             call: dict[str, Any] = one["call"]
             if call["tool"] == "web_fetch":
@@ -79,13 +79,13 @@ def test_what_a_file_says_is_asked_about_and_what_the_user_said_is_not(daemon: D
         THEIRS: ("ask", ["copied:file"]),
         MADE_UP: ("ask", ["untrusted:file"]),
     }
-    (row, *_) = daemon.get("/v1/approvals")["approvals"]
+    (row, *_) = daemon.get("/api/v1/approvals")["approvals"]
     assert "copied:file" in row["question"]
 
 
 def test_where_nobody_can_be_asked_it_is_denied(daemon: Daemon, home: Path):
     task = daemon.submit("sum up notes.txt", files(home), preset="read-only", unattended=True)
-    until(lambda: daemon.get(f"/v1/tasks/{task}")["status"] == "SUCCEEDED")
+    until(lambda: daemon.get(f"/api/v1/tasks/{task}")["status"] == "SUCCEEDED")
     assert {verdict for verdict, _ in fetched(daemon, task).values()} == {"deny"}
 
 
@@ -93,7 +93,7 @@ def test_the_next_task_of_a_conversation_has_not_forgotten_who_spoke(daemon: Dae
     first = daemon.submit(
         "sum up notes.txt", files(home), session="talk", preset="read-only", unattended=True
     )
-    until(lambda: daemon.get(f"/v1/tasks/{first}")["status"] == "SUCCEEDED")
+    until(lambda: daemon.get(f"/api/v1/tasks/{first}")["status"] == "SUCCEEDED")
     next_ = daemon.submit("go on at once", files(home), session="talk", preset="ask")
     until(lambda: len(fetched(daemon, next_)) == 3)
     verdict, labels = fetched(daemon, next_)[MADE_UP]
@@ -106,7 +106,7 @@ def test_a_helper_knows_what_its_task_was_made_of(daemon: Daemon, home: Path):
     parent = daemon.submit(prompt, files(home), preset="ask")
 
     def helpers() -> list[str]:
-        rows = daemon.get("/v1/tasks?limit=50")["tasks"]
+        rows = daemon.get("/api/v1/tasks?limit=50")["tasks"]
         return [row["id"] for row in rows if row["id"] != parent]
 
     until(lambda: bool(helpers()) and len(fetched(daemon, helpers()[0])) == 3)

@@ -34,7 +34,7 @@ def test_ten_kills_lose_no_record_and_leave_database_and_mirror_whole() -> None:
                 lives.live()
             lives.finish()
             daemon.start()
-            proof = daemon.get("/v1/audit/verify")
+            proof = daemon.get("/api/v1/audit/verify")
             assert proof["ok"], proof
             assert daemon.stop() < 20
         mirror = home / "audit.jsonl"

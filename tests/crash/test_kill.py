@@ -79,7 +79,7 @@ def ended(daemon: Daemon, *tasks: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def over() -> bool:
-        rows[:] = [daemon.get(f"/v1/tasks/{task}") for task in tasks]
+        rows[:] = [daemon.get(f"/api/v1/tasks/{task}") for task in tasks]
         return all(row["status"] in OVER for row in rows)
 
     until(over)
@@ -87,12 +87,12 @@ def ended(daemon: Daemon, *tasks: str) -> list[dict[str, Any]]:
 
 
 def events(daemon: Daemon, task: str, kind: str) -> list[dict[str, Any]]:
-    found = daemon.get(f"/v1/tasks/{task}/events")["events"]
+    found = daemon.get(f"/api/v1/tasks/{task}/events")["events"]
     return [event["data"] for event in found if event["kind"] == kind]
 
 
 def verified(daemon: Daemon, task: str) -> bool:
-    return daemon.get(f"/v1/tasks/{task}/verify")["ok"]
+    return daemon.get(f"/api/v1/tasks/{task}/verify")["ok"]
 
 
 def test_running_and_queued_tasks_all_succeed_after_a_kill_with_one_answer_each(
@@ -104,7 +104,7 @@ def test_running_and_queued_tasks_all_succeed_after_a_kill_with_one_answer_each(
         daemon.start()
         tasks = [daemon.submit(f"task {n}", stage.workspace) for n in range(8)]
         until(lambda: stage.model.active == 3)
-        assert daemon.get("/v1/tasks?limit=1")["counts"] == {"RUNNING": 3, "QUEUED": 5}
+        assert daemon.get("/api/v1/tasks?limit=1")["counts"] == {"RUNNING": 3, "QUEUED": 5}
         daemon.kill()
         turns.answer = lambda _turn: Reply(text="the answer")
         daemon.start()
@@ -202,7 +202,7 @@ def test_a_task_killed_in_its_fourth_step_goes_on_there_with_all_it_knew(
         daemon.start()
         task = daemon.submit("six steps", stage.workspace)
         until(lambda: stage.model.active == 1 and turn(stage.model.requests[-1]) == 3)
-        before = daemon.get(f"/v1/tasks/{task}")
+        before = daemon.get(f"/api/v1/tasks/{task}")
         daemon.kill()
         hold, asked = False, len(stage.model.requests)
         daemon.start()

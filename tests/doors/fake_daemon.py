@@ -63,7 +63,7 @@ class FakeDaemon:
         self.requests: list[tuple[str, str, Json]] = []
         self.jobs: list[Job] = []
         self.plans: list[tuple[list[Step], str, Json]] = []
-        self.canned: dict[str, Json] = {"/v1/status": status_row(home)}
+        self.canned: dict[str, Json] = {"/api/v1/status": status_row(home)}
         self.streams: dict[str, list[tuple[str, Json]]] = {}
         self.refusals: dict[str, tuple[int, Json]] = {}
         self.stopping = threading.Event()
@@ -209,9 +209,9 @@ class _Door(BaseHTTPRequestHandler):
             self._stream(daemon.streams[url.path])
         elif url.path in daemon.canned:
             self._json(daemon.canned[url.path])
-        elif url.path.startswith("/v1/tasks"):
-            self._tasks(url.path.split("/")[3:], parse_qs(url.query), body)
-        elif url.path == "/v1/stop":
+        elif url.path.startswith("/api/v1/tasks"):
+            self._tasks(url.path.split("/")[4:], parse_qs(url.query), body)
+        elif url.path == "/api/v1/stop":
             self._json({"stopping": True})
             daemon.stopping.set()
         else:

@@ -150,14 +150,14 @@ class Street:
     stops: list[str] = field(default_factory=list[str])
 
     async def submit(self, prompt: str = "do it", **more: Any) -> dict[str, Any]:
-        answer = await self.tcp.post("/v1/tasks", json={"prompt": prompt, **more})
+        answer = await self.tcp.post("/api/v1/tasks", json={"prompt": prompt, **more})
         assert answer.status_code == 202, answer.text
         return answer.json()
 
     async def until(self, task: str, *statuses: str) -> dict[str, Any]:
         """The summary once the task has one of these statuses."""
         with anyio.fail_after(5):
-            while (row := (await self.tcp.get(f"/v1/tasks/{task}")).json())[
+            while (row := (await self.tcp.get(f"/api/v1/tasks/{task}")).json())[
                 "status"
             ] not in statuses:
                 await anyio.sleep(0.001)

@@ -31,7 +31,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 async def records(here: Street, **asked: Any) -> list[dict[str, Any]]:
-    page = (await here.tcp.get("/v1/audit", params=asked)).json()
+    page = (await here.tcp.get("/api/v1/audit", params=asked)).json()
     return page["records"][::-1]
 
 
@@ -42,7 +42,7 @@ async def test_who_approved_what_is_in_it_with_the_hash_of_exactly_that(tmp_path
         task = (await here.submit(CANARY))["id"]
         row = await here.until(task, "WAITING")
         call, digest = row["questions"][0]["call"], row["questions"][0]["digest"]
-        url = f"/v1/tasks/{task}/calls/{call}/approve"
+        url = f"/api/v1/tasks/{task}/calls/{call}/approve"
         assert (await here.tcp.post(url, json={"digest": digest})).status_code == 200
         await here.until(task, "SUCCEEDED")
         facts = [one["fact"] for one in await records(here, task=task)]
@@ -60,7 +60,7 @@ async def test_who_approved_what_is_in_it_with_the_hash_of_exactly_that(tmp_path
         assert judged["tool"] == "pay"
         assert approved["digest"] == judged["digest"] == digest
         assert approved["by"]
-        exported = (await here.tcp.get("/v1/audit/export")).content
+        exported = (await here.tcp.get("/api/v1/audit/export")).content
         assert CANARY.encode() not in exported
         assert b"Ann" not in exported
 
@@ -98,7 +98,7 @@ async def test_what_a_task_did_stands_in_its_order(tmp_path: Path):
             one["fact"]["event"] for one in found
         )
         assert found[2]["fact"]["rule"] == "--allow pay"
-        events = (await here.tcp.get(f"/v1/tasks/{row['id']}/events")).json()["events"]
+        events = (await here.tcp.get(f"/api/v1/tasks/{row['id']}/events")).json()["events"]
         assert [one["kind"] for one in events].count("Replied") == 2
 
 
@@ -121,15 +121,15 @@ async def test_secrets_and_models_are_changed_by_somebody_and_values_are_nowhere
     async with street(tmp_path) as here:
         value = "s3cr3t-of-some-length"
         for path, body in (
-            ("/v1/secrets", {"name": "github", "value": value, "note": "mine"}),
-            ("/v1/secrets/grant", {"name": "github", "agent": "ann"}),
-            ("/v1/secrets/delete", {"name": "github"}),
+            ("/api/v1/secrets", {"name": "github", "value": value, "note": "mine"}),
+            ("/api/v1/secrets/grant", {"name": "github", "agent": "ann"}),
+            ("/api/v1/secrets/delete", {"name": "github"}),
         ):
             assert (await here.tcp.post(path, json=body)).status_code == 200
         facts = [one["fact"] for one in await records(here, secret="github")]
         assert [fact["subject"] for fact in facts] == ["put", "terms", "terms", "delete"]
         assert all(fact["by"] for fact in facts)
-        assert value.encode() not in (await here.tcp.get("/v1/audit/export")).content
+        assert value.encode() not in (await here.tcp.get("/api/v1/audit/export")).content
 
 
 @pytest.mark.anyio
@@ -137,7 +137,9 @@ async def test_a_use_is_written_down_before_the_value_is_given_and_a_denied_one_
     tmp_path: Path,
 ):
     async with street(tmp_path) as here:
-        await here.tcp.post("/v1/secrets", json={"name": "k", "value": "v" * 20, "grants": ["a"]})
+        await here.tcp.post(
+            "/api/v1/secrets", json={"name": "k", "value": "v" * 20, "grants": ["a"]}
+        )
         assert await here.house.secrets.use("k", agent="a", task="t", tool="http") == "v" * 20
         with pytest.raises(Exception, match="no secret"):
             await here.house.secrets.use("k", agent="b", task="t", tool="http")
@@ -150,13 +152,13 @@ async def test_a_use_is_written_down_before_the_value_is_given_and_a_denied_one_
 async def test_an_export_is_proved_and_a_checkpoint_is_in_it(tmp_path: Path):
     async with street(tmp_path, (DONE,)) as here:
         await here.done()
-        made = (await here.tcp.post("/v1/audit/checkpoint")).json()
-        answer = await here.tcp.get("/v1/audit/export")
+        made = (await here.tcp.post("/api/v1/audit/checkpoint")).json()
+        answer = await here.tcp.get("/api/v1/audit/export")
         assert answer.headers["content-type"] == "application/jsonl"
         proof = prove(iter(split(answer.content)), signed)[0]
         assert (proof.ok, proof.size) == (True, made["checkpoint"]["size"])
         assert proof.keys == (made["fingerprint"],)
-        assert (await here.tcp.get("/v1/audit/verify")).json()["ok"] is True
+        assert (await here.tcp.get("/api/v1/audit/verify")).json()["ok"] is True
 
 
 @pytest.mark.anyio
@@ -164,28 +166,30 @@ async def test_a_purged_task_leaves_no_hole(tmp_path: Path):
     """Part of row GC-25."""
     async with street(tmp_path, (DONE,)) as here:
         row = await here.done(CANARY)
-        before = (await here.tcp.get("/v1/audit")).json()["size"]
+        before = (await here.tcp.get("/api/v1/audit")).json()["size"]
         said = {"task": row["id"], "reason": "asked"}
-        assert (await here.tcp.post("/v1/purge", json=said)).status_code == 200
+        assert (await here.tcp.post("/api/v1/purge", json=said)).status_code == 200
         *gone, purged = await records(here, task=row["id"])
         assert [one["fact"] for one in gone] == [None] * before
         assert purged["fact"]["kind"] == "task.purged"
-        assert (await here.tcp.get("/v1/audit/verify")).json()["gone"] == before
+        assert (await here.tcp.get("/api/v1/audit/verify")).json()["gone"] == before
 
 
 @pytest.mark.anyio
 async def test_pages_and_single_records_and_what_there_is_not(tmp_path: Path):
     async with street(tmp_path, (DONE,)) as here:
         await here.done()
-        page = (await here.tcp.get("/v1/audit", params={"limit": 2})).json()
-        rest = (await here.tcp.get("/v1/audit", params={"before": page["next"]})).json()
+        page = (await here.tcp.get("/api/v1/audit", params={"limit": 2})).json()
+        rest = (await here.tcp.get("/api/v1/audit", params={"before": page["next"]})).json()
         assert len(page["records"]) + len(rest["records"]) == page["size"]
-        first = (await here.tcp.get("/v1/audit/records/1")).json()
+        first = (await here.tcp.get("/api/v1/audit/records/1")).json()
         assert first == rest["records"][-1]
-        assert (await here.tcp.get("/v1/audit/records/999")).status_code == 404
-        assert (await here.tcp.get("/v1/audit/records/x")).status_code == 404
-        assert (await here.tcp.get("/v1/audit", params={"kind": "cal"})).status_code == 422
-        assert (await here.tcp.get("/v1/audit", params={"since": "whenever"})).status_code == 422
+        assert (await here.tcp.get("/api/v1/audit/records/999")).status_code == 404
+        assert (await here.tcp.get("/api/v1/audit/records/x")).status_code == 404
+        assert (await here.tcp.get("/api/v1/audit", params={"kind": "cal"})).status_code == 422
+        assert (
+            await here.tcp.get("/api/v1/audit", params={"since": "whenever"})
+        ).status_code == 422
 
 
 @pytest.mark.anyio
@@ -221,7 +225,7 @@ def test_the_commands_show_what_the_daemon_says(stage: Stage, tmp_path: Path):
     }
     gone = {"seq": 6, "leaf": "cc", "hash": "dd", "fact": None}
     canned = stage.daemon.canned
-    canned["/v1/audit"] = {"records": [record, gone], "size": 9, "next": 6}
+    canned["/api/v1/audit"] = {"records": [record, gone], "size": 9, "next": 6}
     told = stage.run("audit", "--kind", "call", "--agent", "ann", "-n", "2")
     _, first, second = told.out.splitlines()
     assert first.split()[0] == "7"
@@ -229,11 +233,11 @@ def test_the_commands_show_what_the_daemon_says(stage: Stage, tmp_path: Path):
     assert "(only its hash)" in second
     assert "--before 6" in told.err
     assert "kind=call&agent=ann&limit=2" in stage.daemon.requests[-1][1]
-    canned["/v1/audit/records/7"] = record
+    canned["/api/v1/audit/records/7"] = record
     assert "verdict  deny" in stage.run("audit", "show", "7").out
     assert stage.run("audit", "show", "seven").code == 2
     proof = {"ok": True, "size": 9, "gone": 1, "checkpoints": 2, "signed": 8, "keys": ["SHA256:x"]}
-    canned["/v1/audit/verify"] = proof
+    canned["/api/v1/audit/verify"] = proof
     assert stage.run("audit", "verify").out.splitlines() == [
         "whole: 9 records, 2 checkpoints",
         "of 1 records only the hashes are kept",
@@ -241,6 +245,6 @@ def test_the_commands_show_what_the_daemon_says(stage: Stage, tmp_path: Path):
         "signed by SHA256:x",
     ]
     finding = {"what": "removed", "record": 3, "line": 4, "says": "record 3 is gone"}
-    canned["/v1/audit/verify"] = {**proof, "ok": False, "finding": finding}
+    canned["/api/v1/audit/verify"] = {**proof, "ok": False, "finding": finding}
     told = stage.run("audit", "verify")
     assert (told.code, told.out) == (1, "NOT whole: removed (line 4): record 3 is gone\n")

@@ -39,7 +39,7 @@ def test_at_a_terminal_the_exact_change_is_shown_and_one_letter_answers(
     ]
     assert (code, out) == (0, "changed\n")
     [body] = stage.daemon.asked(
-        "POST", "/v1/tasks/task_00000000000000000000000000000001/calls/c1/a"
+        "POST", "/api/v1/tasks/task_00000000000000000000000000000001/calls/c1/a"
     )
     assert body == {"digest": "digest-c1", "whole_task": whole}
     assert stage.daemon.jobs[0].body["unattended"] is False
@@ -77,7 +77,7 @@ def test_two_questions_are_put_one_after_the_other(stage: Stage):
 
 def test_an_answer_that_came_from_elsewhere_in_the_meantime_does_no_harm(stage: Stage):
     stage.daemon.plan(asks(EDIT), settled("c1"), answer="went on")
-    path = "/v1/tasks/task_00000000000000000000000000000001/calls/c1/approve"
+    path = "/api/v1/tasks/task_00000000000000000000000000000001/calls/c1/approve"
     said = {"code": "no_such_question", "message": "call c1 is not open any more", "hint": ""}
     stage.daemon.refusals[path] = (409, said)
     with Terminal(stage, "run", "go", out=False) as person:
@@ -125,7 +125,7 @@ def test_later_a_yes_is_bound_to_what_was_asked(stage: Stage):
     task = open_question(stage)
     told = stage.run("task", "approve", task, "--whole-task")
     assert told.out == f"approved {task} edit src/a.py\n"
-    [body] = stage.daemon.asked("POST", f"/v1/tasks/{stage.daemon.jobs[0].id}/calls/c1/approve")
+    [body] = stage.daemon.asked("POST", f"/api/v1/tasks/{stage.daemon.jobs[0].id}/calls/c1/approve")
     assert body == {"digest": "digest-c1", "whole_task": True}
     again = stage.run("task", "approve", task)
     assert (again.code, again.out) == (2, "")
@@ -146,14 +146,14 @@ def test_who_only_watches_is_told_what_the_task_waits_for(stage: Stage):
 def test_later_a_no_carries_its_reason(stage: Stage):
     task = open_question(stage)
     assert stage.run("task", "deny", task, "--reason", "use git mv").code == 0
-    [body] = stage.daemon.asked("POST", f"/v1/tasks/{stage.daemon.jobs[0].id}/calls/c1/refuse")
+    [body] = stage.daemon.asked("POST", f"/api/v1/tasks/{stage.daemon.jobs[0].id}/calls/c1/refuse")
     assert body == {"reason": "use git mv"}
 
 
 def test_approvals_shows_what_waits_with_its_arguments(stage: Stage):
     task = open_question(stage)
     question = {**stage.daemon.jobs[0].row["questions"][0], "task": stage.daemon.jobs[0].id}
-    stage.daemon.canned["/v1/approvals"] = {"approvals": [{**question, "title": "tidy up"}]}
+    stage.daemon.canned["/api/v1/approvals"] = {"approvals": [{**question, "title": "tidy up"}]}
     told = stage.run("approvals")
     assert f"{task}  tidy up (call c1)" in told.out
     assert "+ three" in told.out
@@ -164,6 +164,6 @@ def test_a_message_steers_a_task_at_work(stage: Stage):
     stage.daemon.plan(HOLD)
     task = stage.run("run", "--detach", "go").out.strip()
     assert stage.run("task", "say", task, "leave", "the tests alone").code == 0
-    assert stage.daemon.asked("POST", f"/v1/tasks/{task}/say") == [
+    assert stage.daemon.asked("POST", f"/api/v1/tasks/{task}/say") == [
         {"text": "leave the tests alone"}
     ]

@@ -30,7 +30,7 @@ def test_each_line_is_a_task_of_one_session_and_its_end_tells_what_it_took(stage
 
 def test_an_error_is_told_and_the_conversation_goes_on(stage: Stage):
     """Part of row OK-33."""
-    stage.daemon.refusals["/v1/tasks"] = (429, {"code": "saturated", "message": "too much"})
+    stage.daemon.refusals["/api/v1/tasks"] = (429, {"code": "saturated", "message": "too much"})
     told = stage.run("chat", stdin=b"one\n/nonsense\n")
     assert told.code == 0
     assert "error: too much" in told.err
@@ -59,12 +59,12 @@ def test_slash_commands_tell_and_steer(stage: Stage):
 
 def test_resuming_shows_the_last_three_exchanges_and_goes_on_in_the_session(stage: Stage):
     """Part of rows OK-30 and OK-31."""
-    stage.daemon.canned["/v1/sessions"] = {"sessions": [{"id": "chat-new"}, {"id": "chat-old"}]}
+    stage.daemon.canned["/api/v1/sessions"] = {"sessions": [{"id": "chat-new"}, {"id": "chat-old"}]}
     said = [
         {"task": f"t{n}", "status": "SUCCEEDED", "at": 1, "prompt": f"q{n}", "answer": f"a{n}"}
         for n in range(5)
     ]
-    stage.daemon.canned["/v1/sessions/chat-new"] = {"exchanges": said}
+    stage.daemon.canned["/api/v1/sessions/chat-new"] = {"exchanges": said}
     told = stage.run("chat", "--resume", "last", stdin=b"more\n")
     assert "(2 earlier exchanges)\n> q2\na2\n> q3\na3\n> q4\na4\n" in told.err
     assert stage.daemon.jobs[0].body["session"] == "chat-new"
@@ -74,7 +74,7 @@ def test_resuming_shows_the_last_three_exchanges_and_goes_on_in_the_session(stag
 
 def test_a_session_that_is_named_and_not_there_begins(stage: Stage):
     missing = {"code": "session_not_found", "message": "there is no session mine"}
-    stage.daemon.refusals["/v1/sessions/mine"] = (404, missing)
+    stage.daemon.refusals["/api/v1/sessions/mine"] = (404, missing)
     told = stage.run("chat", "--session", "mine", stdin=b"first\n")
     assert told.code == 0
     assert stage.daemon.jobs[0].body["session"] == "mine"

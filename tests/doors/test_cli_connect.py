@@ -10,8 +10,8 @@ MADE = {"name": "openai", "source": "saved key", "host": "api.openai.com", "mode
 
 def test_a_key_that_is_typed_is_not_shown_and_never_an_argument(tmp_path: Path):
     with staged(tmp_path) as stage:
-        stage.daemon.canned["/v1/connections"] = {"connections": [], "offers": []}
-        stage.daemon.canned["/v1/connections/openai"] = MADE
+        stage.daemon.canned["/api/v1/connections"] = {"connections": [], "offers": []}
+        stage.daemon.canned["/api/v1/connections/openai"] = MADE
         with Terminal(stage, "connect", "openai", out=False) as terminal:
             before = terminal.until("Key of openai, not shown: ")
             terminal.type(f"{KEY}\n")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.doors.cli_stage import Stage, Terminal, staged
 
-ASK = "/v1/models/ask"
+ASK = "/api/v1/models/ask"
 REPLY: dict[str, Any] = {
     "text": "hello you",
     "calls": [],
@@ -127,19 +127,19 @@ ILL = WELL | {
 def test_how_the_models_are_is_a_row_for_each(stage: Stage):
     """Part of row OL-34."""
     found = {"models": [ILL, ILL | {"model": "a/0", "cooldown_remaining": 0.0}, WELL]}
-    stage.daemon.canned["/v1/models/health"] = found
+    stage.daemon.canned["/api/v1/models/health"] = found
     told = stage.run("model", "health").out.splitlines()
     assert told[0].split() == ["MODEL", "STATE", "ANSWERED", "FAILED", "LAST", "BECAUSE"]
     assert "left alone for 4 m  1,204     2       overloaded  a/1 has trouble" in told[1]
     assert told[2].split()[:3] == ["a/0", "on", "trial"]
     assert told[3].split() == ["b/2", "well", "1,204", "0", "-", "-"]
     assert json.loads(stage.run("model", "health", "--json").out) == found
-    stage.daemon.canned["/v1/models/health"] = {"models": []}
+    stage.daemon.canned["/api/v1/models/health"] = {"models": []}
     assert stage.run("model", "health").err == "no model has been asked yet\n"
 
 
 def test_models_are_listed_with_what_they_can_and_cost(stage: Stage):
-    stage.daemon.canned["/v1/models"] = LIST
+    stage.daemon.canned["/api/v1/models"] = LIST
     told = stage.run("model", "list")
     rows = [line.split() for line in told.out.splitlines()]
     assert rows[0] == ["MODEL", "CAN", "IN", "OUT", "READS", "ROLE"]
@@ -154,13 +154,13 @@ def test_models_are_listed_with_what_they_can_and_cost(stage: Stage):
 
 
 def test_a_refresh_asks_the_providers_now(stage: Stage):
-    stage.daemon.canned["/v1/models/refresh"] = LIST
+    stage.daemon.canned["/api/v1/models/refresh"] = LIST
     assert "a/big" in stage.run("model", "refresh", "big").out
-    assert len(stage.daemon.asked("POST", "/v1/models/refresh")) == 1
+    assert len(stage.daemon.asked("POST", "/api/v1/models/refresh")) == 1
 
 
 def test_a_model_is_chosen_for_a_role_and_a_choice_that_does_not_count_says_so(stage: Stage):
-    choose = "/v1/models/choose"
+    choose = "/api/v1/models/choose"
     stage.daemon.canned[choose] = {"role": "small", "model": "b/cheap", "note": "config wins"}
     told = stage.run("model", "set", "cheap", "--role", "small")
     assert (told.code, told.out) == (0, "b/cheap\n")
@@ -175,7 +175,7 @@ def test_a_model_is_chosen_for_a_role_and_a_choice_that_does_not_count_says_so(s
 
 def test_a_model_is_picked_from_pages_that_narrow_while_one_types(stage: Stage):
     """Row OK-84."""
-    stage.daemon.canned["/v1/models"] = LIST
+    stage.daemon.canned["/api/v1/models"] = LIST
     with Terminal(stage, "run", "-m", "?", "go", out=False) as person:
         page = person.until("Esc leaves")
         rows = [row.split() for row in page.splitlines() if "/" in row]
@@ -196,7 +196,7 @@ def test_a_model_is_picked_from_pages_that_narrow_while_one_types(stage: Stage):
 
 
 def test_leaving_the_picker_asks_nobody_anything(stage: Stage):
-    stage.daemon.canned["/v1/models"] = LIST
+    stage.daemon.canned["/api/v1/models"] = LIST
     for key in ("\x1b", "\x04"):
         with Terminal(stage, "run", "-m", "?", "go", out=False) as person:
             person.until("Esc leaves")
@@ -214,20 +214,20 @@ VECTORS: dict[str, Any] = {
 
 
 def test_each_text_becomes_a_line_of_numbers(stage: Stage):
-    stage.daemon.streams["/v1/models/embed"] = [("reply", VECTORS)]
+    stage.daemon.streams["/api/v1/models/embed"] = [("reply", VECTORS)]
     told = stage.run("model", "embed", "-m", "openai", "--query", "red apples", "pears")
     assert (told.code, told.out) == (0, "[0.5, -1.0]\n[0.25, 2.0]\n")
     assert told.err == "✓ openai/e, 7 tokens, $0.0012\n"
-    assert stage.daemon.asked("POST", "/v1/models/embed") == [
+    assert stage.daemon.asked("POST", "/api/v1/models/embed") == [
         {"texts": ["red apples", "pears"], "stream": True, "model": "openai", "purpose": "query"}
     ]
 
 
 def test_a_dash_reads_a_text_from_each_line_that_says_something(stage: Stage):
-    stage.daemon.streams["/v1/models/embed"] = [("reply", VECTORS)]
+    stage.daemon.streams["/api/v1/models/embed"] = [("reply", VECTORS)]
     told = stage.run("model", "embed", "--json", "-", stdin=b"red apples\n\n  \npears\n")
     assert json.loads(told.out) == VECTORS
-    assert stage.daemon.asked("POST", "/v1/models/embed")[0]["texts"] == ["red apples", "pears"]
+    assert stage.daemon.asked("POST", "/api/v1/models/embed")[0]["texts"] == ["red apples", "pears"]
     told = stage.run("model", "embed", "-", stdin=b"\n")
     assert told.code == 2
     assert "No input" in told.err

@@ -21,7 +21,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def prompt(stage: Stage) -> str:
-    return stage.daemon.asked("POST", "/v1/tasks")[0]["prompt"]
+    return stage.daemon.asked("POST", "/api/v1/tasks")[0]["prompt"]
 
 
 def test_a_pipe_is_added_to_the_words_and_stdout_holds_the_answer_and_nothing_else(stage: Stage):
@@ -83,7 +83,7 @@ def test_a_wanted_shape_and_how_much_to_think_are_part_of_the_task(stage: Stage)
     stage.daemon.plan(answer="{}", thinking="Hm.")
     shape = ("--schema", "s.json", "--schema-retries", "1", "--no-strict")
     told = stage.run("run", "ask", *shape, "--thinking", "low", "--show-thinking", "always")
-    body = stage.daemon.asked("POST", "/v1/tasks")[0]
+    body = stage.daemon.asked("POST", "/api/v1/tasks")[0]
     assert body["shape"] == {"schema": {"type": "object"}, "strict": False, "retries": 1}
     assert body["style"] == {"thinking": "low"}
     assert told.out == "{}\n\nThinking:\nHm.\n"
@@ -143,7 +143,7 @@ def test_every_option_reaches_the_daemon(stage: Stage):
     given = "-m fake/m2 --allow read --deny exec:rm* --yes --preset ask --budget 0.5 --steps 3"
     given += " --tokens 900 --seconds 60 --check true --check=false --until DONE --session s1"
     stage.run("run", *given.split(), "--priority", "7", "--key", "k1", "--deliver", "outbox", "go")
-    [body] = stage.daemon.asked("POST", "/v1/tasks")
+    [body] = stage.daemon.asked("POST", "/api/v1/tasks")
     assert body == {
         "prompt": "go",
         "workspace": str(stage.folder.resolve()),
@@ -246,7 +246,7 @@ def test_a_connection_that_breaks_costs_no_event_and_no_answer(stage: Stage):
     told = stage.run("run", "go")
     assert (told.code, told.out) == (0, "still here\n")
     assert re.findall("read [ab]", told.err) == ["read a", "read b"]
-    assert len(stage.daemon.asked("POST", "/v1/tasks")) == 1
+    assert len(stage.daemon.asked("POST", "/api/v1/tasks")) == 1
 
 
 def test_a_daemon_that_was_stopped_in_good_order_is_not_started_again(stage: Stage):
@@ -278,7 +278,7 @@ def test_what_the_daemon_refuses_is_told_with_its_hint_and_its_exit_code(
     stage: Stage, status: int, code: int
 ):
     said = {"code": "some_code", "message": "this is why", "hint": "do that"}
-    stage.daemon.refusals["/v1/tasks"] = (status, said)
+    stage.daemon.refusals["/api/v1/tasks"] = (status, said)
     told = stage.run("run", "--json", "go")
     assert told.code == code
     assert told.err == "error: this is why\nhint: do that\n"

@@ -35,7 +35,7 @@ def test_the_list_is_aligned_and_tells_ids_that_are_long_enough(stage: Stage):
     assert "2 h ago" in row
     assert head.index("TASK") == row.index("do it now")
     assert stage.run("task", "--status", "failed", "-n", "5").code == 0
-    assert stage.daemon.requests[-1][1] == "/v1/tasks?status=FAILED&limit=5"
+    assert stage.daemon.requests[-1][1] == "/api/v1/tasks?status=FAILED&limit=5"
 
 
 def test_the_answer_comes_back_byte_for_byte(stage: Stage):
@@ -57,7 +57,7 @@ def test_a_reference_with_strange_signs_stays_inside_its_place(stage: Stage):
     told = stage.run("task", "show", "../status?x=é")
     assert told.code == 2
     path = stage.daemon.requests[-1][1].partition("?")[0]
-    assert path == "/v1/tasks/..%2Fstatus%3Fx%3D%C3%A9"
+    assert path == "/api/v1/tasks/..%2Fstatus%3Fx%3D%C3%A9"
 
 
 def test_watching_tells_everything_and_ends_with_the_task(stage: Stage):
@@ -75,7 +75,7 @@ def test_cancel_and_retry_say_what_became_of_it(stage: Stage):
     stage.daemon.plan(HOLD)
     task = stage.run("run", "--detach", "go").out.strip()
     assert stage.run("task", "cancel", task, "--reason", "wrong").out == "canceled 00000001\n"
-    assert stage.daemon.asked("POST", f"/v1/tasks/{task}/cancel") == [{"reason": "wrong"}]
+    assert stage.daemon.asked("POST", f"/api/v1/tasks/{task}/cancel") == [{"reason": "wrong"}]
     assert stage.run("task", "retry", task).out == f"{task}\n"
 
 
@@ -96,8 +96,8 @@ def test_replay_and_verify_answer_with_their_exit_code(stage: Stage, same: bool,
     differences = [] if same else [{"seq": 3, "recorded": "Replied", "decided": "Failed"}]
     replay = {"same": same, "events": 7, "differences": differences}
     verify = {"ok": same, "events": 7, "problems": [] if same else ["the chain breaks at event 3"]}
-    stage.daemon.canned[f"/v1/tasks/{task}/replay"] = replay
-    stage.daemon.canned[f"/v1/tasks/{task}/verify"] = verify
+    stage.daemon.canned[f"/api/v1/tasks/{task}/replay"] = replay
+    stage.daemon.canned[f"/api/v1/tasks/{task}/verify"] = verify
     replayed, verified = stage.run("task", "replay", task), stage.run("task", "verify", task)
     assert (replayed.code, verified.code) == (code, code)
     assert "7 events" in replayed.out if same else "recorded Replied" in replayed.out
@@ -108,9 +108,9 @@ def test_sessions_are_listed_with_their_tasks_and_shown_with_their_words(stage: 
     """Part of rows OK-29 and OK-30."""
     now = int(time.time() * 1000)
     row = {"id": "chat-1", "tasks": 2, "tokens": 1500, "cost_usd": 0.25, "last_at": now}
-    stage.daemon.canned["/v1/sessions"] = {"sessions": [{**row, "title": "hello"}]}
+    stage.daemon.canned["/api/v1/sessions"] = {"sessions": [{**row, "title": "hello"}]}
     said = {"task": "task_12345678", "status": "SUCCEEDED", "at": now, "prompt": "q", "answer": "a"}
-    stage.daemon.canned["/v1/sessions/chat-1"] = {"exchanges": [said]}
+    stage.daemon.canned["/api/v1/sessions/chat-1"] = {"exchanges": [said]}
     told = stage.run("session", "list")
     assert "chat-1   2      1,500   $0.2500  0 s ago  hello" in told.out
     assert told.err == "1 session shown\n"
@@ -121,7 +121,7 @@ def test_status_tells_what_the_daemon_tells_and_what_it_cost(stage: Stage):
     """Row OK-142. Part of row OK-98."""
     used = {"usd": 0.0012, "calls": 2, "input": 1_200, "output": 4, "saved_usd": 0.5}
     row = {**used, "group": {"model": "p/m"}}
-    stage.daemon.canned["/v1/costs"] = {"rows": [row], "total": used}
+    stage.daemon.canned["/api/v1/costs"] = {"rows": [row], "total": used}
     told = stage.run("status", "--costs").out
     costs = ("today       $0.0012 for 1,204 tokens in 2 calls", "$0.0012 (100 %) p/m", "$0.5000 by")
     for said in ("up          1 m", "2 succeeded; 1 of 4 lanes busy", *costs):
@@ -144,20 +144,20 @@ def test_live_status_draws_frames_until_it_is_interrupted(stage: Stage):
 
 
 def test_a_backup_goes_where_it_is_wanted_as_an_absolute_path(stage: Stage):
-    stage.daemon.canned["/v1/backup"] = {"path": "/x/y.db", "bytes": 12}
+    stage.daemon.canned["/api/v1/backup"] = {"path": "/x/y.db", "bytes": 12}
     told = stage.run("backup", "y.db")
     assert (told.code, told.out) == (0, "/x/y.db\n")
-    assert stage.daemon.asked("POST", "/v1/backup") == [{"to": str(stage.folder / "y.db")}]
+    assert stage.daemon.asked("POST", "/api/v1/backup") == [{"to": str(stage.folder / "y.db")}]
 
 
 def test_a_purge_wants_a_reason_and_a_yes(stage: Stage):
-    stage.daemon.canned["/v1/purge"] = {"purged": 2}
+    stage.daemon.canned["/api/v1/purge"] = {"purged": 2}
     assert stage.run("purge", "--session", "s").code == 2
     assert stage.run("purge", "--session", "s", "--reason", "asked to").code == 2
-    assert stage.daemon.asked("POST", "/v1/purge") == []
+    assert stage.daemon.asked("POST", "/api/v1/purge") == []
     told = stage.run("purge", "--session", "s", "--reason", "asked to", "--yes")
     assert told.out == "2 tasks made unreadable\n"
-    assert stage.daemon.asked("POST", "/v1/purge") == [{"session": "s", "reason": "asked to"}]
+    assert stage.daemon.asked("POST", "/api/v1/purge") == [{"session": "s", "reason": "asked to"}]
 
 
 def test_a_restore_is_refused_while_the_daemon_runs(stage: Stage):

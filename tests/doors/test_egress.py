@@ -27,18 +27,18 @@ async def test_visits_are_listed_newest_first_and_by_page(tmp_path: Path):
     for number in range(1, 4):
         await visits.write(visit(number, code="egress_host" if number == 2 else ""))
     async with street(tmp_path, plan=Plan(visits=visits)) as here:
-        page = (await here.tcp.get("/v1/egress", params={"limit": 2})).json()
+        page = (await here.tcp.get("/api/v1/egress", params={"limit": 2})).json()
         assert [one["id"] for one in page["visits"]] == ["visit_0003", "visit_0002"]
-        rest = (await here.tcp.get("/v1/egress", params={"before": page["next"]})).json()
+        rest = (await here.tcp.get("/api/v1/egress", params={"before": page["next"]})).json()
         assert [one["id"] for one in rest["visits"]] == ["visit_0001"]
         assert rest["next"] is None
         for asked in ({"refused": "true"}, {"refused": "true", "host": "API.example.com."}):
-            found = (await here.tcp.get("/v1/egress", params=asked)).json()["visits"]
+            found = (await here.tcp.get("/api/v1/egress", params=asked)).json()["visits"]
             assert [one["code"] for one in found] == ["egress_host"]
-        nobody = (await here.tcp.get("/v1/egress", params={"agent": "bob"})).json()
+        nobody = (await here.tcp.get("/api/v1/egress", params={"agent": "bob"})).json()
         assert nobody["visits"] == []
-        assert (await here.tcp.get("/v1/egress", params={"limit": 0})).status_code == 422
-        assert (await here.tcp.get("/v1/egress", params={"task": "task_no"})).status_code == 404
+        assert (await here.tcp.get("/api/v1/egress", params={"limit": 0})).status_code == 422
+        assert (await here.tcp.get("/api/v1/egress", params={"task": "task_no"})).status_code == 404
 
 
 @pytest.mark.anyio
@@ -68,7 +68,7 @@ def test_the_command_shows_how_each_ended(stage: Stage):
         {**usual, "id": "visit_1", "task": "task_0123456789", "method": "GET", "status": 200},
     ]
     rows[1] |= {"path": "/b", "sent": 5, "received": 1_234}
-    stage.daemon.canned["/v1/egress"] = {"visits": rows, "next": None}
+    stage.daemon.canned["/api/v1/egress"] = {"visits": rows, "next": None}
     told = stage.run("egress", "log", "--refused", "--host", "a.example", "-n", "7")
     head, second, first = told.out.splitlines()
     assert head.split()[-4:] == ["WHERE", "END", "IN", "OUT"]
@@ -77,7 +77,7 @@ def test_the_command_shows_how_each_ended(stage: Stage):
     assert first.split()[3:] == shown.split()
     assert "x_y" in second
     assert "host=a.example&refused=true&limit=7" in stage.daemon.requests[-1][1]
-    stage.daemon.canned["/v1/egress"] = {"visits": [], "next": None}
+    stage.daemon.canned["/api/v1/egress"] = {"visits": [], "next": None}
     assert "nobody" in stage.run("egress").err
     assert stage.run("egress", "log", "--json").out.strip().startswith("{")
 

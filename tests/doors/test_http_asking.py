@@ -24,7 +24,7 @@ from tests.doors.test_http_stream import heard, listening
 pytestmark = pytest.mark.anyio
 
 HELLO = Reply(text="hello", usage=Usage(input=9, output=3))
-ASK = "/v1/models/ask"
+ASK = "/api/v1/models/ask"
 CALLS = Reply(
     thoughts=(Thought(text="hm", signature="s", provider="scripted"),),
     calls=(ToolCall(id=CallId("x1"), tool="add", arguments={"a": 1}, signature="sig"),),
@@ -59,7 +59,7 @@ async def test_a_question_is_answered_with_what_it_took_and_paid_for(tmp_path: P
         (cost,) = await at.house.ledger.costs(CostQuery(by=("model", "role")))
         assert (cost.group, cost.calls) == (("scripted/script", "judge"), 1)
         assert (cost.input, cost.output) == (9, 3)
-        assert (await at.tcp.get("/v1/tasks")).json()["tasks"] == []
+        assert (await at.tcp.get("/api/v1/tasks")).json()["tasks"] == []
 
 
 async def test_calls_are_returned_and_not_run_and_a_conversation_goes_on_with_their_answers(

@@ -15,7 +15,7 @@ from tests.doors.test_http_stream import heard
 
 pytestmark = pytest.mark.anyio
 
-EMBED = "/v1/models/embed"
+EMBED = "/api/v1/models/embed"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def test_texts_become_vectors_that_are_paid_for_as_the_embedder(tmp_path: 
 async def test_the_role_is_in_the_report_of_costs(tmp_path: Path):
     async with street(tmp_path) as at:
         await at.tcp.post(EMBED, json={"texts": ["red"], "model": "fake"})
-        rows = (await at.tcp.get("/v1/costs?by=role")).json()["rows"]
+        rows = (await at.tcp.get("/api/v1/costs?by=role")).json()["rows"]
         assert [row["group"]["role"] for row in rows] == ["embedder"]
 
 

@@ -54,17 +54,17 @@ async def test_a_submitted_task_is_accepted_at_once_and_can_be_read_until_it_is_
 ):
     """Row OC-68."""
     async with street(tmp_path, [HELLO]) as at:
-        answer = await at.tcp.post("/v1/tasks", json={"prompt": "say hello", "session": "s1"})
+        answer = await at.tcp.post("/api/v1/tasks", json={"prompt": "say hello", "session": "s1"})
         row = answer.json()
         assert answer.status_code == 202
-        assert answer.headers["location"] == f"/v1/tasks/{row['id']}"
+        assert answer.headers["location"] == f"/api/v1/tasks/{row['id']}"
         assert (row["title"], row["session"], row["by"]) == ("say hello", "s1", "token:default")
         assert row["workspace"] == str(tmp_path / "workspace")
         assert row["cost_usd"] == 0
         assert row["id"].endswith(row["short"])
         done = await at.until(row["short"], "SUCCEEDED")
         assert (done["answer"], done["spent"]["steps"]) == ("hello", 1)
-        missing = await at.tcp.get("/v1/tasks/nothing-like-it")
+        missing = await at.tcp.get("/api/v1/tasks/nothing-like-it")
         assert error(missing) == (404, "task_not_found")
 
 
@@ -91,27 +91,27 @@ async def test_a_task_that_cannot_be_run_is_refused_with_what_is_wrong(
 ):
     """Part of row OC-66."""
     async with street(tmp_path) as at:
-        answer = await at.tcp.post("/v1/tasks", content=body)
+        answer = await at.tcp.post("/api/v1/tasks", content=body)
         assert error(answer) == (422, code)
         assert words in answer.json()["error"]["message"]
-        assert (await at.tcp.get("/v1/tasks")).json()["tasks"] == []
+        assert (await at.tcp.get("/api/v1/tasks")).json()["tasks"] == []
 
 
 async def test_submitting_has_one_answer_for_each_way_it_can_go(tmp_path: Path):
     """Row OC-66."""
     plan = Plan(intake=Intake(lanes=1, depth=1, drain=0.0))
     async with street(tmp_path, never, plan=plan) as at:
-        running = await at.tcp.post("/v1/tasks", json={"prompt": "one"})
+        running = await at.tcp.post("/api/v1/tasks", json={"prompt": "one"})
         assert (running.status_code, running.json()["status"]) == (202, "QUEUED")
         await at.until(running.json()["id"], "RUNNING")
-        assert (await at.tcp.post("/v1/tasks", json={"prompt": "two"})).status_code == 202
-        full = await at.tcp.post("/v1/tasks", json={"prompt": "three"})
+        assert (await at.tcp.post("/api/v1/tasks", json={"prompt": "two"})).status_code == 202
+        full = await at.tcp.post("/api/v1/tasks", json={"prompt": "three"})
         assert error(full) == (429, "saturated")
         assert int(full.headers["retry-after"]) >= 1
-        assert error(await at.tcp.post("/v1/tasks", content=b"no")) == (422, "invalid_json")
-        assert error(await at.tcp.post("/v1/tasks", json={})) == (422, "invalid")
+        assert error(await at.tcp.post("/api/v1/tasks", content=b"no")) == (422, "invalid_json")
+        assert error(await at.tcp.post("/api/v1/tasks", json={})) == (422, "invalid")
         nobody = client(at.app)
-        answer = await nobody.post("/v1/tasks", json={"prompt": "x"})
+        answer = await nobody.post("/api/v1/tasks", json={"prompt": "x"})
         assert error(answer) == (401, "unauthenticated")
         assert answer.headers["www-authenticate"] == "Bearer"
 
@@ -125,13 +125,13 @@ async def test_the_queue_is_bounded_and_what_is_in_it_survives_the_daemon(tmp_pa
         await at.until(first["id"], "RUNNING")
         for number in range(64):
             await at.submit(str(number + 1))
-        full = await at.tcp.post("/v1/tasks", json={"prompt": "one too many"})
+        full = await at.tcp.post("/api/v1/tasks", json={"prompt": "one too many"})
         assert error(full) == (429, "saturated")
     async with street(tmp_path, [Reply(text="ok")] * 65, journal) as again:
         page: dict[str, Any] = {}
         with anyio.fail_after(20):
             while page.get("counts") != {"SUCCEEDED": 65}:
-                page = (await again.tcp.get("/v1/tasks?limit=500")).json()
+                page = (await again.tcp.get("/api/v1/tasks?limit=500")).json()
                 await anyio.sleep(0.01)
         assert {row["title"] for row in page["tasks"]} == {str(n) for n in range(65)}
 
@@ -141,18 +141,18 @@ async def test_the_same_key_again_is_the_same_task(tmp_path: Path, where: str):
     headers = {"Idempotency-Key": "k1"} if where == "header" else {}
     body = {"prompt": "once"} | ({"key": "k1"} if where == "body" else {})
     async with street(tmp_path, [HELLO]) as at:
-        one = await at.tcp.post("/v1/tasks", json=body, headers=headers)
-        two = await at.tcp.post("/v1/tasks", json=body, headers=headers)
+        one = await at.tcp.post("/api/v1/tasks", json=body, headers=headers)
+        two = await at.tcp.post("/api/v1/tasks", json=body, headers=headers)
         assert one.json()["id"] == two.json()["id"]
-        other = await at.tcp.post("/v1/tasks", json={**body, "prompt": "more"}, headers=headers)
+        other = await at.tcp.post("/api/v1/tasks", json={**body, "prompt": "more"}, headers=headers)
         assert error(other) == (409, "key_reused")
-        assert len((await at.tcp.get("/v1/tasks")).json()["tasks"]) == 1
+        assert len((await at.tcp.get("/api/v1/tasks")).json()["tasks"]) == 1
 
 
 async def test_two_different_keys_for_one_request_are_refused(tmp_path: Path):
     async with street(tmp_path) as at:
         body, headers = {"prompt": "x", "key": "a"}, {"Idempotency-Key": "b"}
-        answer = await at.tcp.post("/v1/tasks", json=body, headers=headers)
+        answer = await at.tcp.post("/api/v1/tasks", json=body, headers=headers)
         assert error(answer) == (422, "two_keys")
 
 
@@ -177,12 +177,12 @@ async def test_tasks_are_listed_newest_first_in_pages(tmp_path: Path):
     async with street(tmp_path, [HELLO] * 3) as at:
         rows = [await at.done(str(number), session=f"s{number % 2}") for number in range(3)]
         ids = [row["id"] for row in reversed(rows)]
-        whole = (await at.tcp.get("/v1/tasks")).json()
+        whole = (await at.tcp.get("/api/v1/tasks")).json()
         assert [row["id"] for row in whole["tasks"]] == ids
         assert (whole["next"], whole["counts"]) == (None, {"SUCCEEDED": 3})
-        page = (await at.tcp.get("/v1/tasks?limit=2")).json()
+        page = (await at.tcp.get("/api/v1/tasks?limit=2")).json()
         assert [row["id"] for row in page["tasks"]] == ids[:2]
-        rest = (await at.tcp.get(f"/v1/tasks?limit=2&before={page['next']}")).json()
+        rest = (await at.tcp.get(f"/api/v1/tasks?limit=2&before={page['next']}")).json()
         assert [row["id"] for row in rest["tasks"]] == ids[2:]
         for query, found in [
             ("session=s1", 1),
@@ -191,24 +191,24 @@ async def test_tasks_are_listed_newest_first_in_pages(tmp_path: Path):
             ("status=RUNNING", 0),
             ("asked=true", 0),
         ]:
-            answer = await at.tcp.get(f"/v1/tasks?{query}")
+            answer = await at.tcp.get(f"/api/v1/tasks?{query}")
             assert len(answer.json()["tasks"]) == found, query
         for query in ["status=ODD", "limit=501", "limit=x", "offset=3", "asked=maybe"]:
-            assert error(await at.tcp.get(f"/v1/tasks?{query}")) == (422, "invalid"), query
+            assert error(await at.tcp.get(f"/api/v1/tasks?{query}")) == (422, "invalid"), query
 
 
 async def test_children_are_found_by_the_end_of_their_parents_id(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         row = await at.done()
-        answer = await at.tcp.get(f"/v1/tasks?parent={row['short']}")
+        answer = await at.tcp.get(f"/api/v1/tasks?parent={row['short']}")
         assert answer.json()["tasks"] == []
-        assert error(await at.tcp.get("/v1/tasks?parent=nothing")) == (404, "task_not_found")
+        assert error(await at.tcp.get("/api/v1/tasks?parent=nothing")) == (404, "task_not_found")
 
 
 async def test_events_are_read_by_cursor(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         row = await at.done()
-        path = f"/v1/tasks/{row['id']}/events"
+        path = f"/api/v1/tasks/{row['id']}/events"
         whole = (await at.tcp.get(path)).json()
         kinds = [event["kind"] for event in whole["events"]]
         assert kinds == ["Submitted", "Claimed", "Started", "Replied", "Finished"]
@@ -225,11 +225,11 @@ async def test_a_question_is_answered_once_and_only_with_its_digest(tmp_path: Pa
     async with street(tmp_path, [PAYS, HELLO]) as at:
         row = await at.submit("pay Ann")
         waiting = await at.until(row["id"], "WAITING")
-        (question,) = (await at.tcp.get("/v1/approvals")).json()["approvals"]
+        (question,) = (await at.tcp.get("/api/v1/approvals")).json()["approvals"]
         assert (question["task"], question["title"]) == (row["id"], "pay Ann")
         assert question["digest"] == waiting["questions"][0]["digest"]
-        assert len((await at.tcp.get("/v1/tasks?asked=true")).json()["tasks"]) == 1
-        path = f"/v1/tasks/{row['short']}/calls/{question['call']}"
+        assert len((await at.tcp.get("/api/v1/tasks?asked=true")).json()["tasks"]) == 1
+        path = f"/api/v1/tasks/{row['short']}/calls/{question['call']}"
         wrong = await at.tcp.post(f"{path}/approve", json={"digest": "0" * 64})
         assert wrong.status_code == 409
         right = await at.tcp.post(f"{path}/approve", json={"digest": question["digest"]})
@@ -237,7 +237,7 @@ async def test_a_question_is_answered_once_and_only_with_its_digest(tmp_path: Pa
         again = await at.tcp.post(f"{path}/approve", json={"digest": question["digest"]})
         assert again.status_code == 409
         assert (await at.until(row["id"], "SUCCEEDED"))["answer"] == "hello"
-        assert (await at.tcp.get("/v1/approvals")).json() == {"approvals": []}
+        assert (await at.tcp.get("/api/v1/approvals")).json() == {"approvals": []}
 
 
 async def test_a_refused_call_does_not_run(tmp_path: Path):
@@ -245,10 +245,10 @@ async def test_a_refused_call_does_not_run(tmp_path: Path):
         row = await at.submit("pay Ann")
         waiting = await at.until(row["id"], "WAITING")
         call = waiting["questions"][0]["call"]
-        path = f"/v1/tasks/{row['id']}/calls/{call}/refuse"
+        path = f"/api/v1/tasks/{row['id']}/calls/{call}/refuse"
         assert (await at.local.post(path, json={"reason": "too much"})).status_code == 200
         await at.until(row["id"], "SUCCEEDED")
-        events = (await at.tcp.get(f"/v1/tasks/{row['id']}/events")).json()["events"]
+        events = (await at.tcp.get(f"/api/v1/tasks/{row['id']}/events")).json()["events"]
         assert "CallStarted" not in {event["kind"] for event in events}
         (settled,) = [event for event in events if event["kind"] == "CallSettled"]
         assert "too much" in json.dumps(settled["data"]["outcome"])
@@ -257,7 +257,7 @@ async def test_a_refused_call_does_not_run(tmp_path: Path):
 async def test_a_running_task_hears_a_message_and_is_cancelled_twice_as_once(tmp_path: Path):
     async with street(tmp_path, never) as at:
         row = await at.submit()
-        path = f"/v1/tasks/{row['id']}"
+        path = f"/api/v1/tasks/{row['id']}"
         await at.until(row["id"], "RUNNING")
         assert (await at.tcp.post(f"{path}/say", json={"text": "faster"})).status_code == 200
         assert error(await at.tcp.post(f"{path}/say", json={"text": " "})) == (422, "empty_message")
@@ -270,18 +270,18 @@ async def test_a_running_task_hears_a_message_and_is_cancelled_twice_as_once(tmp
 async def test_a_cancelled_task_is_retried_as_a_new_one(tmp_path: Path):
     async with street(tmp_path, never) as at:
         row = await at.submit("again")
-        await at.tcp.post(f"/v1/tasks/{row['id']}/cancel")
-        more = (await at.tcp.post(f"/v1/tasks/{row['id']}/retry")).json()
+        await at.tcp.post(f"/api/v1/tasks/{row['id']}/cancel")
+        more = (await at.tcp.post(f"/api/v1/tasks/{row['id']}/retry")).json()
         assert more["id"] != row["id"]
         assert more["title"] == "again"
-        refused = await at.tcp.post(f"/v1/tasks/{more['id']}/retry", json={})
+        refused = await at.tcp.post(f"/api/v1/tasks/{more['id']}/retry", json={})
         assert error(refused) == (409, "not_ended")
 
 
 async def test_a_bundle_holds_the_whole_task_and_is_the_same_every_time(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         row = await at.done()
-        path = f"/v1/tasks/{row['id']}/bundle"
+        path = f"/api/v1/tasks/{row['id']}/bundle"
         answer = await at.tcp.get(path)
         assert answer.headers["content-type"] == "application/zip"
         assert f"{row['id']}.zip" in answer.headers["content-disposition"]
@@ -294,9 +294,9 @@ async def test_a_bundle_holds_the_whole_task_and_is_the_same_every_time(tmp_path
 async def test_a_task_is_verified_and_replayed(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         row = await at.done()
-        verified = (await at.tcp.get(f"/v1/tasks/{row['id']}/verify")).json()
+        verified = (await at.tcp.get(f"/api/v1/tasks/{row['id']}/verify")).json()
         assert (verified["ok"], verified["problems"], verified["events"]) == (True, [], 5)
-        replayed = (await at.tcp.get(f"/v1/tasks/{row['id']}/replay")).json()
+        replayed = (await at.tcp.get(f"/api/v1/tasks/{row['id']}/replay")).json()
         assert (replayed["same"], replayed["answer"]) == (True, "hello")
 
 
@@ -304,12 +304,12 @@ async def test_a_session_is_listed_and_read(tmp_path: Path):
     async with street(tmp_path, [HELLO, HELLO]) as at:
         for prompt in ("one", "two"):
             await at.done(prompt, session="mail/7")
-        (session,) = (await at.tcp.get("/v1/sessions")).json()["sessions"]
+        (session,) = (await at.tcp.get("/api/v1/sessions")).json()["sessions"]
         assert (session["id"], session["tasks"]) == ("mail/7", 2)
-        said = (await at.tcp.get("/v1/sessions/mail%2F7")).json()
+        said = (await at.tcp.get("/api/v1/sessions/mail%2F7")).json()
         assert [one["prompt"] for one in said["exchanges"]] == ["one", "two"]
         assert [one["answer"] for one in said["exchanges"]] == ["hello", "hello"]
-        missing = await at.tcp.get("/v1/sessions/odd")
+        missing = await at.tcp.get("/api/v1/sessions/odd")
         assert error(missing) == (404, "session_not_found")
 
 
@@ -323,7 +323,7 @@ async def test_the_status_tells_how_the_daemon_is(tmp_path: Path):
         with anyio.fail_after(10):
             while at.house.supervisor.running:
                 await anyio.sleep(0)
-        status = (await at.local.get("/v1/status")).json()
+        status = (await at.local.get("/api/v1/status")).json()
         assert (status["lanes"], status["config"], status["policy"]) == (
             7,
             "cfg-test",
@@ -350,7 +350,7 @@ async def test_the_health_of_the_models_is_told(tmp_path: Path):
         last_error="trouble",
     )
     async with street(tmp_path, plan=Plan(facts=Facts(health=lambda: (one,)))) as at:
-        (told,) = (await at.tcp.get("/v1/models/health")).json()["models"]
+        (told,) = (await at.tcp.get("/api/v1/models/health")).json()["models"]
         assert told == msgspec.to_builtins(one)
 
 
@@ -358,10 +358,10 @@ async def test_a_backup_goes_to_a_new_file_only(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         await at.done()
         to = tmp_path / "copy"
-        answer = await at.tcp.post("/v1/backup", json={"to": str(to)})
+        answer = await at.tcp.post("/api/v1/backup", json={"to": str(to)})
         assert answer.json() == {"path": str(to), "bytes": to.stat().st_size}
-        assert error(await at.tcp.post("/v1/backup", json={"to": str(to)})) == (409, "exists")
-        assert error(await at.tcp.post("/v1/backup", json={"to": "copy"})) == (422, "bad_path")
+        assert error(await at.tcp.post("/api/v1/backup", json={"to": str(to)})) == (409, "exists")
+        assert error(await at.tcp.post("/api/v1/backup", json={"to": "copy"})) == (422, "bad_path")
 
 
 async def test_what_is_purged_can_never_be_read_again(tmp_path: Path):
@@ -370,23 +370,23 @@ async def test_what_is_purged_can_never_be_read_again(tmp_path: Path):
         for prompt in ("secret two", "secret three"):
             await at.done(prompt, session="s1")
         reason = {"reason": "asked to"}
-        wrong = await at.tcp.post("/v1/purge", json=reason)
+        wrong = await at.tcp.post("/api/v1/purge", json=reason)
         assert error(wrong) == (422, "invalid")
-        by_task = await at.tcp.post("/v1/purge", json={"task": one["short"], **reason})
+        by_task = await at.tcp.post("/api/v1/purge", json={"task": one["short"], **reason})
         assert by_task.json() == {"purged": 1}
-        by_session = await at.tcp.post("/v1/purge", json={"session": "s1", **reason})
+        by_session = await at.tcp.post("/api/v1/purge", json={"session": "s1", **reason})
         assert by_session.json() == {"purged": 2}
         for follow in ("", "?follow=true"):
-            gone = await at.tcp.get(f"/v1/tasks/{one['id']}/events{follow}")
+            gone = await at.tcp.get(f"/api/v1/tasks/{one['id']}/events{follow}")
             assert error(gone) == (409, "purged")
-        assert "secret" not in (await at.tcp.get("/v1/tasks")).text
+        assert "secret" not in (await at.tcp.get("/api/v1/tasks")).text
 
 
 async def test_only_the_socket_stops_the_daemon(tmp_path: Path):
     async with street(tmp_path) as at:
-        assert error(await at.tcp.post("/v1/stop")) == (403, "socket_only")
+        assert error(await at.tcp.post("/api/v1/stop")) == (403, "socket_only")
         assert at.stops == []
-        answer = await at.local.post("/v1/stop", json={})
+        answer = await at.local.post("/api/v1/stop", json={})
         assert (answer.status_code, answer.json()) == (202, {"stopping": True})
         assert at.stops == ["stop"]
 
@@ -395,9 +395,9 @@ async def test_over_the_socket_the_peer_is_the_principal_and_names_the_workspace
     async with street(tmp_path, [HELLO]) as at:
         claims = {"X-User": "root", "Authorization": "Bearer wrong", "X-Forwarded-For": "1.2.3.4"}
         body = {"prompt": "x", "workspace": str(tmp_path / "workspace")}
-        answer = await at.local.post("/v1/tasks", json=body, headers=claims)
+        answer = await at.local.post("/api/v1/tasks", json=body, headers=claims)
         assert answer.json()["by"] == f"user:{pwd.getpwuid(os.getuid()).pw_name}"
-        nowhere = await at.local.post("/v1/tasks", json={"prompt": "x"})
+        nowhere = await at.local.post("/api/v1/tasks", json={"prompt": "x"})
         assert error(nowhere) == (422, "no_workspace")
 
 
@@ -406,7 +406,7 @@ async def test_health_and_the_document_need_no_token_and_nothing_else_goes_witho
         nobody = client(at.app)
         assert (await nobody.get("/healthz")).json() == {"ok": True, "version": "0.0-test"}
         assert (await nobody.get("/openapi.json")).json()["info"]["version"] == "0.0-test"
-        for path in ("/v1/tasks", "/v1/status", "/v1/odd", "/"):
+        for path in ("/api/v1/tasks", "/api/v1/status", "/v1/odd", "/"):
             assert error(await nobody.get(path)) == (401, "unauthenticated")
 
 
@@ -416,7 +416,7 @@ async def test_health_and_the_document_need_no_token_and_nothing_else_goes_witho
 )
 async def test_a_wrong_token_is_nobody(tmp_path: Path, header: str):
     async with street(tmp_path) as at:
-        answer = await client(at.app).get("/v1/status", headers={"Authorization": header})
+        answer = await client(at.app).get("/api/v1/status", headers={"Authorization": header})
         assert error(answer) == (401, "unauthenticated")
 
 
@@ -456,7 +456,7 @@ async def test_a_foreign_page_is_refused_even_with_the_token(
 ):
     async with street(tmp_path) as at:
         for door in (at.tcp, at.local):
-            answer = await door.get("/v1/status", headers={"Origin": origin})
+            answer = await door.get("/api/v1/status", headers={"Origin": origin})
             assert answer.status_code == (200 if good else 403)
             assert good or error(answer) == (403, "foreign_origin")
 
@@ -470,19 +470,19 @@ async def test_a_body_that_is_too_large_is_not_read(tmp_path: Path):
                 reads.append(number)
                 yield b"x" * 1_000_000
 
-        declared = await at.tcp.post("/v1/tasks", content=b"x" * (MAX_BODY + 1))
-        chunked = await at.tcp.post("/v1/tasks", content=pieces())
+        declared = await at.tcp.post("/api/v1/tasks", content=b"x" * (MAX_BODY + 1))
+        chunked = await at.tcp.post("/api/v1/tasks", content=pieces())
         assert error(declared) == error(chunked) == (413, "too_large")
         assert len(reads) <= 12
-        fits = await at.tcp.post("/v1/tasks", content=b" " * MAX_BODY)
+        fits = await at.tcp.post("/api/v1/tasks", content=b" " * MAX_BODY)
         assert error(fits) == (422, "invalid")
 
 
 async def test_an_unknown_path_or_method_says_so(tmp_path: Path):
     async with street(tmp_path) as at:
         assert error(await at.tcp.get("/v1/odd")) == (404, "no_such_path")
-        assert error(await at.tcp.put("/v1/tasks", json={})) == (405, "method_not_allowed")
-        assert error(await at.tcp.get("/v1/status?verbose=1")) == (422, "invalid")
+        assert error(await at.tcp.put("/api/v1/tasks", json={})) == (405, "method_not_allowed")
+        assert error(await at.tcp.get("/api/v1/status?verbose=1")) == (422, "invalid")
 
 
 async def test_a_bug_is_logged_and_answered_without_its_details(
@@ -493,7 +493,7 @@ async def test_a_bug_is_logged_and_answered_without_its_details(
 
     async with street(tmp_path, plan=Plan(facts=Facts(model=broken))) as at:
         with caplog.at_level(logging.ERROR):
-            answer = await at.tcp.get("/v1/status")
+            answer = await at.tcp.get("/api/v1/status")
         assert error(answer) == (500, "internal")
         assert "the details" not in answer.text
         assert "the details" in caplog.text
@@ -506,7 +506,7 @@ async def test_a_check_that_the_house_denies_is_refused(tmp_path: Path):
     async with street(tmp_path, [HELLO]) as at:
         at.house.in_force.rules = deny
         refused = await at.local.post(
-            "/v1/tasks",
+            "/api/v1/tasks",
             json={"prompt": "x", "workspace": str(tmp_path / "workspace"), "checks": ["make test"]},
         )
         assert error(refused) == (403, "check_denied")
@@ -517,7 +517,7 @@ async def test_a_workspace_may_not_hold_the_home_nor_lie_in_it(tmp_path: Path):
         for folder in (tmp_path, tmp_path.parent, tmp_path / "logs"):
             folder.mkdir(exist_ok=True)
             body = {"prompt": "x", "workspace": str(folder)}
-            refused = await at.local.post("/v1/tasks", json=body)
+            refused = await at.local.post("/api/v1/tasks", json=body)
             assert error(refused) == (422, "bad_workspace")
 
 
@@ -551,7 +551,7 @@ async def test_a_file_that_is_none_is_refused(
     tmp_path: Path, file: dict[str, str], code: int
 ) -> None:
     async with street(tmp_path) as at:
-        answer = await at.tcp.post("/v1/tasks", json={"prompt": "look", "files": [file]})
+        answer = await at.tcp.post("/api/v1/tasks", json={"prompt": "look", "files": [file]})
         assert answer.status_code == code, answer.text
 
 
@@ -562,7 +562,7 @@ async def test_a_task_that_ran_out_of_money_is_tried_again_under_a_higher_limit(
     async with street(tmp_path, says) as at:
         row = await at.done("do it", unattended=True, limits={"steps": 1, "seconds": 1})
         assert row["status"] == "SUCCEEDED"
-        again = await at.tcp.post(f"/v1/tasks/{row['id']}/retry", json={"limits": {"steps": 7}})
+        again = await at.tcp.post(f"/api/v1/tasks/{row['id']}/retry", json={"limits": {"steps": 7}})
         fresh = await at.house.recorder.load(TaskId(again.json()["id"]))
         assert (fresh.limits.steps, fresh.limits.seconds) == (7, 1)
 
@@ -589,7 +589,7 @@ async def test_a_wanted_shape_and_style_are_the_tasks_own(tmp_path: Path):
             ({"schema": {"$ref": "https://example.com"}}, "at #/$ref"),
             ({"schema": {"enum": ["x" * 70_000]}}, "the limit is 65536"),
         ]:
-            answer = await at.tcp.post("/v1/tasks", json={"prompt": "x", "shape": wrong})
+            answer = await at.tcp.post("/api/v1/tasks", json={"prompt": "x", "shape": wrong})
             assert error(answer) == (422, "bad_schema")
             assert said in answer.json()["error"]["message"]
 
@@ -636,7 +636,7 @@ async def test_thinking_is_shown_to_people_when_it_is_to_be(tmp_path: Path):
         assert failed["status"] == "FAILED"
 
         async def shown(row: dict[str, Any], mode: str) -> str:
-            path = f"/v1/tasks/{row['id']}"
+            path = f"/api/v1/tasks/{row['id']}"
             one = (await at.tcp.get(f"{path}?show_thinking={mode}")).json()
             events = await at.tcp.get(f"{path}/events?follow=true&show_thinking={mode}")
             told = events.text.rpartition("data: ")[2]
@@ -650,4 +650,4 @@ async def test_thinking_is_shown_to_people_when_it_is_to_be(tmp_path: Path):
         at.house.in_force.show_thinking = "always"
         at.house.in_force.max_thinking_chars = 5
         assert await shown(done, "") == "…that."
-        assert error(await at.tcp.get(f"/v1/tasks/{done['id']}?show_thinking=odd"))[0] == 422
+        assert error(await at.tcp.get(f"/api/v1/tasks/{done['id']}?show_thinking=odd"))[0] == 422

@@ -88,7 +88,7 @@ async def test_answers_look_as_the_document_says(tmp_path: Path):
     async with street(tmp_path, [Reply(text="hello")]) as at:
         whole = (await at.tcp.get("/openapi.json")).json()
         row = await at.done(session="s1")
-        await at.tcp.post("/v1/mcp/lab", json={"command": ["server"]})
+        await at.tcp.post("/api/v1/mcp/lab", json={"command": ["server"]})
         for entry in ROUTES:
             if entry.method != "GET" or isinstance(entry.answer, str):
                 continue

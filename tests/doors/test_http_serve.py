@@ -52,18 +52,18 @@ async def test_both_doors_answer_and_know_who_asks(tmp_path: Path, path: Path):
         url, file = addresses
         assert file == f"unix:{path}"
         async with over(path) as local, httpx2.AsyncClient(base_url=url) as tcp:
-            status = (await local.get("/v1/status")).json()
+            status = (await local.get("/api/v1/status")).json()
             assert status["listening"] == list(addresses)
-            assert (await tcp.get("/v1/status")).status_code == 401
+            assert (await tcp.get("/api/v1/status")).status_code == 401
             bearer = {"Authorization": f"Bearer {TOKEN}"}
-            assert (await tcp.get("/v1/status", headers=bearer)).status_code == 200
+            assert (await tcp.get("/api/v1/status", headers=bearer)).status_code == 200
             body = {"prompt": "x", "workspace": str(tmp_path / "workspace")}
-            row = (await local.post("/v1/tasks", json=body)).json()
+            row = (await local.post("/api/v1/tasks", json=body)).json()
             assert row["by"].startswith("user:")
-            row = (await tcp.post("/v1/tasks", json=body, headers=bearer)).json()
+            row = (await tcp.post("/api/v1/tasks", json=body, headers=bearer)).json()
             assert row["by"] == "token:default"
-            assert (await tcp.post("/v1/stop", headers=bearer)).status_code == 403
-            assert (await local.post("/v1/stop")).status_code == 202
+            assert (await tcp.post("/api/v1/stop", headers=bearer)).status_code == 403
+            assert (await local.post("/api/v1/stop")).status_code == 202
             assert at.stops == ["stop"]
 
 

@@ -69,7 +69,7 @@ async def follow(client: httpx2.AsyncClient, task: str, **headers: str) -> list[
     """Everything until the end."""
     accept = {"Accept": "text/event-stream", **headers}
     with anyio.fail_after(10):
-        async with client.stream("GET", f"/v1/tasks/{task}/events", headers=accept) as answer:
+        async with client.stream("GET", f"/api/v1/tasks/{task}/events", headers=accept) as answer:
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith("text/event-stream")
             return [item async for item in heard(answer)]
@@ -111,9 +111,9 @@ async def test_a_stream_tells_everything_in_order_and_ends_with_the_summary(tmp_
         kinds = [item.kind for item in told]
         assert kinds == ["Submitted", "Claimed", "Started", "Replied", "Finished", "end"]
         assert [item.id for item in told[:-1]] == ["1", "2", "3", "4", "5"]
-        page = (await at.tcp.get(f"/v1/tasks/{row['id']}/events")).json()
+        page = (await at.tcp.get(f"/api/v1/tasks/{row['id']}/events")).json()
         assert [item.data for item in told[:-1]] == page["events"]
-        assert told[-1].data == (await at.tcp.get(f"/v1/tasks/{row['id']}")).json()
+        assert told[-1].data == (await at.tcp.get(f"/api/v1/tasks/{row['id']}")).json()
 
 
 async def test_a_stream_that_breaks_is_taken_up_where_it_broke(tmp_path: Path):
@@ -121,7 +121,7 @@ async def test_a_stream_that_breaks_is_taken_up_where_it_broke(tmp_path: Path):
     plan = Plan(keep_alive=0.05)
     async with street(tmp_path, [PAYS, HELLO], plan=plan) as at, listening(at, tmp_path) as client:
         row = await at.submit("pay Ann")
-        path, seen = f"/v1/tasks/{row['id']}", list[Heard]()
+        path, seen = f"/api/v1/tasks/{row['id']}", list[Heard]()
         async with client.stream("GET", f"{path}/events?follow=true") as answer:
             async for item in heard(answer):
                 seen.append(item)
@@ -143,14 +143,14 @@ async def test_an_odd_last_event_id_is_refused(tmp_path: Path, odd: str):
     async with street(tmp_path, [HELLO]) as at:
         row = await at.done()
         headers = {"Accept": "text/event-stream", "Last-Event-ID": odd}
-        answer = await at.tcp.get(f"/v1/tasks/{row['id']}/events", headers=headers)
+        answer = await at.tcp.get(f"/api/v1/tasks/{row['id']}/events", headers=headers)
         assert answer.status_code == 422
 
 
 async def test_a_stream_of_no_task_is_an_error_and_no_stream(tmp_path: Path):
     async with street(tmp_path) as at:
         headers = {"Accept": "text/event-stream"}
-        answer = await at.tcp.get("/v1/tasks/task_nothing/events", headers=headers)
+        answer = await at.tcp.get("/api/v1/tasks/task_nothing/events", headers=headers)
         assert answer.status_code == 404
         assert answer.json()["error"]["code"] == "task_not_found"
 
@@ -203,7 +203,7 @@ async def test_silence_is_filled_with_comments(tmp_path: Path):
         await at.until(row["id"], "WAITING")
         comments = 0
         with anyio.fail_after(5):
-            path = f"/v1/tasks/{row['id']}/events?follow=true"
+            path = f"/api/v1/tasks/{row['id']}/events?follow=true"
             async with client.stream("GET", path) as answer:
                 async for item in heard(answer):
                     comments += item.kind == ":"
@@ -216,7 +216,7 @@ async def test_a_reader_that_goes_leaves_nobody_watching(tmp_path: Path):
         row = await at.submit()
         task = TaskId(row["id"])
         await at.until(row["id"], "WAITING")
-        async with client.stream("GET", f"/v1/tasks/{task}/events?follow=true") as answer:
+        async with client.stream("GET", f"/api/v1/tasks/{task}/events?follow=true") as answer:
             async for item in heard(answer):
                 if item.kind == "Released":
                     break
@@ -240,7 +240,7 @@ async def test_a_reader_that_does_not_read_delays_nobody_and_still_gets_every_ev
     async with street(tmp_path, turn) as at, listening(at, tmp_path) as client:
         row = await at.submit()
         await begun.wait()
-        path = f"/v1/tasks/{row['id']}/events?follow=true"
+        path = f"/api/v1/tasks/{row['id']}/events?follow=true"
         async with client.stream("GET", path) as answer:
             await until(lambda: at.house.live.watched(TaskId(row["id"])))
             go.set()
@@ -259,7 +259,7 @@ async def test_a_stop_ends_open_streams_at_once(tmp_path: Path):
         async with anyio.create_task_group() as group:
 
             async def read(client: httpx2.AsyncClient) -> None:
-                path = f"/v1/tasks/{row['id']}/events?follow=true"
+                path = f"/api/v1/tasks/{row['id']}/events?follow=true"
                 async with client.stream("GET", path) as answer:
                     kinds = [item.kind async for item in heard(answer)]
                 assert "end" not in kinds
@@ -286,7 +286,7 @@ async def test_serving_ends_while_a_reader_hangs(tmp_path: Path):
         await at.until(row["id"], "RUNNING")
         async with listening(at, tmp_path):
             stream = await anyio.connect_unix(str(tmp_path / "run" / "s.sock"))
-            path = f"/v1/tasks/{row['id']}/events?follow=true"
+            path = f"/api/v1/tasks/{row['id']}/events?follow=true"
             await stream.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             await until(lambda: at.house.live.watched(TaskId(row["id"])))
             await anyio.sleep(0.2)  # its buffers fill up

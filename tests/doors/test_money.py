@@ -63,7 +63,7 @@ async def test_forty_days_of_costs_add_up_by_day_week_month_and_agent(tmp_path: 
         object.__setattr__(at.house, "clock", clock)
 
         async def asked(query: str) -> Any:
-            return (await at.tcp.get(f"/v1/costs?{query}")).json()
+            return (await at.tcp.get(f"/api/v1/costs?{query}")).json()
 
         assert (await asked("since=today"))["total"]["usd"] == 0.40
         assert (await asked("since=week"))["total"]["usd"] == pytest.approx(
@@ -85,7 +85,7 @@ async def test_forty_days_of_costs_add_up_by_day_week_month_and_agent(tmp_path: 
         ]
         assert (await asked("by=day"))["total"]["saved_usd"] == pytest.approx(80 / 1e6)
         for wrong in ("by=colour", "since=yesterdayish", "until=2026-13-01"):
-            assert (await at.tcp.get(f"/v1/costs?{wrong}")).status_code == 422
+            assert (await at.tcp.get(f"/api/v1/costs?{wrong}")).status_code == 422
 
 
 @pytest.mark.anyio
@@ -105,7 +105,7 @@ async def test_a_budget_is_seen_raised_and_freed_of_doubt_over_http(tmp_path: Pa
     await ledger.hold(lost)
     await ledger.lose("hold_x")
     async with street(tmp_path, plan=Plan(ledger=ledger)) as at:
-        found = (await at.tcp.get("/v1/budgets")).json()
+        found = (await at.tcp.get("/api/v1/budgets")).json()
         (row,) = found["budgets"]
         assert (row["scope"], row["of"], row["per"], row["percent"]) == (
             "agent",
@@ -121,25 +121,25 @@ async def test_a_budget_is_seen_raised_and_freed_of_doubt_over_http(tmp_path: Pa
         assert [(one["id"], one["usd"]) for one in found["doubtful"]] == [("hold_x", 0.01)]
         more = {"key": "agent/coder/day", "usd": 1.5, "once": "a"}
         for _ in range(2):
-            raised = (await at.tcp.post("/v1/budgets/raise", json=more)).json()["budget"]
+            raised = (await at.tcp.post("/api/v1/budgets/raise", json=more)).json()["budget"]
             assert (raised["limit"]["usd"], raised["limit"]["calls"]) == (1.6, 4)
-        done = await at.tcp.post("/v1/budgets/settle", json={"call": "hold_x", "usd": 0})
+        done = await at.tcp.post("/api/v1/budgets/settle", json={"call": "hold_x", "usd": 0})
         assert done.json() == {"call": "hold_x", "usd": 0.0}
-        again = await at.tcp.post("/v1/budgets/settle", json={"call": "hold_x", "usd": 1})
+        again = await at.tcp.post("/api/v1/budgets/settle", json={"call": "hold_x", "usd": 1})
         assert again.status_code == 404
         await ledger.hold(replace(lost, id="hold_y"))
-        early = await at.tcp.post("/v1/budgets/settle", json={"call": "hold_y", "usd": 1})
+        early = await at.tcp.post("/api/v1/budgets/settle", json={"call": "hold_y", "usd": 1})
         assert early.status_code == 404, "it is under way: its answer settles it"
         await ledger.release("hold_y")
-        (row,) = (await at.tcp.get("/v1/budgets")).json()["budgets"]
+        (row,) = (await at.tcp.get("/api/v1/budgets")).json()["budgets"]
         assert (row["used"]["usd"], row["used"]["calls"], row["doubtful"]["usd"]) == (0.04, 1, 0.0)
         for body, code in (
             ({"key": "agent/coder/day"}, "nothing_to_add"),
             ({"key": "agent/nobody/month", "usd": 1}, "unknown_budget"),
         ):
-            said = await at.tcp.post("/v1/budgets/raise", json=body)
+            said = await at.tcp.post("/api/v1/budgets/raise", json=body)
             assert said.json()["error"]["code"] == code
-        allowed = await at.tcp.post("/v1/budgets/raise", json={"key": "price/lab/m"})
+        allowed = await at.tcp.post("/api/v1/budgets/raise", json={"key": "price/lab/m"})
         assert allowed.json() == {"key": "price/lab/m", "budget": None}
 
 
@@ -164,7 +164,7 @@ async def test_a_budget_that_is_raised_by_its_short_name_lets_whoever_waits_for_
         waiting = await at.until(row["id"], "WAITING")
         assert "agent/default/day" in waiting["questions"][0]["question"]
         more = {"key": "agent/default/day", "calls": 1}
-        assert (await at.tcp.post("/v1/budgets/raise", json=more)).status_code == 200
+        assert (await at.tcp.post("/api/v1/budgets/raise", json=more)).status_code == 200
         await at.until(row["id"], "SUCCEEDED")
 
 
@@ -187,19 +187,19 @@ def cost(**more: Any) -> dict[str, Any]:
 
 def test_the_budgets_are_shown_with_what_is_in_doubt(stage: Stage):
     doubt = {"id": "hold_1", "at": 1, "model": "p/m", "task": "task_12345678", "usd": 0.25}
-    stage.daemon.canned["/v1/budgets"] = {"budgets": [budget()], "doubtful": [doubt]}
+    stage.daemon.canned["/api/v1/budgets"] = {"budgets": [budget()], "doubtful": [doubt]}
     lines = stage.run("budget").out.splitlines()
     assert lines[1].split() == [
         *("agent/coder/day/2026-11-21", "$0.5000", "$0.0000", "$1.5000", "$2.0000", "25")
     ]
     assert "1 calls" in lines[2]
     assert any(line.startswith("hold_1") and "$0.2500" in line for line in lines)
-    stage.daemon.canned["/v1/budgets"] = {"budgets": [], "doubtful": []}
+    stage.daemon.canned["/api/v1/budgets"] = {"budgets": [], "doubtful": []}
     assert "[[budget]]" in stage.run("budget", "list").err
 
 
 def test_a_budget_is_raised_and_a_call_settled_by_a_command(stage: Stage):
-    stage.daemon.canned["/v1/budgets/raise"] = {"key": "agent/coder/day", "budget": budget()}
+    stage.daemon.canned["/api/v1/budgets/raise"] = {"key": "agent/coder/day", "budget": budget()}
     assert "$2.0000" in stage.run("budget", "raise", "agent/coder/day", "1.50", "--calls", "3").out
     body = stage.daemon.requests[-1][2]
     assert (body["key"], body["usd"], body["calls"]) == ("agent/coder/day", 1.5, 3)
@@ -208,9 +208,9 @@ def test_a_budget_is_raised_and_a_call_settled_by_a_command(stage: Stage):
         told = stage.run("budget", "raise", "agent/coder/day", amount)
         said = f"error: {amount!r} is not an amount of dollars, for example 2.50\n"
         assert (told.code, told.err) == (2, said)
-    stage.daemon.canned["/v1/budgets/raise"] = {"key": "price/lab/m", "budget": None}
+    stage.daemon.canned["/api/v1/budgets/raise"] = {"key": "price/lab/m", "budget": None}
     assert "is allowed until 00:00 UTC" in stage.run("budget", "raise", "price/lab/m").out
-    stage.daemon.canned["/v1/budgets/settle"] = {"call": "hold_1", "usd": 0.25}
+    stage.daemon.canned["/api/v1/budgets/settle"] = {"call": "hold_1", "usd": 0.25}
     assert stage.run("budget", "settle", "hold_1", "$0.25").out == "hold_1 cost $0.2500\n"
     wrong = stage.run("budget", "settle", "hold_1", "much")
     assert (wrong.code, "not an amount" in wrong.err) == (2, True)
@@ -219,7 +219,7 @@ def test_a_budget_is_raised_and_a_call_settled_by_a_command(stage: Stage):
 def test_costs_are_a_table_or_lines_for_a_spreadsheet(stage: Stage):
     """Row GC-46."""
     found = {"rows": [cost(), cost(group={"model": "q/n"})], "total": cost(group={}, calls=6)}
-    stage.daemon.canned["/v1/costs"] = found
+    stage.daemon.canned["/api/v1/costs"] = found
     lines = stage.run("costs", "--by", "model", "--since", "week").out.splitlines()
     assert lines[0].split() == ["MODEL", "CALLS", "IN", "OUT", "SAVED", "COST"]
     assert lines[1].split() == ["p/m", "3", "2,000", "400", "$0.5000", "$1.2500"]

@@ -72,14 +72,14 @@ async def test_the_policy_in_force_is_shown_as_far_as_it_concerns_an_agent(tmp_p
         ceiling = Ceiling(agents=("crew-*",), layers=((), PRESETS["reader"]))
         layers = ((mine,), PRESETS["ask"])
         here.house.in_force.rules = Rules(layers=layers, version="p", ceilings=(ceiling,))
-        found = await said(here, "/v1/policy")
+        found = await said(here, "/api/v1/policy")
         assert (found["version"], found["preset"], len(found["rules"])) == ("p", "ask", 1)
         assert found["doubts"] == []
         assert "default" in found["about"]
-        crew = await said(here, "/v1/policy?agent=crew-1")
+        crew = await said(here, "/api/v1/policy?agent=crew-1")
         assert crew["rules"] == []
         assert crew["ceilings"][0]["agents"] == ["crew-*"]
-        assert (await said(here, "/v1/policy?agent=ann"))["ceilings"] == []
+        assert (await said(here, "/api/v1/policy?agent=ann"))["ceilings"] == []
 
 
 @pytest.mark.anyio
@@ -88,7 +88,7 @@ async def test_a_rule_about_a_tool_that_there_is_not_is_doubted(tmp_path: Path):
     async with street(tmp_path) as here:
         odd = Rule(say=Say.ALLOW, tools=("pay", "pya"), name="odd")
         here.house.in_force.rules = Rules(layers=((odd,), PRESETS["ask"]))
-        found = await said(here, "/v1/policy")
+        found = await said(here, "/api/v1/policy")
         assert found["doubts"] == ["odd: there is no tool 'pya'"]
 
 
@@ -108,14 +108,14 @@ def test_the_guide_tells_true_policies_and_every_preset():
 async def test_a_verdict_is_explained_with_everything_that_matches(tmp_path: Path):
     async with street(tmp_path) as here:
         asked = {"tool": "pay", "words": ["ann"], "labels": ["untrusted:web"]}
-        found = await said(here, "/v1/policy/explain", asked)
+        found = await said(here, "/api/v1/policy/explain", asked)
         assert found["verdict"]["say"] == "ask"
         assert found["labels"] == ["untrusted:web"]
         assert [one["decided"] for one in found["matches"]] == [True, False]
         assert found["suggested"] == "allow pay ann"
-        alone = await said(here, "/v1/policy/explain", asked | {"unattended": True})
+        alone = await said(here, "/api/v1/policy/explain", asked | {"unattended": True})
         assert alone["verdict"]["say"] == "deny"
-        reader = await said(here, "/v1/policy/explain", asked | {"preset": "reader"})
+        reader = await said(here, "/api/v1/policy/explain", asked | {"preset": "reader"})
         assert reader["verdict"]["rule"] == "default deny"
         for bad in (
             {"tool": "no"},
@@ -123,7 +123,7 @@ async def test_a_verdict_is_explained_with_everything_that_matches(tmp_path: Pat
             {"tool": "pay", "preset": "no"},
             {"tool": "pay", "at": "x"},
         ):
-            assert (await said(here, "/v1/policy/explain", bad))["status"] in {404, 422}
+            assert (await said(here, "/api/v1/policy/explain", bad))["status"] in {404, 422}
 
 
 @pytest.mark.anyio
@@ -131,10 +131,10 @@ async def test_a_recorded_call_is_explained_then_and_now(tmp_path: Path):
     """Part of row GC-89g."""
     async with street(tmp_path, [calls(("pay", {"to": "ann"}))]) as here:
         task = await asking(here)
-        found = await said(here, "/v1/policy/explain", {"task": task})
+        found = await said(here, "/api/v1/policy/explain", {"task": task})
         assert found["then"]["say"] == "ask"
         assert found["then"]["policy"] == "policy-test"
-        none = await said(here, "/v1/policy/explain", {"task": task, "call": "no"})
+        none = await said(here, "/api/v1/policy/explain", {"task": task, "call": "no"})
         assert none["status"] == 404
 
 
@@ -145,11 +145,11 @@ async def test_expectations_are_tried_on_a_policy(tmp_path: Path):
             {"say": "ask", "tool": "pay", "words": ["ann"]},
             {"say": "allow", "tool": "pay", "words": ["ann"]},
         ]
-        found = await said(here, "/v1/policy/test", {"expect": expect})
+        found = await said(here, "/api/v1/policy/test", {"expect": expect})
         assert (found["ok"], [one["ok"] for one in found["results"]]) == (False, [True, False])
-        found = await said(here, "/v1/policy/test", {"expect": expect[1:], "policy": NEW})
+        found = await said(here, "/api/v1/policy/test", {"expect": expect[1:], "policy": NEW})
         assert found["ok"]
-        bad = await said(here, "/v1/policy/test", {"expect": expect, "policy": "rule = 1"})
+        bad = await said(here, "/api/v1/policy/test", {"expect": expect, "policy": "rule = 1"})
         assert (bad["status"], bad["error"]["code"]) == (422, "bad_policy")
 
 
@@ -157,12 +157,12 @@ async def test_expectations_are_tried_on_a_policy(tmp_path: Path):
 async def test_a_change_is_told_in_what_it_makes_wider_and_narrower(tmp_path: Path):
     async with street(tmp_path, [calls(("pay", {"to": "ann"}))]) as here:
         await asking(here)
-        found = await said(here, "/v1/policy/diff", {"new": NEW})
+        found = await said(here, "/api/v1/policy/diff", {"new": NEW})
         (wider,) = [one for one in found["wider"] if not one["example"]]
         assert wider["call"] == "pay ann"
         assert (wider["before"]["say"], wider["after"]["say"]) == ("ask", "allow")
         assert found["narrower"] == []
-        back = await said(here, "/v1/policy/diff", {"old": NEW})
+        back = await said(here, "/api/v1/policy/diff", {"old": NEW})
         assert back["wider"] == []
         assert back["narrower"]
 
@@ -173,25 +173,27 @@ async def test_leave_is_given_used_shown_and_taken_back(tmp_path: Path):
     journal = MemoryJournal()
     async with street(tmp_path, journal=journal) as here:
         terms = {"rule": "pay:ann", "scope": "agent", "of": "default", "uses": 3, "seconds": 60}
-        lease = await said(here, "/v1/policy/leases", terms)
+        lease = await said(here, "/api/v1/policy/leases", terms)
         assert (lease["status"], lease["uses"], lease["by"]) == (200, 3, "token:default")
         asked = {"tool": "pay", "words": ["ann"]}
-        assert (await said(here, "/v1/policy/explain", asked))["verdict"]["say"] == "allow"
-        other = await said(here, "/v1/policy/explain", asked | {"agent": "bob"})
+        assert (await said(here, "/api/v1/policy/explain", asked))["verdict"]["say"] == "allow"
+        other = await said(here, "/api/v1/policy/explain", asked | {"agent": "bob"})
         assert other["verdict"]["say"] == "ask"
-        (shown,) = (await said(here, "/v1/policy"))["leases"]
+        (shown,) = (await said(here, "/api/v1/policy"))["leases"]
         assert shown["id"] == lease["id"]
-        gone = await said(here, f"/v1/policy/leases/{lease['id'][-8:]}/revoke", {})
+        gone = await said(here, f"/api/v1/policy/leases/{lease['id'][-8:]}/revoke", {})
         assert gone["status"] == 200
-        assert (await said(here, "/v1/policy/explain", asked))["verdict"]["say"] == "ask"
-        assert (await said(here, f"/v1/policy/leases/{lease['id']}/revoke", {}))["status"] == 404
+        assert (await said(here, "/api/v1/policy/explain", asked))["verdict"]["say"] == "ask"
+        assert (await said(here, f"/api/v1/policy/leases/{lease['id']}/revoke", {}))[
+            "status"
+        ] == 404
         for bad in (
             {"rule": "pay:", "scope": "all"},
             {"rule": "pay", "scope": "agent"},
             {"rule": "pay", "scope": "all", "of": "x"},
             {"rule": "exec:a; b", "scope": "all"},
         ):
-            assert (await said(here, "/v1/policy/leases", bad))["status"] == 422
+            assert (await said(here, "/api/v1/policy/leases", bad))["status"] == 422
 
 
 @pytest.mark.anyio
@@ -199,8 +201,8 @@ async def test_an_answer_may_end_the_asking(tmp_path: Path):
     journal = MemoryJournal()
     async with street(tmp_path, [calls(("pay", {"to": "ann"}))], journal=journal) as here:
         task = await asking(here)
-        (question,) = (await said(here, f"/v1/tasks/{task}"))["questions"]
-        target = f"/v1/tasks/{task}/calls/{question['call']}/approve"
+        (question,) = (await said(here, f"/api/v1/tasks/{task}"))["questions"]
+        target = f"/api/v1/tasks/{task}/calls/{question['call']}/approve"
         yes = {"digest": question["digest"], "lease": {"scope": "agent", "uses": 2}}
         wrong = await said(here, target, yes | {"lease": {"rule": "pay:bob"}})
         assert (wrong["status"], wrong["error"]["code"]) == (422, "bad_lease")
@@ -229,20 +231,20 @@ def test_the_commands_say_what_the_daemon_says(stage: Stage, tmp_path: Path):
     rule = {"rule": "no pushing", "say": "deny", "reason": "for people"}
     row = {"version": "policy-1", "preset": "ask", "about": "Reads.", "rules": [rule]}
     lease = {"id": "lease_0123456789", "uses": 3, "used": 1, "by": "me", "rule": {"tool": "pay"}}
-    stage.daemon.canned["/v1/policy"] = row | {"leases": [lease]}
+    stage.daemon.canned["/api/v1/policy"] = row | {"leases": [lease]}
     told = stage.run("policy").out
     assert "no pushing" in told
     assert "23456789" in told
     assert "1 of 3" in told
     verdict = {"say": "deny", "rule": "no pushing", "reason": "for people"}
     found = {"call": "exec git push", "verdict": verdict, "policy": "policy-1"}
-    stage.daemon.canned["/v1/policy/explain"] = found | {"labels": ["untrusted:web"]}
+    stage.daemon.canned["/api/v1/policy/explain"] = found | {"labels": ["untrusted:web"]}
     told = stage.run("policy", "explain", "exec", "git push", "--label", "untrusted:web").out
     assert told.startswith("deny: exec git push\n  by      no pushing\n")
     assert "untrusted:web" in told
     assert stage.run("policy", "explain").code == 2
     results = [{"call": "a", "expected": "ask", "found": verdict, "ok": ok} for ok in (True, False)]
-    stage.daemon.canned["/v1/policy/test"] = {"ok": False, "results": [*results, *results]}
+    stage.daemon.canned["/api/v1/policy/test"] = {"ok": False, "results": [*results, *results]}
     expected = tmp_path / "expected.toml"
     expected.write_text('[[expect]]\nsay = "ask"\ntool = "exec"\n')
     told = stage.run("policy", "test", str(expected))
@@ -252,11 +254,11 @@ def test_the_commands_say_what_the_daemon_says(stage: Stage, tmp_path: Path):
     expected.write_text("x = 1")
     assert stage.run("policy", "test", str(expected)).code == 2
     change = {"call": "pay ann", "agent": "a", "before": {"say": "ask"}, "after": {"say": "allow"}}
-    stage.daemon.canned["/v1/policy/diff"] = {"wider": [change], "narrower": [], "tried": 7}
+    stage.daemon.canned["/api/v1/policy/diff"] = {"wider": [change], "narrower": [], "tried": 7}
     told = stage.run("policy", "diff", str(expected))
     assert "Wider:" in told.out
     assert "1 wider, 0 narrower, of 7" in told.err
-    stage.daemon.canned["/v1/policy/leases"] = lease
+    stage.daemon.canned["/api/v1/policy/leases"] = lease
     told = stage.run("policy", "grant", "pay", "--for", "agent:a", "--uses", "3", "--until", "2h")
     assert told.code == 0
     assert stage.run("policy", "grant", "pay", "--until", "soon").code == 2

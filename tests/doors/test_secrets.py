@@ -50,45 +50,57 @@ async def said(house: Street, target: str, body: dict[str, Any] | None = None) -
 async def test_secrets_go_in_over_http_and_only_names_and_terms_come_out(tmp_path: Path):
     """Row OC-93."""
     async with street(tmp_path) as house:
-        made = await said(house, "/v1/secrets", {"name": "github", "value": VALUE, "max_uses": 2})
+        made = await said(
+            house, "/api/v1/secrets", {"name": "github", "value": VALUE, "max_uses": 2}
+        )
         assert (made["status"], made["name"], made["terms"]["max_uses"]) == (200, "github", 2)
-        granted = await said(house, "/v1/secrets/grant", {"name": "github", "agent": "crew-*"})
+        granted = await said(house, "/api/v1/secrets/grant", {"name": "github", "agent": "crew-*"})
         assert granted["terms"]["grants"] == ["crew-*"]
         safe = house.house.secrets
         assert await safe.use("github", agent="crew-1", task="t", tool="http") == VALUE
-        again = await said(house, "/v1/secrets", {"name": "github", "note": "x"})
+        again = await said(house, "/api/v1/secrets", {"name": "github", "note": "x"})
         assert again["terms"] == made["terms"] | {"grants": ["crew-*"], "note": "x"}
-        (row,) = (await said(house, "/v1/secrets"))["secrets"]
+        (row,) = (await said(house, "/api/v1/secrets"))["secrets"]
         assert (row["name"], row["uses"]) == ("github", 1)
         assert not {"value", "recent", "log"} & set(row)
-        (use,) = (await said(house, "/v1/secrets/uses?name=github"))["uses"]
+        (use,) = (await said(house, "/api/v1/secrets/uses?name=github"))["uses"]
         assert (use["agent"], use["task"], use["tool"]) == ("crew-1", "t", "http")
-        revoked = await said(house, "/v1/secrets/revoke", {"name": "github", "agent": "crew-*"})
+        revoked = await said(house, "/api/v1/secrets/revoke", {"name": "github", "agent": "crew-*"})
         assert revoked["terms"]["grants"] == []
-        made = await said(house, "/v1/secrets/generate", {"name": "db", "charset": "hex"})
+        made = await said(house, "/api/v1/secrets/generate", {"name": "db", "charset": "hex"})
         assert (made["name"], made["status"]) == ("db", 200)
-        taken = await said(house, "/v1/secrets/import", {"text": f"A={VALUE}", "prefix": "shop/"})
+        taken = await said(
+            house, "/api/v1/secrets/import", {"text": f"A={VALUE}", "prefix": "shop/"}
+        )
         assert [one["name"] for one in taken["secrets"]] == ["shop/a"]
-        gone = await said(house, "/v1/secrets/delete", {"name": "github"})
-        assert (gone["deleted"], len((await said(house, "/v1/secrets"))["secrets"])) == (True, 2)
+        gone = await said(house, "/api/v1/secrets/delete", {"name": "github"})
+        assert (gone["deleted"], len((await said(house, "/api/v1/secrets"))["secrets"])) == (
+            True,
+            2,
+        )
 
 
 @pytest.mark.anyio
 async def test_what_is_refused_is_refused_without_telling_the_value(tmp_path: Path):
     async with street(tmp_path) as house:
-        await said(house, "/v1/secrets", {"name": "github", "value": VALUE})
+        await said(house, "/api/v1/secrets", {"name": "github", "value": VALUE})
         for target, body, status, code in (
-            ("/v1/secrets", {"name": "Bad Name", "value": VALUE}, 422, "bad_name"),
-            ("/v1/secrets", {"name": "x", "value": " "}, 422, "bad_secret"),
-            ("/v1/secrets", {"name": "x", "value": VALUE, "per_minute": 601}, 422, "invalid"),
-            ("/v1/secrets", {"name": "x", "value": [VALUE]}, 422, "invalid"),
-            ("/v1/secrets", {"name": "login/codex", "value": VALUE}, 403, "secret_of_the_house"),
-            ("/v1/secrets", {"name": "nothing", "note": "x"}, 404, "secret_not_found"),
-            ("/v1/secrets/grant", {"name": "nothing", "agent": "a"}, 404, "secret_not_found"),
-            ("/v1/secrets/grant", {"name": VALUE, "agent": "a"}, 404, "secret_not_found"),
-            ("/v1/secrets/generate", {"name": "github"}, 409, "secret_exists"),
-            ("/v1/secrets/import", {"text": f"{VALUE}\n"}, 422, "bad_env_file"),
-            ("/v1/vault/seal", {"how": "passphrase", "passphrase": VALUE}, 403, "local_only"),
+            ("/api/v1/secrets", {"name": "Bad Name", "value": VALUE}, 422, "bad_name"),
+            ("/api/v1/secrets", {"name": "x", "value": " "}, 422, "bad_secret"),
+            ("/api/v1/secrets", {"name": "x", "value": VALUE, "per_minute": 601}, 422, "invalid"),
+            ("/api/v1/secrets", {"name": "x", "value": [VALUE]}, 422, "invalid"),
+            (
+                "/api/v1/secrets",
+                {"name": "login/codex", "value": VALUE},
+                403,
+                "secret_of_the_house",
+            ),
+            ("/api/v1/secrets", {"name": "nothing", "note": "x"}, 404, "secret_not_found"),
+            ("/api/v1/secrets/grant", {"name": "nothing", "agent": "a"}, 404, "secret_not_found"),
+            ("/api/v1/secrets/grant", {"name": VALUE, "agent": "a"}, 404, "secret_not_found"),
+            ("/api/v1/secrets/generate", {"name": "github"}, 409, "secret_exists"),
+            ("/api/v1/secrets/import", {"text": f"{VALUE}\n"}, 422, "bad_env_file"),
+            ("/api/v1/vault/seal", {"how": "passphrase", "passphrase": VALUE}, 403, "local_only"),
         ):
             found = await said(house, target, body)
             assert (found["status"], found["error"]["code"]) == (status, code), target
@@ -97,12 +109,12 @@ async def test_what_is_refused_is_refused_without_telling_the_value(tmp_path: Pa
 @pytest.mark.anyio
 async def test_the_vault_is_sealed_otherwise_only_through_the_socket(tmp_path: Path):
     async with street(tmp_path) as house:
-        assert (await said(house, "/v1/vault"))["kept"] == "file"
-        assert (await said(house, "/v1/vault/rotate", {}))["sealed"] == 0
+        assert (await said(house, "/api/v1/vault"))["kept"] == "file"
+        assert (await said(house, "/api/v1/vault/rotate", {}))["sealed"] == 0
         body = {"how": "passphrase", "passphrase": VALUE}
-        sealed = (await house.local.post("/v1/vault/seal", json=body)).json()
+        sealed = (await house.local.post("/api/v1/vault/seal", json=body)).json()
         assert sealed["kept"] == "passphrase"
-        short = await house.local.post("/v1/vault/seal", json=body | {"passphrase": "x"})
+        short = await house.local.post("/api/v1/vault/seal", json=body | {"passphrase": "x"})
         assert short.json()["error"]["code"] == "bad_passphrase"
 
 
@@ -110,7 +122,7 @@ async def test_the_vault_is_sealed_otherwise_only_through_the_socket(tmp_path: P
 async def test_the_same_request_with_a_secret_in_it_is_the_same_task(tmp_path: Path):
     async with street(tmp_path) as house:
         before = await house.submit(f"log in with {VALUE}", key=f"key-{VALUE}")
-        await said(house, "/v1/secrets", {"name": "github", "value": VALUE})
+        await said(house, "/api/v1/secrets", {"name": "github", "value": VALUE})
         for key, prompt in (("k", f"log in with {VALUE}"), (f"k-{VALUE}", VALUE)):
             first = await house.submit(prompt, key=key)
             assert (await house.submit(prompt, key=key))["id"] == first["id"] != before["id"]
@@ -120,8 +132,8 @@ async def test_the_same_request_with_a_secret_in_it_is_the_same_task(tmp_path: P
 async def test_a_bundle_has_no_secret_that_became_known_only_later(tmp_path: Path):
     async with street(tmp_path, says=[]) as house:
         row = await house.done(f"my password is {VALUE}")
-        await said(house, "/v1/secrets", {"name": "github", "value": VALUE})
-        answer = await house.tcp.get(f"/v1/tasks/{row['id']}/bundle")
+        await said(house, "/api/v1/secrets", {"name": "github", "value": VALUE})
+        answer = await house.tcp.get(f"/api/v1/tasks/{row['id']}/bundle")
         assert answer.status_code == 200
         import io
         import zipfile
@@ -133,7 +145,7 @@ async def test_a_bundle_has_no_secret_that_became_known_only_later(tmp_path: Pat
 
 
 def test_a_value_that_is_typed_is_not_shown_and_never_an_argument(stage: Stage):
-    stage.daemon.canned["/v1/secrets"] = {**ROW, "terms": {"grants": []}}
+    stage.daemon.canned["/api/v1/secrets"] = {**ROW, "terms": {"grants": []}}
     with Terminal(stage, "secret", "set", "github", out=False) as terminal:
         before = terminal.until("Value of github, not shown: ")
         terminal.type(f"{VALUE}\n")
@@ -141,7 +153,7 @@ def test_a_value_that_is_typed_is_not_shown_and_never_an_argument(stage: Stage):
         assert code == 0, terminal.seen
         assert VALUE not in f"{before}{terminal.seen}{out}"
     assert out == "$SECRET{github} is kept\n"
-    assert stage.daemon.asked("POST", "/v1/secrets") == [{"name": "github", "value": VALUE}]
+    assert stage.daemon.asked("POST", "/api/v1/secrets") == [{"name": "github", "value": VALUE}]
     refused = stage.run("secret", "set", "github", VALUE)
     assert (refused.code, "never an argument" in refused.err) == (2, True)
     assert VALUE not in refused.err
@@ -150,16 +162,16 @@ def test_a_value_that_is_typed_is_not_shown_and_never_an_argument(stage: Stage):
 
 def test_the_commands_say_what_they_did(stage: Stage):
     canned = stage.daemon.canned
-    canned["/v1/secrets"] = {"secrets": [ROW]}
-    canned["/v1/secrets/generate"] = ROW
-    canned["/v1/secrets/grant"] = ROW
-    canned["/v1/secrets/revoke"] = {**ROW, "terms": {}}
-    canned["/v1/secrets/delete"] = {"name": "github", "deleted": True}
-    canned["/v1/secrets/import"] = {"secrets": [ROW]}
-    canned["/v1/secrets/uses"] = {"uses": [{"at": 1, "agent": "a", "tool": "http"}]}
-    canned["/v1/vault"] = {"kept": "file", "secrets": 1}
-    canned["/v1/vault/rotate"] = {"kept": "keyring", "secrets": 1, "sealed": 4}
-    canned["/v1/vault/seal"] = {"kept": "passphrase", "secrets": 1, "sealed": 4}
+    canned["/api/v1/secrets"] = {"secrets": [ROW]}
+    canned["/api/v1/secrets/generate"] = ROW
+    canned["/api/v1/secrets/grant"] = ROW
+    canned["/api/v1/secrets/revoke"] = {**ROW, "terms": {}}
+    canned["/api/v1/secrets/delete"] = {"name": "github", "deleted": True}
+    canned["/api/v1/secrets/import"] = {"secrets": [ROW]}
+    canned["/api/v1/secrets/uses"] = {"uses": [{"at": 1, "agent": "a", "tool": "http"}]}
+    canned["/api/v1/vault"] = {"kept": "file", "secrets": 1}
+    canned["/api/v1/vault/rotate"] = {"kept": "keyring", "secrets": 1, "sealed": 4}
+    canned["/api/v1/vault/seal"] = {"kept": "passphrase", "secrets": 1, "sealed": 4}
     file = stage.folder / "x.env"
     file.write_text(f"A={VALUE}\n")
     for words, said in (
@@ -181,11 +193,11 @@ def test_the_commands_say_what_they_did(stage: Stage):
     assert stage.run("vault", "seal", "--file", "--keyring").code == 2
     done = stage.run("vault", "seal", "--passphrase", "--stdin", stdin=f"{VALUE}\n".encode())
     assert (done.code, VALUE in f"{done.out}{done.err}") == (0, False)
-    assert stage.daemon.asked("POST", "/v1/vault/seal")[-1]["passphrase"] == VALUE
+    assert stage.daemon.asked("POST", "/api/v1/vault/seal")[-1]["passphrase"] == VALUE
     assert (
         stage.run("secret", "set", "x", "--keep", "--expires", "0", "--per-minute", "7").code == 0
     )
-    body = stage.daemon.asked("POST", "/v1/secrets")[-1]
+    body = stage.daemon.asked("POST", "/api/v1/secrets")[-1]
     assert body == {"name": "x", "per_minute": 7, "expires_at": 0}
 
 

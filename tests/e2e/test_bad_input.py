@@ -169,15 +169,17 @@ def test_a_full_disk_refuses_new_work_keeps_the_old_and_recovers(tmp_path: Path)
         link.symlink_to(place / "run" / "holdfast.sock")
         until(lambda: answers(link))
         work = {"prompt": "what time is it?", "workspace": str(files(inside))}
-        first = ask(link, "POST", "/v1/tasks", work)
-        until(lambda: ask(link, "GET", f"/v1/tasks/{first['id']}")["status"] == "SUCCEEDED")
+        first = ask(link, "POST", "/api/v1/tasks", work)
+        until(lambda: ask(link, "GET", f"/api/v1/tasks/{first['id']}")["status"] == "SUCCEEDED")
         filler = place / "filler"
         with pytest.raises(OSError, match="space"), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 4096)
         refused: list[Any] = []
         for _ in range(50):
-            reply = ask(link, "POST", "/v1/tasks", {**work, "prompt": "what time is it? " * 400})
+            reply = ask(
+                link, "POST", "/api/v1/tasks", {**work, "prompt": "what time is it? " * 400}
+            )
             if "error" in reply:
                 refused.append(reply["error"])
                 break
@@ -185,9 +187,9 @@ def test_a_full_disk_refuses_new_work_keeps_the_old_and_recovers(tmp_path: Path)
         assert refused[0]["code"].startswith("store_")
         assert answers(link)
         filler.unlink()
-        after = ask(link, "POST", "/v1/tasks", work)
-        until(lambda: ask(link, "GET", f"/v1/tasks/{after['id']}")["status"] == "SUCCEEDED")
-        assert ask(link, "GET", f"/v1/tasks/{first['id']}/verify")["ok"]
+        after = ask(link, "POST", "/api/v1/tasks", work)
+        until(lambda: ask(link, "GET", f"/api/v1/tasks/{after['id']}")["status"] == "SUCCEEDED")
+        assert ask(link, "GET", f"/api/v1/tasks/{first['id']}/verify")["ok"]
 
 
 @pytest.mark.parametrize("jump", ["-3h", "+400d"])

@@ -40,13 +40,13 @@ def test_a_task_has_a_box_while_it_works_and_none_afterwards(home: Path, *, canc
             daemon.start()
 
             def owners() -> set[str]:
-                return {row["owner"] for row in daemon.get("/v1/boxes")["boxes"]}
+                return {row["owner"] for row in daemon.get("/api/v1/boxes")["boxes"]}
 
             task = daemon.submit("wait", workspace)
             until((workspace / "begun").exists)
             assert task in owners()
             if cancelled:
-                daemon.post(f"/v1/tasks/{task}/cancel", {})
+                daemon.post(f"/api/v1/tasks/{task}/cancel", {})
             else:
                 (workspace / "go").touch()
             until(lambda: task not in owners())

@@ -125,12 +125,12 @@ def at_work(place: Path, far: Website, text: str) -> tuple[bytes, bytes, dict[st
         with Daemon(home) as daemon:
             daemon.start()
             secret = {"name": "site/key", "value": VALUE, "grants": ["default"]}
-            daemon.post("/v1/secrets", secret)
+            daemon.post("/api/v1/secrets", secret)
             task = daemon.submit("log in", folder)
             over = {"SUCCEEDED", "FAILED", "WAITING"}
-            until(lambda: daemon.get(f"/v1/tasks/{task}")["status"] in over, 120)
-            row = daemon.get(f"/v1/tasks/{task}")
-            events = daemon.get(f"/v1/tasks/{task}/events?limit=5000")
+            until(lambda: daemon.get(f"/api/v1/tasks/{task}")["status"] in over, 120)
+            row = daemon.get(f"/api/v1/tasks/{task}")
+            events = daemon.get(f"/api/v1/tasks/{task}/events?limit=5000")
             assert row["status"] == "SUCCEEDED", (row, events)
             assert holdfast(home, "task", "bundle", task, str(place / "b.zip")).returncode == 0
             said = [repr(row), repr(events)]

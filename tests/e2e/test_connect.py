@@ -52,21 +52,21 @@ def test_a_saved_key_counts_at_once_and_after_a_restart(home: Path, lab: ModelSe
     """Part of row OK-80."""
     with Daemon(home, {"OPENAI_BASE_URL": f"{lab.url}/v1"}) as daemon:
         daemon.start()
-        assert daemon.get("/v1/models")["default"].startswith("openai/"), "an address is enough"
+        assert daemon.get("/api/v1/models")["default"].startswith("openai/"), "an address is enough"
     with Daemon(home, {"ANTHROPIC_BASE_URL": lab.url}) as daemon:
         daemon.start()
-        assert daemon.get("/v1/models")["default"] == "offline/rules"
+        assert daemon.get("/api/v1/models")["default"] == "offline/rules"
         said = connect(home, "connect", "anthropic", "--stdin")
         assert said.returncode == 0, said.stderr
         assert "anthropic: connected, from saved key" in said.stdout
-        assert daemon.get("/v1/models")["default"].startswith("anthropic/")
+        assert daemon.get("/api/v1/models")["default"].startswith("anthropic/")
         done = holdfast(home, "run", "say hello")
         assert done.stdout.strip() == "Hello."
         assert lab.requests[-1].headers["authorization"] == f"Bearer {KEY}"
         daemon.stop()
         daemon.start()
         line = "Found: anthropic (from saved key). Using: anthropic/"
-        assert daemon.get("/v1/status")["model"].startswith(line)
+        assert daemon.get("/api/v1/status")["model"].startswith(line)
         assert KEY not in f"{said}{done}{daemon.said()}"
     assert files_with(KEY, home) == set(), "where it is kept it is sealed"
     kept = home / "vault" / "provider~anthropic~api_key"
@@ -84,7 +84,7 @@ def test_the_environment_goes_before_a_saved_key_and_is_said(home: Path, lab: Mo
         assert "openai" in listed.stdout
         assert "OPENAI_API_KEY" in listed.stdout
         assert "can be connected: anthropic" in listed.stderr
-        assert "sk-env" not in f"{said}{listed}{daemon.get('/v1/connections')}"
+        assert "sk-env" not in f"{said}{listed}{daemon.get('/api/v1/connections')}"
 
 
 def test_a_server_of_ones_own_is_added_used_replaced_and_forgotten(home: Path, lab: ModelServer):
@@ -108,7 +108,7 @@ def test_a_server_of_ones_own_is_added_used_replaced_and_forgotten(home: Path, l
         gone = holdfast(home, "disconnect", "lab")
         assert gone.stdout == "lab: forgot its server\n"
         assert holdfast(home, "disconnect", "lab").stdout == "lab: nothing of it was saved\n"
-        assert daemon.get("/v1/connections")["connections"] == []
+        assert daemon.get("/api/v1/connections")["connections"] == []
 
 
 def test_a_configured_provider_takes_a_saved_key(home: Path, lab: ModelServer):
@@ -153,7 +153,7 @@ def test_what_cannot_be_connected_is_said_and_nothing_is_kept(
         said = connect(home, *words, key=key)
         assert said.returncode in {2, 4}
         assert says in said.stderr
-        assert daemon.get("/v1/connections")["connections"] == []
+        assert daemon.get("/api/v1/connections")["connections"] == []
     assert not files_with(KEY, home)
 
 
@@ -166,7 +166,7 @@ def test_a_key_is_tried_first_unless_that_is_left_out(home: Path):
             assert "nothing that lists models answers" in refused.stderr
             kept = connect(home, "connect", "lab", "--url", nobody, "--stdin", "--no-check")
             assert kept.returncode == 0, kept.stderr
-            assert daemon.get("/v1/connections")["connections"][0]["name"] == "lab"
+            assert daemon.get("/api/v1/connections")["connections"][0]["name"] == "lab"
 
 
 def test_a_key_for_a_provider_whose_address_nobody_knows_is_not_saved(home: Path):

@@ -84,9 +84,9 @@ def test_a_daemon_reads_every_key_of_its_configuration():
         )
         try:
             until(lambda: answers(wire))
-            before = ask(wire, "GET", "/v1/status")["config"]
+            before = ask(wire, "GET", "/api/v1/status")["config"]
             file.write_text(f'{TABLES}schema = {{type = "object"}}\n')
-            until(lambda: ask(wire, "GET", "/v1/status")["config"] != before)
+            until(lambda: ask(wire, "GET", "/api/v1/status")["config"] != before)
             running.send_signal(signal.SIGTERM)
             assert running.wait(PATIENCE) == 0
         finally:

@@ -72,16 +72,16 @@ def test_a_device_login_is_finished_used_refreshed_and_forgotten(
     configured(home, server)
     with Daemon(home) as daemon:
         daemon.start()
-        invited = daemon.post(f"/v1/connections/{name}/login", {})
+        invited = daemon.post(f"/api/v1/connections/{name}/login", {})
         assert invited["url"]
-        waiting = daemon.post(f"/v1/logins/{invited['attempt']}", {})
+        waiting = daemon.post(f"/api/v1/logins/{invited['attempt']}", {})
         assert waiting == {"connection": None}
         server.approve()
-        made = daemon.post(f"/v1/logins/{invited['attempt']}", {})["connection"]
+        made = daemon.post(f"/api/v1/logins/{invited['attempt']}", {})["connection"]
         assert (made["name"], made["source"], made["models"][0]) == (name, "login", model)
         with pytest.raises(Answered, match="no_attempt"):
-            daemon.post(f"/v1/logins/{invited['attempt']}", {})
-        assert daemon.get("/v1/models")["default"] == f"{name}/{model}", "it was wanted"
+            daemon.post(f"/api/v1/logins/{invited['attempt']}", {})
+        assert daemon.get("/api/v1/models")["default"] == f"{name}/{model}", "it was wanted"
         assert holdfast(home, "run", "hello").stdout.strip() == TEXT
         (asked,) = [headers for _, at, headers, _ in server.requests if at == path]
         if name == "chatgpt":
@@ -96,7 +96,7 @@ def test_a_device_login_is_finished_used_refreshed_and_forgotten(
         gone = json.loads(holdfast(home, "disconnect", name, "--json").stdout)
         assert gone["login"] is True
         assert gone["revoked"] is (name == "chatgpt") or name == "copilot"
-        assert daemon.get("/v1/models")["default"] == "offline/rules"
+        assert daemon.get("/api/v1/models")["default"] == "offline/rules"
 
 
 def test_the_command_line_waits_until_the_code_is_typed(home: Path, server: LoginServer):
@@ -116,10 +116,10 @@ def test_a_denied_login_says_so(home: Path, server: LoginServer):
     with Daemon(home) as daemon:
         daemon.start()
         for name in ("copilot", "chatgpt"):
-            invited = daemon.post(f"/v1/connections/{name}/login", {})
+            invited = daemon.post(f"/api/v1/connections/{name}/login", {})
             server.deny()
             with pytest.raises(Answered, match="the login was denied") as said:
-                daemon.post(f"/v1/logins/{invited['attempt']}", {})
+                daemon.post(f"/api/v1/logins/{invited['attempt']}", {})
             assert said.value.status == 403
 
 
@@ -129,18 +129,20 @@ def test_a_browser_login_is_pasted_back(name: str, path: str, home: Path, server
     configured(home, server, name)
     with Daemon(home) as daemon:
         daemon.start()
-        invited = daemon.post(f"/v1/connections/{name}/login", {})
+        invited = daemon.post(f"/api/v1/connections/{name}/login", {})
         assert "does not document" in invited["note"]
         code, _, state = server.log_in(invited["url"]).partition("#")
         for wrong in (f"{code}#{'0' * len(state)}", code, f"http://localhost/?code={code}"):
             with pytest.raises(Answered, match="state_mismatch"):
-                daemon.post(f"/v1/logins/{invited['attempt']}", {"answer": wrong})
-            invited = daemon.post(f"/v1/connections/{name}/login", {})
+                daemon.post(f"/api/v1/logins/{invited['attempt']}", {"answer": wrong})
+            invited = daemon.post(f"/api/v1/connections/{name}/login", {})
             code, _, state = server.log_in(invited["url"]).partition("#")
         back = f"http://localhost:1455/auth/callback?code={code}&state={state}"
-        made = daemon.post(f"/v1/logins/{invited['attempt']}", {"answer": back})["connection"]
+        made = daemon.post(f"/api/v1/logins/{invited['attempt']}", {"answer": back})["connection"]
         assert (made["source"], made["automatic"]) == ("login", False)
-        assert daemon.get("/v1/models")["default"] == "offline/rules", "never because it is there"
+        assert daemon.get("/api/v1/models")["default"] == "offline/rules", (
+            "never because it is there"
+        )
         assert holdfast(home, "run", "-m", name, "hello").stdout.strip() == TEXT
         (asked,) = [headers for _, at, headers, _ in server.requests if at == path]
         assert asked["authorization"].removeprefix("Bearer ") in server.issuer.live
@@ -153,7 +155,7 @@ def test_a_browser_login_is_pasted_back(name: str, path: str, home: Path, server
         daemon.start()
         said = holdfast(home, "run", "-m", name, "hello")
         assert said.returncode != 0
-        assert daemon.get("/v1/connections")["connections"] == []
+        assert daemon.get("/api/v1/connections")["connections"] == []
 
 
 def left_by_codex(place: Path, server: LoginServer, hours: float = 48) -> Path:
@@ -176,7 +178,7 @@ def test_the_login_that_codex_left_is_used_when_switched_on(home: Path, server: 
     environment = {"CODEX_HOME": str(path.parent)}
     with Daemon(home, environment) as daemon:
         daemon.start()
-        assert daemon.get("/v1/connections")["connections"] == [], "off by default"
+        assert daemon.get("/api/v1/connections")["connections"] == [], "off by default"
         refused = holdfast(home, "connect", "codex")
         assert refused.returncode == 3
         assert "does not document this use" in refused.stderr
@@ -184,7 +186,7 @@ def test_the_login_that_codex_left_is_used_when_switched_on(home: Path, server: 
     configured(home, server, "codex")
     with Daemon(home, environment) as daemon:
         daemon.start()
-        (found,) = daemon.get("/v1/connections")["connections"]
+        (found,) = daemon.get("/api/v1/connections")["connections"]
         assert (found["source"], found["automatic"]) == (str(path), False)
         assert "does not document" in holdfast(home, "connect").stdout
         for _ in range(2):
@@ -233,21 +235,21 @@ def test_without_a_client_id_chatgpt_registers_one_as_openai_documents(
     configured(home, server, client_id="")
     with Daemon(home) as daemon:
         daemon.start()
-        invited = daemon.post("/v1/connections/chatgpt/login", {})
+        invited = daemon.post("/api/v1/connections/chatgpt/login", {})
         assert invited["code"] == ""
         assert "client_id=dynamic_agent_client" in invited["url"]
         back = server.log_in(invited["url"])
         said = connect(home, "connect", "chatgpt", stdin="x#y")
         assert "its state is another" in said.stderr
-        invited = daemon.post("/v1/connections/chatgpt/login", {})
+        invited = daemon.post("/api/v1/connections/chatgpt/login", {})
         server.issuer.scope = "openid"
         back = server.log_in(invited["url"])
         with pytest.raises(Answered, match="did not allow the use of your ChatGPT plan"):
-            daemon.post(f"/v1/logins/{invited['attempt']}", {"answer": back})
+            daemon.post(f"/api/v1/logins/{invited['attempt']}", {"answer": back})
         server.issuer.scope = "openid chatgpt.tokens.use.direct"
-        invited = daemon.post("/v1/connections/chatgpt/login", {})
+        invited = daemon.post("/api/v1/connections/chatgpt/login", {})
         back = server.log_in(invited["url"])
-        made = daemon.post(f"/v1/logins/{invited['attempt']}", {"answer": back})["connection"]
+        made = daemon.post(f"/api/v1/logins/{invited['attempt']}", {"answer": back})["connection"]
         assert (made["name"], made["source"]) == ("chatgpt", "login")
         assert holdfast(home, "run", "hello").stdout.strip() == TEXT
         (body,) = server.asked("/responses")
@@ -258,5 +260,5 @@ def test_without_a_client_id_chatgpt_registers_one_as_openai_documents(
         refresh = server.asked("/oauth/token")[-1]
         assert refresh["client_id"] == "issued-client"
         assert refresh["resource"] == "https://api.openai.com/v1"
-        again = daemon.post("/v1/connections/chatgpt/login", {})
+        again = daemon.post("/api/v1/connections/chatgpt/login", {})
         assert "client_id=issued-client" in again["url"], "the registration is used again"

@@ -78,15 +78,15 @@ def model(rule: Callable[[RecordedRequest], Reply]) -> ModelServer:
 
 
 def outcome(daemon: Daemon, task: str) -> dict[str, Any]:
-    rows = daemon.get(f"/v1/tasks/{task}/events?limit=1000")["events"]
+    rows = daemon.get(f"/api/v1/tasks/{task}/events?limit=1000")["events"]
     settled = [row for row in rows if row["kind"] == "CallSettled"]
     assert len(settled) == 1, [row["kind"] for row in rows]
     return settled[0]["data"]["outcome"]
 
 
 def ended(daemon: Daemon, task: str) -> dict[str, Any]:
-    until(lambda: daemon.get(f"/v1/tasks/{task}")["status"] in OVER, 90)
-    return daemon.get(f"/v1/tasks/{task}")
+    until(lambda: daemon.get(f"/api/v1/tasks/{task}")["status"] in OVER, 90)
+    return daemon.get(f"/api/v1/tasks/{task}")
 
 
 def offered(request: RecordedRequest) -> set[str]:
@@ -101,27 +101,27 @@ def test_a_tool_of_a_server_asks_before_it_writes_and_runs_in_a_box(home: Home):
         task = daemon.submit("write a note", home.workspace, preset="ask")
         assert ended(daemon, task)["status"] == "SUCCEEDED"
         assert "lab_note" not in offered(far.requests[0]), "nobody has agreed to it yet"
-        assert daemon.get("/v1/status")["servers"] == ["lab is untrusted"]
+        assert daemon.get("/api/v1/status")["servers"] == ["lab is untrusted"]
         home.trust()
-        assert daemon.get("/v1/status")["servers"] == []
+        assert daemon.get("/api/v1/status")["servers"] == []
 
         task = daemon.submit("write a note", home.workspace, preset="ask")
-        until(lambda: daemon.get(f"/v1/tasks/{task}")["status"] == "WAITING", 90)
+        until(lambda: daemon.get(f"/api/v1/tasks/{task}")["status"] == "WAITING", 90)
         assert {"lab_note", "lab_echo"} <= offered(far.requests[-1])
-        question = daemon.get(f"/v1/tasks/{task}")["questions"][0]
+        question = daemon.get(f"/api/v1/tasks/{task}")["questions"][0]
         assert question["tool"] == "lab_note"
         assert not (home.workspace / "notes.txt").exists()
         daemon.post(
-            f"/v1/tasks/{task}/calls/{question['call']}/approve", {"digest": question["digest"]}
+            f"/api/v1/tasks/{task}/calls/{question['call']}/approve", {"digest": question["digest"]}
         )
         assert ended(daemon, task)["status"] == "SUCCEEDED"
         assert (home.workspace / "notes.txt").read_text() == "hello\n"
-        until(lambda: not daemon.get("/v1/boxes")["boxes"] or not owned(daemon, task))
+        until(lambda: not daemon.get("/api/v1/boxes")["boxes"] or not owned(daemon, task))
         daemon.stop()
 
 
 def owned(daemon: Daemon, task: str) -> list[Any]:
-    return [row for row in daemon.get("/v1/boxes")["boxes"] if row["owner"].startswith(task)]
+    return [row for row in daemon.get("/api/v1/boxes")["boxes"] if row["owner"].startswith(task)]
 
 
 def test_an_allow_rule_lets_it_run_and_a_deny_rule_does_not(home: Home):
@@ -135,7 +135,7 @@ def test_an_allow_rule_lets_it_run_and_a_deny_rule_does_not(home: Home):
         assert outcome(daemon, task)["type"] == "returned"
         task = daemon.submit("note", home.workspace, preset="ask", deny=["lab_*"])
         ended(daemon, task)
-        rows = daemon.get(f"/v1/tasks/{task}/events?limit=1000")["events"]
+        rows = daemon.get(f"/api/v1/tasks/{task}/events?limit=1000")["events"]
         assert "CallStarted" not in [row["kind"] for row in rows]
         assert (home.workspace / "notes.txt").read_text() == "hello\n"
         daemon.stop()
@@ -270,7 +270,7 @@ def test_a_server_at_an_address_gets_its_key_on_the_way_out_and_nobody_sees_it(h
         use_model(home.path, far.url)
         daemon.start()
         secret = {"name": "far/key", "value": KEY, "grants": ["default"]}
-        daemon.post("/v1/secrets", secret)
+        daemon.post("/api/v1/secrets", secret)
         header = ("--header", "Authorization=Bearer $SECRET{far/key}")
         added = holdfast(
             home.path, "mcp", "add", "far", "--url", f"{site.url}/mcp", *header, "--yes"
@@ -283,7 +283,7 @@ def test_a_server_at_an_address_gets_its_key_on_the_way_out_and_nobody_sees_it(h
         assert {one.headers["authorization"] for one in site.asked} == {f"Bearer {KEY}"}
         log = holdfast(home.path, "egress", "log", "--task", task, "--json").stdout
         assert {row["tool"] for row in json.loads(log)["visits"]} == {"mcp:far"}
-        said = repr(daemon.get(f"/v1/tasks/{task}/events?limit=1000")) + log
+        said = repr(daemon.get(f"/api/v1/tasks/{task}/events?limit=1000")) + log
         said += "".join(repr(one.body) for one in far.requests)
         daemon.stop()
     written = b"".join(path.read_bytes() for path in home.path.rglob("*") if path.is_file())

@@ -32,7 +32,7 @@ def test_does_my_provider_work(home: Path):
         assert "scripted/scripted, " in said.stderr
         assert len(lab.requests) == 1
         assert lab.requests[0].last_text == "say hello"
-        assert daemon.get("/v1/tasks")["tasks"] == []
+        assert daemon.get("/api/v1/tasks")["tasks"] == []
         wrong = holdfast(home, "model", "ask", "--json", "say hello")
         assert (wrong.returncode, json.loads(wrong.stdout)["error"]["code"]) == (4, "auth")
 

@@ -42,24 +42,24 @@ def test_a_changed_policy_counts_within_two_seconds_and_a_bad_one_never(place: P
         daemon.start()
 
         def verdict() -> str:
-            return daemon.post("/v1/policy/explain", asked)["verdict"]["say"]
+            return daemon.post("/api/v1/policy/explain", asked)["verdict"]["say"]
 
-        first = daemon.get("/v1/policy")["version"]
+        first = daemon.get("/api/v1/policy")["version"]
         assert verdict() == "ask"
         (home / "policy.toml").write_text(SHUT)
         changed = time.monotonic()
         until(lambda: verdict() == "deny")
         assert time.monotonic() - changed < 2 + PATIENCE / 4
-        second = daemon.get("/v1/policy")["version"]
+        second = daemon.get("/api/v1/policy")["version"]
         assert second != first
         (home / "policy.toml").write_text(SHUT + 'tolls = ["x"]\n')
-        problem = until(lambda: daemon.get("/v1/status")["config_problem"])
+        problem = until(lambda: daemon.get("/api/v1/status")["config_problem"])
         assert "policy.toml:5: policy.rule.1.tolls: unknown key; did you mean tools?" in problem
-        assert daemon.get("/v1/policy")["version"] == second
+        assert daemon.get("/api/v1/policy")["version"] == second
         assert verdict() == "deny"
         (home / "policy.toml").unlink()
-        until(lambda: not daemon.get("/v1/status")["config_problem"])
-        assert daemon.get("/v1/policy")["version"] == first
+        until(lambda: not daemon.get("/api/v1/status")["config_problem"])
+        assert daemon.get("/api/v1/policy")["version"] == first
 
 
 def test_a_lease_is_used_once_though_the_daemon_is_killed(place: Path):
@@ -72,14 +72,14 @@ def test_a_lease_is_used_once_though_the_daemon_is_killed(place: Path):
         with Daemon(home) as daemon:
             daemon.start()
             terms = {"rule": "write:made", "scope": "all", "uses": 1, "seconds": 0}
-            lease = daemon.post("/v1/policy/leases", terms)
+            lease = daemon.post("/api/v1/policy/leases", terms)
             first = daemon.submit("make it", files, preset="ask")
-            until(lambda: daemon.get(f"/v1/tasks/{first}")["status"] == "SUCCEEDED")
+            until(lambda: daemon.get(f"/api/v1/tasks/{first}")["status"] == "SUCCEEDED")
             daemon.kill()
             daemon.start()
-            assert daemon.get("/v1/policy")["leases"] == []
+            assert daemon.get("/api/v1/policy")["leases"] == []
             second = daemon.submit("make it again", files, preset="ask")
-            until(lambda: daemon.get(f"/v1/tasks/{second}")["status"] == "WAITING")
-            told = daemon.post("/v1/policy/explain", {"task": first})
+            until(lambda: daemon.get(f"/api/v1/tasks/{second}")["status"] == "WAITING")
+            told = daemon.post("/api/v1/policy/explain", {"task": first})
     assert told["then"]["rule"].startswith(f"lease {lease['id']}")
     assert told["then"]["policy"] == told["policy"]

@@ -37,8 +37,8 @@ def test_a_sealed_vault_without_its_passphrase_does_not_let_the_daemon_start(hom
         assert VALUE not in said
     with Daemon(home, {"HOLDFAST_VAULT_PASSPHRASE": PASSPHRASE}) as daemon:
         daemon.start()
-        assert daemon.get("/v1/vault")["kept"] == "passphrase"
-        assert "openai" in daemon.get("/v1/status")["model"]
+        assert daemon.get("/api/v1/vault")["kept"] == "passphrase"
+        assert "openai" in daemon.get("/api/v1/status")["model"]
 
 
 def test_a_box_that_would_be_given_a_secret_does_not_let_the_daemon_start(home: Path):
@@ -56,16 +56,16 @@ def test_what_was_kept_is_there_after_a_kill_and_the_environment_wins(home: Path
     """Part of row OL-25."""
     with Daemon(home, {"HOLDFAST_SECRET_FROM_ENV": VALUE}) as daemon:
         daemon.start()
-        daemon.post("/v1/secrets", {"name": "github", "value": VALUE, "grants": ["default"]})
-        daemon.post("/v1/secrets/grant", {"name": "from_env", "agent": "crew-*"})
-        before = daemon.get("/v1/secrets")
+        daemon.post("/api/v1/secrets", {"name": "github", "value": VALUE, "grants": ["default"]})
+        daemon.post("/api/v1/secrets/grant", {"name": "from_env", "agent": "crew-*"})
+        before = daemon.get("/api/v1/secrets")
         daemon.kill()
         daemon.start()
-        assert daemon.get("/v1/secrets") == before, "the same value changes nothing"
+        assert daemon.get("/api/v1/secrets") == before, "the same value changes nothing"
         daemon.stop()
     with Daemon(home, {"HOLDFAST_SECRET_FROM_ENV": f"new-{VALUE}"}) as daemon:
         daemon.start()
-        rows = {row["name"]: row for row in daemon.get("/v1/secrets")["secrets"]}
+        rows = {row["name"]: row for row in daemon.get("/api/v1/secrets")["secrets"]}
         assert rows["from_env"]["terms"]["grants"] == ["crew-*"], "its terms stay"
         old = next(row for row in before["secrets"] if row["name"] == "from_env")
         assert rows["from_env"]["changed_at"] > old["changed_at"]

@@ -111,19 +111,22 @@ def test_the_daemon_starts_in_the_background_restarts_and_answers_while_it_works
     with ModelServer(script) as server:
         (home / "config.toml").write_text(CONFIG.format(url=server.url))
         assert holdfast(home, "serve", "--detach").returncode == 0
-        first = ask(socket, "GET", "/v1/status")
+        first = ask(socket, "GET", "/api/v1/status")
         assert "up" in holdfast(home, "serve", "status").stdout
         ref = holdfast(home, "run", "--detach", "take your time").stdout.strip()
         server.wait_for_requests(1)
         with ThreadPoolExecutor(2) as pool:
-            both = [pool.submit(ask, socket, "GET", path) for path in ("/v1/tasks", "/v1/status")]
+            both = [
+                pool.submit(ask, socket, "GET", path)
+                for path in ("/api/v1/tasks", "/api/v1/status")
+            ]
             tasks, status = (one.result(timeout=10) for one in both)
         assert tasks["tasks"][0]["status"] == "RUNNING"
         assert status["running"] == 1
         server.release()
-        until(lambda: ask(socket, "GET", f"/v1/tasks/{ref}")["status"] == "SUCCEEDED")
+        until(lambda: ask(socket, "GET", f"/api/v1/tasks/{ref}")["status"] == "SUCCEEDED")
         assert holdfast(home, "serve", "restart").returncode == 0
-        assert ask(socket, "GET", "/v1/status")["pid"] != first["pid"]
+        assert ask(socket, "GET", "/api/v1/status")["pid"] != first["pid"]
         assert holdfast(home, "task", "show", ref).stdout.rstrip().endswith("at last")
         assert holdfast(home, "serve", "stop").returncode == 0
         assert not socket.exists()

@@ -46,18 +46,18 @@ def test_a_changed_configuration_is_taken_over_and_a_bad_one_changes_nothing(hom
     config, socket = home / "config.toml", home / "run" / "holdfast.sock"
     with daemon(home):
         until(lambda: answers(socket))
-        first = ask(socket, "GET", "/v1/status")["policy"]
+        first = ask(socket, "GET", "/api/v1/status")["policy"]
         config.write_text('[policy]\npreset = "read-only"\n')
-        until(lambda: ask(socket, "GET", "/v1/status")["policy"] != first)
-        second = ask(socket, "GET", "/v1/status")
+        until(lambda: ask(socket, "GET", "/api/v1/status")["policy"] != first)
+        second = ask(socket, "GET", "/api/v1/status")
         config.write_text('[policy]\npreset = "yolo"\n')
-        until(lambda: bool(ask(socket, "GET", "/v1/status")["config_problem"]))
-        third = ask(socket, "GET", "/v1/status")
+        until(lambda: bool(ask(socket, "GET", "/api/v1/status")["config_problem"]))
+        third = ask(socket, "GET", "/api/v1/status")
         assert third["policy"] == second["policy"]
         assert "yolo" in third["config_problem"]
         config.write_text("")
-        until(lambda: ask(socket, "GET", "/v1/status")["policy"] == first)
-        assert not ask(socket, "GET", "/v1/status")["config_problem"]
+        until(lambda: ask(socket, "GET", "/api/v1/status")["policy"] == first)
+        assert not ask(socket, "GET", "/api/v1/status")["config_problem"]
 
 
 def test_tasks_older_than_wanted_are_deleted_and_newer_ones_kept(home: Path) -> None:
@@ -68,13 +68,13 @@ def test_tasks_older_than_wanted_are_deleted_and_newer_ones_kept(home: Path) -> 
     for _ in range(2):
         with daemon(home, "faketime", "-f", "+3d", HOLDFAST_STORAGE_KEEP_DAYS="1"):
             until(lambda: answers(socket))
-            until(lambda: ask(socket, "GET", "/v1/tasks")["tasks"] == [])
+            until(lambda: ask(socket, "GET", "/api/v1/tasks")["tasks"] == [])
     with daemon(home, HOLDFAST_STORAGE_KEEP_DAYS="1"):
         until(lambda: answers(socket))
         assert holdfast(home, "run", "how many words are in a.txt?").returncode == 0
     with daemon(home, HOLDFAST_STORAGE_KEEP_DAYS="1"):
         until(lambda: answers(socket))
-        assert len(ask(socket, "GET", "/v1/tasks")["tasks"]) == 1
+        assert len(ask(socket, "GET", "/api/v1/tasks")["tasks"]) == 1
 
 
 def test_a_history_that_is_too_large_loses_its_oldest_tasks_first(home: Path) -> None:
@@ -91,8 +91,8 @@ def test_a_history_that_is_too_large_loses_its_oldest_tasks_first(home: Path) ->
     socket = home / "run" / "holdfast.sock"
     with daemon(home, HOLDFAST_STORAGE_MAX_MB="2"):
         until(lambda: answers(socket))
-        until(lambda: len(ask(socket, "GET", "/v1/tasks")["tasks"]) < 8)
-        left = [task["id"] for task in ask(socket, "GET", "/v1/tasks")["tasks"]]
+        until(lambda: len(ask(socket, "GET", "/api/v1/tasks")["tasks"]) < 8)
+        left = [task["id"] for task in ask(socket, "GET", "/api/v1/tasks")["tasks"]]
     ids = [task["id"] for task in everything]
     assert left == ids[: len(left)]
 

@@ -118,7 +118,7 @@ class Daemon:
     def submit(self, prompt: str, workspace: Path, **more: Any) -> str:
         """A task that may do anything in its workspace; acknowledged when this returns its id."""
         body = {"prompt": prompt, "workspace": str(workspace), "preset": "open", **more}
-        return str(self.post("/v1/tasks", body)["id"])
+        return str(self.post("/api/v1/tasks", body)["id"])
 
     def said(self) -> str:
         """The last words in its log."""
@@ -154,7 +154,7 @@ class Daemon:
         """An answer, not a connection: a child that the killed daemon was just starting keeps its
         socket open for a moment."""
         try:
-            self._ask("GET", "/v1/status", None)
+            self._ask("GET", "/api/v1/status", None)
         except Gone:
             return False
         return True

@@ -141,16 +141,16 @@ def _line(daemon: Daemon, name: str, task: str, workspace: Path) -> Line:
         outcomes=tuple(str(outcome["type"]) for outcome in settled),
         paid=_ledger(workspace)[name],
         answer=str(row.get("answer", "")),
-        verified=bool(daemon.get(f"/v1/tasks/{task}/verify")["ok"]),
+        verified=bool(daemon.get(f"/api/v1/tasks/{task}/verify")["ok"]),
     )
 
 
 def _row(daemon: Daemon, task: str) -> dict[str, Any]:
-    return daemon.get(f"/v1/tasks/{task}")
+    return daemon.get(f"/api/v1/tasks/{task}")
 
 
 def _events(daemon: Daemon, task: str) -> list[dict[str, Any]]:
-    return daemon.get(f"/v1/tasks/{task}/events")["events"]
+    return daemon.get(f"/api/v1/tasks/{task}/events")["events"]
 
 
 def _ledger(workspace: Path) -> Counter[str]:

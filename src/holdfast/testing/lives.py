@@ -102,20 +102,20 @@ class Lives:
             name = self._invent()
             body = {"prompt": self._prompts[name], "preset": "open", "key": name}
             body["workspace"] = str(self._outside.workspace)
-            self._daemon.call_out("/v1/tasks", body)
+            self._daemon.call_out("/api/v1/tasks", body)
         elif moment.kind in EVENTS and task:
             seen = len(self._events(task, 0))
             self._until(lambda: self._seen(task, seen, moment.kind), _LONGEST_WAIT, strict=False)
 
     def _seen(self, task: str, after: int, kind: str) -> bool:
-        over = self._daemon.get(f"/v1/tasks/{task}")["status"] in _OVER
+        over = self._daemon.get(f"/api/v1/tasks/{task}")["status"] in _OVER
         return over or any(event["kind"] == kind for event in self._events(task, after))
 
     def _events(self, task: str, after: int) -> list[Any]:
-        return self._daemon.get(f"/v1/tasks/{task}/events?after={after}")["events"]
+        return self._daemon.get(f"/api/v1/tasks/{task}/events?after={after}")["events"]
 
     def _unfinished(self) -> int:
-        counts: dict[str, int] = self._daemon.get("/v1/tasks?limit=1")["counts"]
+        counts: dict[str, int] = self._daemon.get("/api/v1/tasks?limit=1")["counts"]
         return sum(count for status, count in counts.items() if status not in _OVER)
 
     def _until(self, true: Callable[[], bool], seconds: float, *, strict: bool = True) -> None:

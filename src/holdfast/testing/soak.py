@@ -205,10 +205,14 @@ def _weather(daemon: Daemon, host: Host, agents: int, attacks: int, end: float) 
     began, pid = time.monotonic(), daemon.pid
     _submit(daemon, host.folder, "first")  # what is loaded with the first task is loaded then
     _ended(daemon, end)
-    with Pulse(partial(daemon.get, "/v1/status")) as calm:
+    with Pulse(partial(daemon.get, "/api/v1/status")) as calm:
         time.sleep(_QUIET)
     before, used = _memory(pid), _cpu(pid)
-    with _echo() as echo, Pulse(echo) as bare, Pulse(partial(daemon.get, "/v1/status")) as pulse:
+    with (
+        _echo() as echo,
+        Pulse(echo) as bare,
+        Pulse(partial(daemon.get, "/api/v1/status")) as pulse,
+    ):
         ids = [_submit(daemon, host.folder, str(number)) for number in range(agents)]
         rows = _ended(daemon, end)
     used = _cpu(pid) - used
@@ -307,7 +311,7 @@ def _submit(daemon: Daemon, folder: Path, name: str) -> str:
 def _ended(daemon: Daemon, end: float) -> list[dict[str, Any]]:
     """All tasks once none goes on by itself, or as they are when the time is over."""
     while True:
-        rows: list[dict[str, Any]] = daemon.get("/v1/tasks?limit=500")["tasks"]
+        rows: list[dict[str, Any]] = daemon.get("/api/v1/tasks?limit=500")["tasks"]
         if all(row["status"] in _OVER for row in rows) or time.monotonic() > end:
             return rows
         time.sleep(0.5)
@@ -335,7 +339,7 @@ def _outcomes(daemon: Daemon, ids: Sequence[str]) -> dict[str, int]:
 def _events(daemon: Daemon, task: str) -> Iterator[dict[str, Any]]:
     after, page = 0, [dict[str, Any]()]
     while page:
-        told = daemon.get(f"/v1/tasks/{task}/events?after={after}")
+        told = daemon.get(f"/api/v1/tasks/{task}/events?after={after}")
         page, after = told["events"], told["last"]
         yield from page
 

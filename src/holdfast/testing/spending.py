@@ -124,7 +124,7 @@ class Shop:
 
     def ask(self) -> None:
         """One question over HTTP; asked again, as a new call, when the daemon is gone."""
-        self._again(lambda: self.daemon.post("/v1/models/ask", {"text": "work"}))
+        self._again(lambda: self.daemon.post("/api/v1/models/ask", {"text": "work"}))
 
     def ask_by_command(self) -> None:
         """One question by a process of its own."""
@@ -143,7 +143,7 @@ class Shop:
         """One durable task; the same key again is the same task."""
         body = {"prompt": "work", "workspace": str(self._folder), "preset": "read-only"}
         body["key"] = f"task {next(self._numbers)}"
-        self._again(lambda: self.daemon.post("/v1/tasks", body), counts=False)
+        self._again(lambda: self.daemon.post("/api/v1/tasks", body), counts=False)
 
     def _again(self, post: Callable[[], Any], *, counts: bool = True) -> None:
         end = time.monotonic() + _PATIENCE
@@ -168,11 +168,11 @@ class Shop:
         """Until every task has ended or waits for a person; those are cancelled then."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
-            rows = self.daemon.get("/v1/tasks?limit=500")["tasks"]
+            rows = self.daemon.get("/api/v1/tasks?limit=500")["tasks"]
             for row in rows:
                 if row["status"] == "WAITING":
                     self.came["refused"] += 1
-                    self.daemon.post(f"/v1/tasks/{row['id']}/cancel", {})
+                    self.daemon.post(f"/api/v1/tasks/{row['id']}/cancel", {})
             if all(row["status"] in _OVER for row in rows):
                 self.came["answered"] += sum(row["status"] == "SUCCEEDED" for row in rows)
                 return
@@ -180,18 +180,18 @@ class Shop:
         raise TimeoutError("tasks did not come to rest")
 
     def total(self) -> dict[str, Any]:
-        return self.daemon.get("/v1/costs")["total"]
+        return self.daemon.get("/api/v1/costs")["total"]
 
     def settle(self, truth: int) -> None:
         """A person knows what the provider took for all calls in doubt: says so, call by call."""
-        doubts = self.daemon.get("/v1/budgets")["doubtful"]
+        doubts = self.daemon.get("/api/v1/budgets")["doubtful"]
         while doubts:
             for one in doubts:
                 part = min(truth, round(one["usd"] * 1e6))
                 truth -= part
                 body = {"call": one["id"], "usd": part / 1e6}
-                self.daemon.post("/v1/budgets/settle", body)
-            doubts = self.daemon.get("/v1/budgets")["doubtful"]
+                self.daemon.post("/api/v1/budgets/settle", body)
+            doubts = self.daemon.get("/api/v1/budgets")["doubtful"]
 
 
 _CONFIG = """

@@ -30,7 +30,7 @@ class Approver:
 
     def look(self, calls: dict[str, Json]) -> None:
         """Ask everything that is open now. `calls` are the calls heard of, by id."""
-        row = self._desk.daemon.get(f"/v1/tasks/{self._task}")
+        row = self._desk.daemon.get(f"/api/v1/tasks/{self._task}")
         for question in rows_of(row, "questions"):
             if question["call"] not in self._done:
                 self._done.add(question["call"])
@@ -56,9 +56,9 @@ class Approver:
 
     def _tell(self, question: Json, choice: str) -> None:
         body: Json = {}
-        target = f"/v1/tasks/{self._task}/calls/{question['call']}"
+        target = f"/api/v1/tasks/{self._task}/calls/{question['call']}"
         if choice == "s":
-            target, body = f"/v1/tasks/{self._task}/cancel", {"reason": "stopped at a question"}
+            target, body = f"/api/v1/tasks/{self._task}/cancel", {"reason": "stopped at a question"}
         elif choice == "n":
             target += "/refuse"
         else:
@@ -76,7 +76,7 @@ class Approver:
         self._desk.screen.ask("> ")
         typed = sys.stdin.readline().strip()
         if typed:
-            self._desk.daemon.post(f"/v1/tasks/{self._task}/say", {"text": typed})
+            self._desk.daemon.post(f"/api/v1/tasks/{self._task}/say", {"text": typed})
 
 
 def describe(question: Json, call: Json) -> list[str]:

@@ -37,7 +37,7 @@ _QUIET_FOR = 2.0
 
 
 def request(desk: Desk, given: Given) -> Json:
-    """The body of `POST /v1/tasks`. Raises `Stop` where nothing sensible was asked."""
+    """The body of `POST /api/v1/tasks`. Raises `Stop` where nothing sensible was asked."""
     folder = workspace(given)
     prompt = task_text(desk.screen, given) + "".join(
         file_section(Path(name), folder) for name in given.many("file")

@@ -27,7 +27,7 @@ _FILTERS = ("since", "kind", "task", "agent", "secret", "rule")
 def listed(desk: Desk, given: Given) -> int:
     asked = {name: given.one(name) for name in _FILTERS}
     limit, before = given.count("limit") or 50, given.count("before")
-    found = desk.daemon.get(f"/v1/audit{query(**asked, limit=limit, before=before)}")
+    found = desk.daemon.get(f"/api/v1/audit{query(**asked, limit=limit, before=before)}")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -62,7 +62,7 @@ def show(desk: Desk, given: Given) -> int:
     number = given.word()
     if not number.isdecimal():
         raise Stop(f"{number!r} is not the number of a record", name="usage")
-    found = desk.daemon.get(f"/v1/audit/records/{number}")
+    found = desk.daemon.get(f"/api/v1/audit/records/{number}")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -75,7 +75,7 @@ def show(desk: Desk, given: Given) -> int:
 
 
 def export(desk: Desk, given: Given) -> int:
-    reply = desk.daemon.open("GET", "/v1/audit/export")
+    reply = desk.daemon.open("GET", "/api/v1/audit/export")
     try:
         if given.word() == "-":
             for piece in reply.pieces():
@@ -97,7 +97,7 @@ def export(desk: Desk, given: Given) -> int:
 
 
 def verify(desk: Desk, given: Given) -> int:
-    found = _offline(given) if given.word() else desk.daemon.get("/v1/audit/verify")
+    found = _offline(given) if given.word() else desk.daemon.get("/api/v1/audit/verify")
     code = OK if found.get("ok") else FAILED
     if given.has("json"):
         desk.screen.json(found)
@@ -138,7 +138,7 @@ def _offline(given: Given) -> Json:
 
 
 def checkpoint(desk: Desk, given: Given) -> int:
-    found = desk.daemon.post("/v1/audit/checkpoint", repeatable=True)
+    found = desk.daemon.post("/api/v1/audit/checkpoint", repeatable=True)
     made = part_of(found, "checkpoint")
     if given.has("json"):
         desk.screen.json(made)

@@ -15,7 +15,7 @@ _HEAD = ("BOX", "KIND", "TASK", "AGENT", "STATE", "MEMORY", "PROCESSES", "CPU", 
 
 
 def listed(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/boxes")
+    found = desk.daemon.get("/api/v1/boxes")
     if given.has("json"):
         desk.screen.json(found)
         return OK

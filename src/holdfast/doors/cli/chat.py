@@ -66,7 +66,7 @@ class Talk:
                 importlib.import_module("readline")
 
     def greet(self) -> None:
-        found = self._desk.daemon.get("/v1/status")
+        found = self._desk.daemon.get("/api/v1/status")
         model = self._terms.get("model") or found.get("model") or "no model"
         self._screen.note(f"holdfast {VERSION} | {model} | session {self._session} | /help")
         if self._fresh:
@@ -134,7 +134,7 @@ class Talk:
         self._screen.note(f"{'/quit':<14}end, as Ctrl-D does; everything is kept")
 
     def status(self, _rest: str) -> None:
-        for name, value in describe(self._desk.daemon.get("/v1/status")):
+        for name, value in describe(self._desk.daemon.get("/api/v1/status")):
             self._screen.note(f"{name:<12}{value}")
 
     def tasks(self, _rest: str) -> None:
@@ -151,7 +151,7 @@ class Talk:
         if not task:
             self._screen.note("nothing is running")
             return
-        row = self._desk.daemon.post(f"/v1/tasks/{task}/cancel", {"reason": "said in the chat"})
+        row = self._desk.daemon.post(f"/api/v1/tasks/{task}/cancel", {"reason": "said in the chat"})
         self._screen.note(f"canceled {short(str(row['id']))}")
 
     def model(self, rest: str) -> None:
@@ -170,21 +170,21 @@ class Talk:
 
     def _calls(self, task: str) -> dict[str, Json]:
         progress = Progress(self._desk)
-        page = self._desk.daemon.get(f"/v1/tasks/{task}/events?limit=5000")
+        page = self._desk.daemon.get(f"/api/v1/tasks/{task}/events?limit=5000")
         for event in rows_of(page, "events"):
             for judged in rows_of(part_of(event, "data"), "judged"):
                 progress.calls[str(judged["call"]["id"])] = judged["call"]
         return progress.calls
 
     def _of_session(self) -> list[Json]:
-        found = self._desk.daemon.get(f"/v1/tasks{query(session=self._session, limit=20)}")
+        found = self._desk.daemon.get(f"/api/v1/tasks{query(session=self._session, limit=20)}")
         return rows_of(found, "tasks")
 
     def _resumed(self, wanted: str) -> str:
         """The session that `--resume` names: whole, by its beginning, or `last`."""
         if not wanted:
             return ""
-        found = rows_of(self._desk.daemon.get("/v1/sessions"), "sessions")
+        found = rows_of(self._desk.daemon.get("/api/v1/sessions"), "sessions")
         names = [str(row["id"]) for row in found]
         if wanted == "last" and not names:
             raise Stop("there is no session to resume", hint="holdfast chat")

@@ -17,11 +17,11 @@ _CAN = ("tools", "thinking", "vision")
 
 
 def model_list(desk: Desk, given: Given) -> int:
-    return _listed(desk, given, desk.daemon.get("/v1/models"))
+    return _listed(desk, given, desk.daemon.get("/api/v1/models"))
 
 
 def refresh(desk: Desk, given: Given) -> int:
-    return _listed(desk, given, desk.daemon.post("/v1/models/refresh", repeatable=True))
+    return _listed(desk, given, desk.daemon.post("/api/v1/models/refresh", repeatable=True))
 
 
 def choose(desk: Desk, given: Given) -> int:
@@ -31,7 +31,9 @@ def choose(desk: Desk, given: Given) -> int:
         given.options["model"] = ["?"]
         pick_model(desk, given)
     model = "" if given.has("clear") else given.word() or given.one("model")
-    made = desk.daemon.post("/v1/models/choose", {"model": model, "role": role}, repeatable=True)
+    made = desk.daemon.post(
+        "/api/v1/models/choose", {"model": model, "role": role}, repeatable=True
+    )
     if given.has("json"):
         desk.screen.json(made)
         return OK
@@ -46,7 +48,7 @@ def pick_model(desk: Desk, given: Given) -> None:
     if given.one("model") != "?":
         return
     desk.need_person("choosing a model")
-    found = desk.daemon.get("/v1/models")
+    found = desk.daemon.get("/api/v1/models")
     name = pick(rows_of(found, "cards"), text_of(found, "default"))
     desk.screen.note(name, mark="point")
     given.options["model"] = [name]

@@ -67,7 +67,7 @@ class Daemon:
     def status(self) -> Json | None:
         """What the daemon says of itself, or None when there is none. Never starts one."""
         try:
-            return _read(self._checked(send(self.socket, ("GET", "/v1/status"))))
+            return _read(self._checked(send(self.socket, ("GET", "/api/v1/status"))))
         except NoDaemon:
             return None
         except CutOff as error:

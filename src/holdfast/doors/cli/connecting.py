@@ -51,7 +51,7 @@ def disconnect(desk: Desk, given: Given) -> int:
 def _list(desk: Desk, given: Given) -> int:
     if given.one("url") or given.has("stdin"):
         raise Stop("name the provider", hint="holdfast connect NAME", name="usage")
-    found = desk.daemon.get("/v1/connections")
+    found = desk.daemon.get("/api/v1/connections")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -79,7 +79,7 @@ def _row(row: Json) -> tuple[str, ...]:
 
 def _how(desk: Desk, name: str) -> str:
     """Whether it is connected by a key, or by a login that a person finishes elsewhere."""
-    for row in rows_of(desk.daemon.get("/v1/connections"), "offers"):
+    for row in rows_of(desk.daemon.get("/api/v1/connections"), "offers"):
         if row.get("name") == name:
             return text_of(row, "how")
     return "key"
@@ -113,7 +113,7 @@ def _with_login(desk: Desk, given: Given, name: str) -> int:
     invited = desk.daemon.post(_target(name, "/login"))
     if text_of(invited, "note"):
         desk.screen.note(line(text_of(invited, "note")), color="warn")
-    attempt = f"/v1/logins/{quote(text_of(invited, 'attempt'))}"
+    attempt = f"/api/v1/logins/{quote(text_of(invited, 'attempt'))}"
     if not text_of(invited, "code"):
         return _made(desk, given, _brought_back(desk, invited, attempt))
     desk.screen.note(f"open {line(text_of(invited, 'url'))}")
@@ -151,4 +151,4 @@ def _made(desk: Desk, given: Given, made: Json) -> int:
 
 
 def _target(name: str, end: str = "") -> str:
-    return f"/v1/connections/{quote(name)}{end}"
+    return f"/api/v1/connections/{quote(name)}{end}"

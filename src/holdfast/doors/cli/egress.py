@@ -21,7 +21,7 @@ def log(desk: Desk, given: Given) -> int:
     asked = {name: given.one(name) for name in ("task", "agent", "host")}
     refused = "true" if given.has("refused") else ""
     limit = str(given.count("limit") or 50)
-    found = desk.daemon.get(f"/v1/egress{query(**asked, refused=refused, limit=limit)}")
+    found = desk.daemon.get(f"/api/v1/egress{query(**asked, refused=refused, limit=limit)}")
     if given.has("json"):
         desk.screen.json(found)
         return OK

@@ -42,7 +42,7 @@ def follow(
         clean = True
         try:
             wanted = query(after=seen, show_thinking=show_thinking)
-            for item in desk.daemon.follow(f"/v1/tasks/{task}/events{wanted}"):
+            for item in desk.daemon.follow(f"/api/v1/tasks/{task}/events{wanted}"):
                 if item.kind == "end":
                     return item.data
                 if item.kind != "delta":

@@ -66,7 +66,7 @@ def backup(desk: Desk, given: Given) -> int:
     else:
         to = Path(desk.home, "backups", _stamp())
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    done = desk.daemon.post("/v1/backup", {"to": str(to)})
+    done = desk.daemon.post("/api/v1/backup", {"to": str(to)})
     if given.has("json"):
         desk.screen.json(done)
     else:
@@ -103,7 +103,7 @@ def purge(desk: Desk, given: Given) -> int:
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise Stop("nothing was deleted", code=FAILED)
     body: Json = {"task": task} if task else {"session": session}
-    done = desk.daemon.post("/v1/purge", {**body, "reason": given.one("reason")})
+    done = desk.daemon.post("/api/v1/purge", {**body, "reason": given.one("reason")})
     if given.has("json"):
         desk.screen.json(done)
     else:

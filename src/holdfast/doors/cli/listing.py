@@ -34,7 +34,7 @@ def task_list(desk: Desk, given: Given) -> int:
         limit=given.count("limit") or 20,
         before=given.one("before"),
     )
-    found = desk.daemon.get(f"/v1/tasks{wanted}")
+    found = desk.daemon.get(f"/api/v1/tasks{wanted}")
     rows: list[Json] = rows_of(found, "tasks")
     if given.has("json"):
         desk.screen.json(found)
@@ -83,7 +83,7 @@ def status(desk: Desk, given: Given) -> int:
     if given.has("live") and not given.has("json"):
         code: int = load("live").live(desk, given)
         return code
-    found = desk.daemon.get("/v1/status")
+    found = desk.daemon.get("/api/v1/status")
     if given.has("json"):
         desk.screen.json(found)
         return OK

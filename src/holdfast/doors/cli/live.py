@@ -38,7 +38,7 @@ def live(desk: Desk, given: Given) -> int:
 
 
 def frame(desk: Desk, now: float) -> list[str]:
-    found = desk.daemon.get("/v1/status")
+    found = desk.daemon.get("/api/v1/status")
     facts = dict(describe(found))
     working = _tasks(desk, _AT_WORK, 10)
     recent = _tasks(desk, _ENDED, _RECENT)
@@ -51,7 +51,7 @@ def frame(desk: Desk, now: float) -> list[str]:
 
 
 def _tasks(desk: Desk, status: str, limit: int) -> list[Json]:
-    return rows_of(desk.daemon.get(f"/v1/tasks{query(status=status, limit=limit)}"), "tasks")
+    return rows_of(desk.daemon.get(f"/api/v1/tasks{query(status=status, limit=limit)}"), "tasks")
 
 
 def _task(desk: Desk, row: Json, now: float) -> list[str]:

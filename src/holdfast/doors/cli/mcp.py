@@ -19,7 +19,7 @@ _TOOLS = ("TOOL", "EFFECT", "OFFERED", "WHAT IT SAYS")
 
 
 def mcp_list(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/mcp")
+    found = desk.daemon.get("/api/v1/mcp")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -134,7 +134,7 @@ def _asked(desk: Desk, name: str, seen: Json) -> bool:
 
 
 def _state(desk: Desk, name: str) -> Json:
-    servers = rows_of(desk.daemon.get("/v1/mcp"), "servers")
+    servers = rows_of(desk.daemon.get("/api/v1/mcp"), "servers")
     return next(one for one in servers if text_of(one, "name") == name)
 
 
@@ -202,4 +202,4 @@ def _pairs(given: Given, option: str) -> dict[str, str]:
 
 
 def _place(name: str) -> str:
-    return f"/v1/mcp/{quote(name)}"
+    return f"/api/v1/mcp/{quote(name)}"

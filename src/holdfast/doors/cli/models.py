@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .desk import Desk, Given
     from .wire import Json
 
-_ASK = "/v1/models/ask"
-_EMBED = "/v1/models/embed"
+_ASK = "/api/v1/models/ask"
+_EMBED = "/api/v1/models/embed"
 _HEAD = ("MODEL", "STATE", "ANSWERED", "FAILED", "LAST", "BECAUSE")
 
 
@@ -60,7 +60,7 @@ def embed(desk: Desk, given: Given) -> int:
 
 
 def health(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/models/health")
+    found = desk.daemon.get("/api/v1/models/health")
     rows = rows_of(found, "models")
     if given.has("json"):
         desk.screen.json(found)

@@ -27,7 +27,7 @@ _DOUBTS = ("CALL", "AGE", "AT MOST", "TASK", "MODEL")
 
 
 def budget_list(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/budgets")
+    found = desk.daemon.get("/api/v1/budgets")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -53,7 +53,7 @@ def budget_raise(desk: Desk, given: Given) -> int:
         "calls": given.count("calls") or 0,
         "once": os.urandom(16).hex(),
     }
-    found = desk.daemon.post("/v1/budgets/raise", body, repeatable=True)
+    found = desk.daemon.post("/api/v1/budgets/raise", body, repeatable=True)
     if given.has("json"):
         desk.screen.json(found)
     elif found.get("budget"):
@@ -65,7 +65,7 @@ def budget_raise(desk: Desk, given: Given) -> int:
 
 def budget_settle(desk: Desk, given: Given) -> int:
     body: Json = {"call": given.word(0), "usd": _money(given.word(1))}
-    found = desk.daemon.post("/v1/budgets/settle", body)
+    found = desk.daemon.post("/api/v1/budgets/settle", body)
     if given.has("json"):
         desk.screen.json(found)
     else:
@@ -78,7 +78,7 @@ def costs(desk: Desk, given: Given) -> int:
     names = ("task", "session", "agent", "team", "role", "until")
     asked = {name: given.one(name) for name in names}
     since = given.one("since") or ("" if asked["task"] or asked["session"] else "month")
-    found = desk.daemon.get(f"/v1/costs{query(by=by, since=since, **asked)}")
+    found = desk.daemon.get(f"/api/v1/costs{query(by=by, since=since, **asked)}")
     groups = [name.strip() for name in by.split(",") if name.strip()]
     if given.has("json"):
         desk.screen.json(found)
@@ -96,11 +96,11 @@ def summary(desk: Desk) -> list[tuple[str, str]]:
     """Today, this week, this month; by model; what caches saved."""
     rows: list[tuple[str, str]] = []
     for name, since in (("today", "today"), ("7 days", "week"), ("month", "month")):
-        total = part_of(desk.daemon.get(f"/v1/costs{query(since=since)}"), "total")
+        total = part_of(desk.daemon.get(f"/api/v1/costs{query(since=since)}"), "total")
         calls, tokens = count_of(total, "calls"), count_of(total, "input")
         tokens += count_of(total, "output")
         rows.append((name, f"{money(total)} for {tokens:,} tokens in {calls:,} calls"))
-    found = desk.daemon.get("/v1/costs?by=model&since=month")
+    found = desk.daemon.get("/api/v1/costs?by=model&since=month")
     total = part_of(found, "total")
     whole = number_of(total, "usd")
     models = sorted(rows_of(found, "rows"), key=lambda row: -number_of(row, "usd"))

@@ -27,7 +27,7 @@ _LONGEST = 1 << 20
 
 
 def show(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get(f"/v1/policy{query(agent=given.one('agent'))}")
+    found = desk.daemon.get(f"/api/v1/policy{query(agent=given.one('agent'))}")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -65,7 +65,7 @@ def explain(desk: Desk, given: Given) -> int:
             body["workspace"] = str(Path(body["workspace"]).absolute())
     elif given.word(0):
         body["call"] = given.word(0)
-    found = desk.daemon.post("/v1/policy/explain", body, repeatable=True)
+    found = desk.daemon.post("/api/v1/policy/explain", body, repeatable=True)
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -94,7 +94,7 @@ def _explained(desk: Desk, found: Json) -> None:
 def test(desk: Desk, given: Given) -> int:
     """As the Test Anything Protocol has it: a line for each, and exit 1 if one is not so."""
     body: Json = {"expect": _expectations(given.word(0)), "policy": _text(given.one("policy"))}
-    found = desk.daemon.post("/v1/policy/test", body, repeatable=True)
+    found = desk.daemon.post("/api/v1/policy/test", body, repeatable=True)
     rows = rows_of(found, "results")
     if given.has("json"):
         desk.screen.json(found)
@@ -114,7 +114,7 @@ def diff(desk: Desk, given: Given) -> int:
     body: Json = {"old": _text(given.word(0)), "new": _text(given.word(1))}
     if not given.word(1):
         body = {"old": "", "new": body["old"]}
-    found = desk.daemon.post("/v1/policy/diff", body, repeatable=True)
+    found = desk.daemon.post("/api/v1/policy/diff", body, repeatable=True)
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -133,12 +133,12 @@ def diff(desk: Desk, given: Given) -> int:
 
 def grant(desk: Desk, given: Given) -> int:
     body: Json = {"rule": given.word(0), **lease_terms(given), "reason": given.one("reason")}
-    found = desk.daemon.post("/v1/policy/leases", body)
+    found = desk.daemon.post("/api/v1/policy/leases", body)
     return _told_lease(desk, given, found)
 
 
 def revoke(desk: Desk, given: Given) -> int:
-    target = f"/v1/policy/leases/{quote(given.word(0))}/revoke"
+    target = f"/api/v1/policy/leases/{quote(given.word(0))}/revoke"
     return _told_lease(desk, given, desk.daemon.post(target, {}, repeatable=True))
 
 

@@ -47,7 +47,7 @@ def run(desk: Desk, given: Given) -> int:
 def submit(desk: Desk, body: Json) -> Json:
     """Put it on the queue, once: a key makes sending it again harmless."""
     body.setdefault("key", f"cli-{os.urandom(9).hex()}")
-    return desk.daemon.post("/v1/tasks", body, repeatable=True)
+    return desk.daemon.post("/api/v1/tasks", body, repeatable=True)
 
 
 def attend(desk: Desk, task: str, given: Given, *, ask: bool) -> Json:
@@ -91,11 +91,11 @@ def interrupted(desk: Desk, task: str) -> int:
     deadline = time.monotonic() + _GOODBYE
     try:
         row = desk.daemon.post(
-            f"/v1/tasks/{task}/cancel", {"reason": "interrupted"}, repeatable=True
+            f"/api/v1/tasks/{task}/cancel", {"reason": "interrupted"}, repeatable=True
         )
         while row.get("status") != "CANCELED" and time.monotonic() < deadline:
             time.sleep(0.05)
-            row = desk.daemon.get(f"/v1/tasks/{task}")
+            row = desk.daemon.get(f"/api/v1/tasks/{task}")
         desk.screen.note(f"stopped {task[-8:]}", mark="bad")
     except Stop as stop:
         desk.screen.note(f"the task may still be running: {stop.message}", mark="bad")

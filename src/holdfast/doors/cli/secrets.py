@@ -29,7 +29,7 @@ _KEPT = {
 
 
 def secret_list(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/secrets")
+    found = desk.daemon.get("/api/v1/secrets")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -50,25 +50,25 @@ def secret_set(desk: Desk, given: Given) -> int:
     body: Json = {"name": name, **_terms(given)}
     if not given.has("keep"):
         body["value"] = _typed(desk, given, f"Value of {line(name)}, not shown: ")
-    return _made(desk, given, desk.daemon.post("/v1/secrets", body, repeatable=True), "is kept")
+    return _made(desk, given, desk.daemon.post("/api/v1/secrets", body, repeatable=True), "is kept")
 
 
 def secret_generate(desk: Desk, given: Given) -> int:
     body: Json = {"name": given.word(), "length": given.count("length") or 32}
     body["charset"] = given.one("charset") or "urlsafe"
-    return _made(desk, given, desk.daemon.post("/v1/secrets/generate", body), "is made")
+    return _made(desk, given, desk.daemon.post("/api/v1/secrets/generate", body), "is made")
 
 
 def secret_grant(desk: Desk, given: Given) -> int:
-    return _granted(desk, given, "/v1/secrets/grant")
+    return _granted(desk, given, "/api/v1/secrets/grant")
 
 
 def secret_revoke(desk: Desk, given: Given) -> int:
-    return _granted(desk, given, "/v1/secrets/revoke")
+    return _granted(desk, given, "/api/v1/secrets/revoke")
 
 
 def secret_delete(desk: Desk, given: Given) -> int:
-    found = desk.daemon.post("/v1/secrets/delete", {"name": given.word()}, repeatable=True)
+    found = desk.daemon.post("/api/v1/secrets/delete", {"name": given.word()}, repeatable=True)
     if given.has("json"):
         desk.screen.json(found)
     else:
@@ -79,7 +79,7 @@ def secret_delete(desk: Desk, given: Given) -> int:
 
 def secret_import(desk: Desk, given: Given) -> int:
     body: Json = {"text": _file(given.word()), "prefix": given.one("prefix")}
-    found = desk.daemon.post("/v1/secrets/import", body, repeatable=True)
+    found = desk.daemon.post("/api/v1/secrets/import", body, repeatable=True)
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -90,7 +90,7 @@ def secret_import(desk: Desk, given: Given) -> int:
 
 
 def secret_uses(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get(f"/v1/secrets/uses{query(name=given.word())}")
+    found = desk.daemon.get(f"/api/v1/secrets/uses{query(name=given.word())}")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -112,11 +112,11 @@ def secret_uses(desk: Desk, given: Given) -> int:
 
 
 def vault_status(desk: Desk, given: Given) -> int:
-    return _vault(desk, given, desk.daemon.get("/v1/vault"))
+    return _vault(desk, given, desk.daemon.get("/api/v1/vault"))
 
 
 def vault_rotate(desk: Desk, given: Given) -> int:
-    return _vault(desk, given, desk.daemon.post("/v1/vault/rotate"))
+    return _vault(desk, given, desk.daemon.post("/api/v1/vault/rotate"))
 
 
 def vault_seal(desk: Desk, given: Given) -> int:
@@ -126,7 +126,7 @@ def vault_seal(desk: Desk, given: Given) -> int:
     body: Json = {"how": ways[0]}
     if ways[0] == "passphrase":
         body["passphrase"] = _typed(desk, given, "Passphrase, not shown: ", twice=True)
-    return _vault(desk, given, desk.daemon.post("/v1/vault/seal", body))
+    return _vault(desk, given, desk.daemon.post("/api/v1/vault/seal", body))
 
 
 def _vault(desk: Desk, given: Given, found: Json) -> int:

@@ -45,7 +45,7 @@ def stop(desk: Desk, given: Given) -> int:
     if running is None:
         desk.screen.note("no daemon is running")
     else:
-        desk.daemon.post("/v1/stop")
+        desk.daemon.post("/api/v1/stop")
         _gone(desk, count_of(running, "pid"), given.count("seconds") or _PATIENCE)
         desk.screen.note("stopped", mark="good")
     if given.has("json"):
@@ -56,7 +56,7 @@ def stop(desk: Desk, given: Given) -> int:
 def restart(desk: Desk, given: Given) -> int:
     running = desk.daemon.status()
     if running is not None:
-        desk.daemon.post("/v1/stop")
+        desk.daemon.post("/api/v1/stop")
         _gone(desk, count_of(running, "pid"), given.count("seconds") or _PATIENCE)
     return _started(desk, given)
 

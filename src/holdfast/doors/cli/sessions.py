@@ -18,7 +18,7 @@ _HEAD = ("SESSION", "TASKS", "TOKENS", "COST", "LAST", "ABOUT")
 
 
 def session_list(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/sessions")
+    found = desk.daemon.get("/api/v1/sessions")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -47,7 +47,7 @@ def session_show(desk: Desk, given: Given) -> int:
 
 def exchanges(desk: Desk, session: str) -> list[Json]:
     """What was said in a session, oldest first. Raises `Stop` where there is none."""
-    found = desk.daemon.get(f"/v1/sessions/{quote(session)}")
+    found = desk.daemon.get(f"/api/v1/sessions/{quote(session)}")
     return rows_of(found, "exchanges")
 
 

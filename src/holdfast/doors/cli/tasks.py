@@ -89,13 +89,13 @@ def approve(desk: Desk, given: Given) -> int:
     if any(map(given.has, ("for", "rule", "uses", "until"))):
         given.options.setdefault("for", ["task"])
         body["lease"] = {**lease_terms(given), "rule": given.one("rule")}
-    target = f"/v1/tasks/{row['id']}/calls/{quote(question['call'])}/approve"
+    target = f"/api/v1/tasks/{row['id']}/calls/{quote(question['call'])}/approve"
     return _acted(desk, given, desk.daemon.post(target, body), "approved", question)
 
 
 def deny(desk: Desk, given: Given) -> int:
     row, question = _question(desk, given)
-    target = f"/v1/tasks/{row['id']}/calls/{quote(question['call'])}/refuse"
+    target = f"/api/v1/tasks/{row['id']}/calls/{quote(question['call'])}/refuse"
     told = desk.daemon.post(target, {"reason": given.one("reason")})
     return _acted(desk, given, told, "refused", question)
 
@@ -106,7 +106,7 @@ def say(desk: Desk, given: Given) -> int:
 
 
 def approvals(desk: Desk, given: Given) -> int:
-    found = desk.daemon.get("/v1/approvals")
+    found = desk.daemon.get("/api/v1/approvals")
     if given.has("json"):
         desk.screen.json(found)
         return OK
@@ -129,7 +129,7 @@ def approvals(desk: Desk, given: Given) -> int:
 def bundle(desk: Desk, given: Given) -> int:
     row = desk.daemon.get(_target(given))
     to = given.word(1) or f"{row['id']}.zip"
-    reply = desk.daemon.open("GET", f"/v1/tasks/{row['id']}/bundle")
+    reply = desk.daemon.open("GET", f"/api/v1/tasks/{row['id']}/bundle")
     try:
         if to == "-":
             for piece in reply.pieces():
@@ -189,7 +189,7 @@ def verify(desk: Desk, given: Given) -> int:
 
 
 def _target(given: Given) -> str:
-    return f"/v1/tasks/{quote(given.word())}"
+    return f"/api/v1/tasks/{quote(given.word())}"
 
 
 def _acted(desk: Desk, given: Given, row: Json, what: str, question: Json | None = None) -> int:
@@ -237,7 +237,7 @@ def _tries(desk: Desk, task: str) -> Iterator[tuple[str, str]]:
 def _events(desk: Desk, task: str) -> Iterator[Json]:
     after = 0
     while True:
-        page = desk.daemon.get(f"/v1/tasks/{task}/events?after={after}")
+        page = desk.daemon.get(f"/api/v1/tasks/{task}/events?after={after}")
         events: list[Json] = rows_of(page, "events")
         yield from events
         if len(events) < _EVENT_PAGE:

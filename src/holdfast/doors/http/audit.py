@@ -132,16 +132,16 @@ def _record(row: Kept) -> AuditRecord:
 AUDIT_ROUTES: tuple[Entry, ...] = (
     Entry(
         "GET",
-        "/v1/audit",
+        "/api/v1/audit",
         audit_list,
         "What must be provable later: decisions, approvals, uses of secrets, changes.",
         AuditPage,
         query=AuditAsk,
     ),
-    Entry("GET", "/v1/audit/records/{seq:int}", audit_show, "One of these.", AuditRecord),
+    Entry("GET", "/api/v1/audit/records/{seq:int}", audit_show, "One of these.", AuditRecord),
     Entry(
         "GET",
-        "/v1/audit/export",
+        "/api/v1/audit/export",
         audit_export,
         "The whole audit as lines that prove themselves: `holdfast audit verify FILE`.",
         _LINES,
@@ -149,11 +149,13 @@ AUDIT_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/audit/checkpoint",
+        "/api/v1/audit/checkpoint",
         audit_checkpoint,
         "Sign the audit as it is now.",
         CheckpointMade,
         errors=(503,),
     ),
-    Entry("GET", "/v1/audit/verify", audit_verify, "Is it whole, down to each byte?", AuditProof),
+    Entry(
+        "GET", "/api/v1/audit/verify", audit_verify, "Is it whole, down to each byte?", AuditProof
+    ),
 )

@@ -14,7 +14,7 @@ from holdfast.runtime import mcp
 from .bodies import Body, Name, NoQuery, Nothing, Patterns
 from .route import Ask, Entry
 
-_SERVER = "/v1/mcp/{name}"
+_SERVER = "/api/v1/mcp/{name}"
 _Word = Annotated[str, Field(max_length=10_000)]
 _Table = Annotated[dict[Name, _Word], Field(max_length=100)]
 _Effect = Annotated[EffectClass, Field(strict=False)]
@@ -105,7 +105,7 @@ async def server_tools(ask: Ask[NoQuery, Nothing]) -> ServerTools:
 
 
 MCP_ROUTES: tuple[Entry, ...] = (
-    Entry("GET", "/v1/mcp", server_list, "Which servers of tools there are.", ServerList),
+    Entry("GET", "/api/v1/mcp", server_list, "Which servers of tools there are.", ServerList),
     Entry(
         "POST",
         _SERVER,

@@ -22,8 +22,8 @@ class Raise(Body):
     """What to add to a budget until its period ends."""
 
     key: Annotated[str, Field(max_length=500)] = Field(
-        description="As `GET /v1/budgets` and a refusal name it; `price/<model>` allows a model "
-        "without a known price until midnight UTC."
+        description="As `GET /api/v1/budgets` and a refusal name it; `price/<model>` allows "
+        "a model without a known price until midnight UTC."
     )
     usd: _Money = Field(default=0.0, description="US dollars.")
     tokens: int = Field(default=0, ge=0, le=10**15)
@@ -34,7 +34,7 @@ class Raise(Body):
 class Settle(Body):
     """What a doubtful call really cost."""
 
-    call: Name = Field(description="Its `id` in `GET /v1/budgets`.")
+    call: Name = Field(description="Its `id` in `GET /api/v1/budgets`.")
     usd: _Money = Field(description="US dollars; 0: nothing was paid.")
 
 

@@ -57,7 +57,7 @@ async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
         files=tuple([await tasks.attach(house, f.name, f.media_type, f.data) for f in new.files]),
     )
     row = a.task_row(await tasks.submit(house, request))
-    return json_answer(row, 202, {"Location": f"/v1/tasks/{row.id}"})
+    return json_answer(row, 202, {"Location": f"/api/v1/tasks/{row.id}"})
 
 
 def _agent(agent: Agent, new: b.NewTask) -> Agent:

@@ -28,8 +28,8 @@ _ABOUT = {
     "attempt": "The login, as `login` named it.",
 }
 _HEADERS = {
-    ("POST", "/v1/tasks"): ("Idempotency-Key", "Repeating a request with it is safe."),
-    ("GET", "/v1/tasks/{ref}/events"): ("Last-Event-ID", "Go on after this event."),
+    ("POST", "/api/v1/tasks"): ("Idempotency-Key", "Repeating a request with it is safe."),
+    ("GET", "/api/v1/tasks/{ref}/events"): ("Last-Event-ID", "Go on after this event."),
 }
 
 

@@ -211,10 +211,10 @@ def _moment(text: str) -> Instant:
 
 
 POLICY_ROUTES: tuple[Entry, ...] = (
-    Entry("GET", "/v1/policy", policy_show, "The policy in force.", PolicyRow, query=PolicyAsk),
+    Entry("GET", "/api/v1/policy", policy_show, "The policy in force.", PolicyRow, query=PolicyAsk),
     Entry(
         "POST",
-        "/v1/policy/explain",
+        "/api/v1/policy/explain",
         policy_explain,
         "What the policy says of a call, and why.",
         Explained,
@@ -222,7 +222,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/policy/test",
+        "/api/v1/policy/test",
         policy_test,
         "Does a policy do what is expected of it?",
         Tested,
@@ -230,7 +230,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/policy/diff",
+        "/api/v1/policy/diff",
         policy_diff,
         "What another policy makes wider and narrower, tried on recorded calls and examples.",
         policy.Difference,
@@ -238,7 +238,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/policy/leases",
+        "/api/v1/policy/leases",
         lease_grant,
         "Give leave beforehand.",
         Lease,
@@ -247,7 +247,7 @@ POLICY_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/policy/leases/{id}/revoke",
+        "/api/v1/policy/leases/{id}/revoke",
         lease_revoke,
         "No further use of a lease, at once.",
         Lease,

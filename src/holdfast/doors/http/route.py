@@ -34,7 +34,7 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What only the assembly knows and `/v1/status` tells.
+    """What only the assembly knows and `/api/v1/status` tells.
 
     `model` is a line about what was found and is used.
     """

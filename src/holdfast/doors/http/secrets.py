@@ -196,10 +196,12 @@ async def _state(
 
 
 SECRET_ROUTES: tuple[Entry, ...] = (
-    Entry("GET", "/v1/secrets", secret_list, "Which secrets there are; never a value.", SecretList),
+    Entry(
+        "GET", "/api/v1/secrets", secret_list, "Which secrets there are; never a value.", SecretList
+    ),
     Entry(
         "POST",
-        "/v1/secrets",
+        "/api/v1/secrets",
         secret_put,
         "Keep a secret, or change the terms of one. Its value is never shown again.",
         Secret,
@@ -208,7 +210,7 @@ SECRET_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/secrets/generate",
+        "/api/v1/secrets/generate",
         secret_generate,
         "Make a secret that nobody sees.",
         Secret,
@@ -217,7 +219,7 @@ SECRET_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/secrets/grant",
+        "/api/v1/secrets/grant",
         secret_grant,
         "Let an agent use a secret by its reference.",
         Secret,
@@ -226,7 +228,7 @@ SECRET_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/secrets/revoke",
+        "/api/v1/secrets/revoke",
         secret_revoke,
         "Let it no longer.",
         Secret,
@@ -235,7 +237,7 @@ SECRET_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/secrets/delete",
+        "/api/v1/secrets/delete",
         secret_delete,
         "Forget a secret.",
         Deleted,
@@ -244,7 +246,7 @@ SECRET_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/secrets/import",
+        "/api/v1/secrets/import",
         secret_import,
         "Keep every NAME=value of a file.",
         SecretList,
@@ -253,16 +255,16 @@ SECRET_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "GET",
-        "/v1/secrets/uses",
+        "/api/v1/secrets/uses",
         secret_uses,
         "Who used a secret, or any.",
         Uses,
         query=Which,
     ),
-    Entry("GET", "/v1/vault", vault_status, "How the vault is sealed.", VaultState),
+    Entry("GET", "/api/v1/vault", vault_status, "How the vault is sealed.", VaultState),
     Entry(
         "POST",
-        "/v1/vault/rotate",
+        "/api/v1/vault/rotate",
         vault_rotate,
         "Seal everything with a new key.",
         VaultState,
@@ -270,7 +272,7 @@ SECRET_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/vault/seal",
+        "/api/v1/vault/seal",
         vault_seal,
         "Keep the vault's key in another way; Unix socket only.",
         VaultState,

@@ -24,9 +24,9 @@ from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
 
-_TASK = "/v1/tasks/{ref}"
-_CALL = "/v1/tasks/{ref}/calls/{call}"
-_PROVIDER = "/v1/connections/{name}"
+_TASK = "/api/v1/tasks/{ref}"
+_CALL = "/api/v1/tasks/{ref}/calls/{call}"
+_PROVIDER = "/api/v1/connections/{name}"
 _JSON = "application/json"
 
 
@@ -42,7 +42,7 @@ def _document(version: str) -> bytes:
 ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST",
-        "/v1/tasks",
+        "/api/v1/tasks",
         n.submit,
         "Submit a task. The same Idempotency-Key, or `key`, again is the same task.",
         answer=a.TaskRow,
@@ -50,7 +50,7 @@ ROUTES: tuple[Entry, ...] = (
         status=202,
         errors=(409, 429, 503),
     ),
-    Entry("GET", "/v1/tasks", n.list_tasks, "List tasks.", a.TaskPage, query=b.TaskQuery),
+    Entry("GET", "/api/v1/tasks", n.list_tasks, "List tasks.", a.TaskPage, query=b.TaskQuery),
     Entry("GET", _TASK, n.show, "One task.", a.TaskRow, query=b.ShowQuery),
     Entry(
         "GET",
@@ -109,32 +109,32 @@ ROUTES: tuple[Entry, ...] = (
         body=b.Reason,
         errors=(409,),
     ),
-    Entry("GET", "/v1/approvals", n.approvals, "All that waits for a person.", a.Approvals),
+    Entry("GET", "/api/v1/approvals", n.approvals, "All that waits for a person.", a.Approvals),
     Entry(
         "GET", f"{_TASK}/bundle", n.bundle, "Everything about a task as files.", "application/zip"
     ),
     Entry("GET", f"{_TASK}/verify", n.verify, "Is its history whole?", a.Verified),
     Entry("GET", f"{_TASK}/replay", n.replay, "Decide it again and compare.", a.Replayed),
-    Entry("GET", "/v1/sessions", n.sessions, "Conversations, newest first.", a.Sessions),
-    Entry("GET", "/v1/sessions/{id:path}", n.exchanges, "What was said in one.", a.Exchanges),
-    Entry("GET", "/v1/status", n.status, "How the daemon is.", a.StatusPage),
+    Entry("GET", "/api/v1/sessions", n.sessions, "Conversations, newest first.", a.Sessions),
+    Entry("GET", "/api/v1/sessions/{id:path}", n.exchanges, "What was said in one.", a.Exchanges),
+    Entry("GET", "/api/v1/status", n.status, "How the daemon is.", a.StatusPage),
     Entry(
         "GET",
-        "/v1/models",
+        "/api/v1/models",
         list_models,
         "The models there are. Providers are asked for theirs at most once an hour.",
         a.ModelList,
     ),
     Entry(
         "POST",
-        "/v1/models/refresh",
+        "/api/v1/models/refresh",
         refresh_models,
         "Ask all providers for their models now.",
         a.ModelList,
     ),
     Entry(
         "POST",
-        "/v1/models/choose",
+        "/api/v1/models/choose",
         choose_model,
         "Give a role its model, at once and over a restart. The configuration goes before it.",
         Choice,
@@ -143,15 +143,15 @@ ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "GET",
-        "/v1/models/health",
+        "/api/v1/models/health",
         n.model_health,
         "How the models are that were asked lately.",
         a.ModelHealthList,
     ),
-    Entry("GET", "/v1/budgets", m.budget_list, "How the budgets stand.", m.BudgetList),
+    Entry("GET", "/api/v1/budgets", m.budget_list, "How the budgets stand.", m.BudgetList),
     Entry(
         "POST",
-        "/v1/budgets/raise",
+        "/api/v1/budgets/raise",
         m.budget_raise,
         "Add to a budget until its period ends.",
         m.Raised,
@@ -160,24 +160,24 @@ ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/budgets/settle",
+        "/api/v1/budgets/settle",
         m.budget_settle,
         "Say what a call cost whose answer never came.",
         m.Settled,
         body=m.Settle,
         errors=(503,),
     ),
-    Entry("GET", "/v1/costs", m.costs, "Where the money went.", m.CostPage, query=m.CostAsk),
+    Entry("GET", "/api/v1/costs", m.costs, "Where the money went.", m.CostPage, query=m.CostAsk),
     Entry(
         "GET",
-        "/v1/egress",
+        "/api/v1/egress",
         e.visit_list,
         "Who reached what outside, or was refused it.",
         e.VisitPage,
         query=e.VisitAsk,
     ),
-    Entry("GET", "/v1/boxes", box_list, "Which boxes there are, and what they use.", BoxList),
-    Entry("GET", "/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
+    Entry("GET", "/api/v1/boxes", box_list, "Which boxes there are, and what they use.", BoxList),
+    Entry("GET", "/api/v1/connections", c.listed, "Who can be asked.", a.ConnectionList),
     Entry(
         "POST",
         _PROVIDER,
@@ -197,7 +197,7 @@ ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/logins/{attempt}",
+        "/api/v1/logins/{attempt}",
         c.accept,
         "Has the person finished it? Ask as often as `interval` says.",
         a.LoginState,
@@ -215,7 +215,7 @@ ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/models/ask",
+        "/api/v1/models/ask",
         ask_model,
         "Ask a model, outside any task, under the same budgets and fallbacks. Tool calls are "
         "returned, not run. Streamed: `delta` events, then `reply`, or `error`; an answer that "
@@ -227,7 +227,7 @@ ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/models/embed",
+        "/api/v1/models/embed",
         embed,
         "Turn texts into vectors, paid for under the same budgets. No other model stands in.",
         answer=a.Vectors,
@@ -241,7 +241,7 @@ ROUTES: tuple[Entry, ...] = (
     *AUDIT_ROUTES,
     Entry(
         "POST",
-        "/v1/backup",
+        "/api/v1/backup",
         n.backup,
         "Copy the journal while it is in use.",
         a.BackupDone,
@@ -250,14 +250,16 @@ ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        "/v1/purge",
+        "/api/v1/purge",
         n.purge,
         "Make unreadable for good what ended tasks said.",
         a.Purged,
         body=b.Purge,
         errors=(409,),
     ),
-    Entry("POST", "/v1/stop", n.stop, "Stop the daemon; Unix socket only.", a.Stopping, status=202),
+    Entry(
+        "POST", "/api/v1/stop", n.stop, "Stop the daemon; Unix socket only.", a.Stopping, status=202
+    ),
     Entry("GET", "/healthz", n.healthz, "Is anybody there?", a.Healthy, public=True),
     Entry("GET", "/openapi.json", openapi, "This document.", _JSON, public=True),
 )

@@ -159,10 +159,10 @@ class House:
     def plant(self, daemon: Daemon) -> None:
         for one in self.ours:
             terms = {"grants": ["default"], "per_minute": 0}
-            daemon.post("/v1/secrets", {"name": one.name, "value": one.value, **terms})
+            daemon.post("/api/v1/secrets", {"name": one.name, "value": one.value, **terms})
         self.run("secret", "set", "search/brave", "--stdin", stdin=self.others["search"].value)
         key = {"api_key": self.others["saved_key"].value, "check": False}
-        daemon.post("/v1/connections/openai", key)
+        daemon.post("/api/v1/connections/openai", key)
         token = (self.home / "token").read_text().strip()
         self.others["token"] = Canary(name="token", kind="house", value=token)
         for target, body in _mistakes(self.ours[1].value):
@@ -269,15 +269,15 @@ def _killed(house: House, daemon: Daemon, job: Job, search: Sweep) -> None:
 
 def _told(house: House, daemon: Daemon, search: Sweep) -> tuple[dict[str, int], dict[str, int]]:
     """All that can be asked of the house is asked, by every door."""
-    rows = daemon.get("/v1/tasks?limit=500")["tasks"]
+    rows = daemon.get("/api/v1/tasks?limit=500")["tasks"]
     calls = Counter[str]()
     for row in rows:
-        events = daemon.get(f"/v1/tasks/{row['id']}/events?limit=5000")
+        events = daemon.get(f"/api/v1/tasks/{row['id']}/events?limit=5000")
         for event in events["events"]:
             if outcome := event["data"].get("outcome"):
                 calls[str(outcome.get("code") or outcome["type"])] += 1
         search.look("events", msgspec.json.encode([row, events]))
-        search.archive("bundles", house.watcher.fetch(f"/v1/tasks/{row['id']}/bundle"))
+        search.archive("bundles", house.watcher.fetch(f"/api/v1/tasks/{row['id']}/bundle"))
     task = str(rows[-1]["id"])
     for target in _TARGETS:
         place = "visits" if "egress" in target else "answers"
@@ -322,10 +322,10 @@ def _done(daemon: Daemon, tasks: Sequence[str]) -> None:
     """Until none goes on by itself; whoever would wait for a person is told to go."""
 
     def over() -> bool:
-        rows = {row["id"]: row["status"] for row in daemon.get("/v1/tasks?limit=500")["tasks"]}
+        rows = {row["id"]: row["status"] for row in daemon.get("/api/v1/tasks?limit=500")["tasks"]}
         for task, status in rows.items():
             if status == "WAITING":
-                daemon.post(f"/v1/tasks/{task}/cancel", {})
+                daemon.post(f"/api/v1/tasks/{task}/cancel", {})
         return all(rows[task] in _OVER for task in tasks)
 
     _until(over)
@@ -341,19 +341,30 @@ def _until(true: Callable[[], bool]) -> None:
 
 def _mistakes(value: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What people do with a secret where none belongs."""
-    yield "/v1/secrets", {"name": "Bad Name", "value": value}
-    yield "/v1/secrets", {"name": "x", "value": [value]}
-    yield "/v1/secrets/generate", {"name": value, "length": 1}
-    yield "/v1/tasks", {"prompt": "x", "model": value, "preset": "bad"}
-    yield "/v1/models/ask", {"text": f"is {value} good?"}
-    yield "/v1/connections/openai", {"api_key": [value]}
+    yield "/api/v1/secrets", {"name": "Bad Name", "value": value}
+    yield "/api/v1/secrets", {"name": "x", "value": [value]}
+    yield "/api/v1/secrets/generate", {"name": value, "length": 1}
+    yield "/api/v1/tasks", {"prompt": "x", "model": value, "preset": "bad"}
+    yield "/api/v1/models/ask", {"text": f"is {value} good?"}
+    yield "/api/v1/connections/openai", {"api_key": [value]}
 
 
 _AT_HOME = {"home/config.toml": ("file_key",), "home/token": ("token",)}
 _TARGETS = (
-    *("/v1/tasks/{task}", "/v1/tasks/{task}/verify", "/v1/tasks/{task}/replay", "/v1/status"),
-    *("/v1/sessions", "/v1/secrets", "/v1/connections", "/v1/models", "/v1/egress?limit=500"),
-    *("/v1/costs", "/v1/approvals", "/v1/vault", "/v1/models/health"),
+    *(
+        "/api/v1/tasks/{task}",
+        "/api/v1/tasks/{task}/verify",
+        "/api/v1/tasks/{task}/replay",
+        "/api/v1/status",
+    ),
+    *(
+        "/api/v1/sessions",
+        "/api/v1/secrets",
+        "/api/v1/connections",
+        "/api/v1/models",
+        "/api/v1/egress?limit=500",
+    ),
+    *("/api/v1/costs", "/api/v1/approvals", "/api/v1/vault", "/api/v1/models/health"),
 )
 _COMMANDS = (
     *("task list", "task list --json", "task show {task}", "task show {task} --json"),

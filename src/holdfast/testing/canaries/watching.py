@@ -44,7 +44,7 @@ class Watcher:
 
     def _follow(self, task: str, heard: bytearray) -> None:
         with suppress(OSError):
-            self._ask(f"/v1/tasks/{task}/events?follow=true", heard)
+            self._ask(f"/api/v1/tasks/{task}/events?follow=true", heard)
 
     def _ask(self, target: str, heard: bytearray) -> None:
         with socket.socket(socket.AF_UNIX) as line:
