@@ -15,12 +15,13 @@ from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
 from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
 from holdfast.adapters.tools.steering import Steering
+from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.ids import CallId, TaskId
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import Failed, Outcome, Returned
 from holdfast.core.reach import Reach
 from holdfast.ports.box import Boxes, BoxSpec
 from holdfast.ports.egress import Egress
-from holdfast.ports.mcp import ServerSpec
 from holdfast.ports.tools import Job, Tool
 from holdfast.testing import tool_server
 from holdfast.testing.fake_clock import FakeClock
@@ -49,6 +50,7 @@ class Stage:
         self.told: list[str] = []
         self.blobs = MemoryBlobs()
         self.secrets: dict[str, str] = {}
+        self.vault = MemoryVault()
         self.servers: Servers
         self.job = Job(task=TaskId("task_1"), call=CallId("c1_1"), workspace=self.workspace)
 
@@ -59,6 +61,9 @@ class Stage:
         def box(spec: ServerSpec, job: Job) -> BoxSpec:
             workspace = self.home / "mcp" / spec.name if spec.shared else job.workspace
             return BoxSpec(workspace=workspace)
+
+        async def reveal_login(name: str, server: str) -> str:
+            return self.secrets[name]
 
         world = World(
             boxes=self.boxes,
@@ -76,6 +81,8 @@ class Stage:
             clock=FakeClock(),
             progress=lambda task, text: self.told.append(text),
             configured=lambda: self.configured,
+            vault=self.vault,
+            reveal=reveal_login,
             taken=frozenset({"read"}),
             agent="default",
         )

@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 from holdfast.adapters.egress.gateway import Gateway
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass, Returned, Unknown
 from holdfast.core.reach import Reach
 from holdfast.engine.clock import SystemClock
-from holdfast.ports.mcp import ServerSpec
 from holdfast.testing.fake_visits import FakeVisits
 from holdfast.testing.website import Asked, Reply, Website
 from tests.adapters.mcp_far import JSON, KEY, Answer, Far, told

@@ -37,8 +37,9 @@ from holdfast.runtime.secrets import keep_planted
 
 from .audit import on_record
 from .containers import look_after
+from .given import Given
 from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
-from .house import Given, in_force, open_house
+from .house import in_force, open_house
 from .models import models_config
 
 _log = logging.getLogger("holdfast")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -13,9 +12,7 @@ import anyio
 from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
-from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
-from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
@@ -29,7 +26,6 @@ from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
-from holdfast.adapters.vaults.opening import Opened
 from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
@@ -52,22 +48,12 @@ from holdfast.runtime.house import House, InForce
 from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
+from .given import Given
 from .home import AUDIT_KEY, CHOICES, DATABASE
 from .mcp import servers_for, world_of_servers
-from .outside import Outside, browsers_for, gateway, tools_of_the_web
+from .outside import Lent, Outside, browsers_for, gateway, tools_of_the_web
 
 _Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """What a house is made of besides its home."""
-
-    config: Config
-    environment: Mapping[str, str]
-    catalog: Catalog
-    connections: SavedConnections
-    kept: Opened
 
 
 @asynccontextmanager
@@ -99,15 +85,14 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     models, live = GuardedModels(given.catalog, safe.known, disguise), Live()
     force = in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
-    visits, blobs = journal.visits(), FileBlobs(home / "blobs")
-    out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
+    visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
+    out = Outside(gateway(lent, visits, clock), lambda: force.ways, safe)
     boxes = box_pool(config, given.environment, out.of_box)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     # The delegate tool is bound late: it submits to the supervisor that runs it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool = Spool(home / "outputs", safe.redact)
+    options, steering, spool = box_options(config), Steering(), Spool(home / "outputs", safe.redact)
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    options, steering = box_options(config), Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in far),
@@ -117,7 +102,8 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     ]
     world = world_of_servers(config, boxes, out, options, steering)
     work = (blobs, spool, clock, live)
-    servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
+    servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
+    lent.bearer = servers.logins.used.bearer
     tools = Registry(own, Offered(servers))
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
     performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)

@@ -17,15 +17,16 @@ from holdfast.adapters.tools.output import Spool
 from holdfast.adapters.tools.steering import Steering
 from holdfast.config import Config
 from holdfast.core.error import Invalid
+from holdfast.core.mcp import ServerSpec
 from holdfast.engine.live import Live
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes, BoxSpec
 from holdfast.ports.clock import Clock
-from holdfast.ports.mcp import ServerSpec
 from holdfast.ports.model import Delta
 from holdfast.ports.tools import Job, Tool
 from holdfast.runtime.house import InForce
 
+from .given import Given
 from .outside import Outside
 
 Work = tuple[Blobs, Spool, Clock, Live]
@@ -33,10 +34,15 @@ Work = tuple[Blobs, Spool, Clock, Live]
 
 @asynccontextmanager
 async def servers_for(
-    config: Config, force: InForce, world: World, work: Work, own: Sequence[Tool]
+    given: Given, force: InForce, world: World, work: Work, own: Sequence[Tool]
 ) -> AsyncGenerator[Servers]:
     """All servers of a house, until it closes. None gets the name of a tool that is our `own`."""
     blobs, spool, clock, live = work
+    config, kept = given.config, given.kept
+
+    async def reveal(name: str, server: str) -> str:
+        return await kept.secrets.reveal(name, tool=f"mcp:{server}")
+
     household = Household(
         home=config.home,
         world=world,
@@ -45,6 +51,8 @@ async def servers_for(
         clock=clock,
         progress=lambda task, text: live.tell(task, Delta(note=text)),
         configured=lambda: force.servers,
+        vault=kept.house,
+        reveal=reveal,
         taken=frozenset(tool.spec.name for tool in own),
         agent=config.agent.name,
     )

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+from typing import Literal
 
 from msgspec import Struct
 
 from .message import EffectClass
+
+
+class LoginSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How one logs in where a server wants that: who we are to those who issue its logins.
+
+    `grant`: a person's, or our `own` (client credentials). Without `client_id` one is registered,
+    or `document` is it: where we describe ourselves. Keys are references to secrets.
+    """
+
+    grant: Literal["person", "own"] = "person"
+    client_id: str = ""
+    client_secret: str = ""
+    client_key: str = ""
+    document: str = ""
+    redirect: str = ""
+    scopes: tuple[str, ...] = ()
 
 
 class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -38,20 +53,4 @@ class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     read_only: tuple[str, ...] = ()
     shared: bool = False
     private: bool = False
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """Host and port of the `url`."""
-        parts = urlsplit(self.url)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-    @property
-    def here(self) -> bool:
-        """The `url` leads to this machine, whatever a name server says."""
-        host, _ = self.place
-        if host == "localhost":
-            return True
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return False
+    login: LoginSpec = LoginSpec()

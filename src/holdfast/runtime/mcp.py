@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from holdfast.ports.mcp import Inspection, ServerSpec, ServerState, ServerTool
+from holdfast.core.mcp import ServerSpec
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerState, ServerTool
 
 from .house import House
 
@@ -45,3 +46,29 @@ async def remove(house: House, name: str, *, by: str) -> None:
     """Forget a server that was added, and what was agreed to."""
     await house.servers.remove(name)
     _log.info("the server %s was removed by %s", name, by)
+
+
+async def logins(house: House) -> Sequence[ServerLogin]:
+    """How we are logged in to the servers that have a login, or want one."""
+    return await house.servers.logins.all()
+
+
+async def log_in(house: House, name: str, redirect: str, *, by: str) -> ServerLogin:
+    """Begin a login that a person finishes in a browser, or make one that needs nobody."""
+    begun = await house.servers.logins.begin(name, redirect)
+    _log.info("a login to the server %s was begun by %s", name, by)
+    return begun
+
+
+async def logged_in(house: House, attempt: str, answer: str, *, by: str) -> ServerLogin:
+    """Finish a login with the address that the browser ended at."""
+    made = await house.servers.logins.finish(attempt, answer)
+    _log.info("%s is logged in to the server %s", by, made.server)
+    return made
+
+
+async def log_out(house: House, name: str, *, local_only: bool, by: str) -> bool:
+    """Forget a login; whether its issuer has taken it back."""
+    revoked = await house.servers.logins.forget(name, local_only=local_only)
+    _log.info("the login to the server %s was forgotten by %s", name, by)
+    return revoked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .command import Command, Option
+from .command import CHECKING, Command, Option
 
 _NAME = ("NAME", "the server's name, like git")
 
@@ -81,5 +81,60 @@ MCP = (
         arguments=(_NAME,),
         takes=(1, 1),
         examples=(("holdfast mcp remove git", "its tools are gone at once"),),
+    ),
+    Command(
+        "mcp import",
+        "Add the servers of another program's file.",
+        "mcp_import:mcp_import",
+        arguments=(("[FILE]", "like ~/.cursor/mcp.json (default: .mcp.json here)"),),
+        takes=(0, 1),
+        options=(
+            Option("--only", "NAME", "this one of them", repeats=True),
+            Option("--agent", "NAME", "who may use them: a shell pattern (all)", repeats=True),
+            Option("--read-only", "PATH", "a path that their boxes show besides", repeats=True),
+        ),
+        examples=(
+            ("holdfast mcp import", "those of .mcp.json in this folder"),
+            (
+                "holdfast mcp import ~/.config/Claude/claude_desktop_config.json --only github",
+                "one of Claude Desktop's",
+            ),
+        ),
+        more="Keys in it are put into the vault. Nothing is offered before `mcp trust`.",
+        exits=CHECKING,
+    ),
+    Command(
+        "mcp login",
+        "Log in to a server, in a browser.",
+        "mcp_login:mcp_login",
+        arguments=(_NAME,),
+        takes=(1, 1),
+        options=(
+            Option("--no-browser", "", "show the address, and open nothing"),
+            Option("--paste", "", "read the address that the browser ended at from stdin"),
+            Option("--port", "PORT", "where the browser comes back to here (any)", kind="count"),
+        ),
+        examples=(
+            ("holdfast mcp login tickets", "opens a browser and waits for it"),
+            ("holdfast mcp login tickets --no-browser", "for a browser on another machine"),
+        ),
+        more="The tokens are sealed in the vault and put in on the way out; no agent sees them.",
+    ),
+    Command(
+        "mcp logout",
+        "Forget the login to a server.",
+        "mcp_login:mcp_logout",
+        arguments=(_NAME,),
+        takes=(1, 1),
+        options=(Option("--local-only", "", "do not ask its issuer to take the login back"),),
+        examples=(("holdfast mcp logout tickets", "its issuer is told as well"),),
+    ),
+    Command(
+        "mcp status",
+        "Show how the house is logged in to servers.",
+        "mcp_login:mcp_status",
+        arguments=(("[NAME]", "one of them"),),
+        takes=(0, 1),
+        examples=(("holdfast mcp status", "who is logged in where, and until when"),),
     ),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Struct
 from pydantic import Field
 
+from holdfast.core.mcp import LoginSpec, ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import Inspection, ServerSpec, ServerState, ServerTool
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerState, ServerTool
 from holdfast.runtime import mcp
 
 from .bodies import Body, Name, NoQuery, Nothing, Patterns
@@ -18,6 +19,28 @@ _SERVER = "/api/v1/mcp/{name}"
 _Word = Annotated[str, Field(max_length=10_000)]
 _Table = Annotated[dict[Name, _Word], Field(max_length=100)]
 _Effect = Annotated[EffectClass, Field(strict=False)]
+
+
+class HowToLogIn(Body):
+    """How one logs in to a server; the keys are those of `[mcp.servers.NAME.login]`."""
+
+    grant: Literal["person", "own"] = Field(
+        default="person", description="`own`: by ourselves (client credentials)."
+    )
+    client_id: Annotated[str, Field(max_length=2_000)] = ""
+    client_secret: Annotated[str, Field(max_length=300)] = Field(
+        default="", description="`$SECRET{name}`."
+    )
+    client_key: Annotated[str, Field(max_length=300)] = Field(
+        default="", description="`$SECRET{name}` of a private key in PEM."
+    )
+    document: Annotated[str, Field(max_length=2_000)] = Field(
+        default="", description="Where we describe ourselves, as a client id."
+    )
+    redirect: Annotated[str, Field(max_length=2_000)] = Field(
+        default="", description="Where a browser ends, if only that is registered."
+    )
+    scopes: Patterns = Field(default=(), strict=False, description="Asked for besides.")
 
 
 class NewServer(Body):
@@ -48,12 +71,44 @@ class NewServer(Body):
     read_only: Patterns = Field(default=(), strict=False, description="Paths shown in its box.")
     shared: bool = Field(default=False, description="One process for all tasks.")
     private: bool = Field(default=False, description="`url` may lead to a private address.")
+    login: HowToLogIn = Field(default=HowToLogIn(), description="How one logs in to it.")
 
 
 class ToTrust(Body):
     """What is agreed to: the digest of what was shown."""
 
     digest: Annotated[str, Field(min_length=64, max_length=64)]
+
+
+class ToLogIn(Body):
+    """Where the browser of the person will end: on their own machine."""
+
+    redirect: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class LoggedIn(Body):
+    """The address that the browser ended at."""
+
+    answer: Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+class ToLogOut(Body):
+    """What to do about a login."""
+
+    local_only: bool = Field(default=False, description="Do not ask its issuer to take it back.")
+
+
+class LoginList(Struct, frozen=True, kw_only=True):
+    """How we are logged in to servers."""
+
+    logins: tuple[ServerLogin, ...]
+
+
+class LoggedOut(Struct, frozen=True, kw_only=True):
+    """The login is forgotten; `revoked`: its issuer has taken it back."""
+
+    name: str
+    revoked: bool
 
 
 class ServerList(Struct, frozen=True, kw_only=True):
@@ -80,8 +135,10 @@ async def server_list(ask: Ask[NoQuery, Nothing]) -> ServerList:
 
 
 async def server_add(ask: Ask[NoQuery, NewServer]) -> ServerState:
-    told = ask.body.model_dump(exclude={"timeout_seconds"})
-    spec = ServerSpec(name=ask.path("name"), seconds=ask.body.timeout_seconds, **told)
+    told = ask.body.model_dump(exclude={"timeout_seconds", "login"})
+    login = LoginSpec(**ask.body.login.model_dump())
+    seconds = ask.body.timeout_seconds
+    spec = ServerSpec(name=ask.path("name"), seconds=seconds, login=login, **told)
     return await mcp.add(ask.house, spec, by=ask.by)
 
 
@@ -102,6 +159,24 @@ async def server_remove(ask: Ask[NoQuery, Nothing]) -> Removed:
 async def server_tools(ask: Ask[NoQuery, Nothing]) -> ServerTools:
     name = ask.path("name")
     return ServerTools(server=name, tools=tuple(mcp.tools(ask.house, name)))
+
+
+async def login_list(ask: Ask[NoQuery, Nothing]) -> LoginList:
+    return LoginList(logins=tuple(await mcp.logins(ask.house)))
+
+
+async def login_begin(ask: Ask[NoQuery, ToLogIn]) -> ServerLogin:
+    return await mcp.log_in(ask.house, ask.path("name"), ask.body.redirect, by=ask.by)
+
+
+async def login_finish(ask: Ask[NoQuery, LoggedIn]) -> ServerLogin:
+    return await mcp.logged_in(ask.house, ask.path("attempt"), ask.body.answer, by=ask.by)
+
+
+async def login_forget(ask: Ask[NoQuery, ToLogOut]) -> LoggedOut:
+    name, local_only = ask.path("name"), ask.body.local_only
+    revoked = await mcp.log_out(ask.house, name, local_only=local_only, by=ask.by)
+    return LoggedOut(name=name, revoked=revoked)
 
 
 MCP_ROUTES: tuple[Entry, ...] = (
@@ -140,5 +215,39 @@ MCP_ROUTES: tuple[Entry, ...] = (
         "Forget a server that was added.",
         Removed,
         errors=(409, 503),
+    ),
+    Entry(
+        "GET",
+        "/api/v1/mcp-logins",
+        login_list,
+        "How we are logged in to the servers that have a login, or want one.",
+        LoginList,
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/login",
+        login_begin,
+        "Begin a login: a person finishes it at the url that this gives.",
+        ServerLogin,
+        body=ToLogIn,
+        errors=(403, 503),
+    ),
+    Entry(
+        "POST",
+        "/api/v1/mcp-logins/{attempt}",
+        login_finish,
+        "Finish a login with the address that the browser ended at.",
+        ServerLogin,
+        body=LoggedIn,
+        errors=(403, 503),
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/logout",
+        login_forget,
+        "Forget a login.",
+        LoggedOut,
+        body=ToLogOut,
+        errors=(503,),
     ),
 )

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from holdfast.adapters import private
 from holdfast.core.error import Broken, Unavailable
 from holdfast.core.ids import Instant, digest
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import ServerSpec
 
 from .offers import Hints, Offer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,20 @@ from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.core.error import HoldfastError, Invalid, NotFound, Refused, Unavailable
 from holdfast.core.gate.servers import problems
 from holdfast.core.ids import CallId, TaskId, digest
+from holdfast.core.mcp import ServerSpec
+from holdfast.core.reach import Reach
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
-from holdfast.ports.mcp import Inspection, ServerSpec, ServerState
+from holdfast.ports.mcp import Inspection, ServerState
 from holdfast.ports.mcp import ServerTool as ToolRow
 from holdfast.ports.tools import Job, Tool
+from holdfast.ports.vault import Vault
 
 from . import lock, saved, standing
 from .lock import Entry, Quarantine
+from .login.logins import Logins
+from .login.tools import login_tools
+from .login.use import Means as LoginMeans
 from .offers import Greeting, Offer, digest_of, offered
 from .sessions import Sessions, World, told
 from .standing import ADDED, LOCKFILE, Books
@@ -43,7 +49,8 @@ Configured = Callable[[], Sequence[ServerSpec]]
 class Household(Struct, frozen=True, kw_only=True):
     """What servers and their tools get from the house.
 
-    `taken` are names of tools that no server gets; `agent` is for whom one is looked at.
+    `taken` are names of tools that no server gets; `agent` is for whom one is looked at; `reveal`
+    gives a secret of a login that the configuration names, for a server.
     """
 
     home: Path
@@ -53,6 +60,8 @@ class Household(Struct, frozen=True, kw_only=True):
     clock: Clock
     progress: Told
     configured: Configured
+    vault: Vault
+    reveal: Callable[[str, str], Awaitable[str]]
     taken: frozenset[str]
     agent: str
 
@@ -71,7 +80,8 @@ class Servers:
     def __init__(self, household: Household, group: TaskGroup) -> None:
         self._house = household
         self._books = standing.books(household.home)
-        self._sessions = Sessions(household.world, self._check, group)
+        self.logins = Logins(_for_logins(household, self._spec, self._everyone))
+        self._sessions = Sessions(household.world, self._check, self.logins.used, group)
         self._means = Means(
             sessions=self._sessions, blobs=household.blobs, progress=household.progress
         )
@@ -96,7 +106,7 @@ class Servers:
     def _usable(self) -> Mapping[str, Tool]:
         """Made anew only when something changed."""
         configured = self._house.configured()
-        parts = (configured, self._books, *self._absent.items())
+        parts = (configured, self._books, self.logins.used.version, *self._absent.items())
         if self._built != parts:
             self._built, self._tools = parts, self._made(configured)
         return self._tools
@@ -111,7 +121,8 @@ class Servers:
                 if row.offered and offer.name not in absent:
                     tool = ServerTool(row.tool, spec, standing.agreed(spec, offer), self._means)
                     tools[row.tool] = Fitted(tool, self._house.spool)
-        return tools
+        waiting = [spec for spec in self._everyone() if self.logins.used.wanted(spec)]
+        return {**{one.spec.name: one for one in login_tools(self.logins, waiting)}, **tools}
 
     # What people ask.
 
@@ -138,7 +149,9 @@ class Servers:
         except* (HoldfastError, Trouble, Denied, OSError) as failures:
             failed = told(name, failures)
         if failed is not None and not looks:
-            raise Unavailable(str(failed), code=failed.code, hint="holdfast serve logs")
+            login = failed.code == "mcp_login_needed"
+            hint = f"holdfast mcp login {name}" if login else "holdfast serve logs"
+            raise Unavailable(str(failed), code=failed.code, hint=hint)
         greeting, offers = looks[0]
         await self._check(spec, offers)
         return self._inspected(spec, greeting, offers, round((time.monotonic() - began) * 1000))
@@ -241,6 +254,9 @@ class Servers:
                 raise self._books.problem
         return self._books
 
+    def _everyone(self) -> Sequence[ServerSpec]:
+        return tuple(standing.specs(self._house.configured(), self._books).values())
+
     def _spec(self, name: str) -> ServerSpec:
         found = standing.specs(self._house.configured(), self._books).get(name)
         if found is None:
@@ -263,6 +279,30 @@ class Offered:
 
     def all(self) -> Sequence[Tool]:
         return self._servers.usable()
+
+
+def _for_logins(
+    house: Household,
+    find: Callable[[str], ServerSpec],
+    everyone: Callable[[], Sequence[ServerSpec]],
+) -> LoginMeans:
+    """What logins get from the house: a way out of their own for each conversation."""
+
+    def reach(name: str) -> Reach:
+        task = TaskId(house.clock.new_id("login"))
+        workspace = house.home / "mcp" / name
+        job = Job(task=task, call=CallId(name), workspace=workspace, agent=house.agent)
+        return house.world.reach(job, f"mcp:{name}")
+
+    return LoginMeans(
+        vault=house.vault,
+        egress=house.world.egress,
+        clock=house.clock,
+        reveal=house.reveal,
+        reach=reach,
+        find=find,
+        all=everyone,
+    )
 
 
 def _rows(

@@ -15,9 +15,9 @@ from msgspec import Struct
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.web.outside import cleaned
 from holdfast.core.ids import TaskId
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import Change, EffectClass, Failed, Outcome, Unknown
 from holdfast.ports.blobs import Blobs
-from holdfast.ports.mcp import ServerSpec
 from holdfast.ports.model import ToolSpec
 from holdfast.ports.tools import Job, Traits
 
