@@ -11,6 +11,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.tools.mcp.asked import Sampling
+from holdfast.adapters.tools.mcp.questions import Questions
 from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
 from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
@@ -51,6 +53,8 @@ class Stage:
         self.blobs = MemoryBlobs()
         self.secrets: dict[str, str] = {}
         self.vault = MemoryVault()
+        self.questions = Questions(FakeClock())
+        self.sampled: list[Sampling] = []
         self.servers: Servers
         self.job = Job(task=TaskId("task_1"), call=CallId("c1_1"), workspace=self.workspace)
 
@@ -65,6 +69,10 @@ class Stage:
         async def reveal_login(name: str, server: str) -> str:
             return self.secrets[name]
 
+        async def sample(spec: ServerSpec, job: Job, wanted: Sampling) -> tuple[str, str]:
+            self.sampled.append(wanted)
+            return "four", "scripted/model"
+
         world = World(
             boxes=self.boxes,
             egress=self.egress,
@@ -72,6 +80,8 @@ class Stage:
             reveal=reveal,
             box=box,
             kept=self.steering.kept,
+            questions=self.questions,
+            sample=sample,
         )
         return Household(
             home=self.home,

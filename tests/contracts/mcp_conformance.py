@@ -42,7 +42,9 @@ def spec_of(url: str, context: dict[str, str]) -> tuple[ServerSpec, dict[str, st
             login[field] = f"$SECRET{{suite/{field}}}"
     if "client-credentials" in context.get("name", ""):
         login["grant"] = "own"
-    return ServerSpec(name="suite", url=url, prefix="", login=LoginSpec(**login)), kept
+    return ServerSpec(
+        name="suite", url=url, prefix="", login=LoginSpec(**login), ask_seconds=20
+    ), kept
 
 
 async def log_in(stage: Stage) -> None:
@@ -67,9 +69,26 @@ async def agree(stage: Stage) -> None:
             return
 
 
+async def say_yes(stage: Stage) -> None:
+    """Whoever is asked leaves everything as it is proposed."""
+    while True:
+        for question in stage.servers.questions():
+            stage.servers.answer(question.id, {})
+        await anyio.sleep(0.01)
+
+
+def arguments(stage: Stage, tool: str) -> dict[str, Any]:
+    """What the suite wants a tool to be called with; a schema as it was agreed to."""
+    if tool != "json_schema_echo":
+        return _ARGUMENTS.get(tool, {})
+    lock = json.loads((stage.home / "mcp.lock.json").read_text(encoding="utf-8"))
+    offers = [one["offer"] for one in lock["servers"]["suite"]["tools"]]
+    return {"schema": next(one["schema"] for one in offers if one["name"] != tool)}
+
+
 async def call(stage: Stage, tool: str) -> None:
     for left in reversed(range(_PATIENCE)):
-        outcome = await stage.run(tool, **_ARGUMENTS.get(tool, {}))
+        outcome = await stage.run(tool, **arguments(stage, tool))
         print(tool, outcome, file=sys.stderr)
         if not (isinstance(outcome, Failed) and outcome.code == "mcp_login_needed" and left):
             return
@@ -91,8 +110,11 @@ async def main(url: str) -> None:
             stages.append(stage)
             stage.secrets |= kept
             await agree(stage)
-            for tool in stage.servers.usable():
-                await call(stage, tool.spec.name)
+            async with anyio.create_task_group() as group:
+                group.start_soon(say_yes, stage)
+                for tool in stage.servers.usable():
+                    await call(stage, tool.spec.name)
+                group.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

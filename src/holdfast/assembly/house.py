@@ -100,7 +100,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         delegate,
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
-    world = world_of_servers(config, boxes, out, options, steering)
+    world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
     lent.bearer = servers.logins.used.bearer

@@ -94,6 +94,15 @@ class McpServer(Section):
     shared: bool = word(
         False, "One process for all tasks in a folder of its own, not one in each task's folder."
     )
+    ask_seconds: float = number(
+        0.0, 0, _HOUR, "s", "How long a call may wait for a person whom it asks; 0: it may not ask."
+    )
+    sampling: Literal["never", "ask", "always"] = word(
+        "never",
+        "Whether it may have the task's model asked, at the task's expense; `ask`: each time a "
+        "person says yes within `ask_seconds`.",
+        "ask",
+    )
     private: bool = word(False, "The name in `url` may lead to a private address.")
     login: McpLogin = Field(
         default=McpLogin(), description="How one logs in: `[mcp.servers.NAME.login]`."

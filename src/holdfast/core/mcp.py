@@ -32,7 +32,8 @@ class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     `agents` and `tools` are shell patterns; of `effects` the first pattern that matches a tool
     counts, without one it writes. `reveal`: secrets that the process itself may see, which only its
     `environment` can hold. `seconds` is how long a call may take, `start_seconds` how long it may
-    take to come up. `shared`: one process for all tasks, in a folder of its own.
+    take to come up. `shared`: one process for all tasks, in a folder of its own. `ask_seconds`: how
+    long it may wait for a person whom it asks (0: it may not); `sampling`: for a model of ours.
     """
 
     name: str
@@ -54,3 +55,5 @@ class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     shared: bool = False
     private: bool = False
     login: LoginSpec = LoginSpec()
+    sampling: Literal["never", "ask", "always"] = "never"
+    ask_seconds: float = 0.0

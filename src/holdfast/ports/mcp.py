@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -75,6 +75,16 @@ class ServerLogin(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class ServerQuestion(Struct, frozen=True, kw_only=True):
+    """What a server asks the person of a task, and waits for. `fields`: those of a form."""
+
+    id: str
+    server: str
+    task: str
+    text: str
+    fields: dict[str, dict[str, Any]] = {}
+
+
 class ServerLogins(Protocol):
     """Logins to servers: of each that has one or wants one. `answer` is the address that a browser
     ended at; `forget` tells whether the issuer has taken the login back.
@@ -96,7 +106,7 @@ class ToolServers(Protocol):
     breaks the protocol or its bounds. `trust` agrees to what was last seen; it raises `Refused` if
     that has another digest. `add` is durable on return; it raises `Invalid`, and `Refused` for a
     name that is taken. `remove` forgets a server and what was agreed to; it raises `Refused` for
-    one of the configuration.
+    one of the configuration. `answer` a question with None to say no.
     """
 
     @property
@@ -107,3 +117,5 @@ class ToolServers(Protocol):
     async def trust(self, name: str, digest: str) -> ServerState: ...
     async def add(self, spec: ServerSpec) -> ServerState: ...
     async def remove(self, name: str) -> None: ...
+    def questions(self) -> Sequence[ServerQuestion]: ...
+    def answer(self, question: str, content: Mapping[str, Any] | None) -> ServerQuestion: ...

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from holdfast.core.mcp import ServerSpec
-from holdfast.ports.mcp import Inspection, ServerLogin, ServerState, ServerTool
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
 
 from .house import House
 
@@ -46,6 +47,21 @@ async def remove(house: House, name: str, *, by: str) -> None:
     """Forget a server that was added, and what was agreed to."""
     await house.servers.remove(name)
     _log.info("the server %s was removed by %s", name, by)
+
+
+def questions(house: House) -> Sequence[ServerQuestion]:
+    """What servers ask the persons of tasks, and wait for."""
+    return house.servers.questions()
+
+
+def answer(
+    house: House, question: str, content: Mapping[str, Any] | None, *, by: str
+) -> ServerQuestion:
+    """Answer a server's question; with None, say no."""
+    asked = house.servers.answer(question, content)
+    said = "no" if content is None else "yes"
+    _log.info("%s said %s to a question of the server %s", by, said, asked.server)
+    return asked
 
 
 async def logins(house: House) -> Sequence[ServerLogin]:

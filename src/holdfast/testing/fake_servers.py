@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,7 +12,7 @@ from holdfast.core.gate.servers import problems
 from holdfast.core.ids import digest
 from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import Inspection, ServerLogin, ServerState, ServerTool
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
 
 
 class FakeLogins:
@@ -48,6 +49,8 @@ class FakeServers:
 
     def __init__(self) -> None:
         self.words = "Say it back."
+        self.asked: dict[str, ServerQuestion] = {}
+        self.answers: dict[str, Mapping[str, Any] | None] = {}
         self.logins = FakeLogins(self._spec)
         self._specs: dict[str, ServerSpec] = {}
         self._trusted: dict[str, str] = {}
@@ -91,6 +94,15 @@ class FakeServers:
         self._spec(name)
         del self._specs[name]
         self._trusted.pop(name, None)
+
+    def questions(self) -> Sequence[ServerQuestion]:
+        return list(self.asked.values())
+
+    def answer(self, question: str, content: Mapping[str, Any] | None) -> ServerQuestion:
+        if question not in self.asked:
+            raise NotFound(f"nobody asks {question}", code="no_question")
+        self.answers[question] = content
+        return self.asked.pop(question)
 
     def _spec(self, name: str) -> ServerSpec:
         if name not in self._specs:

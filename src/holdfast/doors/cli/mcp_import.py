@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import cast
 
 from .client import quote
 from .out import line
@@ -123,18 +124,13 @@ def _table(name: str, server: Json, key: str, secrets: dict[str, str]) -> dict[s
 
 def _texts(server: Json, key: str) -> list[str]:
     found = server.get(key)
-    if not isinstance(found, list):
-        return []
-    words: list[object] = found
+    words = cast("list[object]", found) if isinstance(found, list) else []
     return [str(one) for one in words]
 
 
 def _object(told: object) -> Json:
     """What is none in a file that somebody else wrote is an empty one."""
-    if not isinstance(told, dict):
-        return {}
-    found: Json = told
-    return found
+    return cast("Json", told) if isinstance(told, dict) else {}
 
 
 def _filled(text: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 from pydantic import Field
 
 from holdfast.core.mcp import LoginSpec, ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import Inspection, ServerLogin, ServerState, ServerTool
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
 from holdfast.runtime import mcp
 
 from .bodies import Body, Name, NoQuery, Nothing, Patterns
@@ -71,6 +71,12 @@ class NewServer(Body):
     read_only: Patterns = Field(default=(), strict=False, description="Paths shown in its box.")
     shared: bool = Field(default=False, description="One process for all tasks.")
     private: bool = Field(default=False, description="`url` may lead to a private address.")
+    ask_seconds: float = Field(
+        default=0.0, ge=0, le=3_600, description="How long a call may wait for a person; 0: not."
+    )
+    sampling: Literal["never", "ask", "always"] = Field(
+        default="never", description="Whether it may have the task's model asked."
+    )
     login: HowToLogIn = Field(default=HowToLogIn(), description="How one logs in to it.")
 
 
@@ -96,6 +102,21 @@ class ToLogOut(Body):
     """What to do about a login."""
 
     local_only: bool = Field(default=False, description="Do not ask its issuer to take it back.")
+
+
+class ToAnswer(Body):
+    """What a person says: the fields of a form, or nothing to a plain question."""
+
+    accept: bool = Field(default=True, description="False: no.")
+    content: Annotated[dict[Name, Any], Field(max_length=50)] = Field(
+        default={}, description="The fields that are not left to their defaults."
+    )
+
+
+class QuestionList(Struct, frozen=True, kw_only=True):
+    """What servers ask, and wait for."""
+
+    questions: tuple[ServerQuestion, ...]
 
 
 class LoginList(Struct, frozen=True, kw_only=True):
@@ -161,6 +182,15 @@ async def server_tools(ask: Ask[NoQuery, Nothing]) -> ServerTools:
     return ServerTools(server=name, tools=tuple(mcp.tools(ask.house, name)))
 
 
+async def question_list(ask: Ask[NoQuery, Nothing]) -> QuestionList:
+    return QuestionList(questions=tuple(mcp.questions(ask.house)))
+
+
+async def question_answer(ask: Ask[NoQuery, ToAnswer]) -> ServerQuestion:
+    content = ask.body.content if ask.body.accept else None
+    return mcp.answer(ask.house, ask.path("question"), content, by=ask.by)
+
+
 async def login_list(ask: Ask[NoQuery, Nothing]) -> LoginList:
     return LoginList(logins=tuple(await mcp.logins(ask.house)))
 
@@ -215,6 +245,21 @@ MCP_ROUTES: tuple[Entry, ...] = (
         "Forget a server that was added.",
         Removed,
         errors=(409, 503),
+    ),
+    Entry(
+        "GET",
+        "/api/v1/mcp-questions",
+        question_list,
+        "What servers ask the persons of tasks, and wait for.",
+        QuestionList,
+    ),
+    Entry(
+        "POST",
+        "/api/v1/mcp-questions/{question}",
+        question_answer,
+        "Answer what a server asks.",
+        ServerQuestion,
+        body=ToAnswer,
     ),
     Entry(
         "GET",

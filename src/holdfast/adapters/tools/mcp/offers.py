@@ -79,7 +79,8 @@ class _Page(Struct, frozen=True, rename="camel"):
 
 async def greeted(peer: Peer, seconds: float) -> Greeting:
     """Begin to talk. Raises `Trouble`."""
-    params = {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": _US}
+    able = peer.host.abilities
+    params = {"protocolVersion": VERSION, "capabilities": able, "clientInfo": _US}
     answer = await peer.call("initialize", params, seconds=seconds)
     welcome = shaped(answer, _Welcome, "its greeting")
     if welcome.protocol_version not in VERSIONS:

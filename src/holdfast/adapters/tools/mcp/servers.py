@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -24,7 +25,7 @@ from holdfast.core.mcp import ServerSpec
 from holdfast.core.reach import Reach
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
-from holdfast.ports.mcp import Inspection, ServerState
+from holdfast.ports.mcp import Inspection, ServerQuestion, ServerState
 from holdfast.ports.mcp import ServerTool as ToolRow
 from holdfast.ports.tools import Job, Tool
 from holdfast.ports.vault import Vault
@@ -212,6 +213,13 @@ class Servers:
             trusted=standing.trusted(spec, self._books) is not None,
             changes=changes,
         )
+
+    def questions(self) -> Sequence[ServerQuestion]:
+        return self._house.world.questions.all()
+
+    def answer(self, question: str, content: Mapping[str, Any] | None) -> ServerQuestion:
+        asked = self._house.world.questions
+        return asked.answer(question, accept=content is not None, content=content or {})
 
     # What a server says of itself, held against what was agreed to.
 

@@ -26,9 +26,11 @@ from holdfast.ports.egress import Answer, Egress, Request
 from holdfast.ports.tools import Job
 
 from . import address
+from .asked import Host, Requests, Sample
 from .lines import Lines
 from .login.use import InUse
 from .offers import Greeting, Offer, greeted, offered
+from .questions import Questions
 from .streamable import Streamable
 from .talk import Peer, Talk
 from .trouble import Trouble
@@ -57,6 +59,8 @@ class World(Struct, frozen=True, kw_only=True):
     reveal: Reveal
     box: Callable[[ServerSpec, Job], BoxSpec]
     kept: Callable[[Path], AbstractAsyncContextManager[Sequence[str]]]
+    questions: Questions
+    sample: Sample
     most: int = 16
 
 
@@ -248,7 +252,7 @@ class Sessions:
         async def refused(answer: Answer) -> bool:
             return await logins.refused(spec, answer, usual)
 
-        yield Streamable(spec.url, fetch, refused)
+        yield Streamable(spec.url, fetch, refused, Requests(self._host_of(spec, job)))
 
     @asynccontextmanager
     async def _started(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
@@ -262,10 +266,15 @@ class Sessions:
                 self._world.boxes.lend(owner, box_spec) as box,
                 box.start(spec.command, environment=variables) as running,
             ):
-                yield Talk(Lines(running))
+                host = self._host_of(spec, job, box_spec.workspace)
+                yield Talk(Lines(running), Requests(host))
         finally:
             with anyio.CancelScope(shield=True):
                 await self._world.boxes.release(owner)
+
+    def _host_of(self, spec: ServerSpec, job: Job, root: Path | None = None) -> Host:
+        world = self._world
+        return Host(spec=spec, job=job, questions=world.questions, sample=world.sample, root=root)
 
     @asynccontextmanager
     async def _kept(self, spec: ServerSpec, workspace: Path) -> AsyncGenerator[None]:

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
 from msgspec import Raw
 
 from holdfast.core.error import HoldfastError, NotAllowed
 from holdfast.ports.egress import Answer, Request
 
 from . import messages
+from .asked import Requests
 from .login.discovery import challenge_of
 from .messages import LARGEST, Message
 from .talk import Hear
@@ -30,7 +30,8 @@ _TICKET = re.compile(r"[\x21-\x7e]{1,256}")
 _HERE = "application/json, text/event-stream"
 _CANCELLED = "notifications/cancelled"
 _AFTER = 2.0
-_MOST, _POSTS = 10_000, 64
+_MOST = 10_000
+_NOBODY = -1
 _RESUMED, _PAUSE, _LONGEST_PAUSE, _LONG = 50, 1.0, 60.0, 3_600.0
 _BREAK = re.compile(rb"\r\n|\n|\r(?!\n|$)")
 
@@ -38,11 +39,12 @@ _BREAK = re.compile(rb"\r\n|\n|\r(?!\n|$)")
 class Streamable:
     """A `Peer` at an address. It speaks only while it is asked; `listen` answers what it asks."""
 
-    def __init__(self, url: str, fetch: Fetch, refused: Refused) -> None:
-        self._url, self._fetch, self._refused = url, fetch, refused
+    def __init__(self, url: str, fetch: Fetch, refused: Refused, requests: Requests) -> None:
+        self._url, self._fetch, self._refused, self._requests = url, fetch, refused, requests
+        self.host = requests.host
         self._ids = itertools.count(1)
         self._session = self._protocol = ""
-        self._posts, self._posted = anyio.create_memory_object_stream[bytes](_POSTS)
+        self._open = anyio.Event()
         self.over, self.ended, self.changed = "", anyio.Event(), anyio.Event()
 
     def begun(self, protocol: str) -> None:
@@ -52,13 +54,13 @@ class Streamable:
         """Until it is over or cancelled; then the session is given back, if there is one."""
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._deliver, self._posted)
+                group.start_soon(self._requests.run, self._delivered)
+                group.start_soon(self._overhear)
                 await self.ended.wait()
                 group.cancel_scope.cancel()
         finally:
             self._end("the conversation was ended")
-            self._posts.close()
-            self._posted.close()
+            self._requests.close()
             if self._session:
                 with anyio.move_on_after(_AFTER, shield=True), suppress(HoldfastError):
                     await self._asked("DELETE", b"", _AFTER)
@@ -91,6 +93,8 @@ class Streamable:
 
     async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
         await self._posted_to(messages.notification(method, params or {}), method, _AFTER)
+        if method == "notifications/initialized":
+            self._open.set()
 
     def _unasked(self, hear: Hear | None, message: Message) -> None:
         """What it says besides the answer. Raises `Odd` when it asks for too much."""
@@ -99,15 +103,25 @@ class Streamable:
         elif message.method == "notifications/progress" and hear is not None:
             hear(messages.progress(message)[1])
         elif message.method and message.id is not None:
-            try:
-                self._posts.send_nowait(messages.reply(message))
-            except (anyio.WouldBlock, anyio.ClosedResourceError):
-                raise Odd("it asks for more than can be answered") from None
+            self._requests.take(message)
 
-    async def _deliver(self, posted: MemoryObjectReceiveStream[bytes]) -> None:
-        async for message in posted:
-            with suppress(HoldfastError):
-                await self._asked("POST", message, _AFTER)
+    async def _overhear(self) -> None:
+        """What it says and asks of itself comes in a stream of its own, if it has one."""
+        await self._open.wait()
+        ear = _Ear(_NOBODY, partial(self._unasked, None))
+        for _ in range(_RESUMED):
+            try:
+                answer = await self._asked("GET", b"", _LONG, ear)
+                if answer.status != 200 or _kind(answer) != "text/event-stream":
+                    return
+            except (HoldfastError, Odd):
+                if not ear.last:
+                    return
+            await anyio.sleep(ear.pause)
+
+    async def _delivered(self, message: bytes) -> None:
+        with suppress(HoldfastError):
+            await self._asked("POST", message, _AFTER)
 
     async def _take_back(self, number: int) -> None:
         """Tell it that nobody waits any more: a closed connection does not say so."""
@@ -178,7 +192,8 @@ class Streamable:
     ) -> Answer:
         headers = {"Accept": _HERE, "User-Agent": "holdfast"}
         if method == "GET" and ear is not None:
-            headers |= {"Accept": "text/event-stream", "Last-Event-ID": ear.last}
+            last = {"Last-Event-ID": ear.last} if ear.last else {}
+            headers |= {"Accept": "text/event-stream", **last}
         if body:
             headers["Content-Type"] = "application/json"
         if self._protocol:
@@ -200,7 +215,7 @@ class Streamable:
 
     def _whole(self, answer: Answer, method: str, ear: _Ear) -> Message | None:
         """The answer that is no stream of events, or what was left of one. Raises `Odd`."""
-        kind = _header(answer, "content-type").partition(";")[0].strip().lower()
+        kind = _kind(answer)
         if kind == "text/event-stream":
             ear.hear(b"\n\n")
         elif kind == "application/json":
@@ -271,6 +286,10 @@ def _why(answer: Answer) -> str:
     if told.error == "insufficient_scope" or (answer.status == 403 and told.scopes):
         return f"it wants a login with more rights: {' '.join(told.scopes)[:200]}"
     return f"it wants to know who asks (status {answer.status})"
+
+
+def _kind(answer: Answer) -> str:
+    return _header(answer, "content-type").partition(";")[0].strip().lower()
 
 
 def _header(answer: Answer, name: str) -> str:

@@ -113,7 +113,8 @@ class ServerTool:
 
         params = {"name": self._agreed.offer.name, "arguments": dict(arguments)}
         async with self._means.sessions.use(spec, job) as peer:
-            answer = await peer.call("tools/call", params, seconds=spec.seconds, hear=hear)
+            seconds = spec.seconds + (0 if job.unattended else spec.ask_seconds)
+            answer = await peer.call("tools/call", params, seconds=seconds, hear=hear)
             try:
                 return await outcome(answer, self._means.blobs, job.task)
             except Odd as odd:
