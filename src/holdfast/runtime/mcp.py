@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from holdfast.core.error import Unavailable
 from holdfast.core.mcp import ServerSpec
 from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
 
@@ -47,6 +48,34 @@ async def remove(house: House, name: str, *, by: str) -> None:
     """Forget a server that was added, and what was agreed to."""
     await house.servers.remove(name)
     _log.info("the server %s was removed by %s", name, by)
+
+
+async def resources(house: House, name: str) -> Mapping[str, Any]:
+    """What can be read from a server, and the patterns of addresses that it knows."""
+    found = await house.servers.ask(name, "resources/list", {})
+    try:
+        more = await house.servers.ask(name, "resources/templates/list", {})
+    except Unavailable:  # many have none, and say that they do not know the question
+        return found
+    return {**found, **more}
+
+
+async def resource(house: House, name: str, uri: str) -> Mapping[str, Any]:
+    """What one resource holds."""
+    return await house.servers.ask(name, "resources/read", {"uri": uri})
+
+
+async def prompts(house: House, name: str) -> Mapping[str, Any]:
+    """The prompts that a server has for people."""
+    return await house.servers.ask(name, "prompts/list", {})
+
+
+async def prompt(
+    house: House, name: str, wanted: str, arguments: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """One prompt, filled in."""
+    params = {"name": wanted, "arguments": dict(arguments)}
+    return await house.servers.ask(name, "prompts/get", params)
 
 
 def questions(house: House) -> Sequence[ServerQuestion]:

@@ -95,6 +95,10 @@ class FakeServers:
         del self._specs[name]
         self._trusted.pop(name, None)
 
+    async def ask(self, name: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        self._spec(name)
+        return {"asked": method, **params}
+
     def questions(self) -> Sequence[ServerQuestion]:
         return list(self.asked.values())
 

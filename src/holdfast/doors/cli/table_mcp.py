@@ -162,4 +162,26 @@ MCP = (
         examples=(("holdfast mcp answer ask_01 --set name=Ada", "the other fields as they are"),),
         more="What you type goes to the server: never a password.",
     ),
+    Command(
+        "mcp resources",
+        "List what can be read from a server, or read one of it.",
+        "mcp_library:mcp_resources",
+        arguments=(_NAME, ("[URI]", "which one to read")),
+        takes=(1, 2),
+        examples=(
+            ("holdfast mcp resources docs", "what there is"),
+            ("holdfast mcp resources docs docs://guide", "one of them"),
+        ),
+    ),
+    Command(
+        "mcp prompts",
+        "List the prompts that a server has for you, or fill one in.",
+        "mcp_library:mcp_prompts",
+        arguments=(_NAME, ("[PROMPT]", "which one to fill in")),
+        takes=(1, 2),
+        options=(Option("--set", "NAME=VALUE", "what is filled in", repeats=True),),
+        examples=(
+            ("holdfast mcp prompts docs review --set file=a.py", "then give it to `holdfast run`"),
+        ),
+    ),
 )

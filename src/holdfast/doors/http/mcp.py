@@ -104,6 +104,26 @@ class ToLogOut(Body):
     local_only: bool = Field(default=False, description="Do not ask its issuer to take it back.")
 
 
+class ToRead(Body):
+    """Which resource."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class ToFill(Body):
+    """Which prompt, and what is filled in."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=500)]
+    arguments: _Table = Field(default={})
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What a server said, in its own words: a stranger's."""
+
+    server: str
+    said: dict[str, Any]
+
+
 class ToAnswer(Body):
     """What a person says: the fields of a form, or nothing to a plain question."""
 
@@ -182,6 +202,27 @@ async def server_tools(ask: Ask[NoQuery, Nothing]) -> ServerTools:
     return ServerTools(server=name, tools=tuple(mcp.tools(ask.house, name)))
 
 
+async def resource_list(ask: Ask[NoQuery, Nothing]) -> Told:
+    name = ask.path("name")
+    return Told(server=name, said=dict(await mcp.resources(ask.house, name)))
+
+
+async def resource_read(ask: Ask[NoQuery, ToRead]) -> Told:
+    name = ask.path("name")
+    return Told(server=name, said=dict(await mcp.resource(ask.house, name, ask.body.uri)))
+
+
+async def prompt_list(ask: Ask[NoQuery, Nothing]) -> Told:
+    name = ask.path("name")
+    return Told(server=name, said=dict(await mcp.prompts(ask.house, name)))
+
+
+async def prompt_fill(ask: Ask[NoQuery, ToFill]) -> Told:
+    name, wanted = ask.path("name"), ask.body
+    said = await mcp.prompt(ask.house, name, wanted.prompt, wanted.arguments)
+    return Told(server=name, said=dict(said))
+
+
 async def question_list(ask: Ask[NoQuery, Nothing]) -> QuestionList:
     return QuestionList(questions=tuple(mcp.questions(ask.house)))
 
@@ -245,6 +286,40 @@ MCP_ROUTES: tuple[Entry, ...] = (
         "Forget a server that was added.",
         Removed,
         errors=(409, 503),
+    ),
+    Entry(
+        "GET",
+        f"{_SERVER}/resources",
+        resource_list,
+        "What can be read from a server.",
+        Told,
+        errors=(503,),
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/resources",
+        resource_read,
+        "Read one resource of a server.",
+        Told,
+        body=ToRead,
+        errors=(503,),
+    ),
+    Entry(
+        "GET",
+        f"{_SERVER}/prompts",
+        prompt_list,
+        "The prompts that a server has for people.",
+        Told,
+        errors=(503,),
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/prompts",
+        prompt_fill,
+        "One prompt of a server, filled in.",
+        Told,
+        body=ToFill,
+        errors=(503,),
     ),
     Entry(
         "GET",

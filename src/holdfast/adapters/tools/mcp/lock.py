@@ -45,6 +45,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     where: str
     trusted_at: Instant
     tools: tuple[Agreed, ...] = ()
+    resources: bool = False
     quarantine: Quarantine | None = None
 
     @property

@@ -47,6 +47,7 @@ class Greeting(Struct, frozen=True, kw_only=True):
     version: str
     protocol: str
     has_tools: bool
+    has_resources: bool = False
 
 
 class _Identity(Struct, frozen=True):
@@ -56,6 +57,7 @@ class _Identity(Struct, frozen=True):
 
 class _Abilities(Struct, frozen=True):
     tools: dict[str, Any] | None = None
+    resources: dict[str, Any] | None = None
 
 
 class _Welcome(Struct, frozen=True, rename="camel"):
@@ -93,6 +95,7 @@ async def greeted(peer: Peer, seconds: float) -> Greeting:
         version=welcome.server_info.version[:40],
         protocol=welcome.protocol_version,
         has_tools=welcome.capabilities.tools is not None,
+        has_resources=welcome.capabilities.resources is not None,
     )
 
 
