@@ -19,7 +19,7 @@ from holdfast.ports.tools import Job, Tool, Traits
 from .messages import shaped
 from .results import error_text, outcome
 from .talk import Peer
-from .tool import Means, called
+from .tool import Means, called, not_done
 from .trouble import LoginNeeded, Odd, Said, Trouble
 
 _PAGES, _MOST = 20, 1_000
@@ -99,11 +99,8 @@ async def _talked(
     try:
         async with means.sessions.use(spec, job) as peer:
             return await look(peer)
-    except Denied as denied:
-        return Failed(text=str(denied), code=denied.code)
-    except LoginNeeded as login:
-        text = f"MCP_AUTH_REQUIRED:server={spec.name}; reason={login}"
-        return Failed(text=text, code=login.code)
+    except (Denied, LoginNeeded) as why:
+        return not_done(spec, why)
     except Said as said:
         return Failed(text=error_text(str(said), job.task), code=said.code)
     except Trouble as trouble:

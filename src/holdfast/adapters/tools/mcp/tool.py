@@ -90,11 +90,8 @@ class ServerTool:
             return Failed(text=text, code="not_allowed")
         try:
             return await self._asked(arguments, job)
-        except Denied as denied:
-            return Failed(text=str(denied), code=denied.code)
-        except LoginNeeded as login:
-            text = f"MCP_AUTH_REQUIRED:server={self._server.name}; reason={login}"
-            return Failed(text=text, code=login.code)
+        except (Denied, LoginNeeded) as why:
+            return not_done(self._server, why)
         except Said as said:
             return Failed(text=error_text(str(said), job.task), code=said.code)
         except Trouble as trouble:
@@ -126,6 +123,13 @@ class ServerTool:
         if trouble.sent and self._agreed.effect is EffectClass.WRITES:
             return Unknown(reason=f"{text}; it may or may not have happened")
         return Failed(text=text, code=trouble.code)
+
+
+def not_done(spec: ServerSpec, why: Denied | LoginNeeded) -> Failed:
+    """Nothing was asked of the server; where a login is missing, programs can tell."""
+    if why.code != LoginNeeded.code:
+        return Failed(text=str(why), code=why.code)
+    return Failed(text=f"MCP_AUTH_REQUIRED:server={spec.name}; reason={why}", code=why.code)
 
 
 def described(spec: ServerSpec, agreed: Agreed) -> str:

@@ -19,6 +19,8 @@ _SECONDS, _LARGEST, _HOPS = 20.0, 1 << 20, 3
 _CODE = re.compile(r"[a-zA-Z0-9_.-]{1,60}")
 _FORM = "application/x-www-form-urlencoded"
 
+_KNOCK = b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}'
+
 Json = Mapping[str, Any]
 
 
@@ -56,6 +58,14 @@ class Asking:
         if answer.status != 200:
             raise NoLogin(f"{_host(url)} answers with status {answer.status}")
         return _object(answer)
+
+    async def knock(self, url: str) -> Answer:
+        """What a server of tools says to somebody whom it does not know."""
+        headers = {"Accept": "application/json, text/event-stream"}
+        headers["Content-Type"] = "application/json"
+        return await self._asked(
+            Request(url=url, method="POST", headers=headers, body=_KNOCK, hops=0)
+        )
 
     async def form(
         self, url: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None

@@ -15,7 +15,7 @@ from holdfast.core.mcp import LoginSpec, ServerSpec
 from holdfast.ports.mcp import ServerLogin
 
 from . import discovery, grants
-from .asking import NoLogin, Rejected
+from .asking import Asking, NoLogin, Rejected
 from .discovery import Challenge, Issuer
 from .grants import Begun, Client, Wish
 from .shelf import Kept, made
@@ -56,11 +56,12 @@ class Logins:
             what = f"{name} is a command: there is nothing to log in to"
             raise Invalid(what, code="no_login", hint=f"holdfast mcp test {name}")
         redirect, reach = _redirect(spec.login, redirect), self._means.reach(name)
-        asking, challenge = self.used.asking(spec, reach), self.used.heard(spec) or Challenge()
+        asking = self.used.asking(spec, reach)
         try:
             if spec.login.grant == "own":
                 await self.used.by_ourselves(spec, reach)
                 return self._state(spec)
+            challenge = self.used.heard(spec) or await self._knocked(spec, asking)
             resource = await discovery.resource_of(asking, spec.url, challenge)
             issuer = await discovery.issuer_of(asking, resource)
             kept, choose = self.used.found(spec), self.used.clients.choose
@@ -111,6 +112,13 @@ class Logins:
                 _log.warning("the login to %s was not taken back: %s", name, problem)
         await self.used.drop(spec)
         return revoked
+
+    async def _knocked(self, spec: ServerSpec, asking: Asking) -> Challenge:
+        """What it says when somebody comes without a login, where that was not heard yet."""
+        answer = await asking.knock(spec.url)
+        if answer.status in (401, 403):
+            self.used.hear(spec, discovery.challenge_of(answer.headers))
+        return self.used.heard(spec) or Challenge()
 
     def _matters(self, spec: ServerSpec) -> bool:
         asked = spec.login != LoginSpec() or self.used.heard(spec) is not None

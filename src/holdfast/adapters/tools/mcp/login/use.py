@@ -67,6 +67,11 @@ class InUse:
         """What a server said when it last refused us, and has not been satisfied since."""
         return self._heard.get((spec.name, spec.url))
 
+    def hear(self, spec: ServerSpec, challenge: Challenge) -> None:
+        if self.heard(spec) != challenge:
+            self._heard[spec.name, spec.url] = challenge
+            self.version += 1
+
     def wanted(self, spec: ServerSpec) -> bool:
         """A person must log in before it can be used."""
         kept = self.found(spec)
@@ -118,9 +123,7 @@ class InUse:
         challenge, kept = discovery.challenge_of(answer.headers), self.found(spec)
         if _has_its_own(spec):
             return False
-        if self._heard.get((spec.name, spec.url)) != challenge:
-            self._heard[spec.name, spec.url] = challenge
-            self.version += 1
+        self.hear(spec, challenge)
         try:
             if answer.status == 401 and kept is None and spec.login.grant == "own":
                 await self.by_ourselves(spec, reach)
