@@ -26,6 +26,7 @@ _ABOUT = {
     "name": "The provider's name.",
     "seq": "The record's number.",
     "attempt": "The login, as `login` named it.",
+    "question": "The question, as it is listed.",
 }
 _HEADERS = {
     ("POST", "/api/v1/tasks"): ("Idempotency-Key", "Repeating a request with it is safe."),
