@@ -21,10 +21,10 @@ from tests.e2e.at_home import files, until
 # Bash hands every command here instead of running it: its words, each behind a control character.
 TELLING = r"""command_not_found_handle() { printf 'C'; printf '\1%s' "$@"; printf '\2'; }
 PATH=/nonexistent; eval "$1" """
-SIGNS = (
-    r"""a b rm -rf ' " \ # '' "" $ $' $" ; | && || ~ ! = x= { } {a,b} [ ] ^ % + : , @ 1 time if"""
+SIGNS = r"""a b rm -rf ' " \ # '' "" $ $' $" ; | && || ~ ! = x= { } {a,b} [ ] ^ % + : , @ 1"""
+WORDS = (
+    "time if in function coproc ]] [[ . a=~ a:~ --x=~ ( ) < > * ? ` é 'x~y' \"x~y\" \r \x0b \xa0"
 )
-WORDS = "in function coproc ]] [[ . a=~ a:~ --x=~ ( ) < > * ? ` é 'x~y' \"x~y\" \r \x0b \xa0"
 PIECES = st.sampled_from([*SIGNS.split(" "), *WORDS.split(" "), " ", "\t", "\n", "\\\n"])
 
 
