@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from holdfast.adapters.stores.memory import MemoryJournal
@@ -96,7 +97,7 @@ async def test_a_rule_about_a_tool_that_there_is_not_is_doubted(tmp_path: Path):
 @pytest.mark.anyio
 async def test_while_thousands_of_rules_are_compared_others_are_answered(tmp_path: Path):
     rules = "".join(
-        f'[[rule]]\nsay = "deny"\ncommand = ["git{number}", "*"]\n' for number in range(1_000)
+        f'[[rule]]\nsay = "deny"\ncommand = ["git{number}", "*"]\n' for number in range(200)
     )
     found: list[Any] = []
     answered = 0
@@ -108,8 +109,9 @@ async def test_while_thousands_of_rules_are_compared_others_are_answered(tmp_pat
         group.start_soon(compare)
         while not found:
             answered += (await said(here, "/api/v1/status"))["status"] == 200
-    assert len(found[0]["narrower"]) == 1_000
-    assert answered > 5
+            await anyio.lowlevel.checkpoint()
+    assert len(found[0]["narrower"]) == 200
+    assert answered > 10, "they waited until it was over"
 
 
 def test_the_guide_tells_true_policies_and_every_preset():
