@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import anyio
 
@@ -24,6 +23,7 @@ from holdfast.adapters.telemetry.logs import start_logging
 from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.vaults.opening import Opened, open_vault
 from holdfast.config import Config, load, to_budgets
+from holdfast.config.read import stamp
 from holdfast.config.secrets import check_box, to_passphrase, to_planted, to_unsayable
 from holdfast.core.audit.fact import Fact
 from holdfast.core.error import HoldfastError, Unavailable
@@ -45,7 +45,7 @@ _log = logging.getLogger("holdfast")
 _log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
 _HOUR = 3600.0
 _LEAD = 86_400.0
-_LOOK = 1.0
+_LOOK = 0.5
 _LEARN = 2.0
 
 
@@ -138,12 +138,12 @@ async def _follow(
     at the next start.
     """
     force, files = house.in_force, house.in_force.files
-    seen = tuple(map(_stamp, files))
+    seen = now = config.stamps
     while True:
         await anyio.sleep(_LOOK)
-        if (now := tuple(map(_stamp, files))) == seen:
+        before, now = now, tuple(map(stamp, files))
+        if now == seen or now != before:  # nothing new, or somebody is still writing
             continue
-        seen = now
         try:
             config = load(environment=environment)
             fresh = in_force(config)
@@ -151,10 +151,14 @@ async def _follow(
             catalog.configure(models_config(config, environment, kept.house))
             await house.audit.append(_changed(house, fresh))
         except HoldfastError as error:
-            await _refused(house, error)
+            if force.problem != str(error):
+                await _refused(house, error)
+                _log.error("configuration not taken: %s", error, extra={"code": error.code})
             force.problem = str(error)
-            _log.error("configuration not taken: %s", error, extra={"code": error.code})
+            # What could not be written down only now is tried again.
+            seen = seen if isinstance(error, Unavailable) else now
             continue
+        seen = now
         force.rules, force.agent = fresh.rules, fresh.agent
         force.ways, force.servers = fresh.ways, fresh.servers
         force.config, force.problem = fresh.config, ""
@@ -195,15 +199,6 @@ async def _look_around(catalog: Catalog, config: Config) -> None:
         await catalog.detect()
     for name, why in catalog.doubts():
         _log.warning("the model %s cannot be asked: %s", name, why)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Changes when the file does. One `stat` a second is cheaper than a watching thread."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 async def _tidy(house: House, config: Config) -> None:
