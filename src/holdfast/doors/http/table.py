@@ -18,6 +18,7 @@ from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
+from .certificate import CERTIFICATE_ROUTES
 from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
 from .openapi import document
@@ -50,6 +51,7 @@ ROUTES: tuple[Entry, ...] = (
         body=b.NewTask,
         status=202,
         errors=(409, 429, 503),
+        again=False,
     ),
     Entry("GET", "/api/v1/tasks", n.list_tasks, "List tasks.", a.TaskPage, query=b.TaskQuery),
     Entry("GET", _TASK, n.show, "One task.", a.TaskRow, query=b.ShowQuery),
@@ -241,6 +243,7 @@ ROUTES: tuple[Entry, ...] = (
     *MCP_ROUTES,
     *AUDIT_ROUTES,
     *KEY_ROUTES,
+    *CERTIFICATE_ROUTES,
     Entry(
         "POST",
         "/api/v1/backup",
