@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,13 +35,16 @@ from holdfast.engine.clock import SystemClock
 from holdfast.runtime import audit, budgets, leases, upkeep
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.secrets import keep_planted
+from holdfast.runtime.webhooks import PostOffice
 
 from .audit import on_record
 from .containers import look_after
-from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
+from .home import DATABASE, HEALTH, SOCKET, VAULT, WEBHOOKS, only_one, prepare
 from .house import Given, in_force, open_house
 from .listening import Tls, access, check_strength, reception
 from .models import models_config
+from .outside import gateway
+from .webhooks import Files, Gatekept
 
 _log = logging.getLogger("holdfast")
 _log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
@@ -74,11 +78,14 @@ async def run_daemon(
         await budgets.resume(house.journal, house.recorder)  # the limits may be others now
         await _look_around(catalog, config)
         tls = Tls(config, house.clock.now)
+        carrier = Gatekept(gateway(kept.secrets, house.visits, house.clock))
+        office = PostOffice(house, carrier, Files(config.home / WEBHOOKS))
+        group.start_soon(office.run)
         app = create_app(
             house,
             token=token,
             stop=done.set,
-            facts=_facts(config, catalog, tls),
+            facts=replace(_facts(config, catalog, tls), office=office),
             access=access(config),
         )
         group.start_soon(partial(_tidy, house, config))

@@ -9,6 +9,7 @@ from .table_mcp import MCP
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
+from .table_webhooks import WEBHOOKS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
 _REF = ("TASK", "the task's id, or 4 or more characters that it begins or ends with")
@@ -538,6 +539,7 @@ GROUPS = (
     ("Policy", POLICY),
     ("Servers of tools", MCP),
     ("Keys", KEYS),
+    ("Webhooks", WEBHOOKS),
     ("The audit", AUDIT),
     ("The house", _HOUSE),
 )
@@ -553,6 +555,7 @@ DEFAULTS = {
     "secret": "secret list",
     "vault": "vault status",
     "task": "task list",
+    "webhook": "webhook list",
     "session": "session list",
     "model": "model list",
     "models": "model list",

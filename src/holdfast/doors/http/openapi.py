@@ -77,7 +77,9 @@ def _operation(entry: Entry, path: str) -> Json:
 
 def _parameters(entry: Entry, path: str) -> Iterable[Json]:
     for match in _PARAMETER.finditer(path):
-        schema = {"type": "string"}
+        schema: Json = {"type": "string"}
+        if match[1] == "ref":
+            schema["minLength"] = 4
         yield {
             "name": match[1],
             "in": "path",
@@ -114,7 +116,8 @@ def statuses(entry: Entry) -> set[int]:
     """The statuses with which a request to `entry` may fail."""
     always = {403, 500} if entry.public else {401, 403, 500}
     names = {match[1] for match in _PARAMETER.finditer(entry.path)}
-    missing = {404} if names else set[int]()
+    named = names or entry.query is not NoQuery or entry.body is not Nothing
+    missing = {404} if named else set[int]()  # what is named may not be there
     ambiguous = {422}  # a key in the address
     body = {408, 413, 422} if entry.writes else set[int]()
     return always | missing | ambiguous | body | set(entry.errors)

@@ -20,6 +20,7 @@ from holdfast.core.ids import Instant, TaskId
 from holdfast.ports.model import ModelHealth
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
+from holdfast.runtime.webhooks import PostOffice
 
 from .access import Access, Grant, grant
 from .auth import BY, Locks, peer
@@ -50,7 +51,7 @@ class Facts:
     """What only the assembly knows and the door tells.
 
     `model` is a line about what was found and is used. `certificate` tells the one there is, made
-    anew if told so; it may raise `Refused`.
+    anew if told so; it may raise `Refused`. `office` has the webhooks.
     """
 
     lanes: int = 0
@@ -58,6 +59,7 @@ class Facts:
     health: Callable[[], Sequence[ModelHealth]] = tuple
     database: Path | None = None
     certificate: Callable[[bool], Certificate] | None = None
+    office: PostOffice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from .openapi import document
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
+from .webhooks import WEBHOOK_ROUTES
 
 _TASK = "/api/v1/tasks/{ref}"
 _CALL = "/api/v1/tasks/{ref}/calls/{call}"
@@ -244,6 +245,7 @@ ROUTES: tuple[Entry, ...] = (
     *AUDIT_ROUTES,
     *KEY_ROUTES,
     *CERTIFICATE_ROUTES,
+    *WEBHOOK_ROUTES,
     Entry(
         "POST",
         "/api/v1/backup",
