@@ -543,6 +543,14 @@ _HOUSE = (
         examples=(("holdfast crashtest", "exit 1 when anything was lost or done twice"),),
     ),
     Command(
+        "acp",
+        "Talk with an editor: an agent of the Agent Client Protocol on stdin and stdout.",
+        "editors:acp",
+        examples=(("holdfast acp", "what the editor is told to start"),),
+        more="The editor starts it, not you: docs/guides/acp.md shows the lines for Zed and others."
+        " Each prompt is a durable task; it goes on when the editor is closed.",
+    ),
+    Command(
         "completion",
         "Print a completion script for a shell.",
         "help:completion",
