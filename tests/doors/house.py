@@ -41,6 +41,7 @@ from holdfast.core.message import (
     Returned,
     ToolCall,
 )
+from holdfast.doors.http.access import Access
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.auth import PEER
 from holdfast.doors.http.route import Facts
@@ -137,6 +138,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     agent: Agent = Agent()
     facts: Facts = FACTS
     keep_alive: float = 15.0
+    access: Access = Access()
 
 
 @dataclass(kw_only=True)
@@ -148,6 +150,13 @@ class Street:
     tcp: httpx2.AsyncClient
     local: httpx2.AsyncClient
     stops: list[str] = field(default_factory=list[str])
+
+    async def keyed(self, *scopes: str, name: str = "ci", **more: Any) -> httpx2.AsyncClient:
+        """A client with a key of its own."""
+        body = {"name": name, "scopes": scopes, **more}
+        answer = await self.local.post("/api/v1/keys", json=body)
+        assert answer.status_code == 201, answer.text
+        return client(self.app, headers={"Authorization": f"Bearer {answer.json()['key']}"})
 
     async def submit(self, prompt: str = "do it", **more: Any) -> dict[str, Any]:
         answer = await self.tcp.post("/api/v1/tasks", json={"prompt": prompt, **more})
@@ -238,6 +247,7 @@ async def street(
         stop=lambda: stops.append("stop"),
         facts=plan.facts,
         keep_alive=plan.keep_alive,
+        access=plan.access,
     )
 
     async def as_peer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ import anyio
 from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
+from holdfast.adapters.kept import Kept
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
@@ -49,10 +50,11 @@ from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
+from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
 
 from .boxes import box_options, box_pool
-from .home import AUDIT_KEY, CHOICES, DATABASE
+from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
 from .mcp import servers_for, world_of_servers
 from .outside import Outside, browsers_for, gateway, tools_of_the_web
 
@@ -95,8 +97,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
-    models, live = GuardedModels(given.catalog, safe.known, disguise), Live()
+    models, live = _guarded(given), Live()
     force = in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
@@ -105,9 +106,9 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     # The delegate tool is bound late: it submits to the supervisor that runs it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool = Spool(home / "outputs", safe.redact)
+    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    options, steering = box_options(config), Steering()
+    steering = Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in far),
@@ -151,7 +152,14 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         channels=tuple(channels),
         started_at=clock.now(),
         version=VERSION,
+        keys=Keyring(Kept(home / KEYS, Keys())),
     )
+
+
+def _guarded(given: Given) -> GuardedModels:
+    patterns = given.config.vault.redact_patterns
+    disguise = Disguise(secrets.token_bytes(32)) if patterns else None
+    return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
 
 
 def _at_hand(

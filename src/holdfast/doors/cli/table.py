@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .command import CHECKING, Command, Option
 from .table_audit import AUDIT
+from .table_keys import KEYS
 from .table_mcp import MCP
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
@@ -580,6 +581,7 @@ GROUPS = (
     ("Secrets", SECRETS),
     ("Policy", POLICY),
     ("Servers of tools", MCP),
+    ("Keys", KEYS),
     ("The audit", AUDIT),
     ("The house", _HOUSE),
 )
@@ -589,6 +591,7 @@ DEFAULTS = {
     "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
+    "key": "key list",
     "mcp": "mcp list",
     "policy": "policy show",
     "secret": "secret list",

@@ -244,21 +244,19 @@ class Healthy(Struct, frozen=True, kw_only=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """What went wrong; `code` is stable, `hint` says what to do.
+    """Every answer with a status of 400 or more, as RFC 9457 has them: `code` is stable, `detail`
+    says what and where, `hint` what to do.
 
     Where a model was asked, `tried` says which ones and what came of each.
     """
 
+    type: str
+    title: str
+    status: int
+    detail: str
     code: str
-    message: str
     hint: str
     tried: tuple[Try, ...] | UnsetType = UNSET
-
-
-class Failure(Struct, frozen=True, kw_only=True):
-    """Every answer with a status of 400 or more."""
-
-    error: Problem
 
 
 def answered(reply: Reply) -> Answered:

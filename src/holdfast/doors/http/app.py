@@ -1,4 +1,4 @@
-"""Puts the door together: the guard, the gate, the table of routes."""
+"""Puts the door together: the front, the guard, the gate, the table of routes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from starlette.routing import Route
 
 from holdfast.runtime.house import House
 
-from .auth import Gate
+from .access import Access
+from .auth import Gate, Locks
+from .cookies import Sessions
 from .errors import Guard, wrong_path
+from .front import Front
+from .once import Once
 from .route import Door, Endpoint, Facts
+from .scopes import check
 from .table import ROUTES
 
 _KEEP_ALIVE = 15.0
@@ -26,19 +31,36 @@ def create_app(
     stop: Callable[[], None],
     facts: Facts | None = None,
     keep_alive: float = _KEEP_ALIVE,
+    access: Access | None = None,
 ) -> Starlette:
-    """The app. `stop` asks the daemon to end and must return at once; `serve` serves it."""
-    door = Door(house=house, stop=stop, facts=facts or Facts(), keep_alive=keep_alive)
-    public = frozenset(entry.path for entry in ROUTES if entry.public)
+    """The app. `stop` asks the daemon to end and must return at once; `serve` serves it.
+
+    Raises `ValueError` for a route without a scope: what nobody has thought about lets nobody in.
+    """
+    access = access or Access()
+    sessions = Sessions(house.clock.now, access.session_seconds)
+    locks = Locks(token, house, sessions, access)
+    door = Door(
+        house=house,
+        stop=stop,
+        facts=facts or Facts(),
+        keep_alive=keep_alive,
+        access=access,
+        locks=locks,
+        sessions=sessions,
+        once=Once(house.clock.now),
+    )
     app = Starlette(
         routes=[
             Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES
         ],
         middleware=[
+            Middleware(Front, access=access),
             Middleware(Guard, redact=house.secrets.redact),
-            Middleware(Gate, token=token, public=public),
+            Middleware(Gate, locks=locks, access=access),
         ],
         exception_handlers={HTTPException: wrong_path},
     )
+    check(app.routes)
     app.state.door = door
     return app

@@ -11,8 +11,9 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from .answers import Failure
+from .answers import Problem
 from .bodies import NoQuery, Nothing
+from .errors import PROBLEM
 from .route import Entry
 
 Json = dict[str, Any]
@@ -23,7 +24,7 @@ _ABOUT = {
     "ref": "A task's id, or at least 4 characters of its beginning or end.",
     "call": "The call's id, as in the question.",
     "id": "The session's id.",
-    "name": "The provider's name.",
+    "name": "Its name.",
     "seq": "The record's number.",
     "attempt": "The login, as `login` named it.",
 }
@@ -102,7 +103,7 @@ def _responses(entry: Entry) -> Iterable[tuple[str, Json]]:
     if entry.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     yield str(entry.status), {"description": entry.summary, "content": content}
-    failure = {"application/json": {"schema": {"$ref": _REF + Failure.__name__}}}
+    failure = {PROBLEM: {"schema": {"$ref": _REF + Problem.__name__}}}
     for status in sorted(statuses(entry)):
         yield str(status), {"description": HTTPStatus(status).phrase, "content": failure}
 
@@ -124,7 +125,7 @@ def _schemas(routes: Sequence[Entry]) -> Mapping[str, Any]:
     ]
     _, bodies = models_json_schema(asked, ref_template=f"{_REF}{{model}}")
     kinds = [entry.answer for entry in routes if not isinstance(entry.answer, str)]
-    _, answers = msgspec.json.schema_components([*kinds, Failure], ref_template=f"{_REF}{{name}}")
+    _, answers = msgspec.json.schema_components([*kinds, Problem], ref_template=f"{_REF}{{name}}")
     queries = {entry.query.__name__ for entry in routes}
     mine = {name: s for name, s in bodies["$defs"].items() if name not in queries}
     both = {**{name: _untitled(schema) for name, schema in mine.items()}, **answers}

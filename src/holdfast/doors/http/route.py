@@ -21,12 +21,17 @@ from holdfast.ports.model import ModelHealth
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
 
-from .auth import BY, peer
+from .access import Access, Grant, grant
+from .auth import BY, Locks, peer
 from .bodies import Body, NoQuery, Nothing, Question
+from .cookies import Sessions
 from .errors import TooLarge
+from .once import Once
+from .scopes import PUBLIC, needed
 
 MAX_BODY = 10_000_000
 _SEVERAL = "status"
+_WRITING = frozenset({"POST", "PATCH"})
 
 Q = TypeVar("Q", bound=Question)
 B = TypeVar("B", bound=Body)
@@ -53,6 +58,10 @@ class Door:
     stop: Callable[[], None]
     facts: Facts
     keep_alive: float
+    access: Access
+    locks: Locks
+    sessions: Sessions
+    once: Once
     closing: anyio.Event = field(default_factory=anyio.Event)
     listening: list[str] = field(default_factory=list[str])
 
@@ -75,6 +84,11 @@ class Ask(Generic[Q, B]):
         return self.request.scope[BY]
 
     @property
+    def grant(self) -> Grant:
+        """What the principal may do."""
+        return grant(self.request.scope)
+
+    @property
     def local(self) -> bool:
         """True when it came through the Unix socket."""
         return peer(self.request.scope) is not None
@@ -83,14 +97,19 @@ class Ask(Generic[Q, B]):
         return self.request.path_params[name]
 
     async def task(self) -> TaskId:
-        return await tasks.resolve(self.house, self.path("ref"))
+        """The task that the path names. A key that is for some agents sees no others' tasks."""
+        found = await tasks.resolve(self.house, self.path("ref"))
+        if self.grant.key is not None:
+            self.grant.check_agent((await tasks.show(self.house, found)).agent)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One row of the table. `errors` are the statuses besides those that every row has.
 
-    `answer` is a Struct, or the media type of what is none; `public` needs no token.
+    `answer` is a Struct, or the media type of what is none. Who may use it: `scopes.py`. `again`:
+    an Idempotency-Key makes repeating it safe here; where it is not, its function says so itself.
     """
 
     method: str
@@ -103,7 +122,11 @@ class Entry:
     status: int = 200
     errors: tuple[int, ...] = ()
     streams: bool = False
-    public: bool = False
+    again: bool = False
+
+    @property
+    def public(self) -> bool:
+        return needed(self.method, self.path) == PUBLIC
 
 
 class Endpoint:
@@ -115,12 +138,20 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, entry = Request(scope, receive, send), self._entry
         query = _query(request, entry.query)
-        body = _parsed(entry.body, await _body(request)) if entry.method == "POST" else Nothing()
+        sent = await _body(request) if entry.method in _WRITING else b""
+        body = _parsed(entry.body, sent) if entry.method in _WRITING else Nothing()
         ask: Ask[Any, Any] = Ask(door=self._door, request=request, query=query, body=body)
-        said = await entry.run(ask)
-        is_data = isinstance(said, msgspec.Struct | Mapping)
-        answer = json_answer(said, entry.status) if is_data else said
-        await answer(scope, receive, send)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            said = await entry.run(ask)
+            is_data = isinstance(said, msgspec.Struct | Mapping)
+            told = json_answer(said, entry.status) if is_data else said
+            await told(scope, receive, send)
+
+        key = request.headers.get("idempotency-key", "") if entry.again else ""
+        name = (ask.by, request.url.path, key)
+        chosen = await self._door.once.answer(name, sent, answer) if key else answer
+        await chosen(scope, receive, send)
 
 
 def json_answer(said: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:

@@ -18,6 +18,7 @@ from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
+from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
 from .openapi import document
 from .policy import POLICY_ROUTES
@@ -239,6 +240,7 @@ ROUTES: tuple[Entry, ...] = (
     *POLICY_ROUTES,
     *MCP_ROUTES,
     *AUDIT_ROUTES,
+    *KEY_ROUTES,
     Entry(
         "POST",
         "/api/v1/backup",
@@ -260,6 +262,6 @@ ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST", "/api/v1/stop", n.stop, "Stop the daemon; Unix socket only.", a.Stopping, status=202
     ),
-    Entry("GET", "/healthz", n.healthz, "Is anybody there?", a.Healthy, public=True),
-    Entry("GET", "/openapi.json", openapi, "This document.", _JSON, public=True),
+    Entry("GET", "/healthz", n.healthz, "Is anybody there?", a.Healthy),
+    Entry("GET", "/openapi.json", openapi, "This document.", _JSON),
 )
