@@ -153,9 +153,9 @@ def _read(answer: httpx2.Response) -> Json:
     if answer.status_code < 400:
         return msgspec.json.decode(answer.content)
     try:
-        said: Json = msgspec.json.decode(answer.content)["error"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+        said = msgspec.json.decode(answer.content, type=Json)
+    except msgspec.DecodeError:
         said = {}
-    text = str(said.get("message") or f"the daemon answered with status {answer.status_code}")
+    text = str(said.get("detail") or f"the daemon answered with status {answer.status_code}")
     told = {key: said[key] for key in ("code", "hint") if said.get(key)}
     raise Fault(_CODES.get(answer.status_code, INTERNAL), text, told)

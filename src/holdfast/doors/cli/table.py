@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .command import CHECKING, Command, Option
 from .table_audit import AUDIT
+from .table_editors import EDITORS
 from .table_keys import KEYS
 from .table_mcp import MCP
 from .table_policy import LEASE, POLICY
@@ -544,14 +545,6 @@ _HOUSE = (
         examples=(("holdfast crashtest", "exit 1 when anything was lost or done twice"),),
     ),
     Command(
-        "acp",
-        "Talk with an editor: an agent of the Agent Client Protocol on stdin and stdout.",
-        "editors:acp",
-        examples=(("holdfast acp", "what the editor is told to start"),),
-        more="The editor starts it, not you: docs/guides/acp.md shows the lines for Zed and others."
-        " Each prompt is a durable task; it goes on when the editor is closed.",
-    ),
-    Command(
         "completion",
         "Print a completion script for a shell.",
         "help:completion",
@@ -581,6 +574,7 @@ GROUPS = (
     ("Secrets", SECRETS),
     ("Policy", POLICY),
     ("Servers of tools", MCP),
+    ("Editors", EDITORS),
     ("Keys", KEYS),
     ("The audit", AUDIT),
     ("The house", _HOUSE),

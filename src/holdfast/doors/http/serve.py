@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib
+import logging
 import os
 import socket
 import stat
@@ -22,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from holdfast.core.error import HoldfastError, Refused, Unavailable
 
 from .auth import PEER
-from .route import Door
+from .route import MAX_BODY, Door
 
 _BACKLOG = 256
 _FAREWELL = 2
@@ -45,7 +47,7 @@ async def serve(
     """
     door: Door = app.state.door
     with _sockets(unix, host, port) as sockets:
-        server = _server(app)
+        server = _server(app, door.keep_alive)
         await server.startup(sockets)
         door.listening[:] = [_address(one) for one in sockets]
         task_status.started(tuple(door.listening))
@@ -77,12 +79,26 @@ def _uid(transport: asyncio.Transport) -> int:
     return _CREDENTIALS.unpack(told)[1]
 
 
-def _server(app: Starlette) -> Server:
+class _Speaking(asyncio.Protocol):
+    """Speaks on a WebSocket. What that takes is loaded for the first one: many houses have none."""
+
+    def __new__(cls, **given: Any) -> asyncio.Protocol:
+        found = importlib.import_module("uvicorn.protocols.websockets.websockets_sansio_impl")
+        speaking = found.WebSocketsSansIOProtocol(**given)
+        speaking.close_timeout = _FAREWELL
+        return speaking
+
+
+def _server(app: Starlette, keep_alive: float) -> Server:
     """A server that leaves signals, logging and the loop alone."""
     config = Config(
         app,
         http=_Peered,
-        ws="none",
+        ws=_Speaking,
+        ws_max_size=MAX_BODY,
+        ws_ping_interval=keep_alive,
+        ws_ping_timeout=keep_alive,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -91,6 +107,8 @@ def _server(app: Starlette) -> Server:
         timeout_graceful_shutdown=_FAREWELL,
     )
     config.load()
+    # It tells of every handshake with its path, and so with what does not belong into a path.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
     return server
