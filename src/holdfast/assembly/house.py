@@ -27,6 +27,7 @@ from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
+from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
@@ -120,7 +121,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     own += agents_to_ask(config, world, spool, live)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
-    tools = Registry(own, Offered(servers))
+    tools = Registry(own, WithPlan(Offered(servers)))
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
     performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
     channels = {"outbox": Outbox(home / "outbox")}

@@ -130,6 +130,18 @@ def box_test(desk: Desk, given: Given) -> int:
     return OK
 
 
+def gate_bench(desk: Desk, given: Given) -> int:
+    words = ["--json"] if given.has("json") else []
+    words += [
+        word
+        for name in ("suite", "arm", "attacks", "python", "out")
+        for one in given.many(name)
+        for word in (f"--{name}", one)
+    ]
+    _become(["holdfast.testing.dojo.command", *words])
+    return OK
+
+
 def _findings(desk: Desk, words: list[str]) -> list[Json]:
     command = [*python(), "-m", "holdfast.assembly", "--home", desk.home, "doctor", *words]
     told = subprocess.run(  # noqa: S603  our own interpreter, our own module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.web.outside import cleaned
+from holdfast.core.gate.labels import ADDRESSES, ALL
+from holdfast.core.gate.plan import FEW
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Change, EffectClass, Failed, Outcome, Unknown
 from holdfast.ports.blobs import Blobs
@@ -50,8 +52,9 @@ class ServerTool:
         offer = agreed.offer
         schema = plain(offer.schema)
         self._spec = ToolSpec(name=name, description=described(spec, agreed), schema=schema)
-        # What it is only asked stays with a server that a person has agreed to; a write may not.
-        aims = () if agreed.effect is EffectClass.READS else ("*",)
+        # What it is only asked stays with a server that a person has agreed to, unless it is told
+        # to ask elsewhere; a write may not.
+        aims = (ADDRESSES,) if agreed.effect is EffectClass.READS else (ALL, *_choices(schema))
         self._traits = Traits(
             effect=agreed.effect, source=f"mcp:{spec.name}", agents=spec.agents, aims=aims
         )
@@ -125,6 +128,13 @@ class ServerTool:
         if trouble.sent and self._agreed.effect is EffectClass.WRITES:
             return Unknown(reason=f"{text}; it may or may not have happened")
         return Failed(text=text, code=trouble.code)
+
+
+def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments that take one of a few values."""
+    for name, about in schema["properties"].items():
+        if '"enum": [' in json.dumps(about):
+            yield f"{FEW}{name}"
 
 
 def described(spec: ServerSpec, agreed: Agreed) -> str:
