@@ -25,7 +25,8 @@ from holdfast.core.gate.policy import Rule, Rules, Say
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import TaskId
 from holdfast.core.message import File, PersonSaid, Reply, Thought, Usage
-from holdfast.doors.http.route import MAX_BODY, Facts
+from holdfast.doors.http.access import MAX_BODY
+from holdfast.doors.http.route import Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.model import Delta, ModelHealth
 from tests.doors.house import PAYS, TOKEN, Plan, client, street

@@ -23,6 +23,7 @@ from .sections_egress import Egress
 from .sections_mcp import Mcp
 from .sections_microvm import MicroVM
 from .sections_policy import Policy
+from .sections_server import Server
 from .sections_vault import Vault
 from .sections_web import Web
 
@@ -33,14 +34,6 @@ _ROLES = ("executor", "evaluator", "planner", "small", "embedder")
 
 def _names(text: str) -> Any:
     return Field(default=(), strict=False, description=text, examples=[["openai/gpt-5"]])
-
-
-class Server(Section):
-    """Where programs reach the daemon. The command line uses a Unix socket in the home instead."""
-
-    http: bool = word(True, "Listen for HTTP on a local TCP port.")
-    host: str = word("127.0.0.1", "The address to listen on; only this machine's own are allowed.")
-    port: int = number(7799, 0, 65_535, "", "The port to listen on; 0 takes any free one.")
 
 
 class Engine(Section):

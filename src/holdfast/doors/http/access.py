@@ -15,6 +15,8 @@ from holdfast.runtime.scopes import ADMIN
 
 from .scopes import ANYBODY, PUBLIC
 
+MAX_BODY = 10_000_000
+
 GRANT = "holdfast.grant"
 """Key of the scope: what the principal may do."""
 
@@ -32,6 +34,7 @@ class Access:
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     session_seconds: int = 12 * 3600
     tries_per_minute: int = 30
+    max_body: int = MAX_BODY
 
     def check_host(self, headers: Headers) -> None:
         """A web page may point its own name at this machine; the name then tells on it."""
@@ -83,14 +86,7 @@ class Access:
         return any(found in network for network in self.proxies)
 
     def _is_ours(self, host: str) -> bool:
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        name = name.lower().rstrip(".")
-        if name in self.names:
-            return True
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return name == "localhost"
+        return is_here(host) or _name(host) in self.names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +134,17 @@ def grant(scope: Mapping[str, object]) -> Grant:
     """What whoever asks may do."""
     found = scope.get(GRANT)
     return found if isinstance(found, Grant) else Grant(by="")
+
+
+def is_here(host: str) -> bool:
+    """Whether a Host header names this machine as only itself can."""
+    name = _name(host)
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _name(host: str) -> str:
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name.lower().rstrip(".")

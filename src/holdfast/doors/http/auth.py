@@ -16,7 +16,7 @@ from holdfast.runtime.house import House
 
 from .access import GRANT, Access, Grant
 from .cookies import Sessions, check_csrf
-from .errors import Unauthenticated
+from .errors import TooLarge, Unauthenticated
 from .pace import Buckets, Pace, TooMany
 from .scopes import needed
 
@@ -95,7 +95,8 @@ class Gate:
         scope[GRANT], scope[BY] = grant, grant.by
         pace = self._locks.paced(grant)
         _check_use(grant, scope, headers)
-        await self._app(scope, receive, send if pace is None else _saying(send, pace))
+        taken = _capped(headers, receive, self._access.max_body)
+        await self._app(scope, taken, send if pace is None else _saying(send, pace))
 
     def _known(self, scope: Scope, headers: Headers) -> Grant:
         _refuse_secrets_in(scope)
@@ -107,10 +108,10 @@ class Gate:
         given = _given(headers)
         if found := self._locks.opened_by(given) if given else self._locks.session(headers):
             return found
-        if given:
-            self._locks.count_try(scope)
         if Grant(by="").may(needed(_method(scope), scope["path"])):
             return Grant(by="")
+        if given:
+            self._locks.count_try(scope)
         hint = (
             "send `Authorization: Bearer …` with a key (holdfast key create), or with what the "
             "file `token` in the home holds"
@@ -149,6 +150,29 @@ def _refuse_secrets_in(scope: Scope) -> None:
         if name.lower() in _TELLING or value.startswith(_SECRETS):
             hint = "send it as `Authorization: Bearer …`; and make a new one, this one was shown"
             raise Invalid(f"{name[:40]}: no key in an address", code="key_in_url", hint=hint)
+
+
+def _capped(headers: Headers, receive: Receive, most: int) -> Receive:
+    """No door reads more than that, and none reads anything before it knows who asks."""
+    told = headers.get("content-length", "")
+    if told.isdecimal() and (len(told) > len(str(most)) or int(told) > most):
+        raise _too_large(most)
+    read = 0
+
+    async def receiving() -> Message:
+        nonlocal read
+        message = await receive()
+        if message["type"] == "http.request":
+            read += len(message.get("body", b""))
+            if read > most:
+                raise _too_large(most)
+        return message
+
+    return receiving
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {most} bytes")
 
 
 def _name(uid: int) -> str:

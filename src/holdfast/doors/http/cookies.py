@@ -60,7 +60,7 @@ class Sessions:
 
 
 def value(headers: Headers) -> str:
-    jar = SimpleCookie[str]()
+    jar = SimpleCookie()
     try:
         jar.load(headers.get("cookie", ""))
     except CookieError:

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import Access
+from .access import Access, is_here
 
 REQUEST_ID = "X-Request-Id"
 ID = "holdfast.request"
@@ -44,7 +44,8 @@ class Front:
         headers = Headers(scope=scope)
         scope[ID] = _id(headers)
         usual = {REQUEST_ID: scope[ID], **_USUAL}
-        if self._access.scheme(scope) == "https":
+        # A browser would remember it of all that is ever at this machine's own name.
+        if self._access.scheme(scope) == "https" and not is_here(headers.get("host", "")):
             usual["Strict-Transport-Security"] = _STRICT
         usual |= self._for_page(headers)
 

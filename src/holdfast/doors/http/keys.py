@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Struct
 from pydantic import Field
@@ -114,7 +114,7 @@ def _row(key: Key, now: Instant) -> KeyRow:
     return KeyRow(**_facts(key, now))
 
 
-def _facts(key: Key, now: Instant) -> dict[str, object]:
+def _facts(key: Key, now: Instant) -> dict[str, Any]:
     state = "open" if key.opens(now) else "revoked" if key.revoked_at else "expired"
     told = {name: getattr(key, name) for name in KeyRow.__struct_fields__ if name != "state"}
     return {**told, "state": state}
@@ -171,6 +171,7 @@ KEY_ROUTES: tuple[Entry, ...] = (
         body=ToMake,
         status=201,
         errors=(409, 503),
+        again=False,
     ),
     Entry(
         "POST",
@@ -188,6 +189,7 @@ KEY_ROUTES: tuple[Entry, ...] = (
         Me,
         body=ToLogIn,
         errors=(401, 429),
+        again=False,
     ),
     Entry("POST", "/api/v1/logout", logout, "End the session.", LoggedOut),
     Entry("GET", "/api/v1/me", who_am_i, "As whom one came, and what one may.", Me),

@@ -115,7 +115,8 @@ async def show(ask: Ask[b.ShowQuery, b.Nothing]) -> a.TaskRow:
 
 async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:
     task, wanted, headers = await ask.task(), ask.query, ask.request.headers
-    if wanted.follow or "text/event-stream" in headers.get("accept", ""):
+    follows = wanted.follow or "text/event-stream" in headers.get("accept", "")
+    if follows and ask.request.method != "HEAD":
         await tasks.events(ask.house, task, limit=1)  # what cannot be read is refused, not streamed
         return EventStream(
             ask.door,

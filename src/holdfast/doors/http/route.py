@@ -16,20 +16,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.core.error import Invalid
-from holdfast.core.ids import TaskId
+from holdfast.core.ids import Instant, TaskId
 from holdfast.ports.model import ModelHealth
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
+from holdfast.runtime.webhooks import PostOffice
 
 from .access import Access, Grant, grant
 from .auth import BY, Locks, peer
 from .bodies import Body, NoQuery, Nothing, Question
 from .cookies import Sessions
-from .errors import TooLarge
 from .once import Once
 from .scopes import PUBLIC, needed
 
-MAX_BODY = 10_000_000
 _SEVERAL = "status"
 _WRITING = frozenset({"POST", "PATCH"})
 
@@ -38,16 +37,29 @@ B = TypeVar("B", bound=Body)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What only the assembly knows and `/api/v1/status` tells.
+class Certificate:
+    """What others see of us over TLS. `fingerprint` is SHA-256 of it."""
 
-    `model` is a line about what was found and is used.
+    path: str
+    fingerprint: str
+    names: tuple[str, ...]
+    expires_at: Instant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What only the assembly knows and the door tells.
+
+    `model` is a line about what was found and is used. `certificate` tells the one there is, made
+    anew if told so; it may raise `Refused`. `office` has the webhooks.
     """
 
     lanes: int = 0
     model: Callable[[], str] = str
     health: Callable[[], Sequence[ModelHealth]] = tuple
     database: Path | None = None
+    certificate: Callable[[bool], Certificate] | None = None
+    office: PostOffice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +121,7 @@ class Entry:
     """One row of the table. `errors` are the statuses besides those that every row has.
 
     `answer` is a Struct, or the media type of what is none. Who may use it: `scopes.py`. `again`:
-    an Idempotency-Key makes repeating it safe here; where it is not, its function says so itself.
+    an Idempotency-Key makes repeating it safe; False where the function sees to that, or must not.
     """
 
     method: str
@@ -122,7 +134,16 @@ class Entry:
     status: int = 200
     errors: tuple[int, ...] = ()
     streams: bool = False
-    again: bool = False
+    again: bool = True
+
+    @property
+    def writes(self) -> bool:
+        return self.method in _WRITING
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same Idempotency-Key gets the same answer again."""
+        return self.again and self.writes and not self.streams
 
     @property
     def public(self) -> bool:
@@ -138,8 +159,8 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, entry = Request(scope, receive, send), self._entry
         query = _query(request, entry.query)
-        sent = await _body(request) if entry.method in _WRITING else b""
-        body = _parsed(entry.body, sent) if entry.method in _WRITING else Nothing()
+        sent = await request.body() if entry.writes else b""
+        body = _parsed(entry.body, sent) if entry.writes else Nothing()
         ask: Ask[Any, Any] = Ask(door=self._door, request=request, query=query, body=body)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +169,7 @@ class Endpoint:
             told = json_answer(said, entry.status) if is_data else said
             await told(scope, receive, send)
 
-        key = request.headers.get("idempotency-key", "") if entry.again else ""
+        key = request.headers.get("idempotency-key", "") if entry.repeatable else ""
         name = (ask.by, request.url.path, key)
         chosen = await self._door.once.answer(name, sent, answer) if key else answer
         await chosen(scope, receive, send)
@@ -156,22 +177,6 @@ class Endpoint:
 
 def json_answer(said: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(said), status, headers, "application/json")
-
-
-async def _body(request: Request) -> bytes:
-    told = request.headers.get("content-length", "")
-    if told.isdecimal() and len(told) < 20 and int(told) > MAX_BODY:
-        raise _too_large()
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY:
-            raise _too_large()
-    return bytes(data)
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(f"the body is larger than {MAX_BODY} bytes")
 
 
 def _parsed(model: type[B], data: bytes) -> B:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import importlib
 import logging
 import os
 import socket
+import ssl
 import stat
-import struct
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,17 @@ import anyio
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast.core.error import HoldfastError, Refused, Unavailable
 
-from .auth import PEER
+from .patience import Listener, Reception
 from .route import MAX_BODY, Door
+from .ws.speaking import Speaking
 
 _BACKLOG = 256
 _FAREWELL = 2
 _LONGEST_PATH = 107
-_CREDENTIALS = struct.Struct("3i")
+_HANDSHAKE = 10.0
 
 
 async def serve(
@@ -38,6 +37,7 @@ async def serve(
     unix: Path | None,
     host: str = "127.0.0.1",
     port: int | None = None,
+    how: Reception | None = None,
     task_status: TaskStatus[tuple[str, ...]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; `task_status` gets the addresses once somebody answers there.
@@ -45,11 +45,12 @@ async def serve(
     `port` None is no TCP, 0 is any free port. Raises `Unavailable` (port_in_use, cannot_listen)
     and `Refused` (already_running). At the end open streams are told, the rest has two seconds.
     """
+    how = how or Reception()
     door: Door = app.state.door
     with _sockets(unix, host, port) as sockets:
-        server = _server(app, door.keep_alive)
-        await server.startup(sockets)
-        door.listening[:] = [_address(one) for one in sockets]
+        server = _server(app, how, door.keep_alive)
+        await _started(server, sockets, how.tls)
+        door.listening[:] = [_address(one, tls=how.tls is not None) for one in sockets]
         task_status.started(tuple(door.listening))
         try:
             await server.main_loop()
@@ -60,41 +61,33 @@ async def serve(
                 _hang_up(server)
 
 
-class _Peered(HttpToolsProtocol):
-    """Knows who is at the other end of a Unix socket, from the kernel."""
+async def _started(
+    server: Server, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None
+) -> None:
+    """Listen on all of them: in the open on a Unix socket, over TLS elsewhere if there is any."""
+    await server.startup([one for one in sockets if one.family == socket.AF_UNIX])
+    config, loop = server.config, asyncio.get_running_loop()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
-        if self.client is None:
-            self.app_state = {**self.app_state, PEER: _uid(transport)}
+    def protocol() -> asyncio.Protocol:
+        make: Any = config.http_protocol_class
+        state = server.lifespan.state
+        return make(config=config, server_state=server.server_state, app_state=state)
 
-
-def _uid(transport: asyncio.Transport) -> int:
-    """Where the kernel does not say, it is us: nobody else can open the socket's file."""
-    ask = getattr(socket, "SO_PEERCRED", None)
-    if ask is None:
-        return os.getuid()
-    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as one:
-        told = one.getsockopt(socket.SOL_SOCKET, ask, _CREDENTIALS.size)
-    return _CREDENTIALS.unpack(told)[1]
-
-
-class _Speaking(asyncio.Protocol):
-    """Speaks on a WebSocket. What that takes is loaded for the first one: many houses have none."""
-
-    def __new__(cls, **given: Any) -> asyncio.Protocol:
-        found = importlib.import_module("uvicorn.protocols.websockets.websockets_sansio_impl")
-        speaking = found.WebSocketsSansIOProtocol(**given)
-        speaking.close_timeout = _FAREWELL
-        return speaking
+    patience: dict[str, Any] = {"ssl_handshake_timeout": _HANDSHAKE} if tls else {}
+    for one in sockets:
+        if one.family != socket.AF_UNIX:
+            made = await loop.create_server(
+                protocol, sock=one, ssl=tls, backlog=_BACKLOG, **patience
+            )
+            server.servers.append(made)
 
 
-def _server(app: Starlette, keep_alive: float) -> Server:
+def _server(app: Starlette, how: Reception, keep_alive: float) -> Server:
     """A server that leaves signals, logging and the loop alone."""
     config = Config(
         app,
-        http=_Peered,
-        ws=_Speaking,
+        http=type("Patient", (Listener,), {"reception": how}),
+        ws=Speaking,
         ws_max_size=MAX_BODY,
         ws_ping_interval=keep_alive,
         ws_ping_timeout=keep_alive,
@@ -203,9 +196,9 @@ def _remove_stale(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _address(one: socket.socket) -> str:
+def _address(one: socket.socket, *, tls: bool) -> str:
     name: Any = one.getsockname()
     if one.family == socket.AF_UNIX:
         return f"unix:{name}"
     host = f"[{name[0]}]" if one.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"
