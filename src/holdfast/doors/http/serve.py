@@ -22,7 +22,7 @@ from uvicorn import Config, Server
 from holdfast.core.error import HoldfastError, Refused, Unavailable
 
 from .patience import Listener, Reception
-from .route import MAX_BODY, Door
+from .route import Door
 from .ws.speaking import Speaking
 
 _BACKLOG = 256
@@ -48,7 +48,7 @@ async def serve(
     how = how or Reception()
     door: Door = app.state.door
     with _sockets(unix, host, port) as sockets:
-        server = _server(app, how, door.keep_alive)
+        server = _server(app, how, door)
         await _started(server, sockets, how.tls)
         door.listening[:] = [_address(one, tls=how.tls is not None) for one in sockets]
         task_status.started(tuple(door.listening))
@@ -82,15 +82,15 @@ async def _started(
             server.servers.append(made)
 
 
-def _server(app: Starlette, how: Reception, keep_alive: float) -> Server:
+def _server(app: Starlette, how: Reception, door: Door) -> Server:
     """A server that leaves signals, logging and the loop alone."""
     config = Config(
         app,
         http=type("Patient", (Listener,), {"reception": how}),
         ws=Speaking,
-        ws_max_size=MAX_BODY,
-        ws_ping_interval=keep_alive,
-        ws_ping_timeout=keep_alive,
+        ws_max_size=door.access.max_body,
+        ws_ping_interval=door.keep_alive,
+        ws_ping_timeout=door.keep_alive,
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,

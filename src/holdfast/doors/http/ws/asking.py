@@ -18,7 +18,10 @@ PARSE, REQUEST, METHOD, PARAMS, INTERNAL = -32700, -32600, -32601, -32602, -3260
 DENIED, BUSY, MODEL = 1000, 4290, 4000
 
 _KEPT = frozenset(
-    {b"host", b"authorization", b"cookie", b"origin", b"user-agent", b"x-forwarded-for"}
+    (
+        *(b"host", b"authorization", b"cookie", b"origin", b"user-agent"),
+        *(b"x-forwarded-for", b"x-forwarded-proto"),
+    )
 )
 _TOLD = frozenset({"idempotency-key", "if-match", "x-csrf-token"})
 _PIECE = re.compile(r"\{(\w+)(?::(\w+))?\}")
