@@ -54,6 +54,7 @@ from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
 
+from .acp import agents_to_ask
 from .boxes import box_options, box_pool
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
 from .mcp import servers_for, world_of_servers
@@ -98,8 +99,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    models, live = _guarded(given), Live()
-    force = in_force(config)
+    models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
     out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
@@ -118,6 +118,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
     world = world_of_servers(config, boxes, out, options, steering)
+    own += agents_to_ask(config, world, spool, live)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
     tools = Registry(own, WithPlan(Offered(servers)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .command import CHECKING, Command, Option
 from .table_audit import AUDIT
+from .table_editors import EDITORS
 from .table_keys import KEYS
 from .table_mcp import MCP
 from .table_policy import LEASE, POLICY
@@ -554,6 +555,7 @@ GROUPS = (
     ("Secrets", SECRETS),
     ("Policy", POLICY),
     ("Servers of tools", MCP),
+    ("Editors", EDITORS),
     ("Keys", KEYS),
     ("Webhooks", WEBHOOKS),
     ("The audit", AUDIT),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from holdfast.runtime.house import House
 
@@ -20,6 +20,7 @@ from .once import Once
 from .route import Door, Endpoint, Facts
 from .scopes import check
 from .table import ROUTES
+from .ws import Sockets, methods
 
 _KEEP_ALIVE = 15.0
 
@@ -52,7 +53,8 @@ def create_app(
     )
     app = Starlette(
         routes=[
-            Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES
+            *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
+            WebSocketRoute("/ws", Sockets(door, methods(ROUTES))),
         ],
         middleware=[
             Middleware(Front, access=access),
