@@ -13,6 +13,9 @@ from holdfast.runtime.house import House
 
 from .auth import Gate
 from .errors import Guard, wrong_path
+from .openai import errors as openai_errors
+from .openai.routes import ROOT as OPENAI
+from .openai.routes import routes as openai_routes
 from .route import Door, Endpoint, Facts
 from .table import ROUTES
 
@@ -32,10 +35,11 @@ def create_app(
     public = frozenset(entry.path for entry in ROUTES if entry.public)
     app = Starlette(
         routes=[
-            Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES
+            *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
+            *openai_routes(door),
         ],
         middleware=[
-            Middleware(Guard, redact=house.secrets.redact),
+            Middleware(Guard, redact=house.secrets.redact, forms={OPENAI: openai_errors.failure}),
             Middleware(Gate, token=token, public=public),
         ],
         exception_handlers={HTTPException: wrong_path},

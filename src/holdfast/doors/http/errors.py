@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import UNSET
@@ -27,6 +27,7 @@ from holdfast.ports.model import ModelFailure
 from .answers import Failure, Problem
 
 _log = logging.getLogger("holdfast.http")
+Form = Callable[[HoldfastError, Callable[[str], str]], Response]
 _CODES = {404: "no_such_path", 405: "method_not_allowed"}
 
 
@@ -65,8 +66,14 @@ _BY_MODEL_CODE = {
 class Guard:
     """Turns whatever a request raises into an answer. Stands around everything else."""
 
-    def __init__(self, app: ASGIApp, redact: Callable[[str], str]) -> None:
-        self._app, self._redact = app, redact
+    def __init__(
+        self,
+        app: ASGIApp,
+        redact: Callable[[str], str],
+        forms: Mapping[str, Form] | None = None,
+    ) -> None:
+        """`forms` says by the beginning of a path how its errors look, where not as ours do."""
+        self._app, self._redact, self._forms = app, redact, forms or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = False
@@ -89,7 +96,10 @@ class Guard:
         else:
             return
         if not began:
-            await failure(problem, self._redact)(scope, receive, send)
+            form = next(
+                (f for at, f in self._forms.items() if scope["path"].startswith(at)), failure
+            )
+            await form(problem, self._redact)(scope, receive, send)
 
 
 def failure(error: HoldfastError, redact: Callable[[str], str]) -> Response:
