@@ -63,12 +63,14 @@ async def follow(house: House, row: Summary, wanted: Wanted, hear: Hear, *, keep
     return telling.answer(row, wanted.model)
 
 
-async def so_far(house: House, task: TaskId, model: str) -> tuple[Summary, Answer | None]:
-    """How a task stands; its answer if it has one, and else what it has done until now."""
-    telling = Telling(lambda _: None, held=True)
+async def so_far(
+    house: House, task: TaskId, model: str, hear: Hear, *, shaped: bool
+) -> tuple[Summary, Answer | None]:
+    """How a task stands, and its answer if it has one; what it did is heard as if it were now."""
+    telling = Telling(hear, held=shaped)
+    row = await tasks.show(house, task)
     for heard in await runtime.story(house, task):
         telling.hear(heard)
-    row = await tasks.show(house, task)
     return row, telling.answer(row, model) if row.status is Status.SUCCEEDED else None
 
 

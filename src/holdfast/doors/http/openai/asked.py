@@ -58,7 +58,9 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        body: Fields = parsed(await read_body(request)) if scope["method"] == "POST" else {}
+        body: Fields = {}
+        if scope["method"] == "POST":
+            body = parsed(await read_body(request) or b"{}")
         said = await self._run(Asked(door=self._door, request=request, body=body))
         answer = json_answer(said, 200) if isinstance(said, Mapping) else said
         await answer(scope, receive, send)

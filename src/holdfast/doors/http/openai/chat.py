@@ -70,7 +70,7 @@ class Chunks:
             chunk += self._chunk({"reasoning_content": piece.thought})
         return chunk + self._chunk({"content": piece.text}) if piece.text else chunk
 
-    def ended(self, answer: Answer) -> bytes:
+    async def ended(self, answer: Answer) -> bytes:
         said = b"".join(
             self._chunk({"tool_calls": [{"index": place, **_call(call)}]})
             for place, call in enumerate(answer.calls)

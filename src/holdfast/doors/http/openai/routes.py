@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from holdfast.doors.http.route import Door
 
+from . import responses
 from .asked import Asked, Endpoint, Run
 from .chat import complete
 from .embeddings import embed
@@ -22,6 +23,11 @@ TABLE: tuple[tuple[str, str, Run], ...] = (
     ("GET", "/v1/models", listed),
     ("GET", "/v1/models/{id:path}", shown),
     ("POST", "/v1/embeddings", embed),
+    ("POST", "/v1/responses", responses.create),
+    ("GET", "/v1/responses/{id}", responses.show),
+    ("DELETE", "/v1/responses/{id}", responses.forget),
+    ("POST", "/v1/responses/{id}/cancel", responses.cancel),
+    ("GET", "/v1/responses/{id}/input_items", responses.show_input),
 )
 
 

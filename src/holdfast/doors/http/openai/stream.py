@@ -30,7 +30,9 @@ class Script(Protocol):
 
     def heard(self, piece: Piece) -> bytes: ...
 
-    def ended(self, answer: Answer) -> bytes: ...
+    async def ended(self, answer: Answer) -> bytes:
+        """May raise: then it has failed."""
+        ...
 
     def failed(self, error: HoldfastError) -> bytes: ...
 
@@ -60,12 +62,17 @@ class Flow:
         end = self._end
         if isinstance(end, HoldfastError) and not self._begun:
             raise end
-        last = await self._opened(send) + self._gathered()
-        last += (
-            self._script.failed(end) if isinstance(end, HoldfastError) else self._script.ended(end)
-        )
+        last = await self._opened(send) + self._gathered() + await self._last(end)
         with anyio.move_on_after(_FAREWELL):
             await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _last(self, end: Answer | HoldfastError) -> bytes:
+        if isinstance(end, HoldfastError):
+            return self._script.failed(end)
+        try:
+            return await self._script.ended(end)
+        except HoldfastError as error:
+            return self._script.failed(error)
 
     async def _run(self) -> None:
         try:
