@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from holdfast.core.context import Prompt
+from holdfast.core.error import Invalid
 from holdfast.core.message import Reply
 from holdfast.doors.http.errors import Unanswered
 from holdfast.ports.ledger import Payer
@@ -13,7 +14,7 @@ from holdfast.runtime import models
 from holdfast.runtime.house import House
 
 from . import agents
-from .errors import Misshapen
+from .errors import Misshapen, NoSuchModel
 from .stream import Hear, Work
 from .wanted import Answer, Wanted
 
@@ -21,6 +22,10 @@ from .wanted import Answer, Wanted
 async def ready(house: House, wanted: Wanted, by: str) -> Work:
     """What gives the answer. An agent's task is in the queue when this returns."""
     if not wanted.model.startswith(agents.PREFIX):
+        try:
+            house.models.find(wanted.model)
+        except Invalid as error:
+            raise NoSuchModel(str(error), hint=error.hint) from None
         return partial(ask, house, wanted, by)
     row = await agents.submit(house, wanted, by)
     return lambda hear: agents.follow(house, row, wanted, hear, keep=False)
@@ -46,11 +51,12 @@ async def ask(house: House, wanted: Wanted, by: str, hear: Hear) -> Answer:
     except ModelFailure as failure:
         raise Unanswered(failure) from failure
     _check(reply, strict=bool(wanted.shape and wanted.shape.strict))
-    words.end(reply.text)
+    thought = "\n\n".join(thought.text for thought in reply.thoughts if thought.text)
+    words.end(reply.text, thought)
     return Answer(
         text=reply.text,
         model=reply.model,
-        thought="\n\n".join(thought.text for thought in reply.thoughts if thought.text),
+        thought=thought,
         calls=reply.calls,
         usage=reply.usage,
         finish=reply.finish,
@@ -73,17 +79,20 @@ class _Words:
 
     def __init__(self, hear: Hear, *, held: bool) -> None:
         self._hear, self._held, self._reset = hear, held, False
-        self._said = ""
+        self._said, self._thought = "", False
 
     def hear(self, delta: Delta) -> None:
         self._reset |= delta.reset and bool(self._said)
         if delta.thought and not self._reset:
+            self._thought = True
             self._hear(Delta(thought=delta.thought))
         if delta.text and not self._held and not self._reset:
             self._said += delta.text
             self._hear(Delta(text=delta.text))
 
-    def end(self, text: str) -> None:
+    def end(self, text: str, thought: str) -> None:
+        if thought and not self._thought and not self._said:
+            self._hear(Delta(thought=thought))
         if text.startswith(self._said):
             if rest := text[len(self._said) :]:
                 self._hear(Delta(text=rest))

@@ -56,8 +56,8 @@ def text_of(value: object, where: str) -> str:
 def _shown(part: Mapping[str, Any], kind: object, at: str) -> tuple[str, str, bytes]:
     """Name, media type and bytes of what a part shows."""
     if kind in _IMAGES:
-        given = part.get("image_url")
-        url = object_of(given).get("url") if isinstance(given, dict) else given
+        given: object = part.get("image_url")
+        url = given if isinstance(given, str) else object_of(given).get("url")
         media, data = _decoded(url, f"{at}.image_url", "an image")
         return f"image.{media.partition('/')[2]}", media, data
     if kind in _FILES:

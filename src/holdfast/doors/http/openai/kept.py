@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from holdfast.core.error import HoldfastError, NotFound, Saturated
 from holdfast.core.ids import TaskId
+from holdfast.core.message import Usage
 from holdfast.runtime import responses
 from holdfast.runtime.house import House
 
@@ -16,6 +17,8 @@ from .output import Output, usage_of
 from .wanted import Answer
 
 _LONGEST_CHAIN = 1_000
+# OpenAI says null while it works, and its own description does not allow that.
+_NONE = usage_of(Usage())
 _UNFINISHED = frozenset({"queued", "in_progress"})
 
 
@@ -73,7 +76,7 @@ class Page:
         self.output = Output(name)
 
     def told(self, status: str, **more: Any) -> dict[str, Any]:
-        rest = {"completed_at": None, "error": None, "incomplete_details": None, "usage": None}
+        rest = {"completed_at": None, "error": None, "incomplete_details": None, "usage": _NONE}
         items = [dict(item) for item in self.output.items]
         return {**self._base, "status": status, **rest, "output": items, **more}
 

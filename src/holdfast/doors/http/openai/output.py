@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from holdfast.core.message import ToolCall, Usage
-from holdfast.ports.model import Delta
 
 from .messages import SIGNED
 from .stream import Piece
@@ -38,14 +37,7 @@ class Output:
 
     def ended(self, answer: Answer) -> list[Said]:
         """Closes what is open and adds the calls that are the client's."""
-        events: list[Said] = []
-        if answer.text and all(item["type"] != "message" for item in self.items):
-            if answer.thought and not self.items:
-                events += self.heard(Delta(thought=answer.thought))
-            events += self.heard(Delta(text=answer.text))
-        elif answer.thought and not self.items:
-            events += self.heard(Delta(thought=answer.thought))
-        events += self._closed("incomplete" if answer.finish == "length" else "completed")
+        events = self._closed("incomplete" if answer.finish == "length" else "completed")
         for call in answer.calls:
             events += self._call(call)
         return events
@@ -62,7 +54,8 @@ class Output:
         place = {"item_id": item["id"], "output_index": at}
         if kind == "message":
             item["content"][0]["text"] += text
-            event = {"type": "response.output_text.delta", "content_index": 0, "logprobs": []}
+            event: Said = {"type": "response.output_text.delta", "content_index": 0}
+            event["logprobs"] = []
         else:
             item["summary"][0]["text"] += text
             event = {"type": "response.reasoning_summary_text.delta", "summary_index": 0}

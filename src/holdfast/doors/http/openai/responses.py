@@ -25,6 +25,8 @@ from .wanted import Answer, Wanted
 
 Said = dict[str, Any]
 _NO_TASK = TaskId("")
+# OpenAI ends without it, Open Responses with it; every client we know takes both.
+_DONE = b"data: [DONE]\n\n"
 _RUNNING = {Status.QUEUED: "queued", Status.CANCELED: "cancelled", Status.SUCCEEDED: "completed"}
 
 
@@ -100,8 +102,12 @@ async def _now(asked: Asked, found: Kept) -> Said:
     if not found.task or found.status not in {"queued", "in_progress"}:
         return found.response
     house, page = asked.house, kept.again(found.response)
+
+    def hear(piece: Piece) -> None:
+        page.output.heard(piece)
+
     row, answer = await agents.so_far(
-        house, found.task, found.response["model"], page.output.heard, shaped=found.shaped
+        house, found.task, found.response["model"], hear, shaped=found.shaped
     )
     status = _RUNNING.get(row.status, "in_progress")
     if answer is not None:
@@ -179,10 +185,11 @@ class Events:
         events = self._page.output.ended(answer)
         response = await self._making.finish(answer, self._task)
         kind = f"response.{response['status']}"
-        return self._events([*events, {"type": kind, "response": response}])
+        return self._events([*events, {"type": kind, "response": response}]) + _DONE
 
     def failed(self, error: HoldfastError) -> bytes:
-        return self._events([{"type": "response.failed", "response": self._page.failed(error)}])
+        told = self._page.failed(error)
+        return self._events([{"type": "response.failed", "response": told}]) + _DONE
 
     def _events(self, events: list[Said]) -> bytes:
         return b"".join(map(self._event, events))
