@@ -52,7 +52,9 @@ class At:
 def at() -> Generator[At]:
     with stage("openai") as place, ModelServer(rule=clever, default=Reply(text="pong")) as lab:
         use_model(place / "home", lab.url)
-        with Daemon(place / "home", {"HOLDFAST_SERVER_PORT": "0"}) as daemon:
+        with Daemon(
+            place / "home", {"HOLDFAST_SERVER_HTTP": "true", "HOLDFAST_SERVER_PORT": "0"}
+        ) as daemon:
             daemon.start()
             yield At(lab, daemon)
 
@@ -177,9 +179,8 @@ def test_llmprobe_finds_every_must_of_chat_responses_models_and_embeddings(at: A
         timeout=300,
         check=False,
     )
-    musts = dict(
-        re.findall(r"^  (models|chat|responses|embeddings) +(\d+/\d+)", run.stdout, re.MULTILINE)
-    )
+    row = r"^  (models|chat|responses|embeddings) +(\d+/\d+)"
+    musts = dict(re.findall(row, run.stdout, re.MULTILINE))
     assert set(musts) == {"models", "chat", "responses", "embeddings"}, run.stdout
     for surface, figure in musts.items():
         passed, _, all_of_them = figure.partition("/")
