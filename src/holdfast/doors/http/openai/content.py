@@ -37,7 +37,7 @@ async def read(content: object, where: str, attach: Attach) -> tuple[str, tuple[
         if not isinstance(part, dict):
             raise Wrong(f"{at} must be an object.", param=at)
         fields = cast("Mapping[str, Any]", part)
-        kind = fields.get("type")
+        kind = str(fields.get("type"))
         if kind in _TEXTS:
             words.append(text_of(fields.get("refusal" if kind == "refusal" else "text"), at))
         else:
@@ -53,7 +53,7 @@ def text_of(value: object, where: str) -> str:
     return value
 
 
-def _shown(part: Mapping[str, Any], kind: object, at: str) -> tuple[str, str, bytes]:
+def _shown(part: Mapping[str, Any], kind: str, at: str) -> tuple[str, str, bytes]:
     """Name, media type and bytes of what a part shows."""
     if kind in _IMAGES:
         given: object = part.get("image_url")

@@ -17,6 +17,7 @@ _EFFORTS = {
     "none": "off", "minimal": "low", "low": "low",
     "medium": "medium", "high": "high", "xhigh": "high",
 }  # fmt: skip
+_MOST_LABELS, _LONGEST_LABEL = 16, 512
 _ANY_OBJECT = {"type": "object"}
 
 
@@ -95,6 +96,28 @@ def listed(value: object, name: str) -> Sequence[Fields]:
         if not isinstance(item, dict):
             raise Wrong(f"'{name}' must be a list of objects.", param=name, code="invalid_type")
     return cast("Sequence[Fields]", items)
+
+
+def texts(body: Fields, name: str) -> Sequence[str]:
+    value = body.get(name)
+    if value is None:
+        return ()
+    items = cast("Sequence[object]", value) if isinstance(value, list) else (None,)
+    if not all(isinstance(one, str) for one in items):
+        raise Wrong(f"'{name}' must be a list of texts.", param=name, code="invalid_type")
+    return cast("Sequence[str]", items)
+
+
+def labels(body: Fields, name: str) -> dict[str, str]:
+    """The client's own notes: at most 16 texts by name."""
+    value = body.get(name)
+    if value is None:
+        return {}
+    given = object_of(value)
+    short = all(isinstance(one, str) and len(one) <= _LONGEST_LABEL for one in given.values())
+    if not isinstance(value, dict) or len(given) > _MOST_LABELS or not short:
+        raise Wrong(f"'{name}' must be at most {_MOST_LABELS} short texts by name.", param=name)
+    return dict(given)
 
 
 def model(body: Fields) -> str:

@@ -54,10 +54,10 @@ def given(body: f.Fields) -> Items:
 async def wanted(body: f.Fields, items: Items, by: str, attach: Attach) -> Wanted:
     """What a response asks for, `items` being the whole conversation. Raises `Wrong`."""
     f.check(body, _KNOWN, _REFUSED)
-    if body.get("truncation") not in {None, "disabled"}:
+    if body.get("truncation") not in (None, "disabled"):
         what = "'truncation': a conversation that is too long is refused."
         raise Wrong(what, param="truncation", code="unsupported_parameter")
-    if "message.output_text.logprobs" in (body.get("include") or ()):
+    if "message.output_text.logprobs" in f.texts(body, "include"):
         what = "'include': logprobs are not passed on."
         raise Wrong(what, param="include", code="unsupported_parameter")
     model = f.model(body)
@@ -90,7 +90,7 @@ async def _conversation(items: Items, by: str, attach: Attach) -> tuple[str, tup
     entries: list[Entry] = []
     for place, item in enumerate(items):
         at = f"input[{place}]"
-        match item.get("type") or "message":
+        match f.text(item, "type") or "message":
             case "message":
                 await _message(item, at, (system, entries, by), attach)
             case "function_call":
@@ -162,7 +162,7 @@ def echoed(body: f.Fields, asked: Wanted) -> dict[str, Any]:
         "instructions": f.text(body, "instructions") or None,
         "max_output_tokens": style.max_output or None,
         "max_tool_calls": None,
-        "metadata": dict(f.object_of(body.get("metadata"))),
+        "metadata": f.labels(body, "metadata"),
         "parallel_tool_calls": asked.parallel,
         "previous_response_id": f.text(body, "previous_response_id") or None,
         "store": f.flag(body, "store", True),
@@ -172,16 +172,34 @@ def echoed(body: f.Fields, asked: Wanted) -> dict[str, Any]:
         "presence_penalty": style.presence_penalty or 0.0,
         "frequency_penalty": style.frequency_penalty or 0.0,
         "top_logprobs": 0,
-        "text": {"format": text.get("format") or {"type": "text"}},
-        "tool_choice": body.get("tool_choice") or "auto",
+        "text": {"format": _echoed_format(text.get("format"), asked)},
+        "tool_choice": _echoed_choice(asked.choice),
         "tools": [_echoed_tool(one) for one in asked.tools],
-        "reasoning": {"effort": reasoning.get("effort"), "summary": None},
+        "reasoning": {"effort": f.text(reasoning, "effort") or None, "summary": None},
         "truncation": "disabled",
         "service_tier": "default",
         "safety_identifier": f.text(body, "safety_identifier") or None,
         "prompt_cache_key": f.text(body, "prompt_cache_key") or None,
         **({"user": asked.user} if asked.user else {}),
     }
+
+
+def _echoed_format(given: object, asked: Wanted) -> dict[str, Any]:
+    shape = asked.shape
+    if shape is None or f.object_of(given).get("type") == "json_object":
+        return {"type": "text" if shape is None else "json_object"}
+    return {
+        "type": "json_schema",
+        "name": shape.name,
+        "schema": shape.schema,
+        "strict": shape.strict,
+    }
+
+
+def _echoed_choice(choice: str) -> str | dict[str, Any]:
+    if choice.startswith("="):
+        return {"type": "function", "name": choice[1:]}
+    return choice or "auto"
 
 
 def _echoed_tool(tool: ToolSpec) -> dict[str, Any]:

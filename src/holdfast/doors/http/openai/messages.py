@@ -46,7 +46,7 @@ def stream_usage(body: f.Fields) -> bool:
 async def wanted(body: f.Fields, by: str, attach: Attach) -> Wanted:
     """What a chat asks for. Raises `Wrong`."""
     f.check(body, _KNOWN, _REFUSED)
-    if body.get("n") not in {None, 1}:
+    if body.get("n") not in (None, 1):
         what = "'n': there is one choice; ask again for another."
         raise Wrong(what, param="n", code="unsupported_parameter")
     if body.get("modalities") not in (None, [], ["text"]):
