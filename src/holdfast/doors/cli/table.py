@@ -322,7 +322,10 @@ _HOUSE = (
         "Run the daemon here, or in the background.",
         "serving:serve",
         options=(Option("-d --detach", "", "in the background; returns when it is ready"),),
-        examples=(("holdfast serve --detach", "as every command does by itself when needed"),),
+        examples=(
+            ("holdfast serve --detach", "as every command does by itself when needed"),
+            ("holdfast serve status", "shows the base URL for OpenAI's clients, among others"),
+        ),
     ),
     Command(
         "serve stop",
