@@ -17,6 +17,9 @@ from .cookies import Sessions
 from .errors import Guard, wrong_path
 from .front import Front
 from .once import Once
+from .openai import errors as openai_errors
+from .openai.routes import ROOT as OPENAI
+from .openai.routes import routes as openai_routes
 from .route import Door, Endpoint, Facts
 from .scopes import check
 from .table import ROUTES
@@ -54,11 +57,12 @@ def create_app(
     app = Starlette(
         routes=[
             *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
+            *openai_routes(door),
             WebSocketRoute("/ws", Sockets(door, methods(ROUTES))),
         ],
         middleware=[
             Middleware(Front, access=access),
-            Middleware(Guard, redact=house.secrets.redact),
+            Middleware(Guard, redact=house.secrets.redact, forms={OPENAI: openai_errors.failure}),
             Middleware(Gate, locks=locks, access=access),
         ],
         exception_handlers={HTTPException: wrong_path},
