@@ -13,6 +13,7 @@ from holdfast.runtime.house import House
 
 from .auth import Gate
 from .errors import Guard, wrong_path
+from .mcp_server.door import METHODS, PATH, McpDoor
 from .route import Door, Endpoint, Facts
 from .table import ROUTES
 
@@ -30,9 +31,11 @@ def create_app(
     """The app. `stop` asks the daemon to end and must return at once; `serve` serves it."""
     door = Door(house=house, stop=stop, facts=facts or Facts(), keep_alive=keep_alive)
     public = frozenset(entry.path for entry in ROUTES if entry.public)
+    mcp = McpDoor(door)
     app = Starlette(
         routes=[
-            Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES
+            *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
+            Route(PATH, mcp, methods=METHODS),
         ],
         middleware=[
             Middleware(Guard, redact=house.secrets.redact),
@@ -40,5 +43,5 @@ def create_app(
         ],
         exception_handlers={HTTPException: wrong_path},
     )
-    app.state.door = door
+    app.state.door, app.state.mcp = door, mcp
     return app
