@@ -31,8 +31,8 @@ def _asks(state: str | None = None, **requests: Any) -> types.InputRequiredResul
 
 def _value(given: Any, name: str) -> str:
     """What a person typed; empty if this is no accepted form with it."""
-    content = getattr(given, "content", None)
-    return str(content.get(name) or "") if isinstance(content, dict) else ""
+    content = given.content if isinstance(given, types.ElicitResult) else None
+    return str((content or {}).get(name) or "")
 
 
 async def _name(asked: Any, _arguments: Mapping[str, Any]) -> Result:
@@ -83,13 +83,13 @@ async def _rounds(asked: Any, _arguments: Mapping[str, Any]) -> Result:
 async def _able(asked: Any, _arguments: Mapping[str, Any]) -> Result:
     """Asks only for what the client can give."""
     able = asked.context.session.client_capabilities
-    possible = {
+    possible: dict[str, tuple[Any, Any]] = {
         "user_name": (able.elicitation, _elicit("What is your name?", "name")),
         "greeting": (able.sampling, _sample("Generate a greeting", 50)),
         "client_roots": (able.roots, types.ListRootsRequest()),
     }
     wanted = {name: request for name, (can, request) in possible.items() if can is not None}
-    return _asks(**wanted) if wanted and not asked.inputs else words("Nothing is asked")
+    return _asks(None, **wanted) if wanted and not asked.inputs else words("Nothing is asked")
 
 
 def prompt(asked: Any) -> types.GetPromptResult | types.InputRequiredResult:

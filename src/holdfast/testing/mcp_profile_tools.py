@@ -118,7 +118,7 @@ def _eliciting(properties: _Json, head: str) -> Run:
 async def _lacking(asked: Any, _arguments: Mapping[str, Any]) -> Result:
     able = asked.context.session.client_capabilities
     if able is None or able.sampling is None:
-        needs = {"requiredCapabilities": {"sampling": {}}}
+        needs: _Json = {"requiredCapabilities": {"sampling": {}}}
         raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, "it needs sampling", needs)
     return words("It has what is needed")
 

@@ -206,8 +206,8 @@ def _result(found: dict[str, Any]) -> types.CallToolResult:
 
 def _to_ask(task: str, following: Following) -> types.InputRequiredResult:
     questions = following.questions
-    asks = {
-        one.call: types.ElicitRequest(params=form(task, one, following.call(one.call)))
+    asks: types.InputRequests = {
+        str(one.call): types.ElicitRequest(params=form(task, one, following.call(one.call)))
         for one in questions
     }
     state = json.dumps({"task": task, "questions": [_kept(one) for one in questions]})

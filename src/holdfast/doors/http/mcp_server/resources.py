@@ -118,8 +118,9 @@ async def _events(caller: Caller, task: str, uri: str) -> types.ReadResourceResu
 
 async def _result(caller: Caller, task: str, uri: str) -> types.ReadResourceResult:
     row = await caller.ask("GET", task)
-    fault = (row.get("fault") or {}).get("message", "")
-    answer = row.get("answer") or fault or f"The task is {row['status']}: there is no result yet."
+    fault: dict[str, Any] = row.get("fault") or {}
+    none: str = f"The task is {row['status']}: there is no result yet."
+    answer: str = row.get("answer") or fault.get("message") or none
     return _text(uri, answer.encode(), _MARKDOWN)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -75,9 +75,10 @@ def _untitled(schema: Any) -> Any:
     """Without the titles that only repeat names."""
     match schema:
         case dict():
-            return {k: _untitled(v) for k, v in schema.items() if k != "title" or _named(v)}
+            pairs = cast("dict[str, Any]", schema).items()
+            return {k: _untitled(v) for k, v in pairs if k != "title" or _named(v)}
         case list():
-            return [_untitled(one) for one in schema]
+            return [_untitled(one) for one in cast("list[Any]", schema)]
         case _:
             return schema
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 import mcp_types as types
@@ -20,6 +20,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from holdfast.doors.http.auth import BY
@@ -64,12 +65,12 @@ class Sessions(StreamableHTTPSessionManager):
         )
 
     @property
-    def event_store(self) -> Tape:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def event_store(self) -> Tape:
         """One for each session: by the kit's names alone one could hear what another was told."""
         return Tape()
 
     @event_store.setter
-    def event_store(self, _: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def event_store(self, _: object) -> None:
         """There is no other."""
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -240,9 +241,10 @@ class _Desk:
 
 
 def _asked(context: Context, params: Any = None) -> Asked:
+    request = cast("Request", context.request)
     return Asked(
         context=context,
-        caller=Caller(context.request),
+        caller=Caller(request),
         least=_connection(context).state.get("least", "debug"),
         inputs=getattr(params, "input_responses", None) or {},
         state=getattr(params, "request_state", None) or "",
