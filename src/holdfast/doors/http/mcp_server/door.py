@@ -26,6 +26,11 @@ class McpDoor:
         self.offer: Callable[[], Any] | None = None
         """Something else to serve than the house: what a conformance suite wants to see."""
 
+    @property
+    def asked(self) -> bool:
+        """Has anybody come in yet?"""
+        return self._wanted.is_set()
+
     async def run(self) -> None:
         """Serve whoever asks, until cancelled."""
         await self._wanted.wait()
