@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -55,9 +55,13 @@ _LEARN = 2.0
 
 
 async def run_daemon(
-    config: Config, environment: Mapping[str, str], token: str, kept: Opened
+    config: Config,
+    environment: Mapping[str, str],
+    token: str,
+    kept: Opened,
+    offer: Callable[[], object] | None = None,
 ) -> None:
-    """Recover, listen, work until told to stop, drain, close."""
+    """Recover, listen, work until told to stop, drain, close. `offer`: see `serve_command`."""
     told = models_config(config, environment, kept.house)
     files = FileBlobs(config.home / "blobs").get
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
@@ -88,6 +92,7 @@ async def run_daemon(
             facts=replace(_facts(config, catalog, tls), office=office),
             access=access(config),
         )
+        app.state.mcp.offer = offer
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(house.boxes.run)
         group.start_soon(house.departures.run)
@@ -240,8 +245,14 @@ async def _tidy(house: House, config: Config) -> None:
         await anyio.sleep(_HOUR)
 
 
-def serve_command(config: Config, environment: Mapping[str, str], *, foreground: bool) -> int:
-    """Run the daemon until it is stopped."""
+def serve_command(
+    config: Config,
+    environment: Mapping[str, str],
+    *,
+    foreground: bool,
+    offer: Callable[[], object] | None = None,
+) -> int:
+    """Run the daemon until it is stopped. `offer` is served over MCP instead of its own tools."""
     token = prepare(config.home)
     check_strength(config, token)
     kept = _vault(config, environment, token)
@@ -261,7 +272,7 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # boxes and their ways out need many
     with only_one(config.home):
         options = {"use_uvloop": True}
-        anyio.run(run_daemon, config, environment, token, kept, backend_options=options)
+        anyio.run(run_daemon, config, environment, token, kept, offer, backend_options=options)
     return 0
 
 
