@@ -16,6 +16,7 @@ from holdfast.adapters.tools.steering import Steering
 from holdfast.core.agent import Style
 from holdfast.core.context import Prompt
 from holdfast.core.error import Invalid, Unavailable
+from holdfast.core.gate.plan import PLAN
 from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import ModelSaid, PersonSaid
 from holdfast.engine.direct import DirectAccount
@@ -57,7 +58,7 @@ async def servers_for(
         configured=lambda: force.servers,
         vault=kept.house,
         reveal=reveal,
-        taken=frozenset(tool.spec.name for tool in own),
+        taken=frozenset({PLAN, *(tool.spec.name for tool in own)}),
         agent=config.agent.name,
     )
     async with open_servers(household) as servers:

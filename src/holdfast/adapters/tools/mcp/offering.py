@@ -15,7 +15,7 @@ from . import standing
 from .library import reading_tools
 from .lock import Entry
 from .offers import Offer
-from .tool import Means, ServerTool, called, described
+from .tool import Means, ServerTool, called, described, prefix_of
 
 
 class Offering(Struct, frozen=True, kw_only=True):
@@ -25,6 +25,7 @@ class Offering(Struct, frozen=True, kw_only=True):
     spool: Spool
     absent: Mapping[str, frozenset[str]]
     taken: frozenset[str]
+    everyone: tuple[ServerSpec, ...]
 
     def tools(self, trusted: Iterable[tuple[ServerSpec, Entry]]) -> dict[str, Tool]:
         found: dict[str, Tool] = {}
@@ -37,7 +38,7 @@ class Offering(Struct, frozen=True, kw_only=True):
         absent = self.absent.get(spec.name, frozenset())
         found: list[Tool] = [
             ServerTool(row.tool, spec, standing.agreed(spec, offer), self.means)
-            for row, offer in rows(spec, entry.offers, taken)
+            for row, offer in rows(spec, entry.offers, set(taken), self.everyone)
             if row.offered and offer.name not in absent
         ]
         if entry.resources and "*" in spec.tools:
@@ -46,13 +47,14 @@ class Offering(Struct, frozen=True, kw_only=True):
 
 
 def rows(
-    spec: ServerSpec, offers: Sequence[Offer], taken: frozenset[str]
+    spec: ServerSpec, offers: Sequence[Offer], names: set[str], everyone: Iterable[ServerSpec]
 ) -> list[tuple[ToolRow, Offer]]:
     """Each tool as agents have it. One whose every name is taken is not offered."""
     found: list[tuple[ToolRow, Offer]] = []
-    names = set(taken)
+    own, others = prefix_of(spec), map(prefix_of, everyone)
+    foreign = tuple(other for other in others if other != own and other.startswith(own))
     for offer in offers:
-        name = called(spec, offer.name, names)
+        name = called(spec, offer.name, names, foreign)
         agreed = standing.agreed(spec, offer)
         row = ToolRow(
             name=offer.name,

@@ -131,6 +131,7 @@ class Servers:
             spool=self._house.spool,
             absent=self._absent,
             taken=self._house.taken,
+            everyone=tuple(specs),
         )
         tools = offering.tools([(spec, entry) for spec, entry in trusted if entry])
         return {**{one.spec.name: one for one in login_tools(self.logins, waiting)}, **tools}
@@ -144,7 +145,7 @@ class Servers:
     def tools(self, name: str) -> Sequence[ToolRow]:
         spec = self._spec(name)
         entry = self._kept.books.lock.servers.get(name)
-        return [row for row, _ in rows(spec, entry.offers if entry else (), self._house.taken)]
+        return [row for row, _ in self._rows(spec, entry.offers if entry else ())]
 
     async def inspect(self, name: str) -> Inspection:
         spec, began = self._spec(name), time.monotonic()
@@ -164,7 +165,7 @@ class Servers:
             version=greeting.version,
             protocol=greeting.protocol,
             milliseconds=round((time.monotonic() - began) * 1000),
-            tools=tuple(row for row, _ in rows(spec, offers, self._house.taken)),
+            tools=tuple(row for row, _ in self._rows(spec, offers)),
             digest=seen.digest,
             trusted=standing.trusted(spec, self._kept.books) is not None,
             changes=lock.changes(entry.offers, offers) if entry else (),
@@ -247,6 +248,9 @@ class Servers:
     def answer(self, question: str, content: Mapping[str, Any] | None) -> ServerQuestion:
         asked = self._house.world.questions
         return asked.answer(question, accept=content is not None, content=content or {})
+
+    def _rows(self, spec: ServerSpec, offers: Sequence[Offer]) -> list[tuple[ToolRow, Offer]]:
+        return rows(spec, offers, set(self._house.taken), self._everyone())
 
     # What a server says of itself, held against what was agreed to.
 
