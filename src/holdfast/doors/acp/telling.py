@@ -137,8 +137,9 @@ class Telling:
             return []
         if whole.startswith(self._said):
             return [self._chunk("message", whole[len(self._said) :])]
+        broken = self._chunk("message", _BROKE_OFF)
         self._begin()
-        return [self._chunk("message", _BROKE_OFF), self._chunk("message", whole)]
+        return [broken, self._chunk("message", whole)]
 
     def _begin(self) -> None:
         """The next words are another message."""
