@@ -28,7 +28,6 @@ from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
-from holdfast.core.gate.judge import judge
 from holdfast.core.gate.policy import Allow, Ask, Deny, Verdict
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
@@ -36,6 +35,7 @@ from holdfast.core.message import EffectClass, Reply, ToolCall
 from holdfast.doors.http.route import Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.box import BoxLimits
+from tests.core.given import judge
 from tests.doors.house import PAYS, Plan, street
 
 

@@ -21,6 +21,7 @@ from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
+from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
@@ -264,6 +265,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         boxes=plan.boxes,
         departures=Departures(recorder, plan.boxes.release),
         blobs=MemoryBlobs(),
+        responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
         channels=(),

@@ -19,6 +19,7 @@ from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
+from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -149,6 +150,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         boxes=boxes,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         blobs=blobs,
+        responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),

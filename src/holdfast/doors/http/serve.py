@@ -52,13 +52,16 @@ async def serve(
         await _started(server, sockets, how.tls)
         door.listening[:] = [_address(one, tls=how.tls is not None) for one in sockets]
         task_status.started(tuple(door.listening))
-        try:
-            await server.main_loop()
-        finally:
-            door.closing.set()
-            with anyio.CancelScope(shield=True):
-                await server.shutdown(sockets)
-                _hang_up(server)
+        async with anyio.create_task_group() as group:
+            group.start_soon(app.state.mcp.run)
+            try:
+                await server.main_loop()
+            finally:
+                door.closing.set()
+                with anyio.CancelScope(shield=True):
+                    await server.shutdown(sockets)
+                    _hang_up(server)
+                group.cancel_scope.cancel()
 
 
 async def _started(

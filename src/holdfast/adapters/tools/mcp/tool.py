@@ -143,11 +143,26 @@ def described(spec: ServerSpec, agreed: Agreed) -> str:
     return f"[server: {spec.description.strip() or spec.name}]\n\n{words}"
 
 
-def called(spec: ServerSpec, remote: str, taken: frozenset[str] | set[str]) -> str:
-    """What agents call a tool: plain, short enough for every provider, and nobody else's name."""
-    prefix = f"{spec.name}_" if spec.prefix is None else spec.prefix
-    name = _short(_ODD.sub("_", f"{prefix}{remote}"))
-    return name if name not in taken else _short(_ODD.sub("_", f"mcp_{spec.name}_{remote}"))
+def called(
+    spec: ServerSpec,
+    remote: str,
+    taken: frozenset[str] | set[str],
+    foreign: tuple[str, ...] = (),
+) -> str:
+    """What agents call a tool: plain, short enough for every provider, and nobody else's name.
+
+    `foreign` is how the names of other servers' tools begin: a server cannot call a tool so that
+    rules about another one are about it.
+    """
+    name = _short(_ODD.sub("_", f"{prefix_of(spec)}{remote}"))
+    if name not in taken and not name.startswith(foreign):
+        return name
+    return _short(_ODD.sub("_", f"mcp_{spec.name}_{remote}"))
+
+
+def prefix_of(spec: ServerSpec) -> str:
+    """How the names of its tools begin."""
+    return _ODD.sub("_", f"{spec.name}_" if spec.prefix is None else spec.prefix)
 
 
 def _short(name: str) -> str:
