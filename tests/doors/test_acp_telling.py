@@ -79,3 +79,31 @@ def test_a_difference_is_shown_for_every_way_to_change_a_text() -> None:
     patch = {"tool": "edit", "arguments": {"path": "a.txt", "patch": "-one\n+two"}}
     assert "```diff" in calls.changes(patch, "/work", held.get)[0]["content"]["text"]
     assert calls.changes({"tool": "exec", "arguments": {"command": "x"}}, "/work", held.get) == []
+
+
+def test_a_plan_is_shown_and_its_steps_move_with_the_calls() -> None:
+    steps = [
+        {"tool": "read", "arguments": {"path": "a.txt"}},
+        {"tool": "mail_send", "arguments": {"to": {"from": 1, "field": "mail"}}},
+    ]
+    shown = telling()
+
+    def told(kind: str, **data: Any) -> list[list[tuple[str, str]]]:
+        updates = shown.told(Item(kind=kind, data=data))
+        plans = [one["entries"] for one in updates if one["sessionUpdate"] == "plan"]
+        return [[(entry["content"], entry["status"]) for entry in plan] for plan in plans]
+
+    def call(number: str, tool: str, **arguments: Any) -> list[dict[str, Any]]:
+        return [{"call": {"id": number, "tool": tool, "arguments": arguments}, "verdict": {}}]
+
+    for nonsense in ({}, {"steps": 7}, {"steps": [7]}, {"steps": [{"tool": 1}]}):
+        assert told("Replied", judged=call("n", "plan", **nonsense)) == []
+    mail = 'mail_send {"from": 1, "field": "mail"}'
+    first = told("Replied", judged=call("p", "plan", steps=steps))
+    assert first == [[("read a.txt", "pending"), (mail, "pending")]]
+    assert told("CallSettled", call_id="p", outcome={}) == []
+    assert told("Replied", judged=call("r", "read", path="a.txt")) == []
+    assert told("CallStarted", call_id="r")[0][0] == ("read a.txt", "in_progress")
+    assert told("CallSettled", call_id="r", outcome={"type": "returned"}) == [
+        [("read a.txt", "completed"), (mail, "pending")]
+    ]
