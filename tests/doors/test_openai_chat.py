@@ -450,9 +450,10 @@ async def test_one_streamed_task_asks_the_model_once_a_turn_and_shows_its_tools(
         return Reply(text="all paid")
 
     async with street(tmp_path, turn) as at:
+        said: list[dict[str, Any]] = []
         async with anyio.create_task_group() as group:
             group.start_soon(say_yes, at)
-            said = await chunks(at, **AGENT)
+            said += await chunks(at, **AGENT)
         assert turns == 2
         assert content(said) == "I pay.\n\nall paid"
         tools = [one["holdfast"]["tool"] for one in said if "tool" in one.get("holdfast", {})]
@@ -541,11 +542,12 @@ async def test_embeddings_are_numbers_or_packed(tmp_path: Path):
             assert list(struct.unpack(f"<{len(data) // 4}f", data)) == pytest.approx(
                 one["embedding"]
             )
-        for change, param in (
+        wrong: list[tuple[dict[str, Any], str]] = [
             ({"dimensions": 8}, "dimensions"),
             ({"input": [[1, 2]]}, "input"),
             ({"input": []}, "input"),
             ({"encoding_format": "hex"}, "encoding_format"),
-        ):
+        ]
+        for change, param in wrong:
             status, error = await refused(at, {**body, **change}, "/v1/embeddings")
             assert (status, error["param"]) == (400, param)
