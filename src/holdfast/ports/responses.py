@@ -13,6 +13,7 @@ class Responses(Protocol):
 
     async def find(self, name: str, by: str) -> bytes:
         """Raises `NotFound`, also for what is somebody else's."""
+        ...
 
     async def forget(self, name: str, by: str) -> None:
         """Raises as `find`."""
