@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from holdfast.core.error import Refused
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.message import Entry, ModelSaid, PersonSaid
-from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import Task
 from holdfast.ports.journal import Journal, Query
 

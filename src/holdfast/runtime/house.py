@@ -31,6 +31,7 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .departures import Departures
+from .keyring import Keyring
 
 
 @dataclass(kw_only=True)
@@ -83,6 +84,7 @@ class House:
     channels: tuple[str, ...]
     started_at: Instant
     version: str
+    keys: Keyring = field(default_factory=Keyring)
 
     @property
     def rules(self) -> Rules:

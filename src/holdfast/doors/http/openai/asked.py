@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.core.message import File
 from holdfast.doors.http.auth import BY
-from holdfast.doors.http.route import Door, json_answer, read_body
+from holdfast.doors.http.route import Door, json_answer
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
 
@@ -60,7 +60,7 @@ class Endpoint:
         request = Request(scope, receive, send)
         body: Fields = {}
         if scope["method"] == "POST":
-            body = parsed(await read_body(request) or b"{}")
+            body = parsed(await request.body() or b"{}")
         said = await self._run(Asked(door=self._door, request=request, body=body))
         answer = json_answer(said, 200) if isinstance(said, Mapping) else said
         await answer(scope, receive, send)
