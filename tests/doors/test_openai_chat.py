@@ -551,3 +551,21 @@ async def test_embeddings_are_numbers_or_packed(tmp_path: Path):
         for change, param in wrong:
             status, error = await refused(at, {**body, **change}, "/v1/embeddings")
             assert (status, error["param"]) == (400, param)
+
+
+async def test_a_key_has_its_own_agents_its_own_pace_and_needs_the_scope(tmp_path: Path):
+    async with street(tmp_path, [PONG] * 4) as at:
+        async with await at.keyed("chat", agents=["other"], per_minute=3) as holder:
+            listed = (await holder.get("/v1/models")).json()["data"]
+            assert "agent:default" not in [one["id"] for one in listed]
+            no = await holder.post(CHAT, json=AGENT)
+            told = valid("ErrorResponse", no.json())["error"]
+            assert (no.status_code, told["type"]) == (403, "permission_error")
+            assert (await holder.post(CHAT, json=PLAIN)).status_code == 200
+            slow = await holder.post(CHAT, json=PLAIN)
+            told = valid("ErrorResponse", slow.json())["error"]
+            assert (slow.status_code, told["code"]) == (429, "rate_limit_exceeded")
+            assert int(slow.headers["retry-after"]) > 0
+        async with await at.keyed("status", name="other") as holder:
+            assert (await holder.get("/v1/models")).status_code == 403
+        assert (await at.tcp.post(CHAT, json=PLAIN)).status_code == 200, "nobody else waits"
