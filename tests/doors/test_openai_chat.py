@@ -555,7 +555,7 @@ async def test_embeddings_are_numbers_or_packed(tmp_path: Path):
 
 async def test_a_key_has_its_own_agents_its_own_pace_and_needs_the_scope(tmp_path: Path):
     async with street(tmp_path, [PONG] * 4) as at:
-        async with await at.keyed("chat", agents=["other"], per_minute=3) as holder:
+        async with await at.keyed("chat", agents=["other"], per_minute=3, burst=3) as holder:
             listed = (await holder.get("/v1/models")).json()["data"]
             assert "agent:default" not in [one["id"] for one in listed]
             no = await holder.post(CHAT, json=AGENT)
