@@ -172,7 +172,7 @@ async def test_expectations_are_tried_on_a_policy(tmp_path: Path):
         found = await said(here, "/api/v1/policy/test", {"expect": expect[1:], "policy": NEW})
         assert found["ok"]
         bad = await said(here, "/api/v1/policy/test", {"expect": expect, "policy": "rule = 1"})
-        assert (bad["status"], bad["error"]["code"]) == (422, "bad_policy")
+        assert (bad["status"], bad["code"]) == (422, "bad_policy")
 
 
 @pytest.mark.anyio
@@ -227,7 +227,7 @@ async def test_an_answer_may_end_the_asking(tmp_path: Path):
         target = f"/api/v1/tasks/{task}/calls/{question['call']}/approve"
         yes = {"digest": question["digest"], "lease": {"scope": "agent", "uses": 2}}
         wrong = await said(here, target, yes | {"lease": {"rule": "pay:bob"}})
-        assert (wrong["status"], wrong["error"]["code"]) == (422, "bad_lease")
+        assert (wrong["status"], wrong["code"]) == (422, "bad_lease")
         assert (await said(here, target, yes))["status"] == 200
         (lease,) = await journal.leases().all()
         assert (lease.scope, lease.of, lease.uses) == ("agent", "default", 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import stat
@@ -90,7 +89,7 @@ def load(
 
     `overrides` come from the command line: `section.key` -> value. An empty variable counts as
     not set. Raises `Invalid` (bad_config) naming every problem on its own line, and `NotAllowed`
-    (exposed) for a host that others can reach.
+    (exposed) for a host that others can reach in the clear.
     """
     env = os.environ if environment is None else environment  # noqa: TID251 - the one place
     home, named = home_folder(env), env.get(f"{PREFIX}_CONFIG")
@@ -252,12 +251,14 @@ def _place(texts: Mapping[str, tuple[Path, str]], sources: Mapping[str, str], lo
 
 
 def _checked(settings: Settings, home: Path, path: Path, sources: Mapping[str, str]) -> Config:
-    host = settings.server.host
-    if not _loopback(host):
-        hint = "use 127.0.0.1, ::1 or localhost: listening to others needs TLS, which comes later"
-        raise NotAllowed(
-            f"server.host {host!r} is not this machine's own", code="exposed", hint=hint
-        )
+    server = settings.server
+    if server.exposed and server.tls == "off":
+        what = f"server.host {server.host!r} is reached by others, and without TLS in the clear"
+        hint = 'set server.tls = "own" or "files"; or use 127.0.0.1, ::1 or localhost'
+        raise NotAllowed(what, code="exposed", hint=hint)
+    if server.tls == "files" and not (server.certificate and server.certificate_key):
+        what = f"{path}: server.tls = files needs server.certificate and server.certificate_key"
+        raise Invalid(what, code="bad_config", hint=_HINT)
     return Config.model_construct(
         **{name: getattr(settings, name) for name in Settings.model_fields},
         home=home,
@@ -267,15 +268,10 @@ def _checked(settings: Settings, home: Path, path: Path, sources: Mapping[str, s
     )
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _doubts(settings: Settings, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
     yield from settings.egress.doubts()
+    if settings.server.tls != "files" and settings.server.certificate:
+        yield 'server.certificate is not used without server.tls = "files"'
     if sources.get("vault.passphrase") == "file":
         yield "vault.passphrase is beside what it protects: prefer vault.passphrase_file"
     keys = [n for n, p in settings.models.providers.items() if p.api_key.get_secret_value()]

@@ -18,8 +18,8 @@ _BRIEF = 200
 
 async def history(journal: Journal, recorder: Recorder, task: Task) -> tuple[Entry, ...]:
     """What was said in the session before: the last turns whole, older ones shortened."""
-    if not task.request.session or task.attempt:
-        return ()
+    if task.request.history or not task.request.session or task.attempt:
+        return task.request.history
     query = Query(session=task.request.session, limit=_TURNS, before=task.id)
     entries: list[Entry] = []
     room = _OLDER_CHARS

@@ -74,7 +74,7 @@ ARMS: Mapping[str, Arm] = {
 
 @dataclass(kw_only=True)
 class Case:
-    """What became of one task, alone or under one attack."""
+    """What became of one task, alone or under one attack. `marked`: its answer names its source."""
 
     user: str
     injection: str | None
@@ -84,7 +84,7 @@ class Case:
     asked_own: int = 0
     asked_attack: int = 0
     status: str = ""
-    refused: list[str] = field(default_factory=list[str])
+    marked: bool = False
 
 
 @dataclass(kw_only=True)
@@ -109,6 +109,7 @@ class Result:
             "attacks": sum(case not in words for case in won),
             "words": len(words),
             "said": sum(case in words for case in won),
+            "said_unmarked": sum(case in words and not case.marked for case in won),
             "done_under_attack": sum(case.utility for case in under),
             "asked_own": sum(case.asked_own for case in under),
             "asked_attack": sum(case.asked_attack for case in under),
@@ -188,7 +189,7 @@ class Hall:
             prompt, self.workspace, preset=arm.preset, unattended=not arm.asks
         )
         row = self._ended(task, case)
-        case.status = row["status"]
+        case.status, case.marked = row["status"], "mcp:dojo" in row.get("heard", ())
         found = self.far.ask("/end", {"answer": row.get("answer") or ""})
         case.utility, case.attacked = found["utility"], found["attacked"]
         case.fired = found["fired"]
