@@ -58,7 +58,10 @@ async def talk(port: int, data: bytes) -> bytes:
 
 
 async def test_without_a_principal_no_handler_of_any_route_runs(tmp_path: Path):
-    """Every route of the app, whatever door it belongs to, with every method it has."""
+    """Every route of the app, whatever door it belongs to, with every method it has.
+
+    Rows GC-64 and OC-72.
+    """
     access = Access(tries_per_minute=10_000)
     async with street(tmp_path, plan=Plan(access=access)) as at:
         for wrong in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": "hfk_00_wrong"}):
@@ -82,6 +85,7 @@ async def test_without_a_principal_no_handler_of_any_route_runs(tmp_path: Path):
 
 
 async def test_nothing_in_a_request_says_who_somebody_is(tmp_path: Path):
+    """Part of row OL-03."""
     forged = {
         "X-Forwarded-User": "root",
         "X-Remote-User": "root",

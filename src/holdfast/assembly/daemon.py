@@ -44,6 +44,7 @@ from .house import Given, in_force, open_house
 from .listening import Tls, access, check_strength, reception
 from .models import models_config
 from .outside import gateway
+from .settings import ConfigFile
 from .webhooks import Files, Gatekept
 
 _log = logging.getLogger("holdfast")
@@ -85,7 +86,11 @@ async def run_daemon(
             house,
             token=token,
             stop=done.set,
-            facts=replace(_facts(config, catalog, tls), office=office),
+            facts=replace(
+                _facts(config, catalog, tls),
+                office=office,
+                settings=ConfigFile(config, environment),
+            ),
             access=access(config),
         )
         group.start_soon(partial(_tidy, house, config))
