@@ -21,13 +21,13 @@ from holdfast.config import (
 )
 from holdfast.config.read import MAX_BYTES
 from holdfast.config.sections import Output, Policy, Price, Role
+from holdfast.config.sections_acp import AcpAgent
 from holdfast.config.sections_mcp import McpServer
 from holdfast.config.sections_policy import CeilingTable
 from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
-from holdfast.core.gate.judge import judge
 from holdfast.core.gate.policy import Allow, Ask, Deny, Verdict
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
@@ -35,6 +35,7 @@ from holdfast.core.message import EffectClass, Reply, ToolCall
 from holdfast.doors.http.route import Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.box import BoxLimits
+from tests.core.given import judge
 from tests.doors.house import PAYS, Plan, street
 
 
@@ -169,6 +170,7 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "egress.allow": ('[{host = "api.example.com"}]', None),
         "web.engines": ('["brave"]', ("brave",)),
         "web.preferred": ("brave", "brave"),
+        "acp.agents": ('{lab = {command = ["x"]}}', {"lab": AcpAgent(command=("x",))}),
         "mcp.servers": ('{lab = {command = ["x"]}}', {"lab": McpServer(command=("x",))}),
         "web.search": ('{brave = {key_env = "K"}}', {"brave": SearchEngine(key_env="K")}),
         "vault.passphrase": ("a passphrase", None),
@@ -303,8 +305,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, container, microvm, egress, browser, mcp, storage, log, vault, audit, web, "
-        "budget",
+        "agent, box, container, microvm, egress, browser, mcp, acp, storage, log, vault, audit, "
+        "web, budget",
     }
 
 

@@ -21,6 +21,7 @@ from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
+from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
@@ -139,12 +140,16 @@ def in_memory() -> Ledger:
     return StoredLedger(MemoryPages(), SystemClock().now)
 
 
+def _takes(_: Parcel) -> int:
+    return 204
+
+
 class FakeCarrier:
     """Takes every parcel, or does what `says` says of it: a status, or an error to raise."""
 
     def __init__(self, says: Callable[[Parcel], int | HoldfastError] | None = None) -> None:
         self.parcels: list[Parcel] = []
-        self.says = says or (lambda _: 204)
+        self.says = says or _takes
 
     async def carry(self, hook: Webhook, parcel: Parcel) -> Answered:
         said = self.says(parcel)
@@ -264,6 +269,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         boxes=plan.boxes,
         departures=Departures(recorder, plan.boxes.release),
         blobs=MemoryBlobs(),
+        responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
         channels=(),

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -181,7 +181,7 @@ def test_an_edit_says_exactly_what_was_wanted_or_is_refused(text: str, key: str,
         return
     found: Any = after
     for step in key.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
+        found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
     assert found == value
     *table, _ = key.split(".")
     assert {k: v for k, v in after.items() if k != table[0]} == {

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from holdfast.adapters.stores.memory import MemoryJournal
@@ -90,6 +92,26 @@ async def test_a_rule_about_a_tool_that_there_is_not_is_doubted(tmp_path: Path):
         here.house.in_force.rules = Rules(layers=((odd,), PRESETS["ask"]))
         found = await said(here, "/api/v1/policy")
         assert found["doubts"] == ["odd: there is no tool 'pya'"]
+
+
+@pytest.mark.anyio
+async def test_while_thousands_of_rules_are_compared_others_are_answered(tmp_path: Path):
+    rules = "".join(
+        f'[[rule]]\nsay = "deny"\ncommand = ["git{number}", "*"]\n' for number in range(200)
+    )
+    found: list[Any] = []
+    answered = 0
+    async with street(tmp_path) as here, anyio.create_task_group() as group:
+
+        async def compare() -> None:
+            found.append(await said(here, "/api/v1/policy/diff", {"new": rules}))
+
+        group.start_soon(compare)
+        while not found:
+            answered += (await said(here, "/api/v1/status"))["status"] == 200
+            await anyio.lowlevel.checkpoint()
+    assert len(found[0]["narrower"]) == 200
+    assert answered > 10, "they waited until it was over"
 
 
 def test_the_guide_tells_true_policies_and_every_preset():

@@ -19,7 +19,7 @@ class Follower:
     """What an `EventSource` does: reads, and after a break goes on with the last id it has seen."""
 
     def __init__(self, home: Path, task: str) -> None:
-        self._home, self._task = home, task
+        self._home, self.task = home, task
         self.seen: list[dict[str, Any]] = []
         self.end: dict[str, Any] | None = None
 
@@ -30,7 +30,7 @@ class Follower:
         if self.seen:
             headers["Last-Event-ID"] = str(self.seen[-1]["seq"])
         kind, left = "", most
-        path = f"{url}/api/v1/tasks/{self._task}/events"
+        path = f"{url}/api/v1/tasks/{self.task}/events"
         with httpx2.stream("GET", path, headers=headers, timeout=30) as answer:
             assert answer.status_code == 200
             for line in answer.iter_lines():
@@ -72,7 +72,7 @@ def test_every_event_is_seen_once_and_in_order_across_kill_9(tmp_path: Path):
                 daemon.kill()
                 daemon.start()
             follower.follow(address(daemon), 10_000)
-            page = daemon.get(f"/api/v1/tasks/{follower._task}/events?limit=1000")
+            page = daemon.get(f"/api/v1/tasks/{follower.task}/events?limit=1000")
     assert follower.end is not None
     assert follower.end["status"] == "SUCCEEDED"
     assert [one["seq"] for one in follower.seen] == list(range(1, len(follower.seen) + 1))

@@ -19,6 +19,7 @@ from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
+from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -27,6 +28,7 @@ from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
+from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
@@ -53,6 +55,7 @@ from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
 
+from .acp import agents_to_ask
 from .boxes import box_options, box_pool
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
 from .mcp import servers_for, world_of_servers
@@ -97,8 +100,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    models, live = _guarded(given), Live()
-    force = in_force(config)
+    models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
     out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
@@ -106,9 +108,8 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     # The delegate tool is bound late: it submits to the supervisor that runs it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    spool, options, steering = Spool(home / "outputs", safe.redact), box_options(config), Steering()
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    steering = Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in far),
@@ -117,9 +118,10 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
     world = world_of_servers(config, boxes, out, options, steering)
+    own += agents_to_ask(config, world, spool, live)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
-    tools = Registry(own, Offered(servers))
+    tools = Registry(own, WithPlan(Offered(servers)))
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
     performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
     channels = {"outbox": Outbox(home / "outbox")}
@@ -147,6 +149,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         boxes=boxes,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         blobs=blobs,
+        responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),

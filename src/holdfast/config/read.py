@@ -40,12 +40,28 @@ class Setting(NamedTuple):
     source: str
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp(path: Path) -> Stamp:
+    """Changes when the file does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
 class Config(Settings):
-    """The configuration in force. `sources` says where each key that is not a default was set."""
+    """The configuration in force. `sources` says where each key that is not a default was set.
+
+    `stamps` are those of its files, from just before they were read.
+    """
 
     home: Path
     path: Path
     sources: Mapping[str, str]
+    stamps: tuple[Stamp, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> list[Setting]:
@@ -78,11 +94,12 @@ def load(
     env = os.environ if environment is None else environment  # noqa: TID251 - the one place
     home, named = home_folder(env), env.get(f"{PREFIX}_CONFIG")
     path = Path(named).expanduser().absolute() if named else home / "config.toml"
+    policy = home / POLICY
+    stamps = (stamp(path), stamp(policy))
     text = text_of(path, required=f"{PREFIX}_CONFIG" if named else "")
     told = parsed(path, text)
     sources = dict.fromkeys(_keys(told), "file")
-    policy = home / POLICY
-    rules = text_of(policy)
+    rules = _rules_of(policy)
     problems = _laid_in(told, sources, parsed(policy, rules), (path, policy))
     problems += _overlay(told, sources, env)
     for key, value in (overrides or {}).items():
@@ -98,7 +115,7 @@ def load(
         raise Invalid("\n".join(problems), code="bad_config", hint=_HINT) from None
     if problems:
         raise Invalid("\n".join(problems), code="bad_config", hint=_HINT)
-    return _checked(settings, home, path, sources)
+    return _checked(settings, home, path, sources).model_copy(update={"stamps": stamps})
 
 
 def home_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -124,6 +141,15 @@ def text_of(path: Path, *, required: str = "") -> str:
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise _bad(f"{path}:{row}", f"not UTF-8: byte 0x{data[error.start]:02x}") from error
+
+
+def _rules_of(path: Path) -> str:
+    """The text of the policy. One without a word is no policy: it may be half of one."""
+    text = text_of(path)
+    if not text.strip() and path.exists():
+        hint = 'remove it, or write what is wanted, for example preset = "ask"'
+        raise Invalid(f"{path}: the file is empty", code="bad_config", hint=hint)
+    return text
 
 
 def parsed(path: Path, text: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from .section import Section, number, word
+from .sections_acp import Acp
 from .sections_audit import Audit
 from .sections_box import Box
 from .sections_browser import Browser
@@ -413,6 +414,7 @@ class Settings(Section):
     egress: Egress = Egress.model_construct()
     browser: Browser = Browser.model_construct()
     mcp: Mcp = Mcp.model_construct()
+    acp: Acp = Acp.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()

@@ -25,6 +25,7 @@ from holdfast.ports.leases import Leases
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.mcp import ServerSpec, ToolServers
 from holdfast.ports.model import Models
+from holdfast.ports.responses import Responses
 from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
@@ -77,6 +78,7 @@ class House:
     boxes: Boxes
     departures: Departures
     blobs: Blobs
+    responses: Responses
     clock: Clock
     in_force: InForce
     channels: tuple[str, ...]

@@ -61,6 +61,11 @@ class Daemon:
         except CutOff as error:
             raise _unavailable(error) from error
 
+    def start(self) -> None:
+        """One listens when this returns, whoever started it. Raises `Stop`."""
+        if not self.awake():
+            self._start()
+
     def awake(self) -> bool:
         return listening(self.socket)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .command import CHECKING, Command, Option
 from .table_audit import AUDIT
+from .table_editors import EDITORS
 from .table_keys import KEYS
 from .table_mcp import MCP
 from .table_policy import LEASE, POLICY
@@ -360,6 +361,22 @@ _HOUSE = (
         " Nothing of the daemon is touched; it may run or not.",
     ),
     Command(
+        "gate bench",
+        "Measure how often a model that obeys every attacker gets through the gate.",
+        "housekeeping:gate_bench",
+        options=(
+            Option("--suite", "NAME", "workspace, banking, slack or travel", repeats=True),
+            Option("--arm", "NAME", "off, asks, alone, unplanned or rogue", repeats=True),
+            Option("--attacks", "N", "at most so many attacks on each task", kind="count"),
+            Option("--python", "PATH", "an interpreter that has AgentDojo"),
+            Option("--out", "FILE", "every case, as JSON"),
+        ),
+        exits=CHECKING,
+        examples=(("holdfast gate bench --python dojo/bin/python", "exit 1 when one got through"),),
+        more="It needs AgentDojo: python3 -m venv dojo && dojo/bin/pip install agentdojo==0.1.35."
+        " It has a daemon of its own; yours is not touched.",
+    ),
+    Command(
         "connect",
         "Connect a provider with a key or a login, or list what is connected.",
         "connecting:connect",
@@ -538,6 +555,7 @@ GROUPS = (
     ("Secrets", SECRETS),
     ("Policy", POLICY),
     ("Servers of tools", MCP),
+    ("Editors", EDITORS),
     ("Keys", KEYS),
     ("Webhooks", WEBHOOKS),
     ("The audit", AUDIT),

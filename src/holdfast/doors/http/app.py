@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from holdfast.runtime.house import House
 
@@ -16,10 +16,15 @@ from .auth import Gate, Locks
 from .cookies import Sessions
 from .errors import Guard, wrong_path
 from .front import Front
+from .mcp_server.door import METHODS, PATH, McpDoor
 from .once import Once
+from .openai import errors as openai_errors
+from .openai.routes import ROOT as OPENAI
+from .openai.routes import routes as openai_routes
 from .route import Door, Endpoint, Facts
 from .scopes import check
 from .table import ROUTES
+from .ws import Sockets, methods
 
 _KEEP_ALIVE = 15.0
 
@@ -50,17 +55,26 @@ def create_app(
         sessions=sessions,
         once=Once(house.clock.now),
     )
+    mcp = McpDoor(door)
     app = Starlette(
-        routes=[
-            Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES
-        ],
+        routes=_routes(door, mcp),
         middleware=[
             Middleware(Front, access=access),
-            Middleware(Guard, redact=house.secrets.redact),
+            Middleware(Guard, redact=house.secrets.redact, forms={OPENAI: openai_errors.failure}),
             Middleware(Gate, locks=locks, access=access),
         ],
         exception_handlers={HTTPException: wrong_path},
     )
     check(app.routes)
-    app.state.door = door
+    app.state.door, app.state.mcp = door, mcp
     return app
+
+
+def _routes(door: Door, mcp: McpDoor) -> list[BaseRoute]:
+    """Every way in, protocol by protocol."""
+    return [
+        *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
+        *openai_routes(door),
+        Route(PATH, mcp, methods=METHODS),
+        WebSocketRoute("/ws", Sockets(door, methods(ROUTES))),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -31,6 +31,7 @@ from .front import ID
 from .pace import TooMany
 
 _log = logging.getLogger("holdfast.http")
+Form = Callable[[HoldfastError, Callable[[str], str]], Response]
 _CODES = {404: "no_such_path", 405: "method_not_allowed"}
 PROBLEM = "application/problem+json"
 
@@ -70,8 +71,14 @@ _BY_MODEL_CODE = {
 class Guard:
     """Turns whatever a request raises into an answer. Stands around everything else."""
 
-    def __init__(self, app: ASGIApp, redact: Callable[[str], str]) -> None:
-        self._app, self._redact = app, redact
+    def __init__(
+        self,
+        app: ASGIApp,
+        redact: Callable[[str], str],
+        forms: Mapping[str, Form] | None = None,
+    ) -> None:
+        """`forms` says by the beginning of a path how its errors look, where not as ours do."""
+        self._app, self._redact, self._forms = app, redact, forms or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = False
@@ -95,18 +102,17 @@ class Guard:
         else:
             return
         if not began:
-            await _refuse(problem, self._redact, scope, receive, send)
+            form = next(
+                (f for at, f in self._forms.items() if scope["path"].startswith(at)), failure
+            )
+            await _refuse(form(problem, self._redact), problem, (scope, receive, send))
 
 
 async def _refuse(
-    problem: HoldfastError,
-    redact: Callable[[str], str],
-    scope: Scope,
-    receive: Receive,
-    send: Send,
+    answer: Response, problem: HoldfastError, line: tuple[Scope, Receive, Send]
 ) -> None:
     """Say no: as an answer, also to who wanted a WebSocket where the server can say that."""
-    answer = failure(problem, redact)
+    scope, receive, send = line
     if scope["type"] != "websocket":
         await answer(scope, receive, send)
     elif "websocket.http.response" in scope.get("extensions", {}):

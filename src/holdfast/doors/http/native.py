@@ -111,7 +111,8 @@ async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
 
 async def show(ask: Ask[b.ShowQuery, b.Nothing]) -> a.TaskRow:
     row = await tasks.show(ask.house, await ask.task())
-    return a.task_row(row, await tasks.thinking(ask.house, row, ask.query.show_thinking))
+    thinking = await tasks.thinking(ask.house, row, ask.query.show_thinking)
+    return a.task_row(row, thinking, await tasks.heard_from(ask.house, row))
 
 
 async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import ssl
@@ -22,6 +23,7 @@ from holdfast.core.error import HoldfastError, Refused, Unavailable
 
 from .patience import Listener, Reception
 from .route import Door
+from .ws.speaking import Speaking
 
 _BACKLOG = 256
 _FAREWELL = 2
@@ -46,17 +48,20 @@ async def serve(
     how = how or Reception()
     door: Door = app.state.door
     with _sockets(unix, host, port) as sockets:
-        server = _server(app, how)
+        server = _server(app, how, door)
         await _started(server, sockets, how.tls)
         door.listening[:] = [_address(one, tls=how.tls is not None) for one in sockets]
         task_status.started(tuple(door.listening))
-        try:
-            await server.main_loop()
-        finally:
-            door.closing.set()
-            with anyio.CancelScope(shield=True):
-                await server.shutdown(sockets)
-                _hang_up(server)
+        async with anyio.create_task_group() as group:
+            group.start_soon(app.state.mcp.run)
+            try:
+                await server.main_loop()
+            finally:
+                door.closing.set()
+                with anyio.CancelScope(shield=True):
+                    await server.shutdown(sockets)
+                    _hang_up(server)
+                group.cancel_scope.cancel()
 
 
 async def _started(
@@ -80,12 +85,16 @@ async def _started(
             server.servers.append(made)
 
 
-def _server(app: Starlette, how: Reception) -> Server:
+def _server(app: Starlette, how: Reception, door: Door) -> Server:
     """A server that leaves signals, logging and the loop alone."""
     config = Config(
         app,
         http=type("Patient", (Listener,), {"reception": how}),
-        ws="none",
+        ws=Speaking,
+        ws_max_size=door.access.max_body,
+        ws_ping_interval=door.keep_alive,
+        ws_ping_timeout=door.keep_alive,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -94,6 +103,8 @@ def _server(app: Starlette, how: Reception) -> Server:
         timeout_graceful_shutdown=_FAREWELL,
     )
     config.load()
+    # It tells of every handshake with its path, and so with what does not belong into a path.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
     return server
