@@ -410,7 +410,7 @@ async def test_health_and_the_document_need_no_token_and_nothing_else_goes_witho
         nobody = client(at.app)
         assert (await nobody.get("/healthz")).json() == {"ok": True, "version": "0.0-test"}
         assert (await nobody.get("/openapi.json")).json()["info"]["version"] == "0.0-test"
-        for path in ("/api/v1/tasks", "/api/v1/status", "/v1/odd", "/"):
+        for path in ("/api/v1/tasks", "/api/v1/status", "/api/v1/odd", "/"):
             assert error(await nobody.get(path)) == (401, "unauthenticated")
 
 
@@ -484,7 +484,7 @@ async def test_a_body_that_is_too_large_is_not_read(tmp_path: Path):
 
 async def test_an_unknown_path_or_method_says_so(tmp_path: Path):
     async with street(tmp_path) as at:
-        assert error(await at.tcp.get("/v1/odd")) == (404, "no_such_path")
+        assert error(await at.tcp.get("/api/v1/odd")) == (404, "no_such_path")
         assert error(await at.tcp.put("/api/v1/tasks", json={})) == (405, "method_not_allowed")
         assert error(await at.tcp.get("/api/v1/status?verbose=1")) == (422, "invalid")
 

@@ -18,6 +18,8 @@ from tests.doors.house import FACTS, Plan, client, street
 
 pytestmark = pytest.mark.anyio
 
+OURS = ("/api/v1/", "/healthz", "/openapi.json")
+"""The other doors' routes are in the documents of others."""
 GOLDEN = Path(__file__).parent.parent / "golden" / "openapi.json"
 
 
@@ -44,7 +46,7 @@ async def test_every_route_of_the_app_is_in_the_document(tmp_path: Path):
         served = {
             (re.sub(r":\w+}", "}", route.path), method.lower())
             for route in at.app.routes
-            if isinstance(route, Route)
+            if isinstance(route, Route) and route.path.startswith(OURS)
             for method in (route.methods or set()) - {"HEAD"}
         }
         paths = (await client(at.app).get("/openapi.json")).json()["paths"]
