@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from holdfast.doors.http.route import MAX_BODY
+from holdfast.doors.http.access import MAX_BODY
 from tests.doors.hosting import BEARER, HELLO, Inn, inn
 
 pytestmark = pytest.mark.anyio
