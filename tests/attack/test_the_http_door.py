@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from holdfast.core.message import Reply
 from holdfast.doors.http.access import Access
@@ -65,9 +65,10 @@ async def test_without_a_principal_no_handler_of_any_route_runs(tmp_path: Path):
             open_ones = set[str]()
             async with client(at.app, headers=wrong) as nobody:
                 for route in at.app.routes:
-                    assert isinstance(route, Route)
+                    assert isinstance(route, Route | WebSocketRoute)
                     path = route.path.replace("{", "").replace("}", "")
-                    for method in route.methods or ():
+                    methods = route.methods if isinstance(route, Route) else {"GET"}
+                    for method in methods or ():
                         answer = await nobody.request(method, path)
                         if answer.status_code != 401:
                             open_ones.add(f"{method} {path}")

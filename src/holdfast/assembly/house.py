@@ -108,9 +108,8 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     # The delegate tool is bound late: it submits to the supervisor that runs it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    spool, options, steering = Spool(home / "outputs", safe.redact), box_options(config), Steering()
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    steering = Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in far),
