@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from holdfast.core.message import ModelSaid, Refused, Reply, ToolCall
 from holdfast.core.reach import Reach
 from holdfast.core.task import CallState, OpenCall, Request, Task
 from holdfast.doors.http.table import ROUTES
-from holdfast.ports.box import BoxSpec
+from holdfast.ports.box import Box, BoxSpec
 from holdfast.ports.egress import Request as Errand
 from holdfast.ports.secrets import Terms
 from holdfast.ports.tools import Job
@@ -61,6 +62,8 @@ TOUCHES: dict[str, dict[str, str]] = {
         "engine/perform.py::Performer._run": "of a call that the core has allowed",
         "runtime/tasks.py::approve": "a person's, whom the door has authenticated",
         "runtime/leases.py::approve": "a person's, whom the door has authenticated",
+        "runtime/approvals.py::approve_alike": "a person's, to a read",
+        "runtime/approvals.py::_also": "the same person's, to the very same read",
         "core/gate/judge.py::_weighed": "the one function that judges",
         "core/rules/turns.py::_checks": "the submitter's own checks, which no deny rule meets",
     },
@@ -119,10 +122,12 @@ def last_name(node: ast.expr) -> str:
 
 
 _BODY = {"run", "before", "check"}
-_PROGRAM = {"run", "Popen", "call", "check_call", "check_output", "open_process", "run_process"}
-_PROGRAM |= {"create_subprocess_exec", "create_subprocess_shell", "posix_spawn", "posix_spawnp"}
-_PROGRAM |= {"fork", "forkpty", "fork_exec", "system", "popen", "execv", "execve", "execvp"}
-_PROGRAM |= {"execvpe", "execl", "execle", "execlp", "spawnv", "spawnl"}
+_PROGRAM = {
+    *("run", "Popen", "call", "check_call", "check_output", "open_process", "run_process"),
+    *("create_subprocess_exec", "create_subprocess_shell", "posix_spawn", "posix_spawnp"),
+    *("fork", "forkpty", "fork_exec", "system", "popen", "execv", "execve", "execvp"),
+    *("execvpe", "execl", "execle", "execlp", "spawnv", "spawnl"),
+}
 _STARTS = {"anyio", "os", "asyncio", "subprocess", "posixsubprocess"}
 _DIALS = {"connect_tcp", "create_connection", "open_connection", "getaddrinfo", "urlopen"}
 _CLIENTS = {"AsyncClient", "Client", "ClientSession", "Session", "HTTPConnection"}
@@ -253,15 +258,18 @@ class Watch:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     seen = Watch()
-    body, lend, fetch, use = Craft.run, Pool._entered, Gateway.fetch, Keeper.use
+    body: Any = Craft.run
+    lend, fetch, use = Pool.lend, Gateway.fetch, Keeper.use
 
     async def run(self: Any, arguments: Any, job: Job) -> Any:
         await seen.note("tool", job.task, self.spec.name)
         return await body(self, arguments, job)
 
-    async def entered(self: Any, owner: str, spec: BoxSpec) -> Any:
+    @asynccontextmanager
+    async def lent(self: Any, owner: str, spec: BoxSpec) -> AsyncGenerator[Box]:
         await seen.note("box", owner)
-        return await lend(self, owner, spec)
+        async with lend(self, owner, spec) as box:
+            yield box
 
     async def fetched(self: Any, request: Errand, reach: Reach) -> Any:
         await seen.note("way out", reach.task, reach.tool)
@@ -272,7 +280,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         return await use(self, name, agent=agent, task=task, tool=tool)
 
     monkeypatch.setattr(Craft, "run", run)
-    monkeypatch.setattr(Pool, "_entered", entered)
+    monkeypatch.setattr(Pool, "lend", lent)
     monkeypatch.setattr(Gateway, "fetch", fetched)
     monkeypatch.setattr(Keeper, "use", used)
     return seen
@@ -407,8 +415,8 @@ async def test_no_route_of_the_door_leads_to_an_act_by_itself(tmp_path: Path, wa
                 path.replace("{name}", "lent").replace("{id:path}", "x").replace("{attempt}", "x")
             )
             for body in ({}, BODY, {"digest": "0" * 64}, {"name": "lent"}):
-                sent = {"json": body} if entry.method == "POST" else {}
-                answer = await lives.local.request(entry.method, path, **sent)
+                sent = body if entry.method == "POST" else None
+                answer = await lives.local.request(entry.method, path, json=sent)
                 assert answer.status_code < 500 or answer.status_code == 503, (path, answer.text)
                 asked += 1
     assert asked > 150
