@@ -12,14 +12,15 @@ from typing import Any, cast
 
 import anyio
 import httpx2
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.connections import SavedConnections
-from holdfast.adapters.models.scripted import OneModel, ScriptedModel
+from holdfast.adapters.models.scripted import OneModel, ScriptedModel, tell
 from holdfast.adapters.models.settings import ModelsConfig
 from holdfast.adapters.vaults.opening import Opened, open_vault
-from holdfast.assembly.home import VAULT, prepare
+from holdfast.assembly.home import SOCKET, VAULT, prepare
 from holdfast.assembly.house import Given, open_house
 from holdfast.config import load
 from holdfast.core.context import Prompt
@@ -31,12 +32,36 @@ from holdfast.core.view import questions
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.auth import PEER
 from holdfast.doors.http.route import Facts
+from holdfast.doors.http.serve import serve
 from holdfast.engine.clock import SystemClock
+from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 from holdfast.runtime.house import House
 
 TOKEN = "a-token-for-a-whole-house"
-PATIENCE = 20.0
-Says = Callable[[Prompt], Reply]
+PATIENCE = 120.0
+Says = Callable[[Prompt], Reply | ModelFailure | None]
+"""A model's turn; for None it thinks for ever."""
+
+
+class Thinker(ScriptedModel):
+    """A scripted model that may have nothing to say."""
+
+    def __init__(self, says: Says) -> None:
+        super().__init__(())
+        self._says = says
+
+    async def ask(
+        self, prompt: Prompt, tools: tuple[ToolSpec, ...], hear: Callable[[Delta], None]
+    ) -> Reply:
+        said = self._says(prompt)
+        if said is None:
+            await anyio.sleep_forever()
+        if isinstance(said, ModelFailure):
+            raise said
+        assert said is not None
+        reply = replace(said, usage=replace(said.usage, cost=0), model=self.name)
+        tell(reply, hear)
+        return reply
 
 
 class Scripted(Catalog):
@@ -44,7 +69,7 @@ class Scripted(Catalog):
 
     def __init__(self, told: ModelsConfig, says: Says) -> None:
         super().__init__(told)
-        self._only = OneModel(ScriptedModel(says))
+        self._only = OneModel(Thinker(says))
         self.find, self.answer = self._only.find, self._only.answer
 
 
@@ -65,11 +90,17 @@ class Inhabited:
     async def when(self, task: str, true: Callable[[Task], bool]) -> dict[str, Any]:
         """The row of a task once `true` of it. Fails after a while."""
         seen, recorder = TaskId(task), self.house.recorder
-        with anyio.fail_after(PATIENCE):
+        with anyio.move_on_after(PATIENCE) as limit:
             while not true(await recorder.load(seen)):
                 bell = recorder.stream(seen).bell
                 if not true(recorder.stream(seen).task):
                     await bell.wait()
+        task_now = recorder.stream(seen).task
+        assert not limit.cancelled_caught, (
+            task_now.status,
+            task_now.calls,
+            task_now.transcript[-2:],
+        )
         return cast("dict[str, Any]", (await self.tcp.get(f"/api/v1/tasks/{task}")).json())
 
     async def until(self, task: str, *statuses: str) -> dict[str, Any]:
@@ -104,6 +135,7 @@ async def inhabited(
         group.start_soon(house.boxes.run)
         facts = Facts(lanes=16, model=lambda: "scripted/script")
         app = create_app(house, token=TOKEN, stop=lambda: None, facts=facts)
+        await group.start(partial(serve, app, unix=home / SOCKET, host="127.0.0.1", port=None))
         here = partial(_as_peer, app)
         async with _client(app, TOKEN) as tcp, _client(here, "") as local:
             yield Inhabited(house=house, kept=kept, tcp=tcp, local=local)
