@@ -25,8 +25,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -322,7 +321,7 @@ def _noticed(number: int, items: Sequence[pytest.Item]) -> str:
     return "it never ended" if told is None else json.loads(told)
 
 
-def _forked(work: object, seconds: int) -> bytes | None:
+def _forked(work: Callable[[], object], seconds: int) -> bytes | None:
     """What a fork of this process says, as JSON; None if it died or did not end in time."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -332,11 +331,12 @@ def _forked(work: object, seconds: int) -> bytes | None:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        with suppress(BaseException):
-            told = json.dumps(work()).encode()  # type: ignore[operator]
+        try:
+            told = json.dumps(work()).encode()
             with os.fdopen(writing, "wb") as pipe:
                 pipe.write(told)
-        os._exit(0)
+        finally:
+            os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         told = pipe.read()

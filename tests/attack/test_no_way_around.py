@@ -72,11 +72,13 @@ TOUCHES: dict[str, dict[str, str]] = {
         "adapters/tools/execute.py::exec_tool.do": "a tool's body",
         "adapters/tools/browser/browsers.py::Browsers._local": "begun by a tool's body",
         "adapters/tools/mcp/sessions.py::Sessions._started": "begun by a tool's body, or a look",
+        "adapters/tools/acp/tool.py::AskAgent._started": "a tool's body",
     },
     "a command in a box": {
         "adapters/tools/execute.py::exec_tool.do": "a tool's body",
         "adapters/tools/browser/browsers.py::Browsers._local": "begun by a tool's body",
         "adapters/tools/mcp/sessions.py::Sessions._started": "begun by a tool's body, or a look",
+        "adapters/tools/acp/tool.py::AskAgent._started": "a tool's body",
         "adapters/boxes/connected.py::ConnectedBox.exec": "is itself a box",
         "adapters/boxes/connected.py::ConnectedBox.start": "is itself a box",
         "adapters/boxes/connected.py::connected": "puts the certificate into a box that was lent",
@@ -90,11 +92,13 @@ TOUCHES: dict[str, dict[str, str]] = {
         "runtime/warrants.py::WarrantedEgress.__init__": "the proxy of a box that was lent",
         "adapters/boxes/connected.py::connected": "the proxy of a box that was lent",
         "adapters/tools/web/errand.py::Errands.go": "a tool's body",
+        "assembly/webhooks.py::Gatekept.carry": "mail to a place that a person has named",
         "adapters/tools/mcp/sessions.py::Sessions._called.fetch": "begun by a body, or a look",
     },
     "a secret's value": {
         "runtime/warrants.py::WarrantedSecrets.use": "asks for the warrant first",
         "engine/perform.py::Performer._filled": "after CallStarted, which names it",
+        "runtime/post.py::Postman._told": "the house's own: what signs a webhook's mail",
         "assembly/mcp.py::world_of_servers.reveal": "a server's variables, as its owner configured",
         "assembly/outside.py::_Lent.secret": "put into a request by the proxy, never seen inside",
         "assembly/outside.py::browsers_for": "the house's own: the address of a remote browser",
@@ -106,6 +110,8 @@ TOUCHES: dict[str, dict[str, str]] = {
     },
     "the network": {
         "adapters/egress/outside.py": "dials what the gateway has judged",
+        "doors/acp/daemon.py": "an editor's process asks the daemon over its socket",
+        "doors/cli/mcp_bridge.py": "a person's process asks the daemon over its socket",
         "adapters/models": "asks models: paid for through an account, no tool",
     },
 }

@@ -89,6 +89,8 @@ async def test_answers_look_as_the_document_says(tmp_path: Path):
         whole = (await at.tcp.get("/openapi.json")).json()
         row = await at.done(session="s1")
         await at.tcp.post("/api/v1/mcp/lab", json={"command": ["server"]})
+        hook = {"name": "lab", "url": "https://example.com/"}
+        await at.tcp.post("/api/v1/webhooks", json=hook)
         for entry in ROUTES:
             if entry.method != "GET" or isinstance(entry.answer, str):
                 continue

@@ -59,6 +59,8 @@ host = "api.example.com"
 key_env = "K"
 [mcp.servers.lab]
 command = ["git-server"]
+[acp.agents.lab]
+command = ["an-agent"]
 [[budget]]
 scope = "agent"
 usd = 1

@@ -13,11 +13,13 @@ import anyio
 from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
+from holdfast.adapters.kept import Kept
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
+from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -26,6 +28,7 @@ from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
+from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
@@ -51,6 +54,7 @@ from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
+from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
 from holdfast.runtime.warrants import (
     WarrantedBoxes,
@@ -60,8 +64,9 @@ from holdfast.runtime.warrants import (
     Warrants,
 )
 
+from .acp import agents_to_ask
 from .boxes import box_options, box_pool
-from .home import AUDIT_KEY, CHOICES, DATABASE
+from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
 from .mcp import servers_for, world_of_servers
 from .outside import Outside, browsers_for, gateway, tools_of_the_web
 
@@ -104,30 +109,28 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    models, live = GuardedModels(given.catalog, safe.known, _disguise(config)), Live()
-    force = in_force(config)
+    models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
     warrants = Warrants(lambda task: recorder.stream(task).task)
     out = Outside(_way_out(safe, visits, clock, warrants), lambda: force.ways, safe)
     boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    # The delegate tool is bound late: it submits to the supervisor that runs it.
-    delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool = Spool(home / "outputs", safe.redact)
-    far = tools_of_the_web(config, out, given.environment)
-    options, steering = box_options(config), Steering()
+    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
         *secret_tools(safe),
-        delegate,
+        # Bound late: it submits to the supervisor that runs it.
+        Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
     world = world_of_servers(config, boxes, out, options, steering)
+    own += agents_to_ask(config, world, spool, live)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
-    tools = WarrantedTools(Registry(own, Offered(servers)), warrants)
+    tools = WarrantedTools(Registry(own, WithPlan(Offered(servers))), warrants)
     pay, filled = (ledger, clock), WarrantedSecrets(safe, warrants)
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
     channels = {"outbox": Outbox(home / "outbox")}
@@ -155,16 +158,14 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         boxes=pool,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         blobs=blobs,
+        responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),
         started_at=clock.now(),
         version=VERSION,
+        keys=Keyring(Kept(home / KEYS, Keys())),
     )
-
-
-def _disguise(config: Config) -> Disguise | None:
-    return Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
 
 
 def _limits(config: Config) -> Limits:
@@ -173,6 +174,12 @@ def _limits(config: Config) -> Limits:
 
 def _way_out(safe: Keeper, visits: Visits, clock: Clock, warrants: Warrants) -> Egress:
     return WarrantedEgress(gateway(safe, visits, clock), warrants)
+
+
+def _guarded(given: Given) -> GuardedModels:
+    patterns = given.config.vault.redact_patterns
+    disguise = Disguise(secrets.token_bytes(32)) if patterns else None
+    return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
 
 
 def _at_hand(

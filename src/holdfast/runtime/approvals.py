@@ -13,10 +13,10 @@ from holdfast.core.command import Approve, Refuse
 from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.gate.judge import decided
 from holdfast.core.gate.policy import Ask, Deny
+from holdfast.core.gate.standing import standing_of
 from holdfast.core.gate.suggest import suggested
 from holdfast.core.ids import CallId, TaskId, canonical
 from holdfast.core.message import EffectClass, ToolCall
-from holdfast.core.rules.calls import standing_of
 from holdfast.core.task import CallState, OpenCall, Task, bound
 from holdfast.core.view import Summary, summary
 from holdfast.engine.describe import described

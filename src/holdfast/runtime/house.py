@@ -25,11 +25,13 @@ from holdfast.ports.leases import Leases
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.mcp import ServerSpec, ToolServers
 from holdfast.ports.model import Models
+from holdfast.ports.responses import Responses
 from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .departures import Departures
+from .keyring import Keyring
 
 
 @dataclass(kw_only=True)
@@ -76,11 +78,13 @@ class House:
     boxes: Boxes
     departures: Departures
     blobs: Blobs
+    responses: Responses
     clock: Clock
     in_force: InForce
     channels: tuple[str, ...]
     started_at: Instant
     version: str
+    keys: Keyring = field(default_factory=Keyring)
 
     @property
     def rules(self) -> Rules:

@@ -12,9 +12,9 @@ from holdfast.core.effect import due
 from holdfast.core.error import NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
-from holdfast.core.gate.judge import Standing, decided
-from holdfast.core.gate.matter import Asking
+from holdfast.core.gate.judge import decided
 from holdfast.core.gate.policy import Ask, Deny, Rule, Rules, Say
+from holdfast.core.gate.standing import standing_of
 from holdfast.core.ids import CallId, Instant, digest
 from holdfast.core.message import EffectClass, Outcome, Refused, Returned, Unknown, words
 from holdfast.core.task import TOP_UP, CallState, Fault, Human, OpenCall, Status, Task, bound
@@ -108,19 +108,6 @@ def _denied(task: Task, opened: OpenCall, rules: Rules, now: Instant) -> str:
     """Why nobody may say yes any more, whatever was asked: the rules have changed since."""
     verdict = decided(opened.call, standing_of(task, now), rules)
     return verdict.reason if isinstance(verdict, Deny) and opened.call.tool != TOP_UP else ""
-
-
-def standing_of(task: Task, now: Instant) -> Standing:
-    """What the gate is told of a task."""
-    request = task.request
-    asking = Asking(
-        agent=request.agent.name,
-        principal=request.by,
-        task=task.id,
-        session=request.session,
-        at=now,
-    )
-    return Standing(leave=request.leave, grants=task.grants, asking=asking)
 
 
 def _approval(opened: OpenCall, command: Approve) -> e.CallApproved:
