@@ -50,6 +50,13 @@ from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
+from holdfast.runtime.warrants import (
+    WarrantedBoxes,
+    WarrantedEgress,
+    WarrantedSecrets,
+    WarrantedTools,
+    Warrants,
+)
 
 from .acp import agents_to_ask
 from .boxes import box_options, box_pool
@@ -89,27 +96,27 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
-    out = Outside(gateway(lent, visits, clock), lambda: force.ways, safe)
-    boxes = box_pool(config, given.environment, out.of_box)
+    warrants = Warrants(lambda task: recorder.stream(task).task)
+    out = Outside(WarrantedEgress(gateway(lent, visits, clock), warrants), lambda: force.ways, safe)
+    boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    # The delegate tool is bound late: it submits to the supervisor that runs it.
-    delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    options, steering, spool = box_options(config), Steering(), Spool(home / "outputs", safe.redact)
-    far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
+    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
-        *(Fitted(tool, spool) for tool in far),
+        *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
         *secret_tools(safe),
-        delegate,
+        # Bound late: it submits to the supervisor that runs it.
+        Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
     world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
     own += agents_to_ask(config, world, spool, live)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    lent.bearer, tools = servers.logins.used.bearer, Registry(own, WithPlan(Offered(servers)))
-    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
+    tools = WarrantedTools(Registry(own, WithPlan(Offered(servers))), warrants)
+    pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
+    performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
     channels = {"outbox": Outbox(home / "outbox")}
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
@@ -132,7 +139,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         vault=given.kept.sealing,
         tools=tools,
         servers=servers,
-        boxes=boxes,
+        boxes=pool,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         blobs=blobs,
         responses=FileResponses(home / "responses"),
@@ -143,6 +150,10 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         version=VERSION,
         keys=Keyring(Kept(home / KEYS, Keys())),
     )
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(tool_seconds=config.engine.tool_seconds)
 
 
 def _guarded(given: Given) -> GuardedModels:

@@ -86,45 +86,45 @@ class ToTrust(Body):
     digest: Annotated[str, Field(min_length=64, max_length=64)]
 
 
-class ToLogIn(Body):
+class ServerToLogIn(Body):
     """Where the browser of the person will end: on their own machine."""
 
     redirect: Annotated[str, Field(max_length=2_000)] = ""
 
 
-class LoggedIn(Body):
+class ServerLoggedIn(Body):
     """The address that the browser ended at."""
 
     answer: Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
-class ToLogOut(Body):
+class ServerToLogOut(Body):
     """What to do about a login."""
 
     local_only: bool = Field(default=False, description="Do not ask its issuer to take it back.")
 
 
-class ToRead(Body):
+class ResourceToRead(Body):
     """Which resource."""
 
     uri: Annotated[str, Field(min_length=1, max_length=4_000)]
 
 
-class ToFill(Body):
+class PromptToFill(Body):
     """Which prompt, and what is filled in."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=500)]
     arguments: _Table = Field(default={})
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class ServerSaid(Struct, frozen=True, kw_only=True):
     """What a server said, in its own words: a stranger's."""
 
     server: str
     said: dict[str, Any]
 
 
-class ToAnswer(Body):
+class ServerAnswer(Body):
     """What a person says: the fields of a form, or nothing to a plain question."""
 
     accept: bool = Field(default=True, description="False: no.")
@@ -133,19 +133,19 @@ class ToAnswer(Body):
     )
 
 
-class QuestionList(Struct, frozen=True, kw_only=True):
+class ServerQuestionList(Struct, frozen=True, kw_only=True):
     """What servers ask, and wait for."""
 
     questions: tuple[ServerQuestion, ...]
 
 
-class LoginList(Struct, frozen=True, kw_only=True):
+class ServerLoginList(Struct, frozen=True, kw_only=True):
     """How we are logged in to servers."""
 
     logins: tuple[ServerLogin, ...]
 
 
-class LoggedOut(Struct, frozen=True, kw_only=True):
+class ServerLoggedOut(Struct, frozen=True, kw_only=True):
     """The login is forgotten; `revoked`: its issuer has taken it back."""
 
     name: str
@@ -202,52 +202,52 @@ async def server_tools(ask: Ask[NoQuery, Nothing]) -> ServerTools:
     return ServerTools(server=name, tools=tuple(mcp.tools(ask.house, name)))
 
 
-async def resource_list(ask: Ask[NoQuery, Nothing]) -> Told:
+async def resource_list(ask: Ask[NoQuery, Nothing]) -> ServerSaid:
     name = ask.path("name")
-    return Told(server=name, said=dict(await mcp.resources(ask.house, name)))
+    return ServerSaid(server=name, said=dict(await mcp.resources(ask.house, name)))
 
 
-async def resource_read(ask: Ask[NoQuery, ToRead]) -> Told:
+async def resource_read(ask: Ask[NoQuery, ResourceToRead]) -> ServerSaid:
     name = ask.path("name")
-    return Told(server=name, said=dict(await mcp.resource(ask.house, name, ask.body.uri)))
+    return ServerSaid(server=name, said=dict(await mcp.resource(ask.house, name, ask.body.uri)))
 
 
-async def prompt_list(ask: Ask[NoQuery, Nothing]) -> Told:
+async def prompt_list(ask: Ask[NoQuery, Nothing]) -> ServerSaid:
     name = ask.path("name")
-    return Told(server=name, said=dict(await mcp.prompts(ask.house, name)))
+    return ServerSaid(server=name, said=dict(await mcp.prompts(ask.house, name)))
 
 
-async def prompt_fill(ask: Ask[NoQuery, ToFill]) -> Told:
+async def prompt_fill(ask: Ask[NoQuery, PromptToFill]) -> ServerSaid:
     name, wanted = ask.path("name"), ask.body
     said = await mcp.prompt(ask.house, name, wanted.prompt, wanted.arguments)
-    return Told(server=name, said=dict(said))
+    return ServerSaid(server=name, said=dict(said))
 
 
-async def question_list(ask: Ask[NoQuery, Nothing]) -> QuestionList:
-    return QuestionList(questions=tuple(mcp.questions(ask.house)))
+async def question_list(ask: Ask[NoQuery, Nothing]) -> ServerQuestionList:
+    return ServerQuestionList(questions=tuple(mcp.questions(ask.house)))
 
 
-async def question_answer(ask: Ask[NoQuery, ToAnswer]) -> ServerQuestion:
+async def question_answer(ask: Ask[NoQuery, ServerAnswer]) -> ServerQuestion:
     content = ask.body.content if ask.body.accept else None
     return mcp.answer(ask.house, ask.path("question"), content, by=ask.by)
 
 
-async def login_list(ask: Ask[NoQuery, Nothing]) -> LoginList:
-    return LoginList(logins=tuple(await mcp.logins(ask.house)))
+async def login_list(ask: Ask[NoQuery, Nothing]) -> ServerLoginList:
+    return ServerLoginList(logins=tuple(await mcp.logins(ask.house)))
 
 
-async def login_begin(ask: Ask[NoQuery, ToLogIn]) -> ServerLogin:
+async def login_begin(ask: Ask[NoQuery, ServerToLogIn]) -> ServerLogin:
     return await mcp.log_in(ask.house, ask.path("name"), ask.body.redirect, by=ask.by)
 
 
-async def login_finish(ask: Ask[NoQuery, LoggedIn]) -> ServerLogin:
+async def login_finish(ask: Ask[NoQuery, ServerLoggedIn]) -> ServerLogin:
     return await mcp.logged_in(ask.house, ask.path("attempt"), ask.body.answer, by=ask.by)
 
 
-async def login_forget(ask: Ask[NoQuery, ToLogOut]) -> LoggedOut:
+async def login_forget(ask: Ask[NoQuery, ServerToLogOut]) -> ServerLoggedOut:
     name, local_only = ask.path("name"), ask.body.local_only
     revoked = await mcp.log_out(ask.house, name, local_only=local_only, by=ask.by)
-    return LoggedOut(name=name, revoked=revoked)
+    return ServerLoggedOut(name=name, revoked=revoked)
 
 
 MCP_ROUTES: tuple[Entry, ...] = (
@@ -292,7 +292,7 @@ MCP_ROUTES: tuple[Entry, ...] = (
         f"{_SERVER}/resources",
         resource_list,
         "What can be read from a server.",
-        Told,
+        ServerSaid,
         errors=(503,),
     ),
     Entry(
@@ -300,8 +300,8 @@ MCP_ROUTES: tuple[Entry, ...] = (
         f"{_SERVER}/resources",
         resource_read,
         "Read one resource of a server.",
-        Told,
-        body=ToRead,
+        ServerSaid,
+        body=ResourceToRead,
         errors=(503,),
     ),
     Entry(
@@ -309,7 +309,7 @@ MCP_ROUTES: tuple[Entry, ...] = (
         f"{_SERVER}/prompts",
         prompt_list,
         "The prompts that a server has for people.",
-        Told,
+        ServerSaid,
         errors=(503,),
     ),
     Entry(
@@ -317,8 +317,8 @@ MCP_ROUTES: tuple[Entry, ...] = (
         f"{_SERVER}/prompts",
         prompt_fill,
         "One prompt of a server, filled in.",
-        Told,
-        body=ToFill,
+        ServerSaid,
+        body=PromptToFill,
         errors=(503,),
     ),
     Entry(
@@ -326,7 +326,7 @@ MCP_ROUTES: tuple[Entry, ...] = (
         "/api/v1/mcp-questions",
         question_list,
         "What servers ask the persons of tasks, and wait for.",
-        QuestionList,
+        ServerQuestionList,
     ),
     Entry(
         "POST",
@@ -334,14 +334,14 @@ MCP_ROUTES: tuple[Entry, ...] = (
         question_answer,
         "Answer what a server asks.",
         ServerQuestion,
-        body=ToAnswer,
+        body=ServerAnswer,
     ),
     Entry(
         "GET",
         "/api/v1/mcp-logins",
         login_list,
         "How we are logged in to the servers that have a login, or want one.",
-        LoginList,
+        ServerLoginList,
     ),
     Entry(
         "POST",
@@ -349,7 +349,7 @@ MCP_ROUTES: tuple[Entry, ...] = (
         login_begin,
         "Begin a login: a person finishes it at the url that this gives.",
         ServerLogin,
-        body=ToLogIn,
+        body=ServerToLogIn,
         errors=(403, 503),
     ),
     Entry(
@@ -358,7 +358,7 @@ MCP_ROUTES: tuple[Entry, ...] = (
         login_finish,
         "Finish a login with the address that the browser ended at.",
         ServerLogin,
-        body=LoggedIn,
+        body=ServerLoggedIn,
         errors=(403, 503),
     ),
     Entry(
@@ -366,8 +366,8 @@ MCP_ROUTES: tuple[Entry, ...] = (
         f"{_SERVER}/logout",
         login_forget,
         "Forget a login.",
-        LoggedOut,
-        body=ToLogOut,
+        ServerLoggedOut,
+        body=ServerToLogOut,
         errors=(503,),
     ),
 )

@@ -93,6 +93,7 @@ class Servers:
         self._house = household
         self._kept = Keeping(household.home)
         self.logins = Logins(_for_logins(household, self._spec, self._everyone))
+        self.bearer = self.logins.used.bearer
         self._sessions = Sessions(household.world, self._check, self.logins.used, group)
         self._means = Means(
             sessions=self._sessions, blobs=household.blobs, progress=household.progress
@@ -305,7 +306,7 @@ def _for_logins(
     """What logins get from the house: a way out of their own for each conversation."""
 
     def reach(name: str) -> Reach:
-        task = TaskId(house.clock.new_id("login"))
+        task = TaskId(house.clock.new_id("look"))
         workspace = house.home / "mcp" / name
         job = Job(task=task, call=CallId(name), workspace=workspace, agent=house.agent)
         return house.world.reach(job, f"mcp:{name}")
