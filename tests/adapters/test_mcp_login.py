@@ -240,7 +240,11 @@ async def test_a_server_that_says_it_is_another_gets_no_login(tmp_path: Path):
 
 
 async def test_the_house_logs_in_by_itself_where_it_was_given_a_client(tmp_path: Path):
-    login = {"client_id": "house", "client_secret": "$SECRET{far/client}", "grant": "own"}
+    login: dict[str, Any] = {
+        "client_id": "house",
+        "client_secret": "$SECRET{far/client}",
+        "grant": "own",
+    }
     async with locked(tmp_path, **login) as (stage, server):
         stage.secrets["far/client"] = "own-secret"
         await stage.trust("far")

@@ -61,7 +61,9 @@ async def think(ctx: Context) -> str:
     """Has a model asked."""
     said = SamplingMessage(role="user", content=TextContent(type="text", text="2 and 2?"))
     try:
-        told = await ctx.session.create_message(messages=[said], max_tokens=20)
+        told = await ctx.session.create_message(  # pyright: ignore[reportDeprecated]
+            messages=[said], max_tokens=20
+        )
     except MCPError as error:
         return f"no: {error}"
     return f"{told.model} says {getattr(told.content, 'text', '')}"
@@ -70,7 +72,8 @@ async def think(ctx: Context) -> str:
 @server.tool()
 async def roots(ctx: Context) -> str:
     """What it was given to see."""
-    return str((await ctx.session.list_roots()).roots[0].uri)
+    told = await ctx.session.list_roots()  # pyright: ignore[reportDeprecated]
+    return str(told.roots[0].uri)
 
 
 @server.resource("kit://words")

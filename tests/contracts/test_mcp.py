@@ -72,7 +72,7 @@ async def test_a_server_of_the_kit_is_spoken_with(kind: str, tmp_path: Path):
             assert (seen.title, seen.version, seen.trusted) == ("kit", "3.1", True)
             assert {tool.name for tool in seen.tools} >= {"add", "weather", "broken", "drawing"}
             assert stage.tool("kit_add").traits.effect is EffectClass.READS
-            assert inner(await stage.says("kit_add", a=2, b=3)).splitlines()[0] == "5"
+            assert "5" in inner(await stage.says("kit_add", a=2, b=3))
             place = {"city": "ulm", "degrees": 3}
             told = json.loads(inner(await stage.says("kit_weather", place=place)))
             assert told == {"city": "ULM", "degrees": 4.0}
@@ -98,7 +98,7 @@ async def test_a_server_over_http_that_was_started_anew_is_spoken_with_again(tmp
             code, _ = await stage.fails("kit_add", a=1, b=1)
             assert code == "mcp_gone"
             with anyio.fail_after(20):
-                assert inner(await stage.says("kit_add", a=1, b=2)).splitlines()[0] == "3"
+                assert "3" in inner(await stage.says("kit_add", a=1, b=2))
 
 
 async def forget(stage: Stage, port: int) -> None:

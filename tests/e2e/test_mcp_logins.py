@@ -68,9 +68,9 @@ def test_the_servers_of_another_programs_file_are_added_and_their_keys_kept(home
     with model(calling("my-lab_about")) as far, Daemon(home) as daemon:
         use_model(home, far.url)
         daemon.start()
-        told = holdfast(home, "mcp", "import", "--read-only", str(shelf), "--json")
-        assert told.returncode == 1, "one of them makes no sense"
-        rows = {one["alias"]: one for one in json.loads(told.stdout)["servers"]}
+        done = holdfast(home, "mcp", "import", "--read-only", str(shelf), "--json")
+        assert done.returncode == 1, "one of them makes no sense"
+        rows = {one["alias"]: one for one in json.loads(done.stdout)["servers"]}
         assert (rows["My Lab"]["name"], rows["My Lab"]["added"]) == ("my-lab", True)
         assert rows["My Lab"]["secrets"] == ["mcp/my-lab/api_token"]
         assert "neither a command nor a url" in rows["odd"]["problem"]
