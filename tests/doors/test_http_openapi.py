@@ -42,6 +42,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used():
 
 
 async def test_every_route_of_the_app_is_in_the_document(tmp_path: Path):
+    """But for those that somebody else describes: OpenAI, MCP."""
     async with street(tmp_path) as at:
         served = {
             (re.sub(r":\w+}", "}", route.path), method.lower())
