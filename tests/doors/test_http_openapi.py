@@ -11,16 +11,11 @@ import pytest
 from starlette.routing import Route
 
 from holdfast.core.message import Reply
-<<<<<<< HEAD
-=======
 from holdfast.doors.http.config import Setting, Settings
->>>>>>> main
 from holdfast.doors.http.openapi import document, statuses
 from holdfast.doors.http.table import ROUTES
 from tests.doors.house import FACTS, Plan, client, street
 
-OTHERS = ("/mcp", "/v1/")
-"""Protocols with descriptions of their own."""
 pytestmark = pytest.mark.anyio
 
 OURS = ("/api/v1/", "/healthz", "/openapi.json")
@@ -52,11 +47,7 @@ async def test_every_route_of_the_app_is_in_the_document(tmp_path: Path):
         served = {
             (re.sub(r":\w+}", "}", route.path), method.lower())
             for route in at.app.routes
-<<<<<<< HEAD
-            if isinstance(route, Route) and not route.path.startswith(OTHERS)
-=======
             if isinstance(route, Route) and route.path.startswith(OURS)
->>>>>>> main
             for method in (route.methods or set()) - {"HEAD"}
         }
         paths = (await client(at.app).get("/openapi.json")).json()["paths"]
