@@ -23,7 +23,6 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from holdfast.doors.http.access import MAX_BODY
 from holdfast.doors.http.auth import BY
 from holdfast.doors.http.route import Door
 
