@@ -32,6 +32,7 @@ from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
+from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.opening import Opened
 from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
@@ -47,6 +48,7 @@ from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
+from holdfast.ports.egress import Egress, Visits
 from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
@@ -54,6 +56,13 @@ from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
+from holdfast.runtime.warrants import (
+    WarrantedBoxes,
+    WarrantedEgress,
+    WarrantedSecrets,
+    WarrantedTools,
+    Warrants,
+)
 
 from .acp import agents_to_ask
 from .boxes import box_options, box_pool
@@ -103,27 +112,27 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
-    out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
-    boxes = box_pool(config, given.environment, out.of_box)
+    warrants = Warrants(lambda task: recorder.stream(task).task)
+    out = Outside(_way_out(safe, visits, clock, warrants), lambda: force.ways, safe)
+    boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    # The delegate tool is bound late: it submits to the supervisor that runs it.
-    delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool, options, steering = Spool(home / "outputs", safe.redact), box_options(config), Steering()
-    far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
+    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
-        *(Fitted(tool, spool) for tool in far),
+        *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
         *secret_tools(safe),
-        delegate,
+        # Bound late: it submits to the supervisor that runs it.
+        Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
     world = world_of_servers(config, boxes, out, options, steering)
     own += agents_to_ask(config, world, spool, live)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
-    tools = Registry(own, WithPlan(Offered(servers)))
-    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
+    tools = WarrantedTools(Registry(own, WithPlan(Offered(servers))), warrants)
+    pay, filled = (ledger, clock), WarrantedSecrets(safe, warrants)
+    performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
     channels = {"outbox": Outbox(home / "outbox")}
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
@@ -146,7 +155,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         vault=given.kept.sealing,
         tools=tools,
         servers=servers,
-        boxes=boxes,
+        boxes=pool,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         blobs=blobs,
         responses=FileResponses(home / "responses"),
@@ -157,6 +166,14 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         version=VERSION,
         keys=Keyring(Kept(home / KEYS, Keys())),
     )
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(tool_seconds=config.engine.tool_seconds)
+
+
+def _way_out(safe: Keeper, visits: Visits, clock: Clock, warrants: Warrants) -> Egress:
+    return WarrantedEgress(gateway(safe, visits, clock), warrants)
 
 
 def _guarded(given: Given) -> GuardedModels:
