@@ -49,6 +49,7 @@ TESTS = (
     *("tests/core/test_gate_rules.py", "tests/core/test_gate_commands.py"),
     *("tests/core/test_gate_checks.py", "tests/core/test_policy.py", "tests/core/test_labels.py"),
     *("tests/core/test_approvals.py", "tests/core/test_calls.py", "tests/core/test_money.py"),
+    *("tests/core/test_turns.py", "tests/core/test_habits.py", "tests/core/test_replay.py"),
     *("tests/core/test_egress.py", "tests/engine/test_leases.py", "tests/doors/test_policy.py"),
     *("tests/doors/test_http_native.py", "tests/attack/test_no_way_around.py"),
 )
@@ -172,6 +173,12 @@ class Planter(ast.NodeTransformer):
             whole = ast.IfExp(test=self._new(node, change), body=other, orelse=whole)
         return whole
 
+    def planted(self, source: str) -> ast.Module:
+        """The whole module, every function of it with its mutants."""
+        tree = ast.parse(source)
+        self.visit(tree)
+        return ast.fix_missing_locations(tree)
+
     def visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             return self._function(node)
@@ -238,7 +245,7 @@ class Loader(importlib.abc.Loader, importlib.abc.MetaPathFinder):
         if fullname not in self._paths:
             return None
         place = SOURCE / "holdfast" / self._paths[fullname]
-        return importlib.util.spec_from_file_location(fullname, place, loader=self)  # type: ignore[arg-type]
+        return importlib.util.spec_from_file_location(fullname, place, loader=self)
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
@@ -247,10 +254,10 @@ class Loader(importlib.abc.Loader, importlib.abc.MetaPathFinder):
         name = self._paths[module.__name__]
         path = SOURCE / "holdfast" / name
         planter = Planter(name, 1 + len(self.mutants))
-        tree = planter.visit(ast.parse(path.read_text(encoding="utf-8")))
+        tree = planter.planted(path.read_text(encoding="utf-8"))
         self.mutants += planter.mutants
         module.__dict__[_ON] = SWITCH
-        exec(compile(ast.fix_missing_locations(tree), str(path), "exec"), module.__dict__)  # noqa: S102 - our own source
+        exec(compile(tree, str(path), "exec"), module.__dict__)  # noqa: S102 - our own source
 
 
 @dataclass(slots=True, kw_only=True)

@@ -264,7 +264,8 @@ class Watch:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     seen = Watch()
-    body: Any = Craft.run
+    craft: Any = Craft
+    body = craft.run
     lend, fetch, use = Pool.lend, Gateway.fetch, Keeper.use
 
     async def run(self: Any, arguments: Any, job: Job) -> Any:

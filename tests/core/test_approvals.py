@@ -20,7 +20,7 @@ from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Reply, ToolCall
 from holdfast.core.task import CallState, OpenCall, Request, Task, bound
 from holdfast.core.view import questions, wake_at
-from tests.core.given import HOUSE_RULES, NOW, Story, pay, running
+from tests.core.given import HOUSE_RULES, NOW, Story, call, pay, running
 
 OTHER = Rules(layers=HOUSE_RULES.layers, version="8")
 
@@ -121,6 +121,14 @@ def test_a_yes_for_the_whole_task_leaves_out_what_the_rules_have_come_to_deny():
     story.rules = DENIES
     story.when(Approve(call_id=first.call, digest=first.digest, by="ann", whole_task=True))
     assert [question.call for question in questions(story.task)] == ["q"]
+
+
+def test_a_yes_for_the_whole_task_is_for_one_tool():
+    both = Rules(layers=((Rule(say=Say.ASK, tool="pay"), Rule(say=Say.ASK, tool="book")),))
+    story = running(rules=both).replies(pay("p"), pay("q", "eve"), call("b", "book"))
+    first = questions(story.task)[0]
+    story.when(Approve(call_id=first.call, digest=first.digest, by="ann", whole_task=True))
+    assert [question.call for question in questions(story.task)] == ["b"]
 
 
 def test_an_answer_must_come_within_the_time_that_the_rule_gives():

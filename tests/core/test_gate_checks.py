@@ -118,9 +118,9 @@ def test_what_a_ceiling_says_is_said_and_what_it_does_not_know_is_beyond_it():
     assert isinstance(verdict, Ask)
 
 
-def lease(**more: int) -> Rules:
+def lease(*, uses: int = 0, until: int = 0) -> Rules:
     rule = Rule(say=Say.ALLOW, tool="pay")
-    return Rules(layers=ASKS.layers, leases=(Lease(id="l", rule=rule, **more),))
+    return Rules(layers=ASKS.layers, leases=(Lease(id="l", rule=rule, uses=uses, until=until),))
 
 
 def test_uses_of_a_lease_in_the_same_turn_count_though_nobody_has_written_them_down():

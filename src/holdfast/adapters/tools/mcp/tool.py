@@ -75,7 +75,7 @@ class ServerTool:
         missing = [name for name in required if name not in arguments]
         if missing:
             return f"{self._spec.name}: {', '.join(missing)} is missing{_takes(names)}"
-        if schema.get("additionalProperties") is False:
+        if schema.get("additionalProperties", False) is False:
             for strange in set(arguments) - set(names):
                 close = get_close_matches(str(strange), names, n=1)
                 meant = f"; did you mean `{close[0]}`?" if close else ""
