@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.adapters.tools.mcp.address import near, place
 from holdfast.config import load, to_servers
 from holdfast.core.error import Invalid
 
@@ -34,7 +35,7 @@ def test_a_server_is_what_the_file_says(tmp_path: Path):
         ("crew-*",),
         ("git",),
     )
-    assert (far.place, far.here) == (("mcp.example.com", 443), False)
+    assert (place(far), near(far)) == (("mcp.example.com", 443), False)
     assert far.prefix is None
 
 

@@ -11,16 +11,19 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.tools.mcp.asked import Sampling
+from holdfast.adapters.tools.mcp.questions import Questions
 from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
 from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
 from holdfast.adapters.tools.steering import Steering
+from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.ids import CallId, TaskId
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import Failed, Outcome, Returned
 from holdfast.core.reach import Reach
 from holdfast.ports.box import Boxes, BoxSpec
 from holdfast.ports.egress import Egress
-from holdfast.ports.mcp import ServerSpec
 from holdfast.ports.tools import Job, Tool
 from holdfast.testing import tool_server
 from holdfast.testing.fake_clock import FakeClock
@@ -49,6 +52,9 @@ class Stage:
         self.told: list[str] = []
         self.blobs = MemoryBlobs()
         self.secrets: dict[str, str] = {}
+        self.vault = MemoryVault()
+        self.questions = Questions(FakeClock())
+        self.sampled: list[Sampling] = []
         self.servers: Servers
         self.job = Job(task=TaskId("task_1"), call=CallId("c1_1"), workspace=self.workspace)
 
@@ -60,6 +66,13 @@ class Stage:
             workspace = self.home / "mcp" / spec.name if spec.shared else job.workspace
             return BoxSpec(workspace=workspace)
 
+        async def reveal_login(name: str, server: str) -> str:
+            return self.secrets[name]
+
+        async def sample(spec: ServerSpec, job: Job, wanted: Sampling) -> tuple[str, str]:
+            self.sampled.append(wanted)
+            return "four", "scripted/model"
+
         world = World(
             boxes=self.boxes,
             egress=self.egress,
@@ -67,6 +80,8 @@ class Stage:
             reveal=reveal,
             box=box,
             kept=self.steering.kept,
+            questions=self.questions,
+            sample=sample,
         )
         return Household(
             home=self.home,
@@ -76,6 +91,8 @@ class Stage:
             clock=FakeClock(),
             progress=lambda task, text: self.told.append(text),
             configured=lambda: self.configured,
+            vault=self.vault,
+            reveal=reveal_login,
             taken=frozenset({"read"}),
             agent="default",
         )

@@ -25,7 +25,7 @@ class PlainEgress:
     async def fetch(self, request: Request, reach: Reach) -> Answer:
         try:
             with anyio.fail_after(request.seconds):
-                async with httpx2.AsyncClient(trust_env=False) as client:
+                async with httpx2.AsyncClient(trust_env=False, timeout=request.seconds) as client:
                     return await self._followed(client, request, reach)
         except TimeoutError as error:
             raise Unavailable("it said nothing", code="egress_timeout") from error

@@ -13,10 +13,11 @@ import anyio
 import pytest
 
 from holdfast.adapters.egress.gateway import Gateway
+from holdfast.adapters.tools.mcp.address import place as place_of
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass, Returned, Unknown
 from holdfast.core.reach import Reach
 from holdfast.engine.clock import SystemClock
-from holdfast.ports.mcp import ServerSpec
 from holdfast.testing.fake_visits import FakeVisits
 from holdfast.testing.website import Asked, Reply, Website
 from tests.adapters.mcp_far import JSON, KEY, Answer, Far, told
@@ -83,7 +84,7 @@ async def test_it_leads_nowhere_else(tmp_path: Path):
         outcome = await stage.run("far_look")
         assert isinstance(outcome, Unknown)
         assert "status 307" in outcome.reason
-        assert {row.port for row in visits.all.values()} == {stage.configured[0].place[1]}
+        assert {row.port for row in visits.all.values()} == {place_of(stage.configured[0])[1]}
 
 
 @pytest.mark.parametrize(

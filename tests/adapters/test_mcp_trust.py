@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from holdfast.adapters.tools.mcp import lock, standing
 from holdfast.adapters.tools.mcp.offers import Hints, Offer, digest_of
 from holdfast.core.error import Broken, Invalid, NotFound, Refused
-from holdfast.ports.mcp import ServerSpec
+from holdfast.core.mcp import ServerSpec
 from tests.adapters.mcp_stage import Stage, again, inner, scripted, staged
 
 pytestmark = pytest.mark.anyio

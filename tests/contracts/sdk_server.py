@@ -3,7 +3,8 @@
 import sys
 
 from mcp.server.mcpserver import Context, Image, MCPServer
-from mcp.types import ToolAnnotations
+from mcp.shared.exceptions import MCPError
+from mcp.types import SamplingMessage, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
 
@@ -39,6 +40,55 @@ def broken() -> str:
 def drawing() -> Image:
     """A picture."""
     return Image(data=b"\x89PNG\r\n\x1a\n" + bytes(16), format="png")
+
+
+class Who(BaseModel):
+    """A form."""
+
+    name: str = "Ada"
+    age: int = 36
+
+
+@server.tool()
+async def meet(ctx: Context) -> str:
+    """Asks its person who they are."""
+    told = await ctx.elicit("Who are you?", Who)
+    return f"{told.action} {getattr(told, 'data', None)}"
+
+
+@server.tool()
+async def think(ctx: Context) -> str:
+    """Has a model asked."""
+    said = SamplingMessage(role="user", content=TextContent(type="text", text="2 and 2?"))
+    try:
+        told = await ctx.session.create_message(messages=[said], max_tokens=20)
+    except MCPError as error:
+        return f"no: {error}"
+    return f"{told.model} says {getattr(told.content, 'text', '')}"
+
+
+@server.tool()
+async def roots(ctx: Context) -> str:
+    """What it was given to see."""
+    return str((await ctx.session.list_roots()).roots[0].uri)
+
+
+@server.resource("kit://words")
+def words() -> str:
+    """Words of the kit."""
+    return "words of the kit"
+
+
+@server.resource("kit://pages/{number}")
+def page(number: str) -> str:
+    """One page."""
+    return f"page {number}"
+
+
+@server.prompt()
+def review(file: str) -> str:
+    """Review a file."""
+    return f"Please review {file}."
 
 
 @server.tool()

@@ -15,8 +15,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass, Returned
-from holdfast.ports.mcp import ServerSpec
 from tests.adapters.mcp_stage import Stage, inner, staged
 from tests.adapters.plain_egress import PlainEgress
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.ports.mcp import ServerQuestion
 from holdfast.testing.fake_servers import FakeServers
 from tests.doors.house import street
 
@@ -61,3 +62,57 @@ async def test_what_makes_no_sense_is_refused(tmp_path: Path, body: dict[str, ob
         assert (await here.tcp.get("/api/v1/mcp")).json()["servers"] == []
         assert (await here.tcp.post("/api/v1/mcp/nobody/inspect")).status_code == 404
         assert (await here.tcp.get("/api/v1/mcp/nobody/tools")).status_code == 404
+
+
+async def test_a_login_is_begun_finished_listed_and_forgotten(tmp_path: Path):
+    """Part of rows KV-49, KV-47."""
+    async with street(tmp_path) as here:
+        await here.tcp.post("/api/v1/mcp/far", json={"url": "https://mcp.example.com/mcp"})
+        body = {"redirect": "http://127.0.0.1:5000/callback"}
+        begun = (await here.tcp.post("/api/v1/mcp/far/login", json=body)).json()
+        assert (begun["state"], begun["redirect"]) == ("begun", body["redirect"])
+        place = f"/api/v1/mcp-logins/{begun['attempt']}"
+        refused = await here.tcp.post(place, json={"answer": "http://127.0.0.1:5000/?code=no"})
+        assert refused.status_code == 403
+        answer = {"answer": "http://127.0.0.1:5000/callback?code=ok"}
+        assert (await here.tcp.post(place, json=answer)).json()["state"] == "in"
+        (one,) = (await here.tcp.get("/api/v1/mcp-logins")).json()["logins"]
+        assert (one["server"], one["scopes"]) == ("far", ["read"])
+        gone = await here.tcp.post("/api/v1/mcp/far/logout", json={})
+        assert gone.json() == {"name": "far", "revoked": True}
+        assert (await here.tcp.get("/api/v1/mcp-logins")).json()["logins"] == []
+        missing = await here.tcp.post("/api/v1/mcp/none/login", json={})
+        assert missing.status_code == 404
+
+
+async def test_what_a_server_asks_is_answered_once(tmp_path: Path):
+    async with street(tmp_path) as here:
+        servers = here.house.servers
+        assert isinstance(servers, FakeServers)
+        for name in ("ask_1", "ask_2"):
+            fields = {"name": {"type": "string"}}
+            servers.asked[name] = ServerQuestion(
+                id=name, server="lab", task="task_1", text="Who?", fields=fields
+            )
+        listed = (await here.tcp.get("/api/v1/mcp-questions")).json()["questions"]
+        assert [one["id"] for one in listed] == ["ask_1", "ask_2"]
+        content = {"content": {"name": "Ada"}}
+        told = await here.tcp.post("/api/v1/mcp-questions/ask_1", json=content)
+        assert told.json()["server"] == "lab"
+        await here.tcp.post("/api/v1/mcp-questions/ask_2", json={"accept": False})
+        assert servers.answers == {"ask_1": {"name": "Ada"}, "ask_2": None}
+        late = await here.tcp.post("/api/v1/mcp-questions/ask_1", json=content)
+        assert late.status_code == 404
+
+
+async def test_resources_and_prompts_are_asked_for(tmp_path: Path):
+    async with street(tmp_path) as here:
+        await here.tcp.post("/api/v1/mcp/docs", json={"command": ["docs"]})
+        place = "/api/v1/mcp/docs"
+        assert (await here.tcp.get(f"{place}/prompts")).json()["said"] == {"asked": "prompts/list"}
+        read = (await here.tcp.post(f"{place}/resources", json={"uri": "docs://a"})).json()
+        assert read == {"server": "docs", "said": {"asked": "resources/read", "uri": "docs://a"}}
+        body = {"prompt": "review", "arguments": {"file": "a.py"}}
+        filled = (await here.tcp.post(f"{place}/prompts", json=body)).json()["said"]
+        assert filled["arguments"] == {"file": "a.py"}
+        assert (await here.tcp.get("/api/v1/mcp/none/resources")).status_code == 404

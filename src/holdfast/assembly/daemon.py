@@ -39,11 +39,12 @@ from holdfast.runtime.webhooks import PostOffice
 
 from .audit import on_record
 from .containers import look_after
+from .given import Given
 from .home import DATABASE, HEALTH, SOCKET, VAULT, WEBHOOKS, only_one, prepare
-from .house import Given, in_force, open_house
+from .house import in_force, open_house
 from .listening import Tls, access, check_strength, reception
 from .models import models_config
-from .outside import gateway
+from .outside import Lent, gateway
 from .settings import ConfigFile
 from .webhooks import Files, Gatekept
 
@@ -132,7 +133,7 @@ def _port(config: Config) -> int | None:
 
 
 def _office(house: House, config: Config, kept: Opened) -> PostOffice:
-    carrier = Gatekept(gateway(kept.secrets, house.visits, house.clock))
+    carrier = Gatekept(gateway(Lent(kept.secrets, house.clock), house.visits, house.clock))
     return PostOffice(house, carrier, Files(config.home / WEBHOOKS))
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -14,9 +13,7 @@ from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.kept import Kept
-from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
-from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.responses.files import FileResponses
@@ -32,8 +29,6 @@ from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
-from holdfast.adapters.vaults.keeper import Keeper
-from holdfast.adapters.vaults.opening import Opened
 from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
@@ -48,7 +43,6 @@ from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
-from holdfast.ports.egress import Egress, Visits
 from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
@@ -66,22 +60,12 @@ from holdfast.runtime.warrants import (
 
 from .acp import agents_to_ask
 from .boxes import box_options, box_pool
+from .given import Given
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
 from .mcp import servers_for, world_of_servers
-from .outside import Outside, browsers_for, gateway, tools_of_the_web
+from .outside import Lent, Outside, browsers_for, gateway, tools_of_the_web
 
 _Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """What a house is made of besides its home."""
-
-    config: Config
-    environment: Mapping[str, str]
-    catalog: Catalog
-    connections: SavedConnections
-    kept: Opened
 
 
 @asynccontextmanager
@@ -111,9 +95,9 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     journal, ledger, clock, signer = stores
     models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
-    visits, blobs = journal.visits(), FileBlobs(home / "blobs")
+    visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
-    out = Outside(_way_out(safe, visits, clock, warrants), lambda: force.ways, safe)
+    out = Outside(WarrantedEgress(gateway(lent, visits, clock), warrants), lambda: force.ways, safe)
     boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     spool, options = Spool(home / "outputs", safe.redact), box_options(config)
@@ -126,12 +110,12 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
-    world = world_of_servers(config, boxes, out, options, steering)
+    world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
     own += agents_to_ask(config, world, spool, live)
     work = (blobs, spool, clock, live)
-    servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
+    servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
     tools = WarrantedTools(Registry(own, WithPlan(Offered(servers))), warrants)
-    pay, filled = (ledger, clock), WarrantedSecrets(safe, warrants)
+    pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
     channels = {"outbox": Outbox(home / "outbox")}
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
@@ -170,10 +154,6 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
 
 def _limits(config: Config) -> Limits:
     return Limits(tool_seconds=config.engine.tool_seconds)
-
-
-def _way_out(safe: Keeper, visits: Visits, clock: Clock, warrants: Warrants) -> Egress:
-    return WarrantedEgress(gateway(safe, visits, clock), warrants)
 
 
 def _guarded(given: Given) -> GuardedModels:

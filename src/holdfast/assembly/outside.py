@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
@@ -12,6 +12,7 @@ from holdfast.adapters.boxes.connected import connected
 from holdfast.adapters.egress.gateway import Gateway
 from holdfast.adapters.tools.browser.browsers import Browsers, World, open_browsers
 from holdfast.adapters.tools.browser.options import BrowserOptions
+from holdfast.adapters.tools.mcp.login.shelf import PLACE as LOGINS
 from holdfast.adapters.tools.web import EngineSettings, WebSettings, web_tools
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.config import Config
@@ -30,20 +31,24 @@ Now = Callable[[], Ways]
 _MINUTE = 60_000
 
 
-def gateway(safe: Keeper, visits: Visits, clock: Clock) -> Gateway:
+def gateway(lent: Lent, visits: Visits, clock: Clock) -> Gateway:
     """Secrets for headers are used as the agent that makes the request, and counted so."""
-    return Gateway(secret=_Lent(safe, clock).secret, log=visits, clock=clock)
+    return Gateway(secret=lent.secret, log=visits, clock=clock)
 
 
-class _Lent:
+class Lent:
     """Secrets for headers. One question to a server of tools is several requests: what a task puts
-    in for one counts as one use a minute."""
+    in for one counts as one use a minute. `bearer` gives the tokens of logins to servers."""
 
     def __init__(self, safe: Keeper, clock: Clock) -> None:
         self._safe, self._clock = safe, clock
         self._lent: dict[tuple[str, str, str], tuple[str, Instant]] = {}
+        self.bearer: Callable[[str, Reach], Awaitable[str]] | None = None
 
     async def secret(self, name: str, reach: Reach) -> str:
+        server = name.removeprefix(LOGINS)
+        if server != name and self.bearer is not None:
+            return await self.bearer(server, reach)
         now, key = self._clock.now(), (name, reach.task, reach.tool)
         value, until = self._lent.get(key, ("", 0))
         if now < until:

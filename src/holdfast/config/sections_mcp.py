@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from holdfast.core.gate.servers import problems
-from holdfast.core.mcp import ServerSpec
+from holdfast.core.mcp import LoginSpec, ServerSpec
 from holdfast.core.message import EffectClass
 
 from .section import Section, number, word
@@ -19,6 +19,28 @@ _Effect = Annotated[EffectClass, Field(strict=False)]
 
 def _words(text: str, example: list[str], default: tuple[str, ...] = ()) -> Any:
     return Field(default=default, strict=False, description=text, examples=[example])
+
+
+class McpLogin(Section):
+    """How one logs in to a server at an address, where it does not say so itself."""
+
+    grant: Literal["person", "own"] = word(
+        "person", "`person`: somebody logs in, in a browser; `own`: the house (client credentials)."
+    )
+    client_id: str = word("", "What we are to those who issue its logins.", "holdfast-of-acme")
+    client_secret: str = word("", "What proves it: `$SECRET{name}`.", "$SECRET{mcp/example}")
+    client_key: str = word("", "Or a private key (PEM): `$SECRET{name}`.", "$SECRET{mcp/key}")
+    document: str = word(
+        "", "Where we describe ourselves, as a client id.", "https://example.com/holdfast.json"
+    )
+    redirect: str = word(
+        "",
+        "Where a login ends, if only that is registered: on the person's own machine.",
+        "http://127.0.0.1:7898/callback",
+    )
+    scopes: tuple[str, ...] = Field(
+        default=(), strict=False, description="Asked for besides.", examples=[["read"]]
+    )
 
 
 class McpServer(Section):
@@ -72,12 +94,25 @@ class McpServer(Section):
     shared: bool = word(
         False, "One process for all tasks in a folder of its own, not one in each task's folder."
     )
+    ask_seconds: float = number(
+        0.0, 0, _HOUR, "s", "How long a call may wait for a person whom it asks; 0: it may not ask."
+    )
+    sampling: Literal["never", "ask", "always"] = word(
+        "never",
+        "Whether it may have the task's model asked, at the task's expense; `ask`: each time a "
+        "person says yes within `ask_seconds`.",
+        "ask",
+    )
     private: bool = word(False, "The name in `url` may lead to a private address.")
+    login: McpLogin = Field(
+        default=McpLogin(), description="How one logs in: `[mcp.servers.NAME.login]`."
+    )
 
     def spec(self, name: str) -> ServerSpec:
         """The server as its adapter wants it."""
-        told = self.model_dump(exclude={"timeout_seconds"})
-        return ServerSpec(name=name, seconds=self.timeout_seconds, **told)
+        told = self.model_dump(exclude={"timeout_seconds", "login"})
+        login = LoginSpec(**self.login.model_dump())
+        return ServerSpec(name=name, seconds=self.timeout_seconds, login=login, **told)
 
 
 class Mcp(Section):

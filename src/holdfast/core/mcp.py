@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+from typing import Literal
 
 from msgspec import Struct
 
 from .message import EffectClass
+
+
+class LoginSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How one logs in where a server wants that: who we are to those who issue its logins.
+
+    `grant`: a person's, or our `own` (client credentials). Without `client_id` one is registered,
+    or `document` is it: where we describe ourselves. Keys are references to secrets.
+    """
+
+    grant: Literal["person", "own"] = "person"
+    client_id: str = ""
+    client_secret: str = ""
+    client_key: str = ""
+    document: str = ""
+    redirect: str = ""
+    scopes: tuple[str, ...] = ()
 
 
 class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -17,7 +32,8 @@ class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     `agents` and `tools` are shell patterns; of `effects` the first pattern that matches a tool
     counts, without one it writes. `reveal`: secrets that the process itself may see, which only its
     `environment` can hold. `seconds` is how long a call may take, `start_seconds` how long it may
-    take to come up. `shared`: one process for all tasks, in a folder of its own.
+    take to come up. `shared`: one process for all tasks, in a folder of its own. `ask_seconds`: how
+    long it may wait for a person whom it asks (0: it may not); `sampling`: for a model of ours.
     """
 
     name: str
@@ -38,20 +54,6 @@ class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     read_only: tuple[str, ...] = ()
     shared: bool = False
     private: bool = False
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """Host and port of the `url`."""
-        parts = urlsplit(self.url)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-    @property
-    def here(self) -> bool:
-        """The `url` leads to this machine, whatever a name server says."""
-        host, _ = self.place
-        if host == "localhost":
-            return True
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return False
+    login: LoginSpec = LoginSpec()
+    sampling: Literal["never", "ask", "always"] = "never"
+    ask_seconds: float = 0.0

@@ -62,17 +62,15 @@ class Forgotten(Struct, frozen=True, kw_only=True):
 class Connections(Protocol):
     """Makes and ends connections; what it does counts at once, without a restart.
 
+    `all` are in the order in which they are preferred, `offers` what could be connected. `invite`
+    begins a login; a new one makes an unfinished earlier one void.
+
     Raises `Invalid` for a name, key or address that cannot be, `NotAllowed` when the provider does
     not accept the key or the login, `Unavailable` when it cannot be asked or nothing can be kept.
     """
 
-    def all(self) -> Sequence[Connection]:
-        """What is connected, in the order in which it is preferred."""
-        ...
-
-    def offers(self) -> Sequence[Offer]:
-        """What could be."""
-        ...
+    def all(self) -> Sequence[Connection]: ...
+    def offers(self) -> Sequence[Offer]: ...
 
     async def use_key(self, name: str, key: str, *, check: bool) -> Connection:
         """Keep the key of a known or configured provider, after one cheap request with it.
@@ -87,9 +85,7 @@ class Connections(Protocol):
         """Keep a server that speaks as OpenAI does. The same name again replaces it."""
         ...
 
-    async def invite(self, name: str) -> Invitation:
-        """Begin a login. A new one makes an unfinished earlier one void."""
-        ...
+    async def invite(self, name: str) -> Invitation: ...
 
     async def accept(self, attempt: str, answer: str = "") -> Connection | None:
         """The login's connection; None while the person has not finished it yet."""

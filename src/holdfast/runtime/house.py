@@ -8,6 +8,7 @@ from pathlib import Path
 from holdfast.core.agent import Agent
 from holdfast.core.gate.policy import Rules
 from holdfast.core.ids import Instant
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.reach import Ways
 from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
@@ -23,7 +24,7 @@ from holdfast.ports.embedder import Embedder
 from holdfast.ports.journal import Journal
 from holdfast.ports.leases import Leases
 from holdfast.ports.ledger import Ledger
-from holdfast.ports.mcp import ServerSpec, ToolServers
+from holdfast.ports.mcp import ToolServers
 from holdfast.ports.model import Models
 from holdfast.ports.responses import Responses
 from holdfast.ports.secrets import Safe

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from holdfast.ports.mcp import Inspection, ServerSpec, ServerState, ServerTool
+from holdfast.core.error import Unavailable
+from holdfast.core.mcp import ServerSpec
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
 
 from .house import House
 
@@ -45,3 +48,72 @@ async def remove(house: House, name: str, *, by: str) -> None:
     """Forget a server that was added, and what was agreed to."""
     await house.servers.remove(name)
     _log.info("the server %s was removed by %s", name, by)
+
+
+async def resources(house: House, name: str) -> Mapping[str, Any]:
+    """What can be read from a server, and the patterns of addresses that it knows."""
+    found = await house.servers.ask(name, "resources/list", {})
+    try:
+        more = await house.servers.ask(name, "resources/templates/list", {})
+    except Unavailable:  # many have none, and say that they do not know the question
+        return found
+    return {**found, **more}
+
+
+async def resource(house: House, name: str, uri: str) -> Mapping[str, Any]:
+    """What one resource holds."""
+    return await house.servers.ask(name, "resources/read", {"uri": uri})
+
+
+async def prompts(house: House, name: str) -> Mapping[str, Any]:
+    """The prompts that a server has for people."""
+    return await house.servers.ask(name, "prompts/list", {})
+
+
+async def prompt(
+    house: House, name: str, wanted: str, arguments: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """One prompt, filled in."""
+    params = {"name": wanted, "arguments": dict(arguments)}
+    return await house.servers.ask(name, "prompts/get", params)
+
+
+def questions(house: House) -> Sequence[ServerQuestion]:
+    """What servers ask the persons of tasks, and wait for."""
+    return house.servers.questions()
+
+
+def answer(
+    house: House, question: str, content: Mapping[str, Any] | None, *, by: str
+) -> ServerQuestion:
+    """Answer a server's question; with None, say no."""
+    asked = house.servers.answer(question, content)
+    said = "no" if content is None else "yes"
+    _log.info("%s said %s to a question of the server %s", by, said, asked.server)
+    return asked
+
+
+async def logins(house: House) -> Sequence[ServerLogin]:
+    """How we are logged in to the servers that have a login, or want one."""
+    return await house.servers.logins.all()
+
+
+async def log_in(house: House, name: str, redirect: str, *, by: str) -> ServerLogin:
+    """Begin a login that a person finishes in a browser, or make one that needs nobody."""
+    begun = await house.servers.logins.begin(name, redirect)
+    _log.info("a login to the server %s was begun by %s", name, by)
+    return begun
+
+
+async def logged_in(house: House, attempt: str, answer: str, *, by: str) -> ServerLogin:
+    """Finish a login with the address that the browser ended at."""
+    made = await house.servers.logins.finish(attempt, answer)
+    _log.info("%s is logged in to the server %s", by, made.server)
+    return made
+
+
+async def log_out(house: House, name: str, *, local_only: bool, by: str) -> bool:
+    """Forget a login; whether its issuer has taken it back."""
+    revoked = await house.servers.logins.forget(name, local_only=local_only)
+    _log.info("the login to the server %s was forgotten by %s", name, by)
+    return revoked

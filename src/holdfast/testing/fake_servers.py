@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
-from holdfast.core.error import Invalid, NotFound, Refused
+from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.gate.servers import problems
 from holdfast.core.ids import digest
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import Inspection, ServerSpec, ServerState, ServerTool
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
+
+
+class FakeLogins:
+    """Implements `ports.ServerLogins`: who brings back `ok` is logged in."""
+
+    def __init__(self, find: Callable[[str], ServerSpec]) -> None:
+        self._find = find
+        self._in: dict[str, ServerLogin] = {}
+
+    async def all(self) -> Sequence[ServerLogin]:
+        return [self._in[name] for name in sorted(self._in)]
+
+    async def begin(self, name: str, redirect: str = "") -> ServerLogin:
+        if not self._find(name).url:
+            raise Invalid(f"{name} is a command", code="no_login")
+        where = redirect or "http://127.0.0.1:7898/callback"
+        url = f"https://issuer.example/authorize?redirect_uri={where}"
+        return ServerLogin(server=name, state="begun", attempt=name, url=url, redirect=where)
+
+    async def finish(self, attempt: str, answer: str) -> ServerLogin:
+        if not answer.endswith("code=ok"):
+            raise NotAllowed("its state is another", code="mcp_login_failed")
+        issuer = "https://issuer.example"
+        self._in[attempt] = ServerLogin(server=attempt, state="in", issuer=issuer, scopes=("read",))
+        return self._in[attempt]
+
+    async def forget(self, name: str, *, local_only: bool) -> bool:
+        self._find(name)
+        return self._in.pop(name, None) is not None and not local_only
 
 
 class FakeServers:
@@ -18,6 +49,9 @@ class FakeServers:
 
     def __init__(self) -> None:
         self.words = "Say it back."
+        self.asked: dict[str, ServerQuestion] = {}
+        self.answers: dict[str, Mapping[str, Any] | None] = {}
+        self.logins = FakeLogins(self._spec)
         self._specs: dict[str, ServerSpec] = {}
         self._trusted: dict[str, str] = {}
 
@@ -60,6 +94,19 @@ class FakeServers:
         self._spec(name)
         del self._specs[name]
         self._trusted.pop(name, None)
+
+    async def ask(self, name: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        self._spec(name)
+        return {"asked": method, **params}
+
+    def questions(self) -> Sequence[ServerQuestion]:
+        return list(self.asked.values())
+
+    def answer(self, question: str, content: Mapping[str, Any] | None) -> ServerQuestion:
+        if question not in self.asked:
+            raise NotFound(f"nobody asks {question}", code="no_question")
+        self.answers[question] = content
+        return self.asked.pop(question)
 
     def _spec(self, name: str) -> ServerSpec:
         if name not in self._specs:

@@ -18,8 +18,11 @@ def hearing(task: Task) -> Heard:
     behind, calls, plan = set(request.sources), dict[CallId, ToolCall](), Plan()
     for entry in task.transcript:
         match entry:
-            case PersonSaid(text=text) if not (request.sources and text == request.prompt):
-                said.append(text)
+            case PersonSaid(text=text, files=files):
+                if not (request.sources and text == request.prompt):
+                    said.append(text)
+                if files:  # a person sent them, and need not have written them
+                    behind.add("file")
             case ToolAnswered(outcome=outcome, sources=sources):
                 if PERSON in sources:
                     said.append(words(outcome))

@@ -36,6 +36,9 @@ ALL, ADDRESSES = "*", "@"
 _ASKING = frozenset({"", "get", "head"})
 
 
+_YES_OR_NO = frozenset({"True", "False"})
+
+
 class Heard(Struct, frozen=True, kw_only=True):
     """What a task knows: what people said, what came from outside, each with its source, and the
     plan it made before. `strangers` is what came from outside again: the values of answers that
@@ -99,6 +102,8 @@ def _open(call: ToolCall, heard: Heard) -> Iterator[str]:
     for name in names:
         for value in leaves(given.get(name)):
             if value.casefold() in _ASKING or said.says_of(name, value):
+                continue
+            if value in _YES_OR_NO and not heard.influences:
                 continue
             prose = is_prose(name) and not heard.influences
             yield from _of_kind(call, said.strange(value) if prose else (value,))

@@ -165,7 +165,7 @@ class _Fitting:
             yield from self._value(name, one, value)
 
     def _literal(self, name: str, given: Any) -> Iterator[str]:
-        for value in () if name in self._few else leaves(given):
+        for value in () if name in self._few or isinstance(given, bool) else leaves(given):
             if not self._said.says_of(name, value):
                 yield from self._said.strange(value) if is_prose(name) else (value,)
 

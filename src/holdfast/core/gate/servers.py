@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from holdfast.core.mcp import ServerSpec
+from holdfast.core.mcp import LoginSpec, ServerSpec
 from holdfast.core.reach import SECRET
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -14,6 +14,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-]{0,40}")
 _ADDRESS = re.compile(r"https?://[a-z0-9.\[\]:-]+(?:/[!-~]*)?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
+_BACK = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost):[1-9][0-9]{1,4}/[!-~]{0,200}")
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,200}")
 _TEXT = re.compile(r"[\x20-\x7e]{0,8000}")
 _KEY = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
 _OURS = re.compile(
@@ -41,6 +43,7 @@ def _wrong_url(spec: ServerSpec) -> Iterator[str]:
         yield f"expected no secret in the url of {spec.name}: put it into headers"
     if spec.environment or spec.reveal or spec.read_only or spec.shared:
         yield f"{spec.name}: environment, reveal, read_only and shared are for a command"
+    yield from _wrong_login(spec, spec.login)
     for name, text in spec.headers.items():
         if not _HEADER.fullmatch(name) or _OURS.fullmatch(name.lower()):
             yield f"{spec.name}: {name[:40]!r} is no header that can be put in"
@@ -48,6 +51,24 @@ def _wrong_url(spec: ServerSpec) -> Iterator[str]:
             yield f"expected plain text and $SECRET{{name}} in the header {name} of {spec.name}"
         if _KEY.search(name) and not SECRET.search(text):
             yield f"expected $SECRET{{name}} in the header {name} of {spec.name}: it is a key"
+
+
+def _wrong_login(spec: ServerSpec, login: LoginSpec) -> Iterator[str]:
+    if login != LoginSpec() and any(name.lower() == "authorization" for name in spec.headers):
+        yield f"expected either a login or a header Authorization for {spec.name}"
+    for name, told in (("client_secret", login.client_secret), ("client_key", login.client_key)):
+        if told and not (SECRET.fullmatch(told) and login.client_id):
+            yield f"expected $SECRET{{name}} in {name} of {spec.name}, beside a client_id"
+    if (login.client_secret and login.client_key) or (
+        login.grant == "own" and not (login.client_secret or login.client_key)
+    ):
+        yield f"expected either client_secret or client_key for {spec.name}"
+    if login.document and not login.document.startswith("https://"):
+        yield f"expected an https address in document of {spec.name}"
+    if login.redirect and not _BACK.fullmatch(login.redirect):
+        yield f"expected a redirect like http://127.0.0.1:7898/callback for {spec.name}"
+    if not all(map(_SCOPE.fullmatch, login.scopes)):
+        yield f"expected words without spaces in scopes of {spec.name}"
 
 
 def _plain(url: str) -> bool:
@@ -62,8 +83,8 @@ def _plain(url: str) -> bool:
 def _wrong_command(spec: ServerSpec) -> Iterator[str]:
     if any("\0" in word for word in spec.command) or (spec.command and not spec.command[0]):
         yield f"expected words in the command of {spec.name}, the program first"
-    if spec.headers or spec.private:
-        yield f"{spec.name}: headers and private are for a url"
+    if spec.headers or spec.private or spec.login != LoginSpec():
+        yield f"{spec.name}: headers, private and login are for a url"
     for name, text in spec.environment.items():
         if not _VARIABLE.fullmatch(name) or "\0" in text:
             yield f"{spec.name}: {name[:40]!r} is no variable"

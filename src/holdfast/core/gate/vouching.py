@@ -24,8 +24,15 @@ _MEASURE = re.compile(
     re.IGNORECASE,
 )
 _PAGE = re.compile(r"(?:https?:/?/?|ftp://|www\.)[^\s<>\"']+", re.IGNORECASE)
+_DOT = "[.\u3002\uff0e\uff61]"
 _NAMED = re.compile(
-    r"(?<![\w@./-])(?:[\w-]+\.)+([a-z]{2,24})(?![\w@-])(?:[/:?#][^\s<>\"']*)?", re.IGNORECASE
+    rf"(?<![\w@./-])(?:[\w-]+{_DOT})+(xn--[a-z0-9-]+|[^\W\d_]{{2,24}})(?![\w@-])(?:[/:?#][^\s<>\"']*)?",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(
+    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\w)(?:[/:?#][^\s<>\"']*)?"
+    r"|\[?(?<!\w)[0-9a-f]{0,4}:(?:[0-9a-f]{0,4}:)+[0-9a-f]{0,4}(?!\w)\]?(?:[/:?#][^\s<>\"']*)?",
+    re.IGNORECASE,
 )
 _PLACE = re.compile(
     r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*"  # mail
@@ -81,8 +88,11 @@ class Said:
 
     def says(self, value: str) -> bool:
         """Whether somebody said `value`, as words of its own. A host that was named vouches for its
-        front page and for nothing below it."""
-        return any(_as_words(form, text) for form in _forms(value) for text in self._plain)
+        front page and for nothing below it; what follows a host counts letter for letter."""
+        if not any(_as_words(form, text) for form in _forms(value) for text in self._plain):
+            return False
+        beyond = _beyond_host(value)
+        return not beyond or any(beyond in text for text in self._texts)
 
     def says_of(self, name: str, value: str) -> bool:
         """Whether somebody said `value` for an argument of this name. A bare number that is no
@@ -113,15 +123,24 @@ def addresses(text: str, *, web: bool = False) -> Iterator[str]:
     mailboxes, accounts and telephones."""
     for found in _PAGE.finditer(text):
         yield found[0].rstrip(".,;:!?)]}")
-    for found in _NAMED.finditer(_PAGE.sub(" ", text)):
+    bare = _PAGE.sub(" ", text)
+    for found in _NAMED.finditer(bare):
         if found[1].casefold() not in _FILES:
             yield found[0]
+    yield from (
+        found[0] for found in _NUMBERED.finditer(bare) if "::" in found[0] or _long(found[0])
+    )
     if not web:
         yield from (found[0] for found in _PLACE.finditer(text))
 
 
+def _long(address: str) -> bool:
+    """Whether it is more than a time of day."""
+    return "." in address or address.count(":") >= 4
+
+
 def leaves(value: Any) -> Iterator[str]:
-    """All that stands in a value, as plain text; yes, no and nothing say nothing."""
+    """All that stands in a value, as plain text; nothing says nothing."""
     if isinstance(value, Mapping):
         for name, below in cast("Mapping[str, Any]", value).items():
             yield str(name)
@@ -129,12 +148,19 @@ def leaves(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for below in cast("list[Any]", value):
             yield from leaves(below)
-    elif value is not None and not isinstance(value, bool):
+    elif value is not None:
         yield str(value).strip()
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    """In small letters, not folded further: two hosts that only fold alike are two hosts."""
+    return " ".join(text.lower().split())
+
+
+def _beyond_host(value: str) -> str:
+    """Path and query of a web address, where letters are told apart by their case."""
+    bare = value.partition("://")[2] if value.lower().startswith(_WEB) else ""
+    return bare.rstrip("/").partition("/")[2]
 
 
 def _as_words(value: str, text: str) -> bool:

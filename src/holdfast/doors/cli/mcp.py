@@ -56,11 +56,28 @@ def mcp_add(desk: Desk, given: Given) -> int:
         "shared": given.has("shared"),
         "private": given.has("private"),
     }
-    if (seconds := given.number("timeout")) is not None:
-        body["timeout_seconds"] = seconds
+    for option, key in (("timeout", "timeout_seconds"), ("ask-seconds", "ask_seconds")):
+        if (seconds := given.number(option)) is not None:
+            body[key] = seconds
+    if sampling := given.one("sampling"):
+        body["sampling"] = sampling
+    if login := _login(given):
+        body["login"] = login
     desk.daemon.post(_place(name), body)
     desk.screen.note(f"{name} was added; looking at what it offers")
     return _agree(desk, given, name)
+
+
+def _login(given: Given) -> Json:
+    """Who we are to those who issue its logins, as far as it was said."""
+    login: Json = {}
+    if client := given.one("client-id"):
+        login["client_id"] = client
+    if secret := given.one("client-secret"):
+        login["client_secret"] = f"$SECRET{{{secret}}}"
+    if given.has("own-login"):
+        login["grant"] = "own"
+    return login
 
 
 def mcp_test(desk: Desk, given: Given) -> int:

@@ -18,6 +18,11 @@ def home(given: str) -> str:
     return path.rstrip("/") or "/"
 
 
+def variable(name: str) -> str | None:
+    """What a file of the person's own refers to as `${NAME}`."""
+    return os.getenv(name)
+
+
 def may_color() -> bool:
     """Colour only for a terminal that did not say no (https://no-color.org)."""
     return not os.getenv("NO_COLOR") and os.getenv("TERM", "dumb") != "dumb"

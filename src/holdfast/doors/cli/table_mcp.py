@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .command import Command, Option
+from .command import CHECKING, Command, Option
 
 _SERVED = (
     Option("--tools", "PATTERN", "offer only these tools: a shell pattern", repeats=True),
@@ -35,6 +35,11 @@ MCP = (
             Option("--repeatable", "TOOL", "these may be run twice", repeats=True),
             Option("--read-only", "PATH", "a path that its box shows besides", repeats=True),
             Option("--timeout", "SECONDS", "the longest one call may take (60)", kind="number"),
+            Option("--ask-seconds", "SECONDS", "how long it may wait for you (0)", kind="number"),
+            Option("--sampling", "WHEN", "may it ask your model: never, ask, always (never)"),
+            Option("--client-id", "ID", "what you are to those who issue its logins"),
+            Option("--client-secret", "SECRET", "the name of the secret that proves it"),
+            Option("--own-login", "", "the house logs in by itself (client credentials)"),
             Option("--shared", "", "one process for all tasks, in a folder of its own"),
             Option("--private", "", "the url's name may lead to a private address"),
             Option("--yes", "", "agree to what it offers without being asked"),
@@ -85,6 +90,103 @@ MCP = (
         arguments=(_NAME,),
         takes=(1, 1),
         examples=(("holdfast mcp remove git", "its tools are gone at once"),),
+    ),
+    Command(
+        "mcp import",
+        "Add the servers of another program's file.",
+        "mcp_import:mcp_import",
+        arguments=(("[FILE]", "like ~/.cursor/mcp.json (default: .mcp.json here)"),),
+        takes=(0, 1),
+        options=(
+            Option("--only", "NAME", "this one of them", repeats=True),
+            Option("--agent", "NAME", "who may use them: a shell pattern (all)", repeats=True),
+            Option("--read-only", "PATH", "a path that their boxes show besides", repeats=True),
+        ),
+        examples=(
+            ("holdfast mcp import", "those of .mcp.json in this folder"),
+            (
+                "holdfast mcp import ~/.config/Claude/claude_desktop_config.json --only github",
+                "one of Claude Desktop's",
+            ),
+        ),
+        more="Keys in it are put into the vault. Nothing is offered before `mcp trust`.",
+        exits=CHECKING,
+    ),
+    Command(
+        "mcp login",
+        "Log in to a server, in a browser.",
+        "mcp_login:mcp_login",
+        arguments=(_NAME,),
+        takes=(1, 1),
+        options=(
+            Option("--no-browser", "", "show the address, and open nothing"),
+            Option("--paste", "", "read the address that the browser ended at from stdin"),
+            Option("--port", "PORT", "where the browser comes back to here (any)", kind="count"),
+        ),
+        examples=(
+            ("holdfast mcp login tickets", "opens a browser and waits for it"),
+            ("holdfast mcp login tickets --no-browser", "for a browser on another machine"),
+        ),
+        more="The tokens are sealed in the vault and put in on the way out; no agent sees them.",
+    ),
+    Command(
+        "mcp logout",
+        "Forget the login to a server.",
+        "mcp_login:mcp_logout",
+        arguments=(_NAME,),
+        takes=(1, 1),
+        options=(Option("--local-only", "", "do not ask its issuer to take the login back"),),
+        examples=(("holdfast mcp logout tickets", "its issuer is told as well"),),
+    ),
+    Command(
+        "mcp status",
+        "Show how the house is logged in to servers.",
+        "mcp_login:mcp_status",
+        arguments=(("[NAME]", "one of them"),),
+        takes=(0, 1),
+        examples=(("holdfast mcp status", "who is logged in where, and until when"),),
+    ),
+    Command(
+        "mcp questions",
+        "Show what servers ask you, and wait for.",
+        "mcp_questions:mcp_questions",
+        examples=(("holdfast mcp questions", "with the fields of each form"),),
+        more="Only a server with ask_seconds may ask; a call waits for that long at most.",
+    ),
+    Command(
+        "mcp answer",
+        "Answer what a server asks.",
+        "mcp_questions:mcp_answer",
+        arguments=(("QUESTION", "its id, from `mcp questions`"),),
+        takes=(1, 1),
+        options=(
+            Option("--set", "NAME=VALUE", "a field; the rest has its default", repeats=True),
+            Option("--no", "", "say no"),
+        ),
+        examples=(("holdfast mcp answer ask_01 --set name=Ada", "the other fields as they are"),),
+        more="What you type goes to the server: never a password.",
+    ),
+    Command(
+        "mcp resources",
+        "List what can be read from a server, or read one of it.",
+        "mcp_library:mcp_resources",
+        arguments=(_NAME, ("[URI]", "which one to read")),
+        takes=(1, 2),
+        examples=(
+            ("holdfast mcp resources docs", "what there is"),
+            ("holdfast mcp resources docs docs://guide", "one of them"),
+        ),
+    ),
+    Command(
+        "mcp prompts",
+        "List the prompts that a server has for you, or fill one in.",
+        "mcp_library:mcp_prompts",
+        arguments=(_NAME, ("[PROMPT]", "which one to fill in")),
+        takes=(1, 2),
+        options=(Option("--set", "NAME=VALUE", "what is filled in", repeats=True),),
+        examples=(
+            ("holdfast mcp prompts docs review --set file=a.py", "then give it to `holdfast run`"),
+        ),
     ),
     Command(
         "mcp serve",

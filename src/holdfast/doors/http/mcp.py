@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 from pydantic import Field
 
+from holdfast.core.mcp import LoginSpec, ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import Inspection, ServerSpec, ServerState, ServerTool
+from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
 from holdfast.runtime import mcp
 
 from .bodies import Body, Name, NoQuery, Nothing, Patterns
@@ -18,6 +19,28 @@ _SERVER = "/api/v1/mcp/{name}"
 _Word = Annotated[str, Field(max_length=10_000)]
 _Table = Annotated[dict[Name, _Word], Field(max_length=100)]
 _Effect = Annotated[EffectClass, Field(strict=False)]
+
+
+class HowToLogIn(Body):
+    """How one logs in to a server; the keys are those of `[mcp.servers.NAME.login]`."""
+
+    grant: Literal["person", "own"] = Field(
+        default="person", description="`own`: by ourselves (client credentials)."
+    )
+    client_id: Annotated[str, Field(max_length=2_000)] = ""
+    client_secret: Annotated[str, Field(max_length=300)] = Field(
+        default="", description="`$SECRET{name}`."
+    )
+    client_key: Annotated[str, Field(max_length=300)] = Field(
+        default="", description="`$SECRET{name}` of a private key in PEM."
+    )
+    document: Annotated[str, Field(max_length=2_000)] = Field(
+        default="", description="Where we describe ourselves, as a client id."
+    )
+    redirect: Annotated[str, Field(max_length=2_000)] = Field(
+        default="", description="Where a browser ends, if only that is registered."
+    )
+    scopes: Patterns = Field(default=(), strict=False, description="Asked for besides.")
 
 
 class NewServer(Body):
@@ -48,12 +71,85 @@ class NewServer(Body):
     read_only: Patterns = Field(default=(), strict=False, description="Paths shown in its box.")
     shared: bool = Field(default=False, description="One process for all tasks.")
     private: bool = Field(default=False, description="`url` may lead to a private address.")
+    ask_seconds: float = Field(
+        default=0.0, ge=0, le=3_600, description="How long a call may wait for a person; 0: not."
+    )
+    sampling: Literal["never", "ask", "always"] = Field(
+        default="never", description="Whether it may have the task's model asked."
+    )
+    login: HowToLogIn = Field(default=HowToLogIn(), description="How one logs in to it.")
 
 
 class ToTrust(Body):
     """What is agreed to: the digest of what was shown."""
 
     digest: Annotated[str, Field(min_length=64, max_length=64)]
+
+
+class ServerToLogIn(Body):
+    """Where the browser of the person will end: on their own machine."""
+
+    redirect: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class ServerLoggedIn(Body):
+    """The address that the browser ended at."""
+
+    answer: Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+class ServerToLogOut(Body):
+    """What to do about a login."""
+
+    local_only: bool = Field(default=False, description="Do not ask its issuer to take it back.")
+
+
+class ResourceToRead(Body):
+    """Which resource."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class PromptToFill(Body):
+    """Which prompt, and what is filled in."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=500)]
+    arguments: _Table = Field(default={})
+
+
+class ServerSaid(Struct, frozen=True, kw_only=True):
+    """What a server said, in its own words: a stranger's."""
+
+    server: str
+    said: dict[str, Any]
+
+
+class ServerAnswer(Body):
+    """What a person says: the fields of a form, or nothing to a plain question."""
+
+    accept: bool = Field(default=True, description="False: no.")
+    content: Annotated[dict[Name, Any], Field(max_length=50)] = Field(
+        default={}, description="The fields that are not left to their defaults."
+    )
+
+
+class ServerQuestionList(Struct, frozen=True, kw_only=True):
+    """What servers ask, and wait for."""
+
+    questions: tuple[ServerQuestion, ...]
+
+
+class ServerLoginList(Struct, frozen=True, kw_only=True):
+    """How we are logged in to servers."""
+
+    logins: tuple[ServerLogin, ...]
+
+
+class ServerLoggedOut(Struct, frozen=True, kw_only=True):
+    """The login is forgotten; `revoked`: its issuer has taken it back."""
+
+    name: str
+    revoked: bool
 
 
 class ServerList(Struct, frozen=True, kw_only=True):
@@ -80,8 +176,10 @@ async def server_list(ask: Ask[NoQuery, Nothing]) -> ServerList:
 
 
 async def server_add(ask: Ask[NoQuery, NewServer]) -> ServerState:
-    told = ask.body.model_dump(exclude={"timeout_seconds"})
-    spec = ServerSpec(name=ask.path("name"), seconds=ask.body.timeout_seconds, **told)
+    told = ask.body.model_dump(exclude={"timeout_seconds", "login"})
+    login = LoginSpec(**ask.body.login.model_dump())
+    seconds = ask.body.timeout_seconds
+    spec = ServerSpec(name=ask.path("name"), seconds=seconds, login=login, **told)
     return await mcp.add(ask.house, spec, by=ask.by)
 
 
@@ -102,6 +200,54 @@ async def server_remove(ask: Ask[NoQuery, Nothing]) -> Removed:
 async def server_tools(ask: Ask[NoQuery, Nothing]) -> ServerTools:
     name = ask.path("name")
     return ServerTools(server=name, tools=tuple(mcp.tools(ask.house, name)))
+
+
+async def resource_list(ask: Ask[NoQuery, Nothing]) -> ServerSaid:
+    name = ask.path("name")
+    return ServerSaid(server=name, said=dict(await mcp.resources(ask.house, name)))
+
+
+async def resource_read(ask: Ask[NoQuery, ResourceToRead]) -> ServerSaid:
+    name = ask.path("name")
+    return ServerSaid(server=name, said=dict(await mcp.resource(ask.house, name, ask.body.uri)))
+
+
+async def prompt_list(ask: Ask[NoQuery, Nothing]) -> ServerSaid:
+    name = ask.path("name")
+    return ServerSaid(server=name, said=dict(await mcp.prompts(ask.house, name)))
+
+
+async def prompt_fill(ask: Ask[NoQuery, PromptToFill]) -> ServerSaid:
+    name, wanted = ask.path("name"), ask.body
+    said = await mcp.prompt(ask.house, name, wanted.prompt, wanted.arguments)
+    return ServerSaid(server=name, said=dict(said))
+
+
+async def question_list(ask: Ask[NoQuery, Nothing]) -> ServerQuestionList:
+    return ServerQuestionList(questions=tuple(mcp.questions(ask.house)))
+
+
+async def question_answer(ask: Ask[NoQuery, ServerAnswer]) -> ServerQuestion:
+    content = ask.body.content if ask.body.accept else None
+    return mcp.answer(ask.house, ask.path("question"), content, by=ask.by)
+
+
+async def login_list(ask: Ask[NoQuery, Nothing]) -> ServerLoginList:
+    return ServerLoginList(logins=tuple(await mcp.logins(ask.house)))
+
+
+async def login_begin(ask: Ask[NoQuery, ServerToLogIn]) -> ServerLogin:
+    return await mcp.log_in(ask.house, ask.path("name"), ask.body.redirect, by=ask.by)
+
+
+async def login_finish(ask: Ask[NoQuery, ServerLoggedIn]) -> ServerLogin:
+    return await mcp.logged_in(ask.house, ask.path("attempt"), ask.body.answer, by=ask.by)
+
+
+async def login_forget(ask: Ask[NoQuery, ServerToLogOut]) -> ServerLoggedOut:
+    name, local_only = ask.path("name"), ask.body.local_only
+    revoked = await mcp.log_out(ask.house, name, local_only=local_only, by=ask.by)
+    return ServerLoggedOut(name=name, revoked=revoked)
 
 
 MCP_ROUTES: tuple[Entry, ...] = (
@@ -140,5 +286,88 @@ MCP_ROUTES: tuple[Entry, ...] = (
         "Forget a server that was added.",
         Removed,
         errors=(409, 503),
+    ),
+    Entry(
+        "GET",
+        f"{_SERVER}/resources",
+        resource_list,
+        "What can be read from a server.",
+        ServerSaid,
+        errors=(503,),
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/resources",
+        resource_read,
+        "Read one resource of a server.",
+        ServerSaid,
+        body=ResourceToRead,
+        errors=(503,),
+    ),
+    Entry(
+        "GET",
+        f"{_SERVER}/prompts",
+        prompt_list,
+        "The prompts that a server has for people.",
+        ServerSaid,
+        errors=(503,),
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/prompts",
+        prompt_fill,
+        "One prompt of a server, filled in.",
+        ServerSaid,
+        body=PromptToFill,
+        errors=(503,),
+    ),
+    Entry(
+        "GET",
+        "/api/v1/mcp-questions",
+        question_list,
+        "What servers ask the persons of tasks, and wait for.",
+        ServerQuestionList,
+    ),
+    Entry(
+        "POST",
+        "/api/v1/mcp-questions/{question}",
+        question_answer,
+        "Answer what a server asks.",
+        ServerQuestion,
+        body=ServerAnswer,
+    ),
+    Entry(
+        "GET",
+        "/api/v1/mcp-logins",
+        login_list,
+        "How we are logged in to the servers that have a login, or want one.",
+        ServerLoginList,
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/login",
+        login_begin,
+        "Begin a login: a person finishes it at the url that this gives.",
+        ServerLogin,
+        body=ServerToLogIn,
+        errors=(403, 503),
+    ),
+    Entry(
+        "POST",
+        "/api/v1/mcp-logins/{attempt}",
+        login_finish,
+        "Finish a login with the address that the browser ended at.",
+        ServerLogin,
+        body=ServerLoggedIn,
+        errors=(403, 503),
+    ),
+    Entry(
+        "POST",
+        f"{_SERVER}/logout",
+        login_forget,
+        "Forget a login.",
+        ServerLoggedOut,
+        body=ServerToLogOut,
+        errors=(503,),
     ),
 )

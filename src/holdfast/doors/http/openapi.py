@@ -27,6 +27,7 @@ _ABOUT = {
     "name": "Its name.",
     "seq": "The record's number.",
     "attempt": "The login, as `login` named it.",
+    "question": "The question, as it is listed.",
 }
 _AGAIN = ("Idempotency-Key", "Repeating a request with it is safe.")
 _HEADERS = {

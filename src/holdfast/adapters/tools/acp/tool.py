@@ -18,9 +18,9 @@ from holdfast.adapters.tools.mcp.trouble import Odd, Said, Trouble
 from holdfast.adapters.tools.web.outside import cleaned, framed, removed
 from holdfast.core.error import HoldfastError
 from holdfast.core.ids import TaskId
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import Change, EffectClass, Failed, Outcome, Returned, Unknown
 from holdfast.core.reach import SECRET
-from holdfast.ports.mcp import ServerSpec
 from holdfast.ports.model import ToolSpec
 from holdfast.ports.tools import Job, Traits
 

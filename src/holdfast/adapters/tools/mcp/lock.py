@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from holdfast.adapters import private
 from holdfast.core.error import Broken, Unavailable
 from holdfast.core.ids import Instant, digest
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import ServerSpec
 
 from .offers import Hints, Offer
 
@@ -45,6 +45,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     where: str
     trusted_at: Instant
     tools: tuple[Agreed, ...] = ()
+    resources: bool = False
     quarantine: Quarantine | None = None
 
     @property

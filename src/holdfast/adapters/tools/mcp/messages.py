@@ -54,12 +54,17 @@ def notification(method: str, params: Mapping[str, Any]) -> bytes:
     return _said({"method": method, "params": params})
 
 
+def result(number: int | str | None, told: Mapping[str, Any]) -> bytes:
+    return _said({"id": number, "result": told})
+
+
+def failure(number: int | str | None, code: int, text: str) -> bytes:
+    return _said({"id": number, "error": {"code": code, "message": text}})
+
+
 def reply(message: Message) -> bytes:
-    """To what a server asks of us. We offer it nothing, so all but a ping is not here."""
-    if message.method == "ping":
-        return _said({"id": message.id, "result": {}})
-    error = {"code": NOT_HERE, "message": "this client offers nothing of that kind"}
-    return _said({"id": message.id, "error": error})
+    """To what a server may not ask of us."""
+    return failure(message.id, NOT_HERE, "this client offers nothing of that kind")
 
 
 def heard(data: bytes) -> list[Message]:

@@ -47,6 +47,7 @@ class Greeting(Struct, frozen=True, kw_only=True):
     version: str
     protocol: str
     has_tools: bool
+    has_resources: bool = False
 
 
 class _Identity(Struct, frozen=True):
@@ -56,6 +57,7 @@ class _Identity(Struct, frozen=True):
 
 class _Abilities(Struct, frozen=True):
     tools: dict[str, Any] | None = None
+    resources: dict[str, Any] | None = None
 
 
 class _Welcome(Struct, frozen=True, rename="camel"):
@@ -79,7 +81,8 @@ class _Page(Struct, frozen=True, rename="camel"):
 
 async def greeted(peer: Peer, seconds: float) -> Greeting:
     """Begin to talk. Raises `Trouble`."""
-    params = {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": _US}
+    able = peer.host.abilities
+    params = {"protocolVersion": VERSION, "capabilities": able, "clientInfo": _US}
     answer = await peer.call("initialize", params, seconds=seconds)
     welcome = shaped(answer, _Welcome, "its greeting")
     if welcome.protocol_version not in VERSIONS:
@@ -92,6 +95,7 @@ async def greeted(peer: Peer, seconds: float) -> Greeting:
         version=welcome.server_info.version[:40],
         protocol=welcome.protocol_version,
         has_tools=welcome.capabilities.tools is not None,
+        has_resources=welcome.capabilities.resources is not None,
     )
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from holdfast.adapters import private
 from holdfast.core.error import Broken, Unavailable
-from holdfast.ports.mcp import ServerSpec
+from holdfast.core.mcp import ServerSpec
 
 _LARGEST = 4 << 20
 

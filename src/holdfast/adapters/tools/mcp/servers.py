@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
-from anyio import to_thread
 from anyio.abc import TaskGroup
 from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.adapters.tools.beneath import Denied
-from holdfast.adapters.tools.output import Fitted, Spool
+from holdfast.adapters.tools.output import Spool
 from holdfast.core.error import HoldfastError, Invalid, NotFound, Refused, Unavailable
 from holdfast.core.gate.servers import problems
 from holdfast.core.ids import CallId, TaskId, digest
+from holdfast.core.mcp import ServerSpec
+from holdfast.core.reach import Reach
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
-from holdfast.ports.mcp import Inspection, ServerSpec, ServerState
+from holdfast.ports.mcp import Inspection, ServerQuestion, ServerState
 from holdfast.ports.mcp import ServerTool as ToolRow
 from holdfast.ports.tools import Job, Tool
+from holdfast.ports.vault import Vault
 
-from . import lock, saved, standing
+from . import library, lock, standing
+from .keeping import Keeping
 from .lock import Entry, Quarantine
+from .login.logins import Logins
+from .login.tools import login_tools
+from .login.use import Means as LoginMeans
+from .offering import Offering, rows
 from .offers import Greeting, Offer, digest_of, offered
 from .sessions import Sessions, World, told
-from .standing import ADDED, LOCKFILE, Books
-from .tool import Means, ServerTool, Told, called, described, prefix_of
+from .talk import Peer
+from .tool import Means, Told
 from .trouble import Trouble
 
 _log = logging.getLogger("holdfast.mcp")
 
+T = TypeVar("T")
 Configured = Callable[[], Sequence[ServerSpec]]
 """The servers of the configuration that is in force now."""
 
@@ -43,7 +51,8 @@ Configured = Callable[[], Sequence[ServerSpec]]
 class Household(Struct, frozen=True, kw_only=True):
     """What servers and their tools get from the house.
 
-    `taken` are names of tools that no server gets; `agent` is for whom one is looked at.
+    `taken` are names of tools that no server gets; `agent` is for whom one is looked at; `reveal`
+    gives a secret of a login that the configuration names, for a server.
     """
 
     home: Path
@@ -53,6 +62,8 @@ class Household(Struct, frozen=True, kw_only=True):
     clock: Clock
     progress: Told
     configured: Configured
+    vault: Vault
+    reveal: Callable[[str, str], Awaitable[str]]
     taken: frozenset[str]
     agent: str
 
@@ -63,6 +74,16 @@ class _Seen(Struct, frozen=True, kw_only=True):
     spec: ServerSpec
     offers: tuple[Offer, ...]
     digest: str
+    resources: bool
+
+
+def _seen(spec: ServerSpec, greeting: Greeting, offers: tuple[Offer, ...]) -> _Seen:
+    return _Seen(
+        spec=spec,
+        offers=offers,
+        digest=digest([lock.place(spec), digest_of(offers)]),
+        resources=greeting.has_resources,
+    )
 
 
 class Servers:
@@ -70,14 +91,15 @@ class Servers:
 
     def __init__(self, household: Household, group: TaskGroup) -> None:
         self._house = household
-        self._books = standing.books(household.home)
-        self._sessions = Sessions(household.world, self._check, group)
+        self._kept = Keeping(household.home)
+        self.logins = Logins(_for_logins(household, self._spec, self._everyone))
+        self.bearer = self.logins.used.bearer
+        self._sessions = Sessions(household.world, self._check, self.logins.used, group)
         self._means = Means(
             sessions=self._sessions, blobs=household.blobs, progress=household.progress
         )
         self._seen: dict[str, _Seen] = {}
         self._absent: dict[str, frozenset[str]] = {}
-        self._writing = anyio.Lock()
         self._built: tuple[object, ...] = ()
         self._tools: Mapping[str, Tool] = {}
 
@@ -96,52 +118,59 @@ class Servers:
     def _usable(self) -> Mapping[str, Tool]:
         """Made anew only when something changed."""
         configured = self._house.configured()
-        parts = (configured, self._books, *self._absent.items())
+        parts = (configured, self._kept.books, self.logins.used.version, *self._absent.items())
         if self._built != parts:
             self._built, self._tools = parts, self._made(configured)
         return self._tools
 
     def _made(self, configured: Sequence[ServerSpec]) -> Mapping[str, Tool]:
-        tools: dict[str, Tool] = {}
-        for spec in standing.specs(configured, self._books).values():
-            if (entry := standing.trusted(spec, self._books)) is None:
-                continue
-            absent = self._absent.get(spec.name, frozenset())
-            for row, offer in self._rows(spec, entry.offers, set(tools)):
-                if row.offered and offer.name not in absent:
-                    tool = ServerTool(row.tool, spec, standing.agreed(spec, offer), self._means)
-                    tools[row.tool] = Fitted(tool, self._house.spool)
-        return tools
+        specs = standing.specs(configured, self._kept.books).values()
+        trusted = [(one, standing.trusted(one, self._kept.books)) for one in specs]
+        waiting = [one for one in specs if self.logins.used.wanted(one)]
+        offering = Offering(
+            means=self._means,
+            spool=self._house.spool,
+            absent=self._absent,
+            taken=self._house.taken,
+            everyone=tuple(specs),
+        )
+        tools = offering.tools([(spec, entry) for spec, entry in trusted if entry])
+        return {**{one.spec.name: one for one in login_tools(self.logins, waiting)}, **tools}
 
     # What people ask.
 
     def all(self) -> Sequence[ServerState]:
-        states = standing.states(self._house.configured(), self._books)
+        states = standing.states(self._house.configured(), self._kept.books)
         return [replace(one, running=self._sessions.running(one.name)) for one in states]
 
     def tools(self, name: str) -> Sequence[ToolRow]:
         spec = self._spec(name)
-        entry = self._books.lock.servers.get(name)
+        entry = self._kept.books.lock.servers.get(name)
         return [row for row, _ in self._rows(spec, entry.offers if entry else ())]
 
     async def inspect(self, name: str) -> Inspection:
-        spec = self._spec(name)
-        workspace = self._house.home / "mcp" / name
-        task = TaskId(self._house.clock.new_id("look"))
-        job = Job(task=task, call=CallId(name), workspace=workspace, agent=self._house.agent)
-        began, looks = time.monotonic(), list[tuple[Greeting, tuple[Offer, ...]]]()
-        failed: Denied | None = None
-        try:
-            async with self._sessions.look(spec, job) as (peer, greeting):
-                looked = await offered(peer, spec.start_seconds) if greeting.has_tools else ()
-                looks.append((greeting, looked))
-        except* (HoldfastError, Trouble, Denied, OSError) as failures:
-            failed = told(name, failures)
-        if failed is not None and not looks:
-            raise Unavailable(str(failed), code=failed.code, hint="holdfast serve logs")
-        greeting, offers = looks[0]
+        spec, began = self._spec(name), time.monotonic()
+
+        async def look(peer: Peer, greeting: Greeting) -> tuple[Greeting, tuple[Offer, ...]]:
+            looked = await offered(peer, spec.start_seconds) if greeting.has_tools else ()
+            return greeting, looked
+
+        greeting, offers = await self._looked(spec, look)
         await self._check(spec, offers)
-        return self._inspected(spec, greeting, offers, round((time.monotonic() - began) * 1000))
+        seen = _seen(spec, greeting, offers)
+        self._seen[name] = seen
+        entry = self._kept.books.lock.servers.get(name)
+        return Inspection(
+            name=name,
+            title=greeting.title,
+            version=greeting.version,
+            protocol=greeting.protocol,
+            milliseconds=round((time.monotonic() - began) * 1000),
+            tools=tuple(row for row, _ in self._rows(spec, offers)),
+            digest=seen.digest,
+            trusted=standing.trusted(spec, self._kept.books) is not None,
+            changes=lock.changes(entry.offers, offers) if entry else (),
+        )
 
     async def trust(self, name: str, digest: str) -> ServerState:
         spec = self._spec(name)
@@ -154,8 +183,9 @@ class Servers:
             where=lock.where(spec),
             trusted_at=self._house.clock.now(),
             tools=tuple(standing.agreed(spec, offer) for offer in seen.offers),
+            resources=seen.resources,
         )
-        await self._enter(name, entry)
+        await self._kept.enter(name, entry)
         await self._sessions.close(name)
         self._absent.pop(name, None)
         return self._state(name)
@@ -163,10 +193,10 @@ class Servers:
     async def add(self, spec: ServerSpec) -> ServerState:
         if wrong := list(problems(spec)):
             raise Invalid("; ".join(wrong), code="bad_server")
-        if spec.name in standing.specs(self._house.configured(), self._books):
+        if spec.name in standing.specs(self._house.configured(), self._kept.books):
             hint = f"holdfast mcp remove {spec.name}"
             raise Refused(f"there is a server {spec.name} already", code="mcp_exists", hint=hint)
-        await self._save({**self._books.added, spec.name: spec})
+        await self._kept.save({**self._kept.books.added, spec.name: spec})
         return self._state(spec.name)
 
     async def remove(self, name: str) -> None:
@@ -175,48 +205,65 @@ class Servers:
             hint = f"take [mcp.servers.{name}] out of it"
             what = f"the server {name} is in the configuration"
             raise Refused(what, code="mcp_configured", hint=hint)
-        await self._save({key: spec for key, spec in self._books.added.items() if key != name})
-        await self._enter(name, None)
+        await self._kept.save(
+            {key: spec for key, spec in self._kept.books.added.items() if key != name}
+        )
+        await self._kept.enter(name, None)
         self._seen.pop(name, None)
         self._absent.pop(name, None)
         await self._sessions.close(name)
 
-    def _inspected(
-        self, spec: ServerSpec, greeting: Greeting, offers: tuple[Offer, ...], took: int
-    ) -> Inspection:
-        seen = _Seen(spec=spec, offers=offers, digest=digest([lock.place(spec), digest_of(offers)]))
-        self._seen[spec.name] = seen
-        entry = self._books.lock.servers.get(spec.name)
-        changes = lock.changes(entry.offers, offers) if entry else ()
-        return Inspection(
-            name=spec.name,
-            title=greeting.title,
-            version=greeting.version,
-            protocol=greeting.protocol,
-            milliseconds=took,
-            tools=tuple(row for row, _ in self._rows(spec, offers)),
-            digest=seen.digest,
-            trusted=standing.trusted(spec, self._books) is not None,
-            changes=changes,
+    async def _looked(self, spec: ServerSpec, look: Callable[[Peer, Greeting], Awaitable[T]]) -> T:
+        """What a conversation of its own shows. Raises `Unavailable`."""
+        name, house = spec.name, self._house
+        task = TaskId(house.clock.new_id("look"))
+        workspace = house.home / "mcp" / name
+        job = Job(
+            task=task, call=CallId(name), workspace=workspace, agent=house.agent, unattended=True
         )
+        found, failed = list[T](), list[Denied]()
+        try:
+            async with self._sessions.look(spec, job) as (peer, greeting):
+                found.append(await look(peer, greeting))
+        except* (HoldfastError, Trouble, Denied, OSError) as failures:
+            failed.append(told(name, failures))
+        if not found:
+            login = failed[0].code == "mcp_login_needed"
+            hint = f"holdfast mcp login {name}" if login else "holdfast serve logs"
+            raise Unavailable(str(failed[0]), code=failed[0].code, hint=hint)
+        return found[0]
 
-    def _rows(
-        self, spec: ServerSpec, offers: Sequence[Offer], taken: Iterable[str] = ()
-    ) -> list[tuple[ToolRow, Offer]]:
-        everyone = standing.specs(self._house.configured(), self._books)
-        return _rows(spec, offers, {*self._house.taken, *taken}, everyone.values())
+    async def ask(self, name: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        spec = self._spec(name)
+        if method not in library.ASKED:
+            raise Invalid(f"a server is not asked {method[:40]!r}", code="bad_question")
+
+        async def look(peer: Peer, _: Greeting) -> dict[str, Any]:
+            return await library.asked(peer, method, params, spec.seconds)
+
+        return await self._looked(spec, look)
+
+    def questions(self) -> Sequence[ServerQuestion]:
+        return self._house.world.questions.all()
+
+    def answer(self, question: str, content: Mapping[str, Any] | None) -> ServerQuestion:
+        asked = self._house.world.questions
+        return asked.answer(question, accept=content is not None, content=content or {})
+
+    def _rows(self, spec: ServerSpec, offers: Sequence[Offer]) -> list[tuple[ToolRow, Offer]]:
+        return rows(spec, offers, set(self._house.taken), self._everyone())
 
     # What a server says of itself, held against what was agreed to.
 
     async def _check(self, spec: ServerSpec, offers: tuple[Offer, ...]) -> str:
         """Why it may not be used; empty if it may."""
-        entry = standing.trusted(spec, self._books)
+        entry = standing.trusted(spec, self._kept.books)
         if entry is None:
             return f"a person must agree to what it offers first: holdfast mcp trust {spec.name}"
         if lock.drifted(entry.offers, offers):
             changes = lock.changes(entry.offers, offers)
             out = Quarantine(since=self._house.clock.now(), changes=changes)
-            await self._enter(spec.name, replace(entry, quarantine=out))
+            await self._kept.enter(spec.name, replace(entry, quarantine=out))
             _log.warning("the server %s is quarantined: %s", spec.name, "; ".join(changes)[:2_000])
             return f"it is not what was agreed to any more: holdfast mcp trust {spec.name}"
         names = {offer.name for offer in offers}
@@ -224,31 +271,11 @@ class Servers:
         self._absent = {**self._absent, spec.name: absent}
         return ""
 
-    async def _enter(self, name: str, entry: Entry | None) -> None:
-        """Write down what is agreed to about one server. Raises `Broken`, `Unavailable`."""
-        async with self._writing:
-            kept = self._sound()
-            fresh = kept.lock.having(name, entry)
-            path = self._house.home / LOCKFILE
-            await to_thread.run_sync(partial(lock.write, path, fresh))
-            self._books = replace(kept, lock=fresh)
-
-    async def _save(self, servers: Mapping[str, ServerSpec]) -> None:
-        async with self._writing:
-            kept = self._sound()
-            await to_thread.run_sync(partial(saved.write, self._house.home / ADDED, servers))
-            self._books = replace(kept, added=servers)
-
-    def _sound(self) -> Books:
-        """What is damaged is not overwritten, but read again: somebody may have mended it."""
-        if self._books.problem is not None:
-            self._books = standing.books(self._house.home)
-            if self._books.problem is not None:
-                raise self._books.problem
-        return self._books
+    def _everyone(self) -> Sequence[ServerSpec]:
+        return tuple(standing.specs(self._house.configured(), self._kept.books).values())
 
     def _spec(self, name: str) -> ServerSpec:
-        found = standing.specs(self._house.configured(), self._books).get(name)
+        found = standing.specs(self._house.configured(), self._kept.books).get(name)
         if found is None:
             hint = "holdfast mcp list"
             raise NotFound(f"there is no server {name}", code="mcp_server_not_found", hint=hint)
@@ -271,26 +298,28 @@ class Offered:
         return self._servers.usable()
 
 
-def _rows(
-    spec: ServerSpec, offers: Sequence[Offer], names: set[str], everyone: Iterable[ServerSpec]
-) -> list[tuple[ToolRow, Offer]]:
-    """Each tool as agents have it. One whose every name is taken is not offered."""
-    found: list[tuple[ToolRow, Offer]] = []
-    own, others = prefix_of(spec), map(prefix_of, everyone)
-    foreign = tuple(other for other in others if other != own and other.startswith(own))
-    for offer in offers:
-        name = called(spec, offer.name, names, foreign)
-        agreed = standing.agreed(spec, offer)
-        row = ToolRow(
-            name=offer.name,
-            tool=name,
-            effect=agreed.effect,
-            description=described(spec, agreed),
-            offered=name not in names and standing.wanted(spec, offer, name),
-        )
-        names.add(name)
-        found.append((row, offer))
-    return found
+def _for_logins(
+    house: Household,
+    find: Callable[[str], ServerSpec],
+    everyone: Callable[[], Sequence[ServerSpec]],
+) -> LoginMeans:
+    """What logins get from the house: a way out of their own for each conversation."""
+
+    def reach(name: str) -> Reach:
+        task = TaskId(house.clock.new_id("look"))
+        workspace = house.home / "mcp" / name
+        job = Job(task=task, call=CallId(name), workspace=workspace, agent=house.agent)
+        return house.world.reach(job, f"mcp:{name}")
+
+    return LoginMeans(
+        vault=house.vault,
+        egress=house.world.egress,
+        clock=house.clock,
+        reveal=house.reveal,
+        reach=reach,
+        find=find,
+        all=everyone,
+    )
 
 
 @asynccontextmanager

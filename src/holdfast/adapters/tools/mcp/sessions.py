@@ -19,14 +19,18 @@ from msgspec.structs import replace
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.core.error import HoldfastError
 from holdfast.core.ids import TaskId
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.reach import SECRET, Allowed, Reach
 from holdfast.ports.box import Boxes, BoxSpec
 from holdfast.ports.egress import Answer, Egress, Request
-from holdfast.ports.mcp import ServerSpec
 from holdfast.ports.tools import Job
 
+from . import address
+from .asked import Host, Requests, Sample
 from .lines import Lines
+from .login.use import InUse
 from .offers import Greeting, Offer, greeted, offered
+from .questions import Questions
 from .streamable import Streamable
 from .talk import Peer, Talk
 from .trouble import Trouble
@@ -55,6 +59,8 @@ class World(Struct, frozen=True, kw_only=True):
     reveal: Reveal
     box: Callable[[ServerSpec, Job], BoxSpec]
     kept: Callable[[Path], AbstractAsyncContextManager[Sequence[str]]]
+    questions: Questions
+    sample: Sample
     most: int = 16
 
 
@@ -85,8 +91,8 @@ class Session:
 class Sessions:
     """All conversations. Each lives in `group`, and none outlives it."""
 
-    def __init__(self, world: World, check: Check, group: TaskGroup) -> None:
-        self._world, self._check, self._group = world, check, group
+    def __init__(self, world: World, check: Check, logins: InUse, group: TaskGroup) -> None:
+        self._world, self._check, self._logins, self._group = world, check, logins, group
         self._sessions: dict[tuple[str, str], Session] = {}
         self._falls: dict[str, tuple[int, float]] = {}
 
@@ -237,17 +243,21 @@ class Sessions:
 
     @asynccontextmanager
     async def _called(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
-        reach = reach_of(spec, self._world.reach(job, f"mcp:{spec.name}"))
+        usual, logins = self._world.reach(job, f"mcp:{spec.name}"), self._logins
 
         async def fetch(request: Request) -> Answer:
+            reach = reach_of(spec, usual, logins.header(spec))
             return await self._world.egress.fetch(request, reach)
 
-        yield Streamable(spec.url, fetch)
+        async def refused(answer: Answer) -> bool:
+            return await logins.refused(spec, answer, usual)
+
+        yield Streamable(spec.url, fetch, refused, Requests(self._host_of(spec, job)))
 
     @asynccontextmanager
     async def _started(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
         owner = f"{job.task} mcp {spec.name}"
-        variables = await self._environment(spec, job)
+        variables = await _environment(self._world, spec, job)
         box_spec = self._world.box(spec, job)
         await anyio.Path(box_spec.workspace).mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -256,10 +266,15 @@ class Sessions:
                 self._world.boxes.lend(owner, box_spec) as box,
                 box.start(spec.command, environment=variables) as running,
             ):
-                yield Talk(Lines(running))
+                host = self._host_of(spec, job, box_spec.workspace)
+                yield Talk(Lines(running), Requests(host))
         finally:
             with anyio.CancelScope(shield=True):
                 await self._world.boxes.release(owner)
+
+    def _host_of(self, spec: ServerSpec, job: Job, root: Path | None = None) -> Host:
+        world = self._world
+        return Host(spec=spec, job=job, questions=world.questions, sample=world.sample, root=root)
 
     @asynccontextmanager
     async def _kept(self, spec: ServerSpec, workspace: Path) -> AsyncGenerator[None]:
@@ -272,22 +287,23 @@ class Sessions:
             if restored:
                 _log.warning("put back after %s: %s", spec.name, ", ".join(restored)[:2_000])
 
-    async def _environment(self, spec: ServerSpec, job: Job) -> Mapping[str, str]:
-        """Its variables; a secret is in them only where the owner of the house says `reveal`."""
-        values: dict[str, str] = {}
-        for name in spec.reveal:
-            values[name] = await self._world.reveal(name, job, f"mcp:{spec.name}")
-        return {
-            key: SECRET.sub(lambda found: values.get(found[1], found[0]), text)
-            for key, text in spec.environment.items()
-        }
+
+async def _environment(world: World, spec: ServerSpec, job: Job) -> Mapping[str, str]:
+    """Its variables; a secret is in them only where the owner of the house says `reveal`."""
+    values: dict[str, str] = {}
+    for name in spec.reveal:
+        values[name] = await world.reveal(name, job, f"mcp:{spec.name}")
+    return {
+        key: SECRET.sub(lambda found: values.get(found[1], found[0]), text)
+        for key, text in spec.environment.items()
+    }
 
 
-def reach_of(spec: ServerSpec, usual: Reach) -> Reach:
+def reach_of(spec: ServerSpec, usual: Reach, more: Mapping[str, str]) -> Reach:
     """The one place that a server's address leads to, and nothing else."""
-    host, port = spec.place
-    own = Allowed(host=host, port=port, headers=spec.headers)
-    near = (host,) if spec.private or spec.here else ()
+    host, port = address.place(spec)
+    own = Allowed(host=host, port=port, headers={**spec.headers, **more})
+    near = (host,) if address.near(spec) else ()
     return replace(usual, allowed=(own,), web=False, private=near)
 
 

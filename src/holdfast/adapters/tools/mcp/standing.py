@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.error import HoldfastError
-from holdfast.ports.mcp import ServerSpec, ServerState
+from holdfast.core.mcp import ServerSpec
+from holdfast.ports.mcp import ServerState
 
 from . import lock, saved
 from .lock import Agreed, Entry, Lock

@@ -8,16 +8,15 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
 from msgspec import Raw
 
 from . import messages
+from .asked import Host, Requests
 from .lines import Lines
 from .messages import Message
 from .trouble import Gone, Odd, Said, Silent
 
 Hear = Callable[[str], None]
-_POSTS = 64
 _BURST, _PER_SECOND = 2_000, 200.0
 _FAREWELL = 1.0
 
@@ -25,6 +24,7 @@ _FAREWELL = 1.0
 class Peer(Protocol):
     """Somebody to ask. `changed` is set when it says that its tools are others now."""
 
+    host: Host
     over: str
     ended: anyio.Event
     changed: anyio.Event
@@ -58,12 +58,11 @@ class _Waiting:
 class Talk:
     """A `Peer` at the other end of two pipes. `listen` must be running for the others to work."""
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
+    def __init__(self, lines: Lines, requests: Requests) -> None:
+        self._lines, self._requests, self.host = lines, requests, requests.host
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._sending = anyio.Lock()
-        self._posts, self._posted = anyio.create_memory_object_stream[bytes](_POSTS)
         self._allowance, self._counted_at = float(_BURST), 0.0
         self.over, self.ended, self.changed = "", anyio.Event(), anyio.Event()
 
@@ -73,14 +72,13 @@ class Talk:
     async def listen(self) -> None:
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._deliver, self._posted)
+                group.start_soon(self._requests.run, self._delivered)
                 self.over = await self._hear()
                 group.cancel_scope.cancel()
         finally:
             self.over = self.over or "the conversation was ended"
             self.ended.set()
-            self._posts.close()
-            self._posted.close()
+            self._requests.close()
             for waiting in self._waiting.values():
                 waiting.answered.set()
 
@@ -132,10 +130,9 @@ class Talk:
         with anyio.move_on_after(_FAREWELL, shield=True), suppress(Gone):
             await self.notify("notifications/cancelled", params)
 
-    async def _deliver(self, posted: MemoryObjectReceiveStream[bytes]) -> None:
+    async def _delivered(self, message: bytes) -> None:
         with suppress(Gone):
-            async for message in posted:
-                await self._send(message)
+            await self._send(message)
 
     async def _hear(self) -> str:
         """Returns why it ended."""
@@ -157,10 +154,7 @@ class Talk:
             return
         self._count()
         if message.id is not None:
-            try:
-                self._posts.send_nowait(messages.reply(message))
-            except anyio.WouldBlock:
-                raise Odd("it asks for more than can be answered") from None
+            self._requests.take(message)
         elif message.method == "notifications/tools/list_changed":
             self.changed.set()
         elif message.method == "notifications/progress":

@@ -17,9 +17,9 @@ from holdfast.adapters.tools.web.outside import cleaned
 from holdfast.core.gate.labels import ADDRESSES, ALL
 from holdfast.core.gate.plan import FEW
 from holdfast.core.ids import TaskId
+from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import Change, EffectClass, Failed, Outcome, Unknown
 from holdfast.ports.blobs import Blobs
-from holdfast.ports.mcp import ServerSpec
 from holdfast.ports.model import ToolSpec
 from holdfast.ports.tools import Job, Traits
 
@@ -75,7 +75,7 @@ class ServerTool:
         missing = [name for name in required if name not in arguments]
         if missing:
             return f"{self._spec.name}: {', '.join(missing)} is missing{_takes(names)}"
-        if schema.get("additionalProperties") is False:
+        if schema.get("additionalProperties", False) is False:
             for strange in set(arguments) - set(names):
                 close = get_close_matches(str(strange), names, n=1)
                 meant = f"; did you mean `{close[0]}`?" if close else ""
@@ -93,11 +93,8 @@ class ServerTool:
             return Failed(text=text, code="not_allowed")
         try:
             return await self._asked(arguments, job)
-        except Denied as denied:
-            return Failed(text=str(denied), code=denied.code)
-        except LoginNeeded as login:
-            text = f"MCP_AUTH_REQUIRED:server={self._server.name}; reason={login}"
-            return Failed(text=text, code=login.code)
+        except (Denied, LoginNeeded) as why:
+            return not_done(self._server, why)
         except Said as said:
             return Failed(text=error_text(str(said), job.task), code=said.code)
         except Trouble as trouble:
@@ -116,7 +113,8 @@ class ServerTool:
 
         params = {"name": self._agreed.offer.name, "arguments": dict(arguments)}
         async with self._means.sessions.use(spec, job) as peer:
-            answer = await peer.call("tools/call", params, seconds=spec.seconds, hear=hear)
+            seconds = spec.seconds + (0 if job.unattended else spec.ask_seconds)
+            answer = await peer.call("tools/call", params, seconds=seconds, hear=hear)
             try:
                 return await outcome(answer, self._means.blobs, job.task)
             except Odd as odd:
@@ -128,6 +126,13 @@ class ServerTool:
         if trouble.sent and self._agreed.effect is EffectClass.WRITES:
             return Unknown(reason=f"{text}; it may or may not have happened")
         return Failed(text=text, code=trouble.code)
+
+
+def not_done(spec: ServerSpec, why: Denied | LoginNeeded) -> Failed:
+    """Nothing was asked of the server; where a login is missing, programs can tell."""
+    if why.code != LoginNeeded.code:
+        return Failed(text=str(why), code=why.code)
+    return Failed(text=f"MCP_AUTH_REQUIRED:server={spec.name}; reason={why}", code=why.code)
 
 
 def _choices(schema: Mapping[str, Any]) -> Iterator[str]:

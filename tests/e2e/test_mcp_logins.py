@@ -1,0 +1,208 @@
+"""Servers of tools in a whole house: from a file of others, with a login, from their makers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from holdfast.testing import tool_server
+from holdfast.testing.daemon import Daemon, stage, use_model
+from holdfast.testing.website import Website
+from tests.adapters.mcp_issuer import CANARY, Locked
+from tests.e2e.at_home import ENVIRONMENT, files, holdfast
+from tests.e2e.test_mcp import calling, ended, model, outcome
+from tests.kits.npm import installed, node
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not shutil.which("bwrap"), reason="there is no bubblewrap"),
+]
+
+
+@pytest.fixture
+def home() -> Generator[Path]:
+    with stage("mcp-more") as place:
+        files(place / "home")
+        yield place / "home"
+
+
+def asked(home: Path, *words: str) -> Any:
+    told = holdfast(home, *words, "--json")
+    assert told.returncode == 0, (words, told.stderr)
+    return json.loads(told.stdout)
+
+
+def called(daemon: Daemon, home: Path, tool: str, **arguments: Any) -> str:
+    """What a tool says to a task whose model calls it."""
+    task = daemon.submit(f"call {tool}", files(home), preset="operator")
+    assert ended(daemon, task)["status"] == "SUCCEEDED"
+    return json.dumps(outcome(daemon, task))
+
+
+def test_the_servers_of_another_programs_file_are_added_and_their_keys_kept(home: Path):
+    """Part of rows OK-108, KV-51, OL-132."""
+    shelf = home.parent / "shelf"
+    shelf.mkdir()
+    script = shutil.copy(str(tool_server.__file__), shelf / "server.py")
+    told: dict[str, Any] = {
+        "mcpServers": {
+            "My Lab": {
+                "command": "/usr/bin/python3",
+                "args": [str(script)],
+                "env": {"API_TOKEN": f"${{WHERE:-{CANARY}-in-a-file}}", "LEVEL": "info"},
+                "description": "our lab",
+            },
+            "off": {"command": "x", "disabled": True},
+            "odd": {"args": []},
+        }
+    }
+    (files(home) / ".mcp.json").write_text(json.dumps(told), encoding="utf-8")
+    with model(calling("my-lab_about")) as far, Daemon(home) as daemon:
+        use_model(home, far.url)
+        daemon.start()
+        told = holdfast(home, "mcp", "import", "--read-only", str(shelf), "--json")
+        assert told.returncode == 1, "one of them makes no sense"
+        rows = {one["alias"]: one for one in json.loads(told.stdout)["servers"]}
+        assert (rows["My Lab"]["name"], rows["My Lab"]["added"]) == ("my-lab", True)
+        assert rows["My Lab"]["secrets"] == ["mcp/my-lab/api_token"]
+        assert "neither a command nor a url" in rows["odd"]["problem"]
+        assert not rows["off"]["added"]
+        (state,) = asked(home, "mcp", "list")["servers"]
+        assert state["state"] == "untrusted"
+        for kept in (home / "mcp.json", home / "mcp.lock.json"):
+            assert CANARY not in (kept.read_text() if kept.exists() else "")
+        asked(home, "mcp", "trust", "my-lab", "--yes")
+        said = called(daemon, home, "my-lab_about")
+        assert "LEVEL" in said
+        assert CANARY not in said, "the process sees it, and nobody else does"
+        daemon.stop()
+
+
+def test_a_person_logs_in_by_the_command_line_and_a_task_uses_it(home: Path):
+    """Rows KV-49, KV-53."""
+    server = Locked()
+    with (
+        Website(rule=server) as site,
+        model(calling("far_look")) as far,
+        Daemon(home) as daemon,
+    ):
+        server.at(site.url)
+        use_model(home, far.url)
+        daemon.start()
+        added = holdfast(home, "mcp", "add", "far", "--url", f"{site.url}/mcp", "--yes")
+        assert added.returncode == 4
+        assert "holdfast mcp login far" in added.stderr
+        (state,) = asked(home, "mcp", "status")["logins"]
+        assert state["state"] == "none"
+
+        made = log_in(home)
+        assert (made["state"], made["issuer"]) == ("in", site.url)
+        asked(home, "mcp", "trust", "far", "--yes")
+        said = called(daemon, home, "far_look")
+        assert "your token is ****" in said
+        shown = holdfast(home, "mcp", "status").stdout
+        assert "logged in" in shown
+        assert "renewed by itself" in shown
+
+        daemon.kill()
+        daemon.start()
+        assert "your token is ****" in called(daemon, home, "far_look")
+        gone = asked(home, "mcp", "logout", "far")
+        assert gone == {"name": "far", "revoked": True}
+        assert asked(home, "mcp", "status")["logins"] == []
+        daemon.stop()
+    everything = [path for path in home.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in everything if CANARY.encode() in path.read_bytes()] == []
+
+
+def log_in(home: Path) -> Any:
+    """The command waits; a browser goes where it says, and is sent back to the command."""
+    words = [sys.executable, "-m", "holdfast.doors.cli", "mcp", "login", "far", "--json"]
+    with subprocess.Popen(
+        words,
+        cwd=files(home),
+        env={**ENVIRONMENT, "HOLDFAST_HOME": str(home), "HOME": str(home.parent)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert running.stdout is not None
+        address = next(line.strip() for line in running.stderr if "/authorize?" in line)
+        with httpx2.Client(trust_env=False, follow_redirects=True, timeout=30) as browser:
+            page = browser.get(address)
+        assert "go back to the terminal" in page.text
+        told = running.stdout.read()
+        assert running.wait(30) == 0, running.stderr.read()
+    return json.loads(told)
+
+
+def shown() -> list[str]:
+    """What boxes must show for these servers to come up: their interpreters and packages."""
+    places = {sys.prefix, sys.base_prefix, str(Path(node()).parents[1])}
+    places |= {str(installed("mcp-servers"))}
+    return [word for place in sorted(places) for word in ("--read-only", place)]
+
+
+def script(name: str) -> str:
+    package = installed("mcp-servers") / "node_modules" / "@modelcontextprotocol" / name
+    told = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    return str(package / next(iter(told["bin"].values())))
+
+
+REFERENCE: dict[str, tuple[list[str], int, str, dict[str, Any], str]] = {
+    "everything": ([node(), "server-everything"], 8, "echo", {"message": "hello"}, "hello"),
+    "filesystem": (
+        [node(), "server-filesystem", "."],
+        10,
+        "list_directory",
+        {"path": "."},
+        "notes.txt",
+    ),
+    "memory": ([node(), "server-memory"], 9, "read_graph", {}, "entities"),
+    "time": (
+        [sys.executable, "-m", "mcp_server_time"],
+        2,
+        "get_current_time",
+        {"timezone": "UTC"},
+        "UTC",
+    ),
+    "git": (
+        [sys.executable, "-m", "mcp_server_git"],
+        10,
+        "git_status",
+        {"repo_path": "."},
+        "No commits yet",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_a_reference_server_is_added_and_used_in_its_box(home: Path, name: str):
+    """Part of rows GC-94, OK-108, OL-132."""
+    command, least, tool, arguments, words = REFERENCE[name]
+    if command[0] == node():
+        command = [node(), script(command[1]), *command[2:]]
+    (files(home) / "notes.txt").write_text("a note\n", encoding="utf-8")
+    subprocess.run(["git", "init", "-q", str(files(home))], check=True)
+    with model(calling(f"{name}_{tool}", **arguments)) as far, Daemon(home) as daemon:
+        use_model(home, far.url)
+        daemon.start()
+        memory = ["--env", "MEMORY_FILE_PATH=/tmp/memory.json"] if name == "memory" else []
+        added = holdfast(
+            home, "mcp", "add", name, "--yes", "--json", *shown(), *memory, "--", *command
+        )
+        assert added.returncode == 0, added.stderr
+        assert json.loads(added.stdout)["tools"] >= least
+        assert words in called(daemon, home, f"{name}_{tool}")
+        daemon.stop()
