@@ -56,7 +56,8 @@ TOUCHES: dict[str, dict[str, str]] = {
     },
     "a job, which is what a body is run with": {
         "engine/perform.py::_job": "made of a call of the task",
-        "adapters/tools/mcp/servers.py::Servers.inspect": "a person looks at a server",
+        "adapters/tools/mcp/servers.py::Servers._looked": "a person looks at a server",
+        "adapters/tools/mcp/servers.py::_for_logins.reach": "a person logs in at a server",
     },
     "a start or a yes": {
         "engine/perform.py::Performer._run": "of a call that the core has allowed",
@@ -92,6 +93,7 @@ TOUCHES: dict[str, dict[str, str]] = {
         "runtime/warrants.py::WarrantedEgress.__init__": "the proxy of a box that was lent",
         "adapters/boxes/connected.py::connected": "the proxy of a box that was lent",
         "adapters/tools/web/errand.py::Errands.go": "a tool's body",
+        "adapters/tools/mcp/login/asking.py::Asking._asked": "a person's login at a server",
         "assembly/webhooks.py::Gatekept.carry": "mail to a place that a person has named",
         "adapters/tools/mcp/sessions.py::Sessions._called.fetch": "begun by a body, or a look",
     },
@@ -100,7 +102,8 @@ TOUCHES: dict[str, dict[str, str]] = {
         "engine/perform.py::Performer._filled": "after CallStarted, which names it",
         "runtime/post.py::Postman._told": "the house's own: what signs a webhook's mail",
         "assembly/mcp.py::world_of_servers.reveal": "a server's variables, as its owner configured",
-        "assembly/outside.py::_Lent.secret": "put into a request by the proxy, never seen inside",
+        "assembly/mcp.py::servers_for.reveal": "the house's own: a server's login, as configured",
+        "assembly/outside.py::Lent.secret": "put into a request by the proxy, never seen inside",
         "assembly/outside.py::browsers_for": "the house's own: the address of a remote browser",
         "assembly/outside.py::tools_of_the_web": "the house's own: the key of a search engine",
     },

@@ -12,11 +12,6 @@ from .matter import Asking
 def standing_of(task: Task, now: Instant) -> Standing:
     """What the gate is told of a task."""
     request = task.request
-    asking = Asking(
-        agent=request.agent.name,
-        principal=request.by,
-        task=task.id,
-        session=request.session,
-        at=now,
-    )
+    who, by, session = request.agent.name, request.by, request.session
+    asking = Asking(agent=who, principal=by, task=task.id, session=session, at=now)
     return Standing(leave=request.leave, grants=task.grants, asking=asking)
