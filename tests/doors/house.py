@@ -41,6 +41,8 @@ from holdfast.core.message import (
     Returned,
     ToolCall,
 )
+from holdfast.core.reach import Allowed, Reach
+from holdfast.doors.http.a2a.pushing import told
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.auth import PEER
 from holdfast.doors.http.route import Facts
@@ -58,7 +60,9 @@ from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
+from holdfast.runtime.pushes import Pushes
 from holdfast.testing.fake_box import FakeBoxes
+from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.fake_embedder import FakeEmbedder
 from holdfast.testing.fake_servers import FakeServers
 from holdfast.testing.fake_visits import FakeVisits
@@ -137,6 +141,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     agent: Agent = Agent()
     facts: Facts = FACTS
     keep_alive: float = 15.0
+    egress: FakeEgress = kept(default_factory=FakeEgress)
+    patience: tuple[float, ...] = (0.001, 0.001)
+
+    def reach(self, task: str, agent: str) -> Reach:
+        return Reach(task=task, agent=agent, tool="push", allowed=(Allowed(host="hook.example"),))
 
 
 @dataclass(kw_only=True)
@@ -186,8 +195,8 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     vault = MemoryVault()
-    told = ModelsConfig(vault=vault, probe=False)
-    catalog = models if isinstance(models, Catalog) else Catalog(told)
+    settings = ModelsConfig(vault=vault, probe=False)
+    catalog = models if isinstance(models, Catalog) else Catalog(settings)
     (home / "workspace").mkdir(exist_ok=True)
     return House(
         home=home,
@@ -210,6 +219,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         servers=FakeServers(),
         boxes=plan.boxes,
         departures=Departures(recorder, plan.boxes.release),
+        pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),
         blobs=MemoryBlobs(),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
@@ -246,6 +256,8 @@ async def street(
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     async with anyio.create_task_group() as group:
         await group.start(house.supervisor.run)
+        assert isinstance(house.pushes, Pushes)
+        group.start_soon(house.pushes.run, house)
         async with (
             client(app, headers=bearer) as tcp,
             client(as_peer) as local,

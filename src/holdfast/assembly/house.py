@@ -30,7 +30,7 @@ from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.vaults.opening import Opened
-from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
+from holdfast.config import Config, to_a2a, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
@@ -54,7 +54,7 @@ from holdfast.runtime.top_up import TopUp
 from .boxes import box_options, box_pool
 from .home import AUDIT_KEY, CHOICES, DATABASE
 from .mcp import servers_for, world_of_servers
-from .outside import Outside, browsers_for, gateway, tools_of_the_web
+from .outside import Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 
 _Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
 
@@ -95,15 +95,14 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    disguise = Disguise(secrets.token_bytes(32)) if config.vault.redact_patterns else None
-    models, live = GuardedModels(given.catalog, safe.known, disguise), Live()
+    models, live = _guarded(given), Live()
     force = in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
     out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
     boxes = box_pool(config, given.environment, out.of_box)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    # The delegate tool is bound late: it submits to the supervisor that runs it.
+    # Bound late: it submits to the supervisor that runs it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
     spool = Spool(home / "outputs", safe.redact)
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
@@ -145,6 +144,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         servers=servers,
         boxes=boxes,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
+        pushes=pushes_for(given.kept.house, out),
         blobs=blobs,
         clock=clock,
         in_force=force,
@@ -152,6 +152,13 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         started_at=clock.now(),
         version=VERSION,
     )
+
+
+def _guarded(given: Given) -> GuardedModels:
+    """The models, and nothing secret on its way to them."""
+    hides = given.config.vault.redact_patterns
+    disguise = Disguise(secrets.token_bytes(32)) if hides else None
+    return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
 
 
 def _at_hand(
@@ -178,6 +185,7 @@ def in_force(config: Config) -> InForce:
         agent=agent,
         ways=to_ways(config),
         servers=to_servers(config),
+        a2a=to_a2a(config),
         config=config.fingerprint(),
         files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,

@@ -15,13 +15,16 @@ from holdfast.adapters.tools.browser.options import BrowserOptions
 from holdfast.adapters.tools.web import EngineSettings, WebSettings, web_tools
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.config import Config
-from holdfast.core.ids import Instant
+from holdfast.core.ids import Instant, TaskId
 from holdfast.core.reach import Reach, Ways
+from holdfast.doors.http.a2a.pushing import told
 from holdfast.ports.box import Box, Boxes
 from holdfast.ports.clock import Clock
 from holdfast.ports.egress import Egress, Pass, Visits
 from holdfast.ports.secrets import Terms
 from holdfast.ports.tools import Job, Tool
+from holdfast.ports.vault import Vault
+from holdfast.runtime.pushes import TOOL, Pushes
 
 Now = Callable[[], Ways]
 """What may be reached by the configuration that is in force now."""
@@ -86,6 +89,17 @@ def tools_of_the_web(config: Config, out: Outside, environment: Mapping[str, str
     )
     secret = partial(out.safe.reveal, tool="web_search")
     return web_tools(out.egress, out.of_tool, settings, secret)
+
+
+def pushes_for(vault: Vault, out: Outside) -> Pushes:
+    """What others are told about their tasks goes wherever they said, by POST, and to a private
+    address only where the configuration lets the tool `push`."""
+
+    def reach(task: TaskId, agent: str) -> Reach:
+        usual = out.now().reach(task=task, agent=agent, tool=TOOL)
+        return replace(usual, web=True, methods=("POST",))
+
+    return Pushes(vault, out.egress, reach, told)
 
 
 @asynccontextmanager

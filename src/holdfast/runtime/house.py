@@ -30,6 +30,8 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .departures import Departures
+from .hospitality import Hospitality
+from .push import Pushing
 
 
 @dataclass(kw_only=True)
@@ -44,6 +46,7 @@ class InForce:
     agent: Agent
     ways: Ways = field(default_factory=Ways)
     servers: tuple[ServerSpec, ...] = ()
+    a2a: Hospitality = field(default_factory=Hospitality)
     config: str = ""
     files: tuple[Path, ...] = ()
     problem: str = ""
@@ -75,6 +78,7 @@ class House:
     servers: ToolServers
     boxes: Boxes
     departures: Departures
+    pushes: Pushing
     blobs: Blobs
     clock: Clock
     in_force: InForce

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from holdfast.runtime.house import House
 
+from .a2a.routes import CARDS, a2a_routes
 from .auth import Gate
 from .errors import Guard, wrong_path
 from .route import Door, Endpoint, Facts
@@ -29,10 +30,11 @@ def create_app(
 ) -> Starlette:
     """The app. `stop` asks the daemon to end and must return at once; `serve` serves it."""
     door = Door(house=house, stop=stop, facts=facts or Facts(), keep_alive=keep_alive)
-    public = frozenset(entry.path for entry in ROUTES if entry.public)
+    public = frozenset({*CARDS, *(entry.path for entry in ROUTES if entry.public)})
     app = Starlette(
         routes=[
-            Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES
+            *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
+            *a2a_routes(door),
         ],
         middleware=[
             Middleware(Guard, redact=house.secrets.redact),

@@ -115,7 +115,9 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, entry = Request(scope, receive, send), self._entry
         query = _query(request, entry.query)
-        body = _parsed(entry.body, await _body(request)) if entry.method == "POST" else Nothing()
+        body = (
+            _parsed(entry.body, await read_body(request)) if entry.method == "POST" else Nothing()
+        )
         ask: Ask[Any, Any] = Ask(door=self._door, request=request, query=query, body=body)
         said = await entry.run(ask)
         is_data = isinstance(said, msgspec.Struct | Mapping)
@@ -127,7 +129,8 @@ def json_answer(said: Any, status: int, headers: Mapping[str, str] | None = None
     return Response(msgspec.json.encode(said), status, headers, "application/json")
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """All of it. Raises `TooLarge`."""
     told = request.headers.get("content-length", "")
     if told.isdecimal() and len(told) < 20 and int(told) > MAX_BODY:
         raise _too_large()
