@@ -36,10 +36,14 @@ def says(request: RecordedRequest) -> Reply:
     if "make a file" in text:
         made = {"path": "made.txt", "content": "made here"}
         return Reply(calls=(ScriptedCall(name="write", arguments=made),))
+    if "remove it" in text:
+        return Reply(calls=(ScriptedCall(name="delete", arguments={"path": "made.txt"}),))
     if "ask me" in text:
         return Reply(calls=(ScriptedCall(name="ask_person", arguments={"question": "Which?"}),))
     if "hold" in text:
         return Reply(text="held until now", hold=True)
+    if "break down" in text:
+        return Reply(status=400, text="no")
     if "values" in text:
         return Reply(text='{"answer": 42}')
     return Reply(text=f"you said {len(said) > 0}: one two three", chunks=3)

@@ -127,7 +127,7 @@ async def test_nobody_sees_the_task_of_another(tmp_path: Path) -> None:
         hers = {"message": message(contextId=task["contextId"])}
         refused = await at.local.post("/a2a/message:send", json=hers, headers=V1)
         assert refused.status_code == 400
-        assert "cannot be used" in refused.json()["error"]["message"]
+        assert "somebody else's" in refused.json()["error"]["message"]
 
 
 async def test_without_a_token_only_the_card_is_there(tmp_path: Path) -> None:

@@ -119,15 +119,16 @@ class Pushes:
     def _start(self, push: Push) -> None:
         if self._running is not None and not push.failed:
             house, group = self._running
-            group.start_soon(self._work, house, push)
+            self._stop(push)
+            scope = self._at_work[_place(push)] = anyio.CancelScope()
+            group.start_soon(self._work, house, push, scope)
 
     def _stop(self, push: Push) -> None:
         if scope := self._at_work.pop(_place(push), None):
             scope.cancel()
 
-    async def _work(self, house: House, push: Push) -> None:
-        with anyio.CancelScope() as scope:
-            self._at_work[_place(push)] = scope
+    async def _work(self, house: House, push: Push, scope: anyio.CancelScope) -> None:
+        with scope:
             try:
                 await self._follow(house, push)
             except (NotFound, Refused):

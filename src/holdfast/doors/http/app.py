@@ -12,6 +12,7 @@ from starlette.routing import Route
 from holdfast.runtime.house import House
 
 from .a2a.routes import CARDS, a2a_routes
+from .agui.running import agui_routes
 from .auth import Gate
 from .errors import Guard, wrong_path
 from .route import Door, Endpoint, Facts
@@ -35,6 +36,7 @@ def create_app(
         routes=[
             *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
             *a2a_routes(door),
+            *agui_routes(door),
         ],
         middleware=[
             Middleware(Guard, redact=house.secrets.redact),

@@ -11,15 +11,13 @@ from msgspec import UNSET, Struct
 from holdfast.core.ids import SessionId
 from holdfast.core.message import File
 from holdfast.core.task import Request
+from holdfast.doors.http.readable import READABLE, is_read
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
 
 from .faults import ContentTypeNotSupported, InvalidParams, UnsupportedOperation
 from .shown import key_of
 from .words import Message, Part, Sending
-
-READ = ("text/", "image/", "audio/", "application/pdf", "application/json")
-"""What the beginnings of media types are that are read here."""
 
 _NAME = re.compile(r"[\x21-\x7e]{1,200}")
 _FILE = re.compile(r"[^\x00-\x1f/\\]{1,200}")
@@ -67,9 +65,9 @@ def _check(part: Part, where: str) -> None:
         raise InvalidParams(f"{where}: expected exactly one of text, raw, url and data")
     if part.raw is UNSET:
         return
-    if not part.media_type.lower().startswith(READ):
+    if not is_read(part.media_type):
         what = part.media_type or "bytes without a media type"
-        hint = f"what is read: {', '.join(f'{one}*' if one[-1] == '/' else one for one in READ)}"
+        hint = f"what is read: {READABLE}"
         raise ContentTypeNotSupported(f"{where}: {what} cannot be read here", hint=hint)
     if not part.raw:
         raise InvalidParams(f"{where}: the file is empty")

@@ -93,6 +93,8 @@ def fault_of(error: HoldfastError) -> Fault:
             fault: Fault = TaskNotFound(str(error), code=error.code)
         case Invalid():
             fault = InvalidParams(str(error), code=error.code)
+        case NotAllowed(code="not_your_session"):
+            fault = InvalidParams(str(error), code=error.code)
         case NotAllowed():
             fault = _plain(error, "PERMISSION_DENIED")
         case Saturated():

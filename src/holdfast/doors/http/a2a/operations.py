@@ -19,6 +19,7 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
 from holdfast.runtime import tasks
 from holdfast.runtime.following import follow, settled
+from holdfast.runtime.owners import check_session
 
 from . import asked, card, pushing, shown
 from . import words as w
@@ -133,7 +134,7 @@ async def _taken(ask: Asking, sending: w.Sending) -> TaskId:
 async def _begun(ask: Asking, sending: w.Sending) -> TaskId:
     house, context = ask.house, sending.message.context_id
     if context:
-        await _check_context(ask, context)
+        await check_session(house, context, ask.by)
     else:
         context = house.clock.new_id("context")
     nonce = "" if ask.once else house.clock.new_id("a2a")[-12:]
@@ -148,14 +149,6 @@ async def _earlier(ask: Asking, message_id: str) -> Summary | None:
     key = shown.key_of(message_id, "")
     rows = await ask.house.journal.query(Query(by=ask.by, key=key, limit=1))
     return rows[0] if rows else None
-
-
-async def _check_context(ask: Asking, context: str) -> None:
-    """A conversation is its owner's: what was said in it would be shown to the model."""
-    rows = await ask.house.journal.query(Query(session=SessionId(context), limit=_PAGE))
-    if any(row.by != ask.by for row in rows):
-        hint = "leave contextId out: a new one is made"
-        raise InvalidParams(f"the context {context} cannot be used", hint=hint)
 
 
 async def _answered(ask: Asking, task: t.Task, message: w.Message) -> None:
