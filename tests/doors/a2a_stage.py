@@ -66,7 +66,8 @@ def a2a_stage() -> Generator[A2AStage]:
         port = hook.url.rpartition(":")[2].strip("/")
         with (daemon.home / "config.toml").open("a") as config:
             config.write(
-                '[policy]\npreset = "open"\n[egress]\nprivate = ["127.0.0.1"]\n'
+                '[policy]\npreset = "open"\n'
+                '[[policy.rule]]\ntool = "delete"\nsay = "ask"\n[egress]\nprivate = ["127.0.0.1"]\n'
                 f'[[egress.allow]]\nhost = "127.0.0.1"\nport = {port}\ntools = ["push"]\n'
             )
         daemon.start()

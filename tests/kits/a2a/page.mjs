@@ -52,7 +52,7 @@ for (const { thread, run, say, resume, agent, cancel } of runs) {
   }
   const verified = await lastValueFrom(from(raw).pipe(verifyEvents(false), toArray()));
   const last = verified.at(-1);
-  answers = last.outcome?.interrupts ?? [];
+  answers = last.outcome?.interrupts ?? answers;
   const told = { run, types: verified.map((one) => one.type), last };
   if (agent) {
     const page = new HttpAgent({ url: `${url}/ag-ui`, headers, threadId: `${thread}-page` });

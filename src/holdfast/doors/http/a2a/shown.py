@@ -118,10 +118,13 @@ def answer_part(text: str) -> Part:
 
 
 def _file_part(path: str, data: bytes | None) -> Part:
+    name = path.rpartition("/")[2]
+    where: dict[str, Any] | UnsetType = {"path": path} if name != path else UNSET
     if data is None:
-        return Part(text=f"[{path}: too large to be handed over, or gone]", filename=path)
+        text = f"[{path}: too large to be handed over, or gone]"
+        return Part(text=text, filename=name, metadata=where)
     media_type = mimetypes.guess_type(path, strict=True)[0] or "application/octet-stream"
-    return Part(raw=data, filename=path, media_type=media_type)
+    return Part(raw=data, filename=name, media_type=media_type, metadata=where)
 
 
 def _remark(task: t.Task, now: State) -> Message | UnsetType:
