@@ -30,6 +30,7 @@ from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
+from holdfast.core.error import Invalid, NotFound
 from holdfast.core.gate.policy import Rules
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
@@ -59,6 +60,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.departures import Departures
+from holdfast.runtime.elsewhere import Peer, PeerCard
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.pushes import Pushes
 from holdfast.testing.fake_box import FakeBoxes
@@ -110,6 +112,22 @@ class Pay:
         self, arguments: Mapping[str, Any], before: Sequence[Change], job: Job
     ) -> Outcome | None:
         return None
+
+
+class NoPeers:
+    """There are none, and none is kept."""
+
+    def all(self) -> Sequence[Peer]:
+        return ()
+
+    async def look(self, name: str) -> PeerCard:
+        raise NotFound(f"there is no agent {name}", code="peer_not_found")
+
+    async def add(self, told: Mapping[str, Any]) -> Peer:
+        raise Invalid("no agent is kept here", code="bad_peer")
+
+    async def remove(self, name: str) -> None:
+        raise NotFound(f"there is no agent {name}", code="peer_not_found")
 
 
 class OnePay:
@@ -217,6 +235,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         vault=FileVault(home / "vault"),
         tools=tools,
         servers=FakeServers(),
+        peers=NoPeers(),
         boxes=plan.boxes,
         departures=Departures(recorder, plan.boxes.release),
         pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),

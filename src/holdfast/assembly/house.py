@@ -21,12 +21,13 @@ from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
+from holdfast.adapters.tools.a2a.peers import OfPeers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
-from holdfast.adapters.tools.registry import Registry
+from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.vaults.opening import Opened
@@ -55,6 +56,7 @@ from .boxes import box_options, box_pool
 from .home import AUDIT_KEY, CHOICES, DATABASE
 from .mcp import servers_for, world_of_servers
 from .outside import Outside, browsers_for, gateway, pushes_for, tools_of_the_web
+from .peers import peers_for
 
 _Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
 
@@ -95,8 +97,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    models, live = _guarded(given), Live()
-    force = in_force(config)
+    models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
     out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
@@ -110,16 +111,16 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in far),
-        *secret_tools(safe),
-        delegate,
+        *(*secret_tools(safe), delegate),
         TopUp(ledger, partial(budgets.resume, journal, recorder)),
     ]
     world = world_of_servers(config, boxes, out, options, steering)
     work = (blobs, spool, clock, live)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
-    tools = Registry(own, Offered(servers))
-    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
+    peers = peers_for(config, out, recorder, (blobs, spool), own)
+    tools = Registry(own, Together(Offered(servers), OfPeers(peers)))
+    limits = Limits(tool_seconds=config.engine.tool_seconds)
+    performer = Performer(recorder, live, models, tools, limits, (ledger, clock), secrets=safe)
     channels = {"outbox": Outbox(home / "outbox")}
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
@@ -142,6 +143,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         vault=given.kept.sealing,
         tools=tools,
         servers=servers,
+        peers=peers,
         boxes=boxes,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         pushes=pushes_for(given.kept.house, out),

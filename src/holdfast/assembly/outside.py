@@ -39,8 +39,8 @@ def gateway(safe: Keeper, visits: Visits, clock: Clock) -> Gateway:
 
 
 class _Lent:
-    """Secrets for headers. One question to a server of tools is several requests: what a task puts
-    in for one counts as one use a minute."""
+    """Secrets for headers. One question to a server of tools, or to an agent elsewhere, is several
+    requests: what a task puts in for one counts as one use a minute."""
 
     def __init__(self, safe: Keeper, clock: Clock) -> None:
         self._safe, self._clock = safe, clock
@@ -52,7 +52,7 @@ class _Lent:
         if now < until:
             return value
         value = await self._safe.use(name, agent=reach.agent, task=reach.task, tool=reach.tool)
-        if reach.tool.startswith("mcp:"):
+        if reach.tool.startswith(("mcp:", "peer:")):
             self._lent = {one: lent for one, lent in self._lent.items() if now < lent[1]}
             self._lent[key] = value, now + _MINUTE
         return value

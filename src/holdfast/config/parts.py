@@ -107,7 +107,7 @@ def to_servers(config: Settings) -> tuple[ServerSpec, ...]:
 
 def to_a2a(config: Settings) -> Hospitality:
     """What other agents find here."""
-    return Hospitality(**config.a2a.model_dump())
+    return Hospitality(**config.a2a.model_dump(exclude={"peers"}))
 
 
 def to_box_limits(config: Settings) -> BoxLimits:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from .section import Section, word
+from .sections_peers import PeerRow
 
 
 class A2A(Section):
@@ -28,6 +29,10 @@ class A2A(Section):
         strict=False,
         description="Shell patterns of the principals whose yes over A2A is a person's.",
         examples=[["user:*"]],
+    )
+
+    peers: dict[str, PeerRow] = Field(
+        default={}, description="One table per agent elsewhere: `[a2a.peers.NAME]`."
     )
 
     @field_validator("url")

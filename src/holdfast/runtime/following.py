@@ -60,7 +60,7 @@ async def settled(house: House, task_id: TaskId) -> Moment:
         async for moment in moments:
             if moment.heard is None and (moment.task.ended or awaits(moment.task)):
                 return moment
-        return moment
+    raise NotFound(f"there is no task {task_id} any more", code="task_not_found")
 
 
 def awaits(task: Task) -> bool:

@@ -30,6 +30,7 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .departures import Departures
+from .elsewhere import Peers
 from .hospitality import Hospitality
 from .push import Pushing
 
@@ -76,6 +77,7 @@ class House:
     vault: Sealing
     tools: Tools
     servers: ToolServers
+    peers: Peers
     boxes: Boxes
     departures: Departures
     pushes: Pushing

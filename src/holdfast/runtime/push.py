@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -36,6 +36,10 @@ class Push(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Pushing(Protocol):
     """Every place that is told about a task."""
+
+    async def run(self, house: Any) -> None:
+        """Tell all of them what happens in a house, from where it was left, until cancelled."""
+        ...
 
     def all(self, task: TaskId) -> Sequence[Push]: ...
 

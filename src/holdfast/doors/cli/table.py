@@ -5,6 +5,7 @@ from __future__ import annotations
 from .command import CHECKING, Command, Option
 from .table_audit import AUDIT
 from .table_mcp import MCP
+from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 
@@ -572,6 +573,7 @@ GROUPS = (
     ("Secrets", SECRETS),
     ("Policy", POLICY),
     ("Servers of tools", MCP),
+    ("Agents elsewhere", PEERS),
     ("The audit", AUDIT),
     ("The house", _HOUSE),
 )
@@ -582,6 +584,7 @@ DEFAULTS = {
     "budget": "budget list",
     "egress": "egress log",
     "mcp": "mcp list",
+    "peer": "peer list",
     "policy": "policy show",
     "secret": "secret list",
     "vault": "vault status",

@@ -20,6 +20,7 @@ from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
 from .mcp import MCP_ROUTES
 from .openapi import document
+from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
@@ -238,6 +239,7 @@ ROUTES: tuple[Entry, ...] = (
     *SECRET_ROUTES,
     *POLICY_ROUTES,
     *MCP_ROUTES,
+    *PEER_ROUTES,
     *AUDIT_ROUTES,
     Entry(
         "POST",

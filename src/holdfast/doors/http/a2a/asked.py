@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -139,9 +139,10 @@ def answer_of(message: Message) -> Approved | Declined | str:
         hint = "begin a task with it, in the same context"
         raise UnsupportedOperation("a stranger's words can only begin a task", hint=hint)
     for part in message.parts:
-        if isinstance(part.data, dict) and "answer" in part.data:
+        values: Any = part.data
+        if isinstance(values, dict) and "answer" in values:
             try:
-                return msgspec.convert(part.data, Approved | Declined)
+                return msgspec.convert(cast("Any", values), Approved | Declined)
             except msgspec.ValidationError as error:
                 raise InvalidParams(f"the answer to a question: {error}") from None
     return words(message.parts)

@@ -41,7 +41,3 @@ async def mine(ask: Asking, task_id: str) -> t.Task:
 
 def _unknown(task_id: str) -> TaskNotFound:
     return TaskNotFound(f"there is no task {task_id[:200]}", hint="ListTasks has all of yours")
-
-
-def _unknown(task_id: str) -> TaskNotFound:
-    return TaskNotFound(f"there is no task {task_id[:200]}", hint="ListTasks has all of yours")

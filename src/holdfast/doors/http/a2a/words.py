@@ -32,7 +32,7 @@ class Word(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
     """Whatever is said: what is left out has its default, what is not known is left alone."""
 
 
-class Part(Word):
+class Part(Word, frozen=True, kw_only=True):
     """Text, bytes, an address or values: exactly one of them."""
 
     text: str | UnsetType = UNSET
@@ -44,7 +44,7 @@ class Part(Word):
     media_type: str = ""
 
 
-class Message(Word):
+class Message(Word, frozen=True, kw_only=True):
     """One turn of the conversation."""
 
     message_id: str = ""
@@ -57,7 +57,7 @@ class Message(Word):
     reference_task_ids: tuple[str, ...] = ()
 
 
-class Artifact(Word):
+class Artifact(Word, frozen=True, kw_only=True):
     """Something that a task has made."""
 
     artifact_id: str
@@ -67,7 +67,7 @@ class Artifact(Word):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-class TaskStatus(Word):
+class TaskStatus(Word, frozen=True, kw_only=True):
     """How a task is, since when, and what is to be said about it."""
 
     state: State
@@ -75,7 +75,7 @@ class TaskStatus(Word):
     timestamp: str = ""
 
 
-class Task(Word):
+class Task(Word, frozen=True, kw_only=True):
     """One task."""
 
     id: str
@@ -86,7 +86,7 @@ class Task(Word):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-class StatusUpdate(Word):
+class StatusUpdate(Word, frozen=True, kw_only=True):
     """The task is something else now."""
 
     task_id: str
@@ -95,7 +95,7 @@ class StatusUpdate(Word):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-class ArtifactUpdate(Word):
+class ArtifactUpdate(Word, frozen=True, kw_only=True):
     """A piece of something that a task makes; without `append` it takes the place of what was."""
 
     task_id: str
@@ -106,7 +106,7 @@ class ArtifactUpdate(Word):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-class Told(Word):
+class Told(Word, frozen=True, kw_only=True):
     """One thing that is told: exactly one of these."""
 
     task: Task | UnsetType = UNSET
@@ -115,14 +115,14 @@ class Told(Word):
     artifact_update: ArtifactUpdate | UnsetType = UNSET
 
 
-class Authentication(Word):
+class Authentication(Word, frozen=True, kw_only=True):
     """How whoever is told wants to be sure who tells it."""
 
     scheme: str = ""
     credentials: str = ""
 
 
-class PushConfig(Word):
+class PushConfig(Word, frozen=True, kw_only=True):
     """Where to tell what happens to a task."""
 
     tenant: str = ""
@@ -133,7 +133,7 @@ class PushConfig(Word):
     authentication: Authentication | UnsetType = UNSET
 
 
-class Configuration(Word):
+class Configuration(Word, frozen=True, kw_only=True):
     """How a message is to be answered."""
 
     accepted_output_modes: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class Configuration(Word):
     return_immediately: bool = False
 
 
-class Sending(Word):
+class Sending(Word, frozen=True, kw_only=True):
     """A message, and how it is to be answered."""
 
     message: Message
@@ -150,7 +150,7 @@ class Sending(Word):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-class OneTask(Word):
+class OneTask(Word, frozen=True, kw_only=True):
     """A task by its id."""
 
     id: str
@@ -158,7 +158,7 @@ class OneTask(Word):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-class Listing(Word):
+class Listing(Word, frozen=True, kw_only=True):
     """Which tasks to list."""
 
     context_id: str = ""
@@ -179,14 +179,14 @@ class Listed(Struct, frozen=True, kw_only=True, rename="camel"):
     total_size: int
 
 
-class OnePush(Word):
+class OnePush(Word, frozen=True, kw_only=True):
     """One place to tell about one task."""
 
     task_id: str
     id: str
 
 
-class Pushes(Word):
+class Pushes(Word, frozen=True, kw_only=True):
     """The places of one task."""
 
     task_id: str
@@ -201,5 +201,5 @@ class PushesListed(Struct, frozen=True, kw_only=True, rename="camel"):
     next_page_token: str = ""
 
 
-class Nothing(Word):
+class Nothing(Word, frozen=True, kw_only=True):
     """No parameters."""

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from holdfast.core import event as e
 from holdfast.core.error import Invalid, NotFound, Refused
-from holdfast.core.ids import SessionId, TaskId
+from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.message import File
 from holdfast.core.task import Request
 from holdfast.doors.http.auth import BY
@@ -123,15 +123,16 @@ async def _answered(
 ) -> None:
     call, digest = which
     asked = {one.call: one for one in await tasks.asked(house, task)}
-    told = cast("dict[str, Any]", answer.payload) if isinstance(answer.payload, dict) else {}
-    question = asked.get(call)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    payload: Any = answer.payload
+    told = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
+    question = asked.get(CallId(call))
     if question is None:
         raise Refused(f"the call {call[:100]} does not wait for anybody", code="call_not_asked")
     if answer.status == "cancelled":
         await tasks.refuse(house, task, call, by=by, reason="the page took it back")
     elif question.free_text:
-        text = answer.payload if isinstance(answer.payload, str) else told.get("text", "")
-        await tasks.say(house, task, str(text), by=by)
+        text = payload if isinstance(payload, str) else str(told.get("text", ""))
+        await tasks.say(house, task, text, by=by)
     elif told.get("approved") is True:
         await tasks.approve(house, task, call, digest=digest, by=by)
     else:

@@ -16,7 +16,7 @@ class Word(Struct, frozen=True, kw_only=True, rename="camel"):
     """Whatever a page says; what is not known is left alone."""
 
 
-class Source(Word):
+class Source(Word, frozen=True, kw_only=True):
     """Where something is: in base64, or at an address."""
 
     type: str = ""
@@ -24,7 +24,7 @@ class Source(Word):
     mime_type: str = ""
 
 
-class Part(Word):
+class Part(Word, frozen=True, kw_only=True):
     """A piece of a message: words, or something beside them."""
 
     type: str = ""
@@ -32,7 +32,7 @@ class Part(Word):
     source: Source | None = None
 
 
-class Message(Word):
+class Message(Word, frozen=True, kw_only=True):
     """One message of the conversation as the page has it."""
 
     id: str = ""
@@ -40,14 +40,14 @@ class Message(Word):
     content: str | tuple[Part, ...] | None = None
 
 
-class Context(Word):
+class Context(Word, frozen=True, kw_only=True):
     """What the page knows and the agent should."""
 
     description: str = ""
     value: str = ""
 
 
-class Resume(Word):
+class Resume(Word, frozen=True, kw_only=True):
     """An answer to what a run before waited for."""
 
     interrupt_id: str
@@ -55,7 +55,7 @@ class Resume(Word):
     payload: Any = None
 
 
-class Run(Word):
+class Run(Word, frozen=True, kw_only=True):
     """One run. Of the messages only the last counts: what was said before is kept here."""
 
     thread_id: str
