@@ -12,13 +12,14 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.core.context import Prompt
-from holdfast.core.message import Reply
+from holdfast.core.message import PersonSaid, Reply
 from holdfast.ports.egress import Answer
 from holdfast.testing.fake_egress import FakeEgress
 from tests.doors.house import PAYS, Plan, Street, client, street
 
 pytestmark = pytest.mark.anyio
 
+Json = dict[str, Any]
 V1 = {"A2A-Version": "1.0"}
 HELLO = Reply(text="hello")
 OK = Answer(status=200, headers={}, body=b"", url="")
@@ -47,9 +48,8 @@ async def result(to: httpx2.AsyncClient, method: str, params: Mapping[str, Any])
     return said["result"]
 
 
-async def sent(at: Street, *, wait: bool = True, **more: Any) -> dict[str, Any]:
-    how = {"returnImmediately": not wait}
-    told = await result(at.tcp, "SendMessage", {"message": message(**more), "configuration": how})
+async def sent(at: Street, **more: Any) -> dict[str, Any]:
+    told = await result(at.tcp, "SendMessage", {"message": message(**more)})
     return told["task"]
 
 
@@ -243,9 +243,10 @@ async def test_tasks_are_listed_the_last_moved_first_page_by_page(tmp_path: Path
 async def test_files_and_values_come_in_and_go_out(tmp_path: Path) -> None:
     async def turn(prompt: Prompt, _: Any) -> Reply:
         (said,) = prompt.entries
-        (file,) = said.files  # type: ignore[union-attr]
+        assert isinstance(said, PersonSaid)
+        (file,) = said.files
         assert (await at.house.blobs.get(file.digest)) == b"inside"
-        assert '{"a":1}' in said.text  # type: ignore[union-attr]
+        assert '{"a":1}' in said.text
         return Reply(text='{"found": [1, 2]}')
 
     async with street(tmp_path, turn) as at:
@@ -343,9 +344,10 @@ async def test_pushes_are_set_listed_and_taken_away(tmp_path: Path) -> None:
 
 async def test_version_0_3_is_spoken_in_its_own_words(tmp_path: Path) -> None:
     async with street(tmp_path, [HELLO, PAYS]) as at:
-        said = {"kind": "message", "role": "user", "messageId": "m", "parts": []}
-        said["parts"] = [{"kind": "text", "text": "hi"}]
-        asked = {"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": {"message": said}}
+        parts = [{"kind": "text", "text": "hi"}]
+        said: Json = {"kind": "message", "role": "user", "messageId": "m", "parts": parts}
+        asked: Json = {"jsonrpc": "2.0", "id": 1, "method": "message/send"}
+        asked["params"] = {"message": said}
         task = (await at.tcp.post("/a2a", json=asked)).json()["result"]
         assert (task["kind"], task["status"]["state"]) == ("task", "completed")
         assert task["artifacts"][0]["parts"] == [{"kind": "text", "text": "hello"}]

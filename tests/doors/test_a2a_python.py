@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Generator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -35,7 +35,7 @@ def form(request: pytest.FixtureRequest) -> str:
 @asynccontextmanager
 async def client(
     at: A2AStage, form: str, *, streaming: bool = True, token: str = ""
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     bearer = {"Authorization": f"Bearer {token or at.token}"}
     async with httpx.AsyncClient(headers=bearer, timeout=30) as http:
         config = ClientConfig(
@@ -89,9 +89,9 @@ async def test_it_comes_back_after_it_was_cut_off_and_misses_nothing(
 ) -> None:
     before = len(at.model.requests)
     async with client(at, form) as to:
-        stream = to.send_message(asked("hold"))
-        task = (await anext(stream)).task.id
-        await stream.aclose()
+        stream = cast("AsyncGenerator[pb.StreamResponse]", to.send_message(asked("hold")))
+        async with aclosing(stream):
+            task = (await anext(stream)).task.id
     await anyio.to_thread.run_sync(at.model.wait_for_requests, before + 1)
     async with client(at, form) as to:
         told: list[pb.StreamResponse] = []

@@ -121,3 +121,30 @@ def test_a_peer_is_listed_looked_at_and_forgotten(near: Near) -> None:
     assert holdfast(near.home, "peer", "test", "gone").returncode == 4
     assert holdfast(near.home, "peer", "remove", "gone").returncode == 0
     assert holdfast(near.home, "peer", "remove", "gone").returncode == 2
+
+
+def test_a_push_goes_on_after_a_kill_and_says_everything_in_order(near: Near) -> None:
+    far, asked, before = near.far, len(near.far.model.requests), len(near.far.hook.asked)
+    push = {"id": "p", "url": f"{far.hook.url}/p", "token": "known-here"}
+    message = {"role": "ROLE_USER", "messageId": "push-kill", "parts": [{"text": "hold"}]}
+    how = {"returnImmediately": True, "taskPushNotificationConfig": push}
+    far.daemon.post("/a2a/message:send", {"message": message, "configuration": how})
+    far.model.wait_for_requests(asked + 1)
+    until(lambda: len(far.hook.asked) > before)
+    far.daemon.kill()
+    far.daemon.start()
+    far.model.wait_for_requests(asked + 2)
+    far.model.release()
+
+    def told() -> list[str]:
+        came = {one.headers["webhook-id"]: one.body.decode() for one in far.hook.asked[before:]}
+        return list(came.values())
+
+    until(lambda: any("COMPLETED" in one for one in told()))
+    states = [one for one in told() if "statusUpdate" in one]
+    assert "WORKING" in states[0]
+    assert "COMPLETED" in states[-1]
+    assert len([one for one in told() if "COMPLETED" in one]) == 1
+    assert all(
+        one.headers["x-a2a-notification-token"] == "known-here" for one in far.hook.asked[before:]
+    )
