@@ -137,7 +137,7 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "a2a.name": ("me", "me"),
         "a2a.description": ("mine", "mine"),
         "a2a.url": ("https://a.example", "https://a.example"),
-        "a2a.approvers": ('["user:ann"]', ("user:ann",)),
+        "a2a.persons": ('["user:ann"]', ("user:ann",)),
         "a2a.peers": ('{far = {url = "https://a"}}', {"far": PeerRow(url="https://a")}),
         "agent.name": ("me", "me"),
         "agent.team": ("us", "us"),

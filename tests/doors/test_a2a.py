@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.core.context import Prompt
-from holdfast.core.message import PersonSaid, Reply
+from holdfast.core.ids import CallId
+from holdfast.core.message import PersonSaid, Reply, ToolCall
 from holdfast.ports.egress import Answer
 from holdfast.testing.fake_egress import FakeEgress
 from tests.doors.house import PAYS, Plan, Street, client, street
@@ -363,3 +364,74 @@ async def test_version_0_3_is_spoken_in_its_own_words(tmp_path: Path) -> None:
         assert told[-1]["kind"] == "status-update"
         assert told[-1]["final"] is True
         assert told[-1]["status"]["state"] == "auth-required"
+
+
+async def test_who_is_no_person_says_a_strangers_words_and_no_yes(tmp_path: Path) -> None:
+    asks = Reply(calls=(ToolCall(id=CallId("q"), tool="ask", arguments={}),))
+    async with street(tmp_path, [PAYS, HELLO, asks]) as at:
+        at.house.in_force.a2a = replace(at.house.in_force.a2a, persons=("user:*",))
+        task = await sent(at)
+        kept = await at.house.recorder.load(task["id"])
+        assert kept.request.sources == ("peer:token:default",)
+        question = task["status"]["message"]["parts"][-1]["data"]["questions"][0]
+        yes = {"answer": "approve", "call": question["call"], "digest": question["digest"]}
+        said = message(taskId=task["id"], parts=[{"data": yes}])
+        refused = await rpc(at.tcp, "SendMessage", {"message": said})
+        assert refused["error"]["data"][0]["metadata"]["code"] == "not_a_person"
+        words = await rpc(at.tcp, "SendMessage", {"message": message("yes", taskId=task["id"])})
+        assert words["error"]["data"][0]["metadata"]["code"] == "nothing_asked"
+        no = {"answer": "refuse", "call": question["call"], "reason": "not now"}
+        done = await sent(at, taskId=task["id"], parts=[{"data": no}])
+        assert done["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+async def test_streams_of_one_task_hear_the_same_and_one_that_leaves_harms_none(
+    tmp_path: Path,
+) -> None:
+    async with street(tmp_path, [PAYS, Reply(text="paid")]) as at:
+        task = await sent(at)
+        heard: dict[int, list[str]] = {}
+
+        async def listen(number: int) -> None:
+            path = f"/a2a/tasks/{task['id']}:subscribe"
+            async with at.tcp.stream("POST", path, headers=V1) as answer:
+                heard[number] = [line async for line in answer.aiter_lines() if line[:5] == "data:"]
+
+        question = task["status"]["message"]["parts"][-1]["data"]["questions"][0]
+        yes = {"answer": "approve", "call": question["call"], "digest": question["digest"]}
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                for number in (1, 2):
+                    group.start_soon(listen, number)
+                await anyio.wait_all_tasks_blocked()  # both are there
+                await sent(at, taskId=task["id"], parts=[{"data": yes}])
+        assert "COMPLETED" in heard[1][-1]
+        assert heard[1] == heard[2]
+
+
+async def test_at_most_ten_places_are_told_about_one_task(tmp_path: Path) -> None:
+    async with street(tmp_path, [HELLO]) as at:
+        task = (await sent(at))["id"]
+        base = f"/a2a/tasks/{task}/pushNotificationConfigs"
+        await at.tcp.post(base, json={"id": "x", "url": "https://hook.example/"}, headers=V1)
+        with anyio.fail_after(5):
+            while not [one for one in at.house.pushes.all(task) if one.over]:
+                await anyio.sleep(0.001)
+        for number in range(9):
+            made = await at.tcp.post(
+                base, json={"id": f"{number}", "url": "https://hook.example/"}, headers=V1
+            )
+            assert made.status_code == 200
+        many = await at.tcp.post(base, json={"url": "https://hook.example/"}, headers=V1)
+        assert many.status_code == 400
+
+
+async def test_a_push_to_where_nothing_may_go_is_given_up_and_says_so(tmp_path: Path) -> None:
+    async with street(tmp_path, [HELLO]) as at:
+        how = {"taskPushNotificationConfig": {"id": "x", "url": "http://169.254.169.254/latest"}}
+        params = {"message": message(), "configuration": how}
+        task = (await result(at.tcp, "SendMessage", params))["task"]["id"]
+        with anyio.fail_after(5):
+            while not (failed := [one.failed for one in at.house.pushes.all(task) if one.failed]):
+                await anyio.sleep(0.001)
+        assert "egress" in failed[0]

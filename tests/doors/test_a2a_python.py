@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 import httpx
 import pytest
-from a2a.client import A2AClientError, Client, ClientConfig, ClientFactory
+from a2a.client import A2ACardResolver, A2AClientError, Client, ClientConfig, ClientFactory
 from a2a.types import a2a_pb2 as pb
 from a2a.utils import errors as wrong
 
@@ -183,3 +183,20 @@ async def test_it_gets_the_extended_card(at: A2AStage, form: str) -> None:
     async with client(at, form) as to:
         card = await to.get_extended_agent_card(pb.GetExtendedAgentCardRequest())
         assert any("write" in skill.description for skill in card.skills)
+
+
+async def test_a_client_of_version_0_3_is_understood(at: A2AStage) -> None:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {at.token}"}) as http:
+        card = await A2ACardResolver(http, at.url).get_agent_card()
+        old = [one for one in card.supported_interfaces if one.protocol_version == "0.3"]
+        del card.supported_interfaces[:]
+        card.supported_interfaces.extend(old)
+        for streaming in (False, True):
+            config = ClientConfig(streaming=streaming, httpx_client=http)
+            to = ClientFactory(config).create(card)
+            told = [one async for one in to.send_message(asked("hello"))]
+            task = told[0].task.id
+            whole = await to.get_task(pb.GetTaskRequest(id=task))
+            assert whole.status.state == pb.TASK_STATE_COMPLETED
+            assert whole.artifacts[0].parts[0].text.endswith("one two three")
+        assert told[-1].status_update.status.state == pb.TASK_STATE_COMPLETED

@@ -24,10 +24,11 @@ class A2A(Section):
         "Where others reach this door, for the card; left empty: where they have found it.",
         "https://agents.example.com",
     )
-    approvers: tuple[str, ...] = Field(
+    persons: tuple[str, ...] = Field(
         default=("user:*", "token:default"),
         strict=False,
-        description="Shell patterns of the principals whose yes over A2A is a person's.",
+        description="Shell patterns of the principals who are persons: what others say over A2A is"
+        " a stranger's word, and their yes counts for nothing.",
         examples=[["user:*"]],
     )
 

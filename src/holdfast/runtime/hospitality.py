@@ -10,15 +10,15 @@ from msgspec import Struct
 class Hospitality(Struct, frozen=True, kw_only=True):
     """What other agents find here: `name` and `description` of ours, and whether they may ask.
 
-    `approvers` are shell patterns of the principals whose yes is a person's. `url` is where this
-    door is for them; empty: where they have found it.
+    `persons` are shell patterns of the principals who are persons: their words are a person's own,
+    and so is their yes. `url` is where this door is for others; empty: where they have found it.
     """
 
     enabled: bool = True
     name: str = "Holdfast"
     description: str = "An agent that works on files and the web, step by step, and can be asked."
     url: str = ""
-    approvers: tuple[str, ...] = ("user:*", "token:default")
+    persons: tuple[str, ...] = ("user:*", "token:default")
 
-    def may_approve(self, by: str) -> bool:
-        return any(fnmatchcase(by, pattern) for pattern in self.approvers)
+    def is_person(self, by: str) -> bool:
+        return any(fnmatchcase(by, pattern) for pattern in self.persons)

@@ -17,7 +17,7 @@ MOST = 10
 class Push(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One place that is told about one task. `told`: after so many events of the task.
 
-    `failed` says why it is told nothing any more.
+    `over`: that was all; `failed` says why it is told nothing any more.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Push(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scheme: str = ""
     credentials: str = ""
     told: int = 0
+    over: bool = False
     failed: str = ""
 
     def __repr__(self) -> str:

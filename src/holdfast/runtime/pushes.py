@@ -74,6 +74,8 @@ class Pushes:
         async with anyio.create_task_group() as group:
             self._running = house, group
             for push in [one for mine in self._there.values() for one in mine.values()]:
+                if push.over and await house.journal.summary(push.task) is None:
+                    await self.drop(push.task, push.id)
                 self._start(push)
             await anyio.sleep_forever()
 
@@ -117,7 +119,7 @@ class Pushes:
     # At work.
 
     def _start(self, push: Push) -> None:
-        if self._running is not None and not push.failed:
+        if self._running is not None and not (push.failed or push.over):
             house, group = self._running
             self._stop(push)
             scope = self._at_work[_place(push)] = anyio.CancelScope()
@@ -149,6 +151,8 @@ class Pushes:
                     if push.failed:
                         return
                 before = moment
+        if before is not None and before.task.ended:
+            await self._save(replace(push, told=before.seq, over=True))
 
     async def _tell(self, house: House, push: Push, before: Moment, moment: Moment) -> Push:
         number = 0

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import argparse
 import re
+import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -178,7 +179,7 @@ def _message(told: Any) -> Json | None:
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m holdfast.testing.a2a_tck", description=__doc__)
-    parser.add_argument("--port", type=int, default=9777, help="where the kit asks")
+    parser.add_argument("--port", type=int, default=9777, help="where the kit asks; 0: any")
     port: int = parser.parse_args(words).port
     with (
         stage("tck") as place,
@@ -191,12 +192,12 @@ def main(words: list[str]) -> int:
         daemon.start()
         (url,) = [one for one in daemon.get("/api/v1/status")["listening"] if "http" in one]
         token = (Path(daemon.home) / "token").read_text(encoding="utf-8").strip()
-        sys.stdout.write(f"http://localhost:{port}\n")
+        line = socket.create_server(("127.0.0.1", port))
+        sys.stdout.write(f"http://localhost:{line.getsockname()[1]}\n")
         sys.stdout.flush()
-        served = uvicorn.Config(
-            Relay(url, token).app(), host="127.0.0.1", port=port, log_level="warning"
-        )
-        anyio.run(uvicorn.Server(served).serve)
+        server = uvicorn.Server(uvicorn.Config(Relay(url, token).app(), log_level="warning"))
+        with suppress(KeyboardInterrupt):
+            anyio.run(server.serve, [line])
     return 0
 
 

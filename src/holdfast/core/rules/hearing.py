@@ -17,7 +17,7 @@ def hearing(task: Task) -> Heard:
             case PersonSaid(text=text) if not (request.sources and text == request.prompt):
                 said.append(text)
             case ToolAnswered(outcome=outcome, sources=sources):
-                if PERSON in sources:
+                if sources == (PERSON,):  # handed on by anybody else, it is theirs
                     said.append(words(outcome))
                 outside += [(source, words(outcome)) for source in sources if source != PERSON]
             case ModelSaid(sources=sources):

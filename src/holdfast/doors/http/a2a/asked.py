@@ -8,7 +8,6 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Struct
 
-from holdfast.core.ids import SessionId
 from holdfast.core.message import File
 from holdfast.core.task import Request
 from holdfast.doors.http.readable import READABLE, is_read
@@ -16,7 +15,6 @@ from holdfast.runtime import tasks
 from holdfast.runtime.house import House
 
 from .faults import ContentTypeNotSupported, InvalidParams, UnsupportedOperation
-from .shown import key_of
 from .words import Message, Part, Sending
 
 _NAME = re.compile(r"[\x21-\x7e]{1,200}")
@@ -74,18 +72,14 @@ def _check(part: Part, where: str) -> None:
 
 
 async def request_of(
-    house: House, sending: Sending, *, by: str, context: str, nonce: str
+    house: House, message: Message, *, by: str, sources: tuple[str, ...]
 ) -> Request:
     """The task that a first message asks for."""
-    message = sending.message
-    sources = _sources(message, by)
     return Request(
         prompt=words(message.parts),
         agent=house.agent,
         by=by,
-        session=SessionId(context),
         workspace=str(house.home / "workspace"),
-        key=key_of(message.message_id, nonce),
         files=tuple([await _file(house, n, p) for n, p in enumerate(message.parts, 1) if p.raw]),
         sources=sources,
     )
@@ -111,11 +105,14 @@ async def _file(house: House, number: int, part: Part) -> File:
     return await tasks.attach(house, name, part.media_type.lower(), data)
 
 
-def _sources(message: Message, by: str) -> tuple[str, ...]:
-    """A sender that says its words may come from strangers is believed: then nobody here has said
-    them. Its word for the contrary counts for no more than who it is."""
+def sources_of(message: Message, by: str, *, person: bool) -> tuple[str, ...]:
+    """Where the words come from; nothing for a person's own.
+
+    A sender that says they may come from strangers is believed. Its word for the contrary counts
+    for no more than who it is.
+    """
     told = _told_sources(message)
-    return (f"peer:{by}", *(f"peer:{by}:{one}" for one in told)) if told else ()
+    return () if person and not told else (f"peer:{by}", *(f"peer:{by}:{one}" for one in told))
 
 
 def _told_sources(message: Message) -> tuple[str, ...]:
@@ -135,9 +132,6 @@ def answer_of(message: Message) -> Approved | Declined | str:
     if any(part.raw is not UNSET for part in message.parts):
         hint = "begin a task with it, in the same context"
         raise UnsupportedOperation("files come with the first message of a task", hint=hint)
-    if _told_sources(message):
-        hint = "begin a task with it, in the same context"
-        raise UnsupportedOperation("a stranger's words can only begin a task", hint=hint)
     for part in message.parts:
         values: Any = part.data
         if isinstance(values, dict) and "answer" in values:

@@ -20,6 +20,7 @@ from holdfast.ports.journal import Query
 from holdfast.runtime import tasks
 from holdfast.runtime.following import follow, settled
 from holdfast.runtime.owners import check_session
+from holdfast.runtime.relaying import relay
 
 from . import asked, card, pushing, shown
 from . import words as w
@@ -140,7 +141,10 @@ async def _begun(ask: Asking, sending: w.Sending) -> TaskId:
     nonce = "" if ask.once else house.clock.new_id("a2a")[-12:]
     if ask.once and (row := await _earlier(ask, sending.message.message_id)):
         return row.id
-    request = await asked.request_of(house, sending, by=ask.by, context=context, nonce=nonce)
+    sources = asked.sources_of(sending.message, ask.by, person=_person(ask))
+    request = await asked.request_of(house, sending.message, by=ask.by, sources=sources)
+    key = shown.key_of(sending.message.message_id, nonce)
+    request = replace(request, session=SessionId(context), key=key)
     return (await tasks.submit(house, request)).id
 
 
@@ -166,15 +170,21 @@ async def _answered(ask: Asking, task: t.Task, message: w.Message) -> None:
             )
         case asked.Declined(call=call, reason=reason):
             await tasks.refuse(house, task.id, call, by=ask.by, reason=reason)
+        case str() as text if sources := asked.sources_of(message, ask.by, person=_person(ask)):
+            await relay(house, task.id, text, sources)
         case str() as text:
             await tasks.say(house, task.id, text, by=ask.by)
 
 
 def _check_person(ask: Asking) -> None:
     """A yes is a person's: an agent that could say it for its own calls would need no gate."""
-    if not ask.house.in_force.a2a.may_approve(ask.by):
-        hint = "whoever may is named in [a2a] approvers; or approve it with holdfast approve"
-        raise UnsupportedOperation(_NO_PERSON, code="not_an_approver", hint=hint)
+    if not _person(ask):
+        hint = "persons are named in [a2a] persons; or approve it with holdfast approvals"
+        raise UnsupportedOperation(_NO_PERSON, code="not_a_person", hint=hint)
+
+
+def _person(ask: Asking) -> bool:
+    return ask.house.in_force.a2a.is_person(ask.by)
 
 
 # Looking.
