@@ -21,6 +21,7 @@ TITLES = {
     "stop": "Cancel a running command",
     "calls": "Model calls",
     "streams": "200 live streams, 20 pieces a second each",
+    "doors": "The door for OpenAI's clients",
     "boxes": "A command in a box",
     "gate": "One decision of the gate",
 }
@@ -55,6 +56,8 @@ AIMS = {
     ("tasks", "Holdfast, 64", "per_s"): ("at least 1,000 /s", 1_000.0, True),
     ("ready", "serve, new home", "ready_s"): ("at most 0.8 s", 0.8, False),
     ("ready", "serve, used home", "ready_s"): ("at most 0.8 s", 0.8, False),
+    ("doors", "Holdfast, a plain model, whole, 64", "cpu_ms"): ("at most 4 ms CPU", 4.0, False),
+    ("doors", "Holdfast, an agent, whole, 64", "cpu_ms"): ("at most 12 ms CPU", 12.0, False),
     ("idle", "Holdfast", "rss_mib"): ("at most 60 MiB", 60.0, False),
     ("idle", "Holdfast", "statements"): ("none", 0.0, False),
     ("recovery", "1000 tasks in flight", "recovery_s"): ("at most 1 s", 1.0, False),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Code lines of a room, and of the heart that must be readable in an afternoon; the gate and what
 # proves it, which are read by themselves, are counted by themselves.
 APART = ("core/gate", "core/audit")
-ROOMS = {"core": 3000, "engine": 1500, "core ports engine": 5000, " ".join(APART): 1300}
+ROOMS = {"core": 3000, "engine": 1500, "core ports engine": 5000, " ".join(APART): 1700}
 # A socket is what an adapter must do: a protocol of at most so many code lines.
 PROTOCOL = 40
 LIMITS = {"functions": 60, "modules": 600, "classes": 200, "broad_excepts": 0, "local_imports": 0}

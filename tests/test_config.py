@@ -21,6 +21,7 @@ from holdfast.config import (
 )
 from holdfast.config.read import MAX_BYTES
 from holdfast.config.sections import Output, Policy, Price, Role
+from holdfast.config.sections_acp import AcpAgent
 from holdfast.config.sections_mcp import McpServer
 from holdfast.config.sections_peers import PeerRow
 from holdfast.config.sections_policy import CeilingTable
@@ -28,7 +29,6 @@ from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.error import Invalid, NotAllowed
-from holdfast.core.gate.judge import judge
 from holdfast.core.gate.policy import Allow, Ask, Deny, Verdict
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
@@ -36,6 +36,7 @@ from holdfast.core.message import EffectClass, Reply, ToolCall
 from holdfast.doors.http.route import Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.box import BoxLimits
+from tests.core.given import judge
 from tests.doors.house import PAYS, Plan, street
 
 
@@ -121,6 +122,12 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
     """Another value than the default, as TOML and as what it becomes."""
     others: dict[str, tuple[str, Any]] = {
         "server.host": ("::1", "::1"),
+        "server.tls": ("own", "own"),
+        "server.certificate": ("c.pem", "c.pem"),
+        "server.certificate_key": ("k.pem", "k.pem"),
+        "server.names": ('["a.lan", "FE80::1"]', ("a.lan", "fe80::1")),
+        "server.origins": ('["https://a.example"]', ("https://a.example",)),
+        "server.proxies": ('["10.0.0.0/8"]', ("10.0.0.0/8",)),
         "models.default": ("a/b", "a/b"),
         "models.providers": ('{x = {base_url = "http://x"}}', {"x": Provider(base_url="http://x")}),
         "models.roles": ('{small = {model = "a/b"}}', {"small": Role(model="a/b")}),
@@ -169,6 +176,7 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "egress.allow": ('[{host = "api.example.com"}]', None),
         "web.engines": ('["brave"]', ("brave",)),
         "web.preferred": ("brave", "brave"),
+        "acp.agents": ('{lab = {command = ["x"]}}', {"lab": AcpAgent(command=("x",))}),
         "mcp.servers": ('{lab = {command = ["x"]}}', {"lab": McpServer(command=("x",))}),
         "web.search": ('{brave = {key_env = "K"}}', {"brave": SearchEngine(key_env="K")}),
         "vault.passphrase": ("a passphrase", None),
@@ -303,8 +311,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, container, microvm, egress, browser, mcp, a2a, storage, log, vault, audit, "
-        "web, budget",
+        "agent, box, container, microvm, egress, browser, mcp, acp, a2a, storage, log, vault, "
+        "audit, web, budget",
     }
 
 
@@ -369,6 +377,31 @@ def test_a_host_that_others_can_reach_is_refused(tmp_path: Path, host: str):
         configured(tmp_path, f'[server]\nhost = "{host}"\n')
     assert (refused.value.code, refused.value.exit_code) == ("exposed", 3)
     assert "127.0.0.1" in refused.value.hint
+    with_tls = configured(tmp_path, f'[server]\nhost = "{host}"\ntls = "own"\n')
+    assert with_tls.server.exposed
+
+
+def test_a_certificate_belongs_to_its_key_and_to_tls(tmp_path: Path):
+    with pytest.raises(Invalid, match="needs server"):
+        configured(tmp_path, '[server]\ntls = "files"\ncertificate = "c.pem"\n')
+    unused = configured(tmp_path, '[server]\ncertificate = "c.pem"\n')
+    assert 'server.certificate is not used without server.tls = "files"' in unused.warnings
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'names = ["Not a name"]',
+        'names = ["*.example.com"]',
+        'origins = ["*"]',
+        'origins = ["https://a.example/path"]',
+        'proxies = ["anywhere"]',
+        'proxies = ["10.0.0.1/8"]',
+    ],
+)
+def test_whom_the_door_trusts_is_said_exactly(tmp_path: Path, line: str):
+    with pytest.raises(Invalid, match="expected"):
+        configured(tmp_path, f"[server]\n{line}\n")
 
 
 KEYED = '[models.providers.x]\napi_key = "sk-secret"\n[box.environment]\nMY_TOKEN = "tk-secret"\n'

@@ -36,12 +36,14 @@ def wanted() -> str:
     return requirement
 
 
-def environment() -> Path | str:
+def environment(*, install: bool = True) -> Path | str:
     """The folder of the environment that has it; or why there is none."""
     place = Path(os.getenv("HOLDFAST_BENCH_PEERS") or Path.home() / ".cache" / "holdfast-bench")
     ready = place / f".has-{wanted().replace('[', '-').replace(']', '')}"
     if ready.exists() or (os.getenv("HOLDFAST_BENCH_PEERS") and (place / "bin/litellm").exists()):
         return place
+    if not install:
+        return f"{wanted()} is not installed: the figure `calls` does that"
     print(f"  installing {wanted()} into {place}: once, a few minutes", file=sys.stderr, flush=True)
     try:
         venv.create(place, clear=True, symlinks=True, with_pip=True)

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,30 @@ def straight(port: int, pid: int) -> Answerer:
 
 
 @contextmanager
+def echo() -> Generator[Answerer]:
+    """A server that only answers."""
+    with subprocess.Popen(
+        measured(sys.executable, "-m", "benchmarks.calls.echo"),
+        stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            yield straight(int(process.stdout.readline()), process.pid)
+        finally:
+            process.kill()
+
+
+def as_openai(asked: Answerer, model: str) -> Answerer:
+    """The same daemon at its door for OpenAI's clients."""
+    chat = {**_CHAT, "model": model}
+    steps = {
+        streamed: [("POST", "/v1/chat/completions", {**chat, "stream": streamed})]
+        for streamed in (False, True)
+    }
+    return replace(asked, steps=steps, must=("It is done", "[DONE]"))
+
+
+@contextmanager
 def holdfast(place: Path, port: int) -> Generator[tuple[Answerer, Answerer]]:
     """Asked straight, and with a task of one turn that is followed to its end."""
     place.mkdir(parents=True)
@@ -153,9 +177,9 @@ def holdfast(place: Path, port: int) -> Generator[tuple[Answerer, Answerer]]:
 
 
 @contextmanager
-def lite(place: Path, port: int) -> Generator[Answerer | str]:
+def lite(place: Path, port: int, *, install: bool = True) -> Generator[Answerer | str]:
     """LiteLLM's proxy as its documentation starts it, one worker; or why it is not here."""
-    there = litellm.environment()
+    there = litellm.environment(install=install)
     if isinstance(there, str):
         yield there
         return

@@ -13,6 +13,7 @@ NAMES = (
     "stop",
     "calls",
     "streams",
+    "doors",
     "boxes",
     "gate",
 )

@@ -12,8 +12,9 @@ import pytest
 from holdfast.adapters.audit.mirror import Mirror
 from holdfast.adapters.audit.signing import open_signer, signed
 from holdfast.adapters.stores.audit_memory import MemoryAudit
+from holdfast.config import load
 from holdfast.core.audit.fact import Fact
-from holdfast.core.error import Broken
+from holdfast.core.error import Broken, Invalid
 from holdfast.runtime.proof import prove_file
 
 pytestmark = pytest.mark.anyio
@@ -107,3 +108,22 @@ def test_a_key_that_others_can_read_or_that_is_none_signs_nothing(tmp_path: Path
     path.write_bytes(b"short")
     with pytest.raises(Broken, match="not the key"):
         open_signer(path)
+
+
+@pytest.mark.parametrize("content", ["a key without an end of line", "one = 1\ntwo = 2", "{}\n{"])
+async def test_what_is_no_mirror_is_put_aside_with_every_byte(tmp_path: Path, content: str):
+    path, audit = tmp_path / "audit.jsonl", told(3)
+    path.write_text(content)
+    with anyio.fail_after(20):
+        await Mirror(path, audit).catch_up()
+    assert is_whole(path, 3)
+    assert (tmp_path / "audit.jsonl.1").read_text() == content
+
+
+@pytest.mark.parametrize(
+    "name", ["config.toml", "holdfast.db", "audit.key", "../audit.jsonl", "/tmp/audit.jsonl", "."]
+)
+def test_a_mirror_cannot_be_any_other_file(tmp_path: Path, name: str):
+    environment = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_AUDIT_MIRROR": name}
+    with pytest.raises(Invalid, match=r"audit.mirror.*ends with .jsonl"):
+        load(environment=environment)

@@ -11,13 +11,14 @@ import pytest
 from holdfast.adapters.boxes.bubblewrap import BubblewrapBoxes
 from holdfast.adapters.tools.execute import BoxOptions, outcome
 from holdfast.core.error import Unavailable
-from holdfast.core.gate.judge import judge, layers_for
+from holdfast.core.gate.judge import layers_for
 from holdfast.core.gate.policy import Allow, Deny, Leave, Rules
 from holdfast.core.ids import CallId
 from holdfast.core.message import Failed, Returned, ToolCall
 from holdfast.ports.box import BoxLimits, BoxSpec, Exit
 from holdfast.testing.fake_box import FakeBox, FakeBoxes
 from tests.adapters.desk import Desk
+from tests.core.given import judge
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.error import NotAllowed
-from holdfast.core.gate.judge import judge, layers_for
+from holdfast.core.gate.judge import layers_for
 from holdfast.core.gate.policy import Allow, Deny, Leave, Rules
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
@@ -16,6 +16,7 @@ from holdfast.ports.egress import Answer
 from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.website import Reply, Website
 from tests.adapters.surfing import Surfer, framed, head, visiting
+from tests.core.given import judge
 
 pytestmark = pytest.mark.anyio
 

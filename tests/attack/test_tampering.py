@@ -127,6 +127,19 @@ def test_the_command_needs_no_home_and_says_what_is_wrong_with_exit_one(
     assert main([*nowhere, "--checkpoint", str(tmp_path / "old")]) == 2
 
 
+def test_a_record_that_was_emptied_after_the_export_is_missed():
+    """Only hashes may be left of a record, but not of more than when it was sealed."""
+    lines = tamper.split(EXPORT)
+    there = [n for n, text in enumerate(lines) if b'"body":{' in text]
+    assert len(there) < len(lines) - 10
+    for place in there:
+        head = lines[place].partition(b'"body":')[0]
+        emptied = [*lines[:place], head + b'"body":null}\n', *lines[place + 1 :]]
+        finding = prove(iter(emptied), signed)[0].finding
+        assert finding and (finding.what, finding.line) == ("changed", len(lines))
+        assert "only the hashes are left" in finding.says
+
+
 def test_a_mirror_is_proved_as_a_chain_and_passes_for_no_export(tmp_path: Path):
     audit, signer = filled(4)
     lines = [text for text in tamper.split(export_of(audit, signer)) if b'{"seq"' in text]

@@ -83,6 +83,12 @@ def test_what_a_file_says_is_asked_about_and_what_the_user_said_is_not(daemon: D
     assert "copied:file" in row["question"]
 
 
+def test_an_answer_says_whose_words_could_be_behind_it(daemon: Daemon, home: Path):
+    task = daemon.submit("sum up notes.txt", files(home), preset="read-only", unattended=True)
+    until(lambda: daemon.get(f"/api/v1/tasks/{task}")["status"] == "SUCCEEDED")
+    assert daemon.get(f"/api/v1/tasks/{task}")["heard"] == ["file"]
+
+
 def test_where_nobody_can_be_asked_it_is_denied(daemon: Daemon, home: Path):
     task = daemon.submit("sum up notes.txt", files(home), preset="read-only", unattended=True)
     until(lambda: daemon.get(f"/api/v1/tasks/{task}")["status"] == "SUCCEEDED")

@@ -10,7 +10,7 @@ events is the task.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
 import pytest
@@ -37,7 +37,9 @@ from holdfast.core.decide import decide
 from holdfast.core.effect import Effect, pending
 from holdfast.core.error import Refused
 from holdfast.core.evolve import fold
-from holdfast.core.gate.policy import Rule, Rules, Say
+from holdfast.core.gate.judge import Standing, decided
+from holdfast.core.gate.matter import Asking
+from holdfast.core.gate.policy import Leave, Rule, Rules, Say, Verdict
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
@@ -267,3 +269,16 @@ def in_status(status: Status) -> Story:
 
 def ask(tokens: int = 0, cost: int | None = 0) -> BeginAsk:
     return BeginAsk(reserve=Reservation(tokens=tokens, cost=cost))
+
+
+def judge(
+    call: ToolCall,
+    layers: Iterable[tuple[Rule, ...]],
+    *,
+    unattended: bool = False,
+    until: Instant = 0,
+    asking: Asking | None = None,
+) -> Verdict:
+    """What these layers alone say of a call; what they ask is open until `until`."""
+    standing = Standing(leave=Leave(unattended=unattended), asking=asking or Asking(at=until))
+    return decided(call, standing, Rules(layers=tuple(layers), approval_seconds=0))

@@ -21,6 +21,8 @@ ANYTHING = st.text(alphabet="git sh-c\"'\\;|&$`<>()\n*?{}#=~! rm/x", max_size=40
         ("git show HEAD~1 # why", [("git", "show", "HEAD~1")]),
         ("git \\\n status", [("git", "status")]),
         ("curl http://a/b#c", [("curl", "http://a/b#c")]),
+        ("git status ''#; rm x", [("git", "status", "#"), ("rm", "x")]),
+        ('git status ""# x\nrm x', [("git", "status", "#", "x"), ("rm", "x")]),
     ],
 )
 def test_a_plain_line_is_its_words(line: str, words: list[tuple[str, ...]]):
@@ -53,6 +55,10 @@ def test_a_plain_line_is_its_words(line: str, words: list[tuple[str, ...]]):
         "git <<EOF\nrm x\nEOF",
         "f() { rm x; }; f",
         "git a\\",
+        "make prefix=~/x",
+        "make prefix=a:~/x",
+        "git $'a'",
+        'git $"a"',
     ],
 )
 def test_what_is_more_than_words_is_not_plain(line: str):
@@ -83,11 +89,45 @@ def test_what_is_more_than_words_is_not_plain(line: str):
         "r\\m x",
         "r'm' x",
         "find . -exec rm x",
+        "true; " * 300 + "rm x",
+        "cat > a <<EOF\nit's\nEOF\nrm x\necho 'done'",
+        "cat > a <<'EOF'\nit's\nEOF\nrm x\necho 'done'",
+        "cat > a <<-EOF\n\tit's\n\tEOF\nrm x\necho 'done'",
+        "cat <<A <<B\nit's\nA\nit's\nB\nrm x\necho 'done'",
+        "cat <<EOF\nit's $(rm x) it's\nEOF",
+        "bash <<EOF\nrm x\nEOF",
+        "bash <<EOF\nrm x",
+        "echo $((1<<2)) \nrm x\n",
+        "function f { rm x; }; f",
+        "function f() { rm x; }; f",
+        "coproc f { rm x; }",
+        "time -p rm x",
+        "eval rm x",
+        "eval 'rm x'",
+        "ssh host rm x",
+        "ssh -o ProxyCommand='rm x' host",
+        "env -S 'rm x'",
+        "env --split-string='rm x'",
+        "trap 'rm x' EXIT",
+        "flock lock -c 'rm x'",
+        "$'rm' x",
+        "$'\\x72m' x",
+        "$'r\\155' x",
+        '$"rm" x',
+        "sudo -u root rm x " + "x " * 50_000,
     ],
+    ids=lambda line: line[:30],
 )
 def test_a_command_is_found_wherever_it_stands(line: str):
     found = pieces(parsed(line))
-    assert any(fits(argv, ("rm", "x"), anywhere=True) for argv in found), found
+    assert any(fits(argv, ("rm", "x", "*"), anywhere=True) for argv in found), found
+
+
+@pytest.mark.parametrize(
+    "line", ["env " * 29_000, "env " + "a " * 59_000, "env a b c d e f\n" * 7_000]
+)
+def test_a_line_made_to_be_hard_to_read_is_not_read_for_ever(line: str):
+    assert sum(map(len, pieces(parsed(line)))) < 500_000
 
 
 def test_a_program_is_found_under_its_path():

@@ -12,7 +12,7 @@ from holdfast.core.error import Invalid
 from holdfast.core.gate.book import Book
 from holdfast.core.gate.examples import examples
 from holdfast.core.gate.hours import is_within
-from holdfast.core.gate.judge import Standing, decided, explained, judge
+from holdfast.core.gate.judge import Standing, decided, explained
 from holdfast.core.gate.matter import Asking, Matter
 from holdfast.core.gate.policy import (
     Allow,
@@ -30,6 +30,7 @@ from holdfast.core.gate.presets import ABOUT, PRESETS
 from holdfast.core.gate.suggest import allowing, suggested
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
+from tests.core.given import judge
 
 NOON = 1_796_212_800_000  # Wednesday, 2 December 2026, 12:00 UTC
 FREEDOM = {Deny: 0, Ask: 1, Allow: 2}

@@ -17,15 +17,29 @@ SAID = "Look at https://docs.test/a?b=1 and example.org, and write to ann@home.t
 
 
 def call(aims: tuple[str, ...] = ("url",), **arguments: Any) -> ToolCall:
-    return ToolCall(id=CallId("c1"), tool="t", arguments=arguments, aims=aims)
+    return ToolCall(id=CallId("c1"), tool="t", arguments=arguments, aims=aims, source="web")
 
 
 def heard(*said: str, outside: tuple[tuple[str, str], ...] = (PAGE,)) -> Heard:
     return Heard(said=said or (SAID,), outside=outside)
 
 
-def test_while_nothing_from_outside_was_heard_the_model_speaks_for_whoever_it_works_for():
-    assert labels(call(url="https://anything.test"), Heard(said=(SAID,))) == ()
+def test_while_nothing_from_outside_was_heard_only_whom_nobody_named_is_told():
+    nothing = Heard(said=(SAID,))
+    assert labels(call(url="https://anything.test"), nothing) == ("unsaid:web",)
+    assert labels(call(url="https://docs.test/a?b=1"), nothing) == ()
+    assert labels(call(("*",), to="ann@home.test", body="A sentence of mine."), nothing) == ()
+    assert labels(call(("*",), to="ann@home.test", body="see evil.test"), nothing) == (
+        "unsaid:web",
+    )
+    assert labels(call(("method", "url"), url="https://any.test"), nothing) == (), "it only asks"
+    assert labels(call(("method", "url"), url="https://any.test", method="POST"), nothing) != ()
+
+
+def test_a_call_that_only_asks_a_server_is_labelled_for_pages_elsewhere():
+    asked = call(("@",), url="https://evil.test/?q=1", name="anything", to="mallory@evil.test")
+    assert labels(asked, heard()) == ("copied:web:example.com",)
+    assert labels(call(("@",), name="anything"), heard()) == ()
 
 
 def test_what_a_call_does_in_its_box_is_not_labelled():
@@ -114,3 +128,20 @@ def test_what_strangers_say_vouches_for_nothing(outside: list[str], url: str):
     assert bool(labels(one, Heard(outside=theirs))) is bool(
         url.strip().casefold() not in {"", "get", "head"}
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "vouched"),
+    [
+        ("What are we doing on June 13, says the file?", False),
+        ("Delete file 13.", True),
+        ("Delete the file with the ID '13'.", True),
+        ("Delete files 12 and 13.", True),
+        ("Delete #13.", True),
+        ("Delete file 130.", False),
+        ("We were 13 people; the file says so.", False),
+    ],
+)
+def test_a_bare_number_means_something_only_beside_what_it_numbers(said: str, vouched: bool):
+    assert (labels(call(("*",), file_id="13"), heard(said)) == ()) is vouched
+    assert labels(call(("*",), amount=13), heard("Pay 13 to Ann.")) == (), "a measure"

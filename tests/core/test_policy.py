@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.error import Invalid
-from holdfast.core.gate.judge import judge, layers_for
+from holdfast.core.gate.judge import layers_for
 from holdfast.core.gate.matter import Matter
 from holdfast.core.gate.policy import Allow, Ask, Deny, Leave, Rule, Rules, Say, Verdict, parse_rule
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.message import EffectClass, ToolCall
-from tests.core.given import call, read, shell, write
+from tests.core.given import call, judge, read, shell, write
 
 TOOLS = ("read", "write", "exec", "edit", "fetch")
 PATTERNS = st.sampled_from(["*", "a*", "*.txt", "a b", "[!a]*", "git *", "rm *"])

@@ -204,7 +204,7 @@ class _Door(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path in daemon.refusals:
             status, said = daemon.refusals[url.path]
-            self._json({"error": said}, status)
+            self._json(problem(said), status)
         elif url.path in daemon.streams:
             self._stream(daemon.streams[url.path])
         elif url.path in daemon.canned:
@@ -215,7 +215,7 @@ class _Door(BaseHTTPRequestHandler):
             self._json({"stopping": True})
             daemon.stopping.set()
         else:
-            self._json({"error": {"code": "no_such_path", "message": f"no {url.path}"}}, 404)
+            self._json(problem({"code": "no_such_path", "message": f"no {url.path}"}), 404)
 
     def _tasks(self, rest: list[str], query: dict[str, list[str]], body: Json) -> None:
         daemon = self._daemon
@@ -229,7 +229,7 @@ class _Door(BaseHTTPRequestHandler):
         job = daemon.find(unquote(rest[0]))
         if job is None:
             said = {"code": "task_not_found", "message": f"there is no task {unquote(rest[0])}"}
-            self._json({"error": {**said, "hint": "holdfast task list"}}, 404)
+            self._json(problem({**said, "hint": "holdfast task list"}), 404)
         elif rest[1:] == ["events"]:
             self._events(job, int(query.get("after", ["0"])[0]))
         else:
@@ -245,7 +245,7 @@ class _Door(BaseHTTPRequestHandler):
                 job.moved.set()
             case ["calls", name, "approve"] if body["digest"] != f"digest-{name}":
                 said = {"code": "approval_mismatch", "message": "other arguments", "hint": ""}
-                self._json({"error": said}, 409)
+                self._json(problem(said), 409)
                 return
             case ["calls", _, "approve" | "refuse"] | ["say"]:
                 job.row.pop("questions", None)
@@ -340,3 +340,8 @@ def _alone(home: Path) -> int:
 
 if __name__ == "__main__":
     sys.exit(_alone(Path(sys.argv[1])))
+
+
+def problem(said: Json) -> Json:
+    """As the daemon's errors look over HTTP."""
+    return {"code": said["code"], "detail": said["message"], "hint": said.get("hint", "")}

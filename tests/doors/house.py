@@ -1,5 +1,6 @@
 """A whole house of fakes with its engine running, and the door in front of it."""
 
+import dataclasses
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
+from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
@@ -30,7 +32,7 @@ from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
-from holdfast.core.error import Invalid, NotFound
+from holdfast.core.error import HoldfastError, Invalid, NotFound
 from holdfast.core.gate.policy import Rules
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
@@ -44,6 +46,7 @@ from holdfast.core.message import (
 )
 from holdfast.core.reach import Allowed, Reach
 from holdfast.doors.http.a2a.pushing import told
+from holdfast.doors.http.access import Access
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.auth import PEER
 from holdfast.doors.http.route import Facts
@@ -61,8 +64,19 @@ from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.elsewhere import Peer, PeerCard
+from holdfast.runtime.hooks import (
+    Answered,
+    Carrier,
+    Mail,
+    Parcel,
+    Shelves,
+    Webhook,
+    Webhooks,
+)
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.pushes import Pushes
+from holdfast.runtime.shelf import Memory
+from holdfast.runtime.webhooks import PostOffice
 from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.fake_embedder import FakeEmbedder
@@ -147,6 +161,35 @@ def in_memory() -> Ledger:
     return StoredLedger(MemoryPages(), SystemClock().now)
 
 
+class FakeCarrier:
+    """Takes every parcel, or does what `says` says of it: a status, or an error to raise."""
+
+    def __init__(self, says: Callable[[Parcel], int | HoldfastError] | None = None) -> None:
+        self.parcels: list[Parcel] = []
+        self.says = says or (lambda _: 204)
+
+    async def carry(self, hook: Webhook, parcel: Parcel) -> Answered:
+        said = self.says(parcel)
+        self.parcels.append(parcel)
+        if isinstance(said, HoldfastError):
+            raise said
+        return Answered(status=said)
+
+
+class FakeShelves:
+    """Keeps webhooks and their mail in memory."""
+
+    def __init__(self) -> None:
+        self.webhooks = Memory(Webhooks())
+        self.mails: dict[str, Memory[Mail]] = {}
+
+    def mail(self, name: str, read: int) -> Memory[Mail]:
+        return self.mails.setdefault(name, Memory(Mail(read=read)))
+
+    def forget(self, name: str) -> None:
+        self.mails.pop(name, None)
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """How the house of one test is built."""
 
@@ -159,6 +202,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     agent: Agent = Agent()
     facts: Facts = FACTS
     keep_alive: float = 15.0
+    access: Access = Access()
+    carrier: Carrier = kept(default_factory=FakeCarrier)
+    shelves: Shelves = kept(default_factory=FakeShelves)
     egress: FakeEgress = kept(default_factory=FakeEgress)
     patience: tuple[float, ...] = (0.001, 0.001)
 
@@ -175,6 +221,13 @@ class Street:
     tcp: httpx2.AsyncClient
     local: httpx2.AsyncClient
     stops: list[str] = field(default_factory=list[str])
+
+    async def keyed(self, *scopes: str, name: str = "ci", **more: Any) -> httpx2.AsyncClient:
+        """A client with a key of its own."""
+        body = {"name": name, "scopes": scopes, **more}
+        answer = await self.local.post("/api/v1/keys", json=body)
+        assert answer.status_code == 201, answer.text
+        return client(self.app, headers={"Authorization": f"Bearer {answer.json()['key']}"})
 
     async def submit(self, prompt: str = "do it", **more: Any) -> dict[str, Any]:
         answer = await self.tcp.post("/api/v1/tasks", json={"prompt": prompt, **more})
@@ -240,6 +293,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         departures=Departures(recorder, plan.boxes.release),
         pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),
         blobs=MemoryBlobs(),
+        responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
         channels=(),
@@ -261,12 +315,14 @@ async def street(
     model = TurnModel(says, plan.most) if callable(says) else ScriptedModel(says)
     house = build(home, models or OneModel(model), journal or MemoryJournal(), plan)
     stops: list[str] = []
+    office = PostOffice(house, plan.carrier, plan.shelves)
     app = create_app(
         house,
         token=TOKEN,
         stop=lambda: stops.append("stop"),
-        facts=plan.facts,
+        facts=dataclasses.replace(plan.facts, office=office),
         keep_alive=plan.keep_alive,
+        access=plan.access,
     )
 
     async def as_peer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -277,6 +333,7 @@ async def street(
         await group.start(house.supervisor.run)
         assert isinstance(house.pushes, Pushes)
         group.start_soon(house.pushes.run, house)
+        group.start_soon(office.run)
         async with (
             client(app, headers=bearer) as tcp,
             client(as_peer) as local,

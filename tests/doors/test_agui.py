@@ -117,4 +117,4 @@ async def test_what_is_no_run_is_refused_before_it_begins(tmp_path: Path, body: 
     async with street(tmp_path) as at:
         answer = await at.tcp.post("/ag-ui", content=body)
         assert answer.status_code == 422
-        assert answer.json()["error"]["message"]
+        assert answer.json()["detail"]

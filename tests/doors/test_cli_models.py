@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.doors.cli_stage import Stage, Terminal, staged
+from tests.doors.fake_daemon import problem
 
 ASK = "/api/v1/models/ask"
 REPLY: dict[str, Any] = {
@@ -90,7 +91,7 @@ def test_an_answer_that_begins_again_is_shown_once_more_and_whole(stage: Stage):
 
 def test_a_model_that_fails_is_an_error_before_and_after_the_answer_began(stage: Stage):
     said = {"code": "overloaded", "message": "The provider has trouble.", "hint": ""}
-    stage.daemon.streams[ASK] = [("delta", {"text": "hell"}), ("error", {"error": said})]
+    stage.daemon.streams[ASK] = [("delta", {"text": "hell"}), ("error", problem(said))]
     told = stage.run("model", "ask", "say hello")
     assert (told.code, told.out) == (4, "")
     assert "error: The provider has trouble." in told.err

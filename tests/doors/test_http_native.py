@@ -25,7 +25,8 @@ from holdfast.core.gate.policy import Rule, Rules, Say
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import TaskId
 from holdfast.core.message import File, PersonSaid, Reply, Thought, Usage
-from holdfast.doors.http.route import MAX_BODY, Facts
+from holdfast.doors.http.access import MAX_BODY
+from holdfast.doors.http.route import Facts
 from holdfast.engine.supervise import Intake
 from holdfast.ports.model import Delta, ModelHealth
 from tests.doors.house import PAYS, TOKEN, Plan, client, street
@@ -46,7 +47,7 @@ async def never(prompt: Prompt, hear: Callable[[Delta], None]) -> Reply:
 
 
 def error(answer: httpx2.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
+    return answer.status_code, answer.json()["code"]
 
 
 async def test_a_submitted_task_is_accepted_at_once_and_can_be_read_until_it_is_done(
@@ -93,7 +94,7 @@ async def test_a_task_that_cannot_be_run_is_refused_with_what_is_wrong(
     async with street(tmp_path) as at:
         answer = await at.tcp.post("/api/v1/tasks", content=body)
         assert error(answer) == (422, code)
-        assert words in answer.json()["error"]["message"]
+        assert words in answer.json()["detail"]
         assert (await at.tcp.get("/api/v1/tasks")).json()["tasks"] == []
 
 
@@ -591,7 +592,7 @@ async def test_a_wanted_shape_and_style_are_the_tasks_own(tmp_path: Path):
         ]:
             answer = await at.tcp.post("/api/v1/tasks", json={"prompt": "x", "shape": wrong})
             assert error(answer) == (422, "bad_schema")
-            assert said in answer.json()["error"]["message"]
+            assert said in answer.json()["detail"]
 
 
 async def test_an_answer_without_its_shape_is_sent_back_with_what_is_wrong(tmp_path: Path):

@@ -37,7 +37,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used():
     assert names == whole["components"]["schemas"].keys()
 
 
-OTHERS = ("/a2a", "/ag-ui", "/.well-known/agent")
+OTHERS = ("/a2a", "/ag-ui", "/.well-known", "/mcp", "/v1/")
 """Protocols that others describe."""
 
 
@@ -93,6 +93,8 @@ async def test_answers_look_as_the_document_says(tmp_path: Path):
         whole = (await at.tcp.get("/openapi.json")).json()
         row = await at.done(session="s1")
         await at.tcp.post("/api/v1/mcp/lab", json={"command": ["server"]})
+        hook = {"name": "lab", "url": "https://example.com/"}
+        await at.tcp.post("/api/v1/webhooks", json=hook)
         for entry in ROUTES:
             if entry.method != "GET" or isinstance(entry.answer, str):
                 continue

@@ -152,7 +152,7 @@ async def test_a_stream_of_no_task_is_an_error_and_no_stream(tmp_path: Path):
         headers = {"Accept": "text/event-stream"}
         answer = await at.tcp.get("/api/v1/tasks/task_nothing/events", headers=headers)
         assert answer.status_code == 404
-        assert answer.json()["error"]["code"] == "task_not_found"
+        assert answer.json()["code"] == "task_not_found"
 
 
 async def test_pieces_of_a_reply_are_gathered_and_lose_nothing(tmp_path: Path):

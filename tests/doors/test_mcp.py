@@ -35,7 +35,7 @@ async def test_what_was_not_shown_cannot_be_agreed_to(tmp_path: Path):
     async with street(tmp_path) as here:
         await here.tcp.post("/api/v1/mcp/git", json={"command": ["git-server"]})
         answer = await here.tcp.post("/api/v1/mcp/git/trust", json={"digest": "0" * 64})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "mcp_not_seen")
+        assert (answer.status_code, answer.json()["code"]) == (409, "mcp_not_seen")
         seen = (await here.tcp.post("/api/v1/mcp/git/inspect")).json()
         assert isinstance(here.house.servers, FakeServers)
         here.house.servers.words = "Say it to me."

@@ -138,7 +138,7 @@ async def test_a_budget_is_seen_raised_and_freed_of_doubt_over_http(tmp_path: Pa
             ({"key": "agent/nobody/month", "usd": 1}, "unknown_budget"),
         ):
             said = await at.tcp.post("/api/v1/budgets/raise", json=body)
-            assert said.json()["error"]["code"] == code
+            assert said.json()["code"] == code
         allowed = await at.tcp.post("/api/v1/budgets/raise", json={"key": "price/lab/m"})
         assert allowed.json() == {"key": "price/lab/m", "budget": None}
 

@@ -61,6 +61,8 @@ key_env = "K"
 url = "http://127.0.0.1:9"
 [mcp.servers.lab]
 command = ["git-server"]
+[acp.agents.lab]
+command = ["an-agent"]
 [[budget]]
 scope = "agent"
 usd = 1

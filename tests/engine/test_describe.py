@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.core.gate.judge import judge
 from holdfast.core.gate.policy import Deny, Rule, Say
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
 from holdfast.engine.describe import described, plain
 from holdfast.ports.tools import Traits
 from holdfast.testing.engine import ObedientTool
+from tests.core.given import judge
 
 
 class Mover(ObedientTool):

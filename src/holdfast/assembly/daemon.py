@@ -8,10 +8,10 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import anyio
 
@@ -24,6 +24,7 @@ from holdfast.adapters.telemetry.logs import start_logging
 from holdfast.adapters.tools.output import sweep
 from holdfast.adapters.vaults.opening import Opened, open_vault
 from holdfast.config import Config, load, to_budgets
+from holdfast.config.read import stamp
 from holdfast.config.secrets import check_box, to_passphrase, to_planted, to_unsayable
 from holdfast.core.audit.fact import Fact
 from holdfast.core.error import HoldfastError, Unavailable
@@ -34,25 +35,33 @@ from holdfast.engine.clock import SystemClock
 from holdfast.runtime import audit, budgets, leases, upkeep
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.secrets import keep_planted
+from holdfast.runtime.webhooks import PostOffice
 
 from .audit import on_record
 from .containers import look_after
-from .home import DATABASE, HEALTH, SOCKET, VAULT, only_one, prepare
+from .home import DATABASE, HEALTH, SOCKET, VAULT, WEBHOOKS, only_one, prepare
 from .house import Given, in_force, open_house
+from .listening import Tls, access, check_strength, reception
 from .models import models_config
+from .outside import gateway
+from .webhooks import Files, Gatekept
 
 _log = logging.getLogger("holdfast")
 _log.addHandler(logging.NullHandler())  # what runs beside the daemon tells its errors itself
 _HOUR = 3600.0
 _LEAD = 86_400.0
-_LOOK = 1.0
+_LOOK = 0.5
 _LEARN = 2.0
 
 
 async def run_daemon(
-    config: Config, environment: Mapping[str, str], token: str, kept: Opened
+    config: Config,
+    environment: Mapping[str, str],
+    token: str,
+    kept: Opened,
+    offer: Callable[[], object] | None = None,
 ) -> None:
-    """Recover, listen, work until told to stop, drain, close."""
+    """Recover, listen, work until told to stop, drain, close. `offer`: see `serve_command`."""
     told = models_config(config, environment, kept.house)
     files = FileBlobs(config.home / "blobs").get
     catalog = Catalog(told, remember=config.home / HEALTH, files=files)
@@ -72,7 +81,18 @@ async def run_daemon(
         await group.start(house.supervisor.run)
         await budgets.resume(house.journal, house.recorder)  # the limits may be others now
         await _look_around(catalog, config)
-        app = create_app(house, token=token, stop=done.set, facts=_facts(config, catalog))
+        tls = Tls(config, house.clock.now)
+        carrier = Gatekept(gateway(kept.secrets, house.visits, house.clock))
+        office = PostOffice(house, carrier, Files(config.home / WEBHOOKS))
+        group.start_soon(office.run)
+        app = create_app(
+            house,
+            token=token,
+            stop=done.set,
+            facts=replace(_facts(config, catalog, tls), office=office),
+            access=access(config),
+        )
+        app.state.mcp.offer = offer
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(house.boxes.run)
         group.start_soon(house.departures.run)
@@ -84,7 +104,8 @@ async def run_daemon(
         group.start_soon(partial(_follow, house, catalog, config, environment, kept))
         async with anyio.create_task_group() as listening:
             unix, host, port = config.home / SOCKET, config.server.host, _port(config)
-            listen = partial(serve, app, unix=unix, host=host, port=port)
+            how = reception(config, tls)
+            listen = partial(serve, app, unix=unix, host=host, port=port, how=how)
             addresses = await listening.start(listen)
             _log.info("ready on %s", ", ".join(addresses))
             await done.wait()
@@ -110,12 +131,13 @@ def _port(config: Config) -> int | None:
     return config.server.port
 
 
-def _facts(config: Config, catalog: Catalog) -> Facts:
+def _facts(config: Config, catalog: Catalog, tls: Tls) -> Facts:
     return Facts(
         lanes=config.engine.lanes,
         model=lambda: catalog.describe().line,
         health=catalog.health,
         database=config.home / DATABASE,
+        certificate=tls.certificate,
     )
 
 
@@ -139,12 +161,12 @@ async def _follow(
     at the next start.
     """
     force, files = house.in_force, house.in_force.files
-    seen = tuple(map(_stamp, files))
+    seen = now = config.stamps
     while True:
         await anyio.sleep(_LOOK)
-        if (now := tuple(map(_stamp, files))) == seen:
+        before, now = now, tuple(map(stamp, files))
+        if now == seen or now != before:  # nothing new, or somebody is still writing
             continue
-        seen = now
         try:
             config = load(environment=environment)
             fresh = in_force(config)
@@ -152,10 +174,14 @@ async def _follow(
             catalog.configure(models_config(config, environment, kept.house))
             await house.audit.append(_changed(house, fresh))
         except HoldfastError as error:
-            await _refused(house, error)
+            if force.problem != str(error):
+                await _refused(house, error)
+                _log.error("configuration not taken: %s", error, extra={"code": error.code})
             force.problem = str(error)
-            _log.error("configuration not taken: %s", error, extra={"code": error.code})
+            # What could not be written down only now is tried again.
+            seen = seen if isinstance(error, Unavailable) else now
             continue
+        seen = now
         force.rules, force.agent = fresh.rules, fresh.agent
         force.ways, force.servers, force.a2a = fresh.ways, fresh.servers, fresh.a2a
         force.config, force.problem = fresh.config, ""
@@ -198,15 +224,6 @@ async def _look_around(catalog: Catalog, config: Config) -> None:
         _log.warning("the model %s cannot be asked: %s", name, why)
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Changes when the file does. One `stat` a second is cheaper than a watching thread."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
-
-
 async def _tidy(house: House, config: Config) -> None:
     """At the start and once an hour, if anything is to go: old outputs, old tasks, too many."""
     days, tasks, size = (
@@ -229,9 +246,16 @@ async def _tidy(house: House, config: Config) -> None:
         await anyio.sleep(_HOUR)
 
 
-def serve_command(config: Config, environment: Mapping[str, str], *, foreground: bool) -> int:
-    """Run the daemon until it is stopped."""
+def serve_command(
+    config: Config,
+    environment: Mapping[str, str],
+    *,
+    foreground: bool,
+    offer: Callable[[], object] | None = None,
+) -> int:
+    """Run the daemon until it is stopped. `offer` is served over MCP instead of its own tools."""
     token = prepare(config.home)
+    check_strength(config, token)
     kept = _vault(config, environment, token)
     start_logging(
         config.home / "logs",
@@ -249,7 +273,7 @@ def serve_command(config: Config, environment: Mapping[str, str], *, foreground:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # boxes and their ways out need many
     with only_one(config.home):
         options = {"use_uvloop": True}
-        anyio.run(run_daemon, config, environment, token, kept, backend_options=options)
+        anyio.run(run_daemon, config, environment, token, kept, offer, backend_options=options)
     return 0
 
 

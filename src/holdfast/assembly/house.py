@@ -13,11 +13,13 @@ import anyio
 from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
+from holdfast.adapters.kept import Kept
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
+from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -27,6 +29,7 @@ from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.servers import Offered
 from holdfast.adapters.tools.output import Fitted, Spool
+from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
@@ -50,10 +53,12 @@ from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
+from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
 
+from .acp import agents_to_ask
 from .boxes import box_options, box_pool
-from .home import AUDIT_KEY, CHOICES, DATABASE
+from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
 from .mcp import servers_for, world_of_servers
 from .outside import Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -103,26 +108,24 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
     boxes = box_pool(config, given.environment, out.of_box)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    # Bound late: it submits to the supervisor that runs it.
+    # The supervisor is bound late: it runs what submits to it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool = Spool(home / "outputs", safe.redact)
+    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    options, steering = box_options(config), Steering()
+    steering, more_money = Steering(), TopUp(ledger, partial(budgets.resume, journal, recorder))
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
-        *(Fitted(tool, spool) for tool in far),
-        *(*secret_tools(safe), delegate),
-        TopUp(ledger, partial(budgets.resume, journal, recorder)),
+        *(*(Fitted(tool, spool) for tool in far), *secret_tools(safe), delegate, more_money),
     ]
     world = world_of_servers(config, boxes, out, options, steering)
-    work = (blobs, spool, clock, live)
+    own += agents_to_ask(config, world, spool, live)
+    work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
-    peers = peers_for(config, out, recorder, (blobs, spool), own)
-    tools = Registry(own, Together(Offered(servers), OfPeers(peers)))
-    limits = Limits(tool_seconds=config.engine.tool_seconds)
-    performer = Performer(recorder, live, models, tools, limits, (ledger, clock), secrets=safe)
-    channels = {"outbox": Outbox(home / "outbox")}
-    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+    tools = Registry(own, WithPlan(Together(Offered(servers), OfPeers(peers))))
+    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
+    performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
+    finisher = Finisher(recorder, channels := {"outbox": Outbox(home / "outbox")}, clock)
+    timekeeper = Timekeeper(journal, recorder, finisher, clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
     return House(
         home=home,
@@ -148,11 +151,13 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         pushes=pushes_for(given.kept.house, out),
         blobs=blobs,
+        responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),
         started_at=clock.now(),
         version=VERSION,
+        keys=Keyring(Kept(home / KEYS, Keys())),
     )
 
 

@@ -17,6 +17,7 @@ from holdfast.adapters.tools.output import Spool
 from holdfast.adapters.tools.steering import Steering
 from holdfast.config import Config
 from holdfast.core.error import Invalid
+from holdfast.core.gate.plan import PLAN
 from holdfast.engine.live import Live
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes, BoxSpec
@@ -45,7 +46,7 @@ async def servers_for(
         clock=clock,
         progress=lambda task, text: live.tell(task, Delta(note=text)),
         configured=lambda: force.servers,
-        taken=frozenset(tool.spec.name for tool in own),
+        taken=frozenset({PLAN, *(tool.spec.name for tool in own)}),
         agent=config.agent.name,
     )
     async with open_servers(household) as servers:

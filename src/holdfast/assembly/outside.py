@@ -67,10 +67,11 @@ class Outside:
     def of_box(self, box: Box, owner: str) -> AbstractAsyncContextManager[Pass] | None:
         """How a task's box gets a network: not at all, if there is nothing that it may reach.
 
-        The box of a server belongs to `TASK mcp NAME`, and goes where the tool `mcp:NAME` may.
+        The box of a server belongs to `TASK mcp NAME`, and goes where the tool `mcp:NAME` may; that
+        of another agent to `TASK acp NAME CALL`.
         """
-        task, _, server = owner.partition(" mcp ")
-        tool = f"mcp:{server}" if server else "exec"
+        task, *who = owner.split(" ")
+        tool = ":".join(who[:2]) if who[:1] in (["mcp"], ["acp"]) else "exec"
         reach = self.now().reach(task=task, agent=box.spec.agent, tool=tool, box=True)
         return connected(box, self.egress, reach) if reach.allowed else None
 

@@ -12,8 +12,8 @@ from holdfast.adapters.tools.a2a.tool import Means
 from holdfast.adapters.tools.output import Spool
 from holdfast.config import Config
 from holdfast.core.error import Invalid
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.ids import TaskId
-from holdfast.core.rules.hearing import hearing
 from holdfast.engine.record import Recorder
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.tools import Tool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import stat
@@ -41,12 +40,28 @@ class Setting(NamedTuple):
     source: str
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp(path: Path) -> Stamp:
+    """Changes when the file does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
 class Config(Settings):
-    """The configuration in force. `sources` says where each key that is not a default was set."""
+    """The configuration in force. `sources` says where each key that is not a default was set.
+
+    `stamps` are those of its files, from just before they were read.
+    """
 
     home: Path
     path: Path
     sources: Mapping[str, str]
+    stamps: tuple[Stamp, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> list[Setting]:
@@ -74,16 +89,17 @@ def load(
 
     `overrides` come from the command line: `section.key` -> value. An empty variable counts as
     not set. Raises `Invalid` (bad_config) naming every problem on its own line, and `NotAllowed`
-    (exposed) for a host that others can reach.
+    (exposed) for a host that others can reach in the clear.
     """
     env = os.environ if environment is None else environment  # noqa: TID251 - the one place
     home, named = home_folder(env), env.get(f"{PREFIX}_CONFIG")
     path = Path(named).expanduser().absolute() if named else home / "config.toml"
+    policy = home / POLICY
+    stamps = (stamp(path), stamp(policy))
     text = text_of(path, required=f"{PREFIX}_CONFIG" if named else "")
     told = parsed(path, text)
     sources = dict.fromkeys(_keys(told), "file")
-    policy = home / POLICY
-    rules = text_of(policy)
+    rules = _rules_of(policy)
     problems = _laid_in(told, sources, parsed(policy, rules), (path, policy))
     problems += _overlay(told, sources, env)
     for key, value in (overrides or {}).items():
@@ -99,7 +115,7 @@ def load(
         raise Invalid("\n".join(problems), code="bad_config", hint=_HINT) from None
     if problems:
         raise Invalid("\n".join(problems), code="bad_config", hint=_HINT)
-    return _checked(settings, home, path, sources)
+    return _checked(settings, home, path, sources).model_copy(update={"stamps": stamps})
 
 
 def home_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -125,6 +141,15 @@ def text_of(path: Path, *, required: str = "") -> str:
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise _bad(f"{path}:{row}", f"not UTF-8: byte 0x{data[error.start]:02x}") from error
+
+
+def _rules_of(path: Path) -> str:
+    """The text of the policy. One without a word is no policy: it may be half of one."""
+    text = text_of(path)
+    if not text.strip() and path.exists():
+        hint = 'remove it, or write what is wanted, for example preset = "ask"'
+        raise Invalid(f"{path}: the file is empty", code="bad_config", hint=hint)
+    return text
 
 
 def parsed(path: Path, text: str) -> dict[str, Any]:
@@ -226,12 +251,14 @@ def _place(texts: Mapping[str, tuple[Path, str]], sources: Mapping[str, str], lo
 
 
 def _checked(settings: Settings, home: Path, path: Path, sources: Mapping[str, str]) -> Config:
-    host = settings.server.host
-    if not _loopback(host):
-        hint = "use 127.0.0.1, ::1 or localhost: listening to others needs TLS, which comes later"
-        raise NotAllowed(
-            f"server.host {host!r} is not this machine's own", code="exposed", hint=hint
-        )
+    server = settings.server
+    if server.exposed and server.tls == "off":
+        what = f"server.host {server.host!r} is reached by others, and without TLS in the clear"
+        hint = 'set server.tls = "own" or "files"; or use 127.0.0.1, ::1 or localhost'
+        raise NotAllowed(what, code="exposed", hint=hint)
+    if server.tls == "files" and not (server.certificate and server.certificate_key):
+        what = f"{path}: server.tls = files needs server.certificate and server.certificate_key"
+        raise Invalid(what, code="bad_config", hint=_HINT)
     return Config.model_construct(
         **{name: getattr(settings, name) for name in Settings.model_fields},
         home=home,
@@ -241,15 +268,10 @@ def _checked(settings: Settings, home: Path, path: Path, sources: Mapping[str, s
     )
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _doubts(settings: Settings, path: Path, sources: Mapping[str, str]) -> Iterator[str]:
     yield from settings.egress.doubts()
+    if settings.server.tls != "files" and settings.server.certificate:
+        yield 'server.certificate is not used without server.tls = "files"'
     if sources.get("vault.passphrase") == "file":
         yield "vault.passphrase is beside what it protects: prefer vault.passphrase_file"
     keys = [n for n, p in settings.models.providers.items() if p.api_key.get_secret_value()]

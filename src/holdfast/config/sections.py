@@ -15,6 +15,7 @@ from pydantic import (
 
 from .section import Section, number, word
 from .sections_a2a import A2A
+from .sections_acp import Acp
 from .sections_audit import Audit
 from .sections_box import Box
 from .sections_browser import Browser
@@ -23,6 +24,7 @@ from .sections_egress import Egress
 from .sections_mcp import Mcp
 from .sections_microvm import MicroVM
 from .sections_policy import Policy
+from .sections_server import Server
 from .sections_vault import Vault
 from .sections_web import Web
 
@@ -33,14 +35,6 @@ _ROLES = ("executor", "evaluator", "planner", "small", "embedder")
 
 def _names(text: str) -> Any:
     return Field(default=(), strict=False, description=text, examples=[["openai/gpt-5"]])
-
-
-class Server(Section):
-    """Where programs reach the daemon. The command line uses a Unix socket in the home instead."""
-
-    http: bool = word(True, "Listen for HTTP on a local TCP port.")
-    host: str = word("127.0.0.1", "The address to listen on; only this machine's own are allowed.")
-    port: int = number(7799, 0, 65_535, "", "The port to listen on; 0 takes any free one.")
 
 
 class Engine(Section):
@@ -421,6 +415,7 @@ class Settings(Section):
     egress: Egress = Egress.model_construct()
     browser: Browser = Browser.model_construct()
     mcp: Mcp = Mcp.model_construct()
+    acp: Acp = Acp.model_construct()
     a2a: A2A = A2A.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
+from pydantic import field_validator
+
 from .section import Section, number, word
 
 
@@ -15,5 +19,14 @@ class Audit(Section):
         365, 0, 36_500, "days", "Then only the hashes of a record are kept; 0: all for ever."
     )
     mirror: str = word(
-        "", "A file that every record is appended to as well, below the home.", "audit.jsonl"
+        "", "A file (.jsonl) below the home that gets every record as well.", "audit.jsonl"
     )
+
+    @field_validator("mirror")
+    @classmethod
+    def _is_a_file_of_its_own(cls, value: str) -> str:
+        """What is there and is no mirror would be moved aside: it must not be any other file."""
+        path = PurePosixPath(value)
+        if value and (path.is_absolute() or ".." in path.parts or path.suffix != ".jsonl"):
+            raise ValueError("expected a file below the home whose name ends with .jsonl")
+        return value

@@ -23,6 +23,9 @@ class Style(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     max_output: int = 0
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
 
 
 class Shape(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -27,7 +27,9 @@ workspace; paths are relative to it.
 class Prompt(Struct, frozen=True, kw_only=True):
     """One model turn's input. `entries` begin with a person's words; answers follow their calls.
 
-    `stream` False asks for the whole reply at once: nothing is heard on the way.
+    `stream` False asks for the whole reply at once: nothing is heard on the way. `choice` says
+    which tool must be called: `none`, `required`, `=name`, or "" as the model likes; `parallel`
+    False: one call at a time.
     """
 
     system: str
@@ -37,6 +39,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
     style: Style = Style()
     shape: Shape | None = None
     stream: bool = True
+    choice: str = ""
+    parallel: bool = True
 
 
 def prompt(task: Task, window: int = 0) -> Prompt:

@@ -113,11 +113,15 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="returned"):
-    """The tool did its work. `artifact` names the file with the whole output if it was cut."""
+    """The tool did its work. `artifact` names the file with the whole output if it was cut.
+
+    `structured`: what stands between the first and the last brace is JSON, fields of the tool.
+    """
 
     text: str
     artifact: str = ""
     reused: bool = False
+    structured: bool = False
 
 
 class Failed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="failed"):

@@ -45,6 +45,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     may succeed. `until` is a word that the final answer must contain. `deliver` names channels.
     `by` is the authenticated principal. `sources`: what came from outside and may be behind the
     prompt, which is a person's own only if there are none; `said` is what people said above it.
+    `history` is the conversation before the prompt, in place of the session's.
     """
 
     prompt: str
@@ -62,6 +63,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[File, ...] = ()
     sources: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    history: tuple[Entry, ...] = ()
 
 
 class Human(Struct, frozen=True, kw_only=True, tag="human"):

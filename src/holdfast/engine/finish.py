@@ -10,9 +10,9 @@ import anyio
 from holdfast.core.command import Cancel, ConfirmDelivery, SettleCall, StopChild
 from holdfast.core.effect import Deliver, TellChild, pending
 from holdfast.core.error import HoldfastError, Refused, Unavailable
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Failed, Outcome, Returned
-from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import Parent, Status, Task
 from holdfast.core.view import summary
 from holdfast.ports.channel import Channel

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from holdfast.core.error import Refused
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.message import Entry, ModelSaid, PersonSaid
-from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import Task
 from holdfast.ports.journal import Journal, Query
 
@@ -18,8 +18,8 @@ _BRIEF = 200
 
 async def history(journal: Journal, recorder: Recorder, task: Task) -> tuple[Entry, ...]:
     """What was said in the session before: the last turns whole, older ones shortened."""
-    if not task.request.session or task.attempt:
-        return ()
+    if task.request.history or not task.request.session or task.attempt:
+        return task.request.history
     query = Query(session=task.request.session, limit=_TURNS, before=task.id)
     entries: list[Entry] = []
     room = _OLDER_CHARS

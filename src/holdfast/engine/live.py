@@ -13,6 +13,9 @@ from holdfast.core.event import Event
 from holdfast.core.ids import Instant, TaskId
 from holdfast.ports.model import Delta
 
+ALL = TaskId("")
+"""Watched for the events of every task."""
+
 _BUFFER = 512
 _PACE = 0.12
 _PIECE = 200
@@ -102,8 +105,10 @@ class Live:
                 del self._watchers[task]
 
     def tell(self, task: TaskId, item: Happened | Delta) -> None:
-        for watcher in self._watchers.get(task, ()):
+        everybody = () if isinstance(item, Delta) else self._watchers.get(ALL, ())
+        for watcher in (*self._watchers.get(task, ()), *everybody):
             watcher.put(item)
 
-    def watched(self, task: TaskId) -> bool:
-        return task in self._watchers
+    def watched(self, *tasks: TaskId) -> bool:
+        """True if somebody watches one of them."""
+        return any(task in self._watchers for task in tasks)

@@ -37,6 +37,7 @@ from holdfast.ports.tools import Job, Tool, Tools
 
 from . import storable
 from .ask import Asker, Pay
+from .describe import described
 from .live import Live
 from .record import Recorder, Stream
 
@@ -142,7 +143,7 @@ class Performer:
             await self._surely(stream, SettleCall(call_id=call.id, outcome=gone), fence)
             return
         before, broken = await _kept(tool, call, job)
-        broken = broken or _misused(tool, call)
+        broken = broken or _misused(tool, call) or _moved(tool, call, job)
         secrets = () if broken else named(call.arguments)
         start = StartCall(call_id=call.id, before=before, secrets=secrets)
         await self._recorder.tell(stream.id, start, fence=fence)
@@ -240,6 +241,15 @@ def _misused(tool: Tool, call: ToolCall) -> Failed | None:
     where = f"only in {', '.join(places)}" if places else "nowhere in this tool"
     text = f"a secret cannot be used in {place} of {call.tool}; it is filled in {where}"
     return Failed(text=text, code="secret_not_here")
+
+
+def _moved(tool: Tool, call: ToolCall, job: Job) -> Failed | None:
+    """What the model is told when a link leads a path elsewhere than when it was judged."""
+    now = described(call, call.id, {call.tool: tool}, job.workspace)
+    if not call.names_paths or (now.target, now.also) == (call.target, call.also):
+        return None
+    text = f"{call.target} is another place than when this was judged; look, and propose it anew"
+    return Failed(text=text, code="other_path")
 
 
 def _job(task: Task, call: ToolCall) -> Job:

@@ -21,7 +21,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.journal import Cursor, Journal
 
 from .authority import Authority
-from .live import Happened, Live
+from .live import ALL, Happened, Live
 
 _KEPT = 1024
 _TRIES = 8
@@ -171,7 +171,7 @@ class Recorder:
             )
         stream.task = after
         self.authority.put(using.given(events))
-        if self._live.watched(stream.id):
+        if self._live.watched(stream.id, ALL):
             for seq, event in enumerate(events, start=version + 1):
                 self._live.tell(stream.id, Happened(seq=seq, at=now, event=event))
         stream.ring()

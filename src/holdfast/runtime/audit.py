@@ -14,7 +14,7 @@ from holdfast.core.ids import Instant
 from holdfast.ports.audit import Audit, AuditQuery, Signer
 
 from . import tasks
-from .bundle import Header, Seal, Sealed, Signed, State, followed, sealing, written
+from .bundle import Header, Seal, Sealed, Signed, State, followed, is_gone, sealing, written
 from .house import House
 from .proof import Finding, Proof, located, proved
 
@@ -68,7 +68,9 @@ async def exported(audit: Audit, signer: Signer, now: Instant) -> AsyncIterator[
     last = await audit.checkpoint(now)
     header = written(Header(size=last.size, at=now, key=signer.key.hex()))
     yield header
+    gone = 0
     async for piece in _pages(audit, last.size):
+        gone += sum(map(is_gone, piece))
         yield b"".join(piece)
     seal = Seal(
         size=last.size,
@@ -77,6 +79,7 @@ async def exported(audit: Audit, signer: Signer, now: Instant) -> AsyncIterator[
         root=last.root,
         head=last.head,
         key=signer.key.hex(),
+        gone=gone,
     )
     yield written(Sealed(end=replace(seal, signature=signer.sign(sealing(seal)).hex())))
 

@@ -45,8 +45,11 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str
 
 
-class Seal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last line: `header` is the hash of the first one, the rest is as in a checkpoint."""
+class Seal(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The last line: `header` is the hash of the first one, the rest is as in a checkpoint.
+
+    `gone` says of how many records only the hashes were left, so that no more are emptied later.
+    """
 
     size: int
     at: Instant
@@ -54,6 +57,7 @@ class Seal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     root: str
     head: str
     key: str
+    gone: int = 0
     signature: str = ""
 
 
@@ -99,6 +103,7 @@ def read(text: bytes, kind: type[T]) -> T | None:
 def sealing(seal: Seal) -> bytes:
     """What is signed of the last line."""
     said = (seal.size, seal.at, seal.header, seal.root, seal.head, seal.key)
+    said += (seal.gone,) if seal.gone else ()
     return "\n".join(map(str, ("holdfast audit export 1", *said))).encode()
 
 
@@ -143,6 +148,11 @@ def _checkpoint(state: State, said: Checkpoint, check: Check) -> State | None:
     return state._replace(signed=said.size, checkpoints=count, keys=keys)
 
 
+def is_gone(text: bytes) -> bool:
+    """Is this the line of a record of which only the hashes are left?"""
+    return text.endswith(b'","body":%b}\n' % GONE)
+
+
 def _with(state: State, key: str) -> tuple[str, ...]:
     return state.keys if key in state.keys else (*state.keys, key)
 
@@ -164,7 +174,7 @@ def whole(state: State, seal: Seal, check: Check) -> bool:
     return (
         header is not None
         and header.size == seal.size == size == state.signed
-        and (seal.header, seal.key) == (state.digest, header.key)
+        and (seal.header, seal.key, seal.gone) == (state.digest, header.key, state.gone)
         and agrees(state, seal)
         and by_key(seal, check)
     )

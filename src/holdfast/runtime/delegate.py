@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from holdfast.core.budget import Limits, Spent
 from holdfast.core.error import HoldfastError, Refused
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Change, EffectClass, Failed, Outcome
-from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import ENDED, Child, Parent, Request, Task, Wait
 from holdfast.engine.record import Recorder
 from holdfast.ports.journal import Journal, Query

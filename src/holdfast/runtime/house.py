@@ -25,6 +25,7 @@ from holdfast.ports.leases import Leases
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.mcp import ServerSpec, ToolServers
 from holdfast.ports.model import Models
+from holdfast.ports.responses import Responses
 from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
@@ -32,6 +33,7 @@ from holdfast.ports.vault import Sealing
 from .departures import Departures
 from .elsewhere import Peers
 from .hospitality import Hospitality
+from .keyring import Keyring
 from .push import Pushing
 
 
@@ -82,11 +84,13 @@ class House:
     departures: Departures
     pushes: Pushing
     blobs: Blobs
+    responses: Responses
     clock: Clock
     in_force: InForce
     channels: tuple[str, ...]
     started_at: Instant
     version: str
+    keys: Keyring = field(default_factory=Keyring)
 
     @property
     def rules(self) -> Rules:

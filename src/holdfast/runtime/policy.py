@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
@@ -29,6 +30,7 @@ from .house import House
 
 _TASKS = 200
 _CALLS = 5_000
+_AT_ONCE = 50
 
 
 class Supposed(Struct, frozen=True, kw_only=True):
@@ -214,6 +216,7 @@ async def difference(house: House, old: Rules, new: Rules) -> Difference:
     tried = 0
     for call, standing, example in await _corpus(house, old, new):
         tried += 1
+        await _for_others(tried)
         before = judged(decided(call, standing, old))
         after = judged(decided(call, standing, new))
         if before.say == after.say:
@@ -223,6 +226,12 @@ async def difference(house: House, old: Rules, new: Rules) -> Difference:
         change = Shift(call=text, agent=agent, before=before, after=after, example=example)
         found.setdefault((agent, text), change)
     return Difference(wider=tuple(wider.values()), narrower=tuple(narrower.values()), tried=tried)
+
+
+async def _for_others(number: int) -> None:
+    """Thousands of rules take seconds to try: between a few, others have their turn."""
+    if number % _AT_ONCE == 0:
+        await anyio.lowlevel.checkpoint()
 
 
 async def _corpus(house: House, *policies: Rules) -> list[tuple[ToolCall, Standing, bool]]:
@@ -243,7 +252,8 @@ async def _corpus(house: House, *policies: Rules) -> list[tuple[ToolCall, Standi
     effects = {tool.spec.name: tool.traits for tool in house.tools.all()}
     at = house.clock.now()
     for rules in policies:
-        for example in examples(rules):
+        for number, example in enumerate(examples(rules)):
+            await _for_others(number)
             traits = effects.get(example.call.tool)
             call = example.call
             if traits is not None:

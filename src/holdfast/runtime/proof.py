@@ -187,6 +187,9 @@ def _of_signed(state: State, number: int, said: Checkpoint | Seal, check: Check)
         return _finding("inserted", size, number, f"{what} of {size} records does not belong here")
     if isinstance(said, Seal) and said.header != state.digest:
         return _finding("changed", 0, 1, "the first line was changed")
+    if isinstance(said, Seal) and said.gone != state.gone:
+        says = f"of {state.gone} records only the hashes are left; when this was sealed, of "
+        return _finding("changed", size, number, f"{says}{said.gone}")
     if isinstance(said, Seal) and state.signed < size:
         return _finding("removed", size, number, f"the checkpoint of {size} records is gone")
     if isinstance(said, Checkpoint) and said.previous != state.signed:

@@ -12,6 +12,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
 from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.gate.book import matching
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.matter import Asking, Matter
 from holdfast.core.gate.policy import DENY
 from holdfast.core.gate.presets import PRESETS
@@ -87,6 +88,13 @@ async def thinking(house: House, row: Summary, mode: str = "") -> str:
     thoughts = (thought.text.strip() for said in turns for thought in said.thoughts)
     whole = "\n\n".join(filter(None, thoughts))
     return whole if len(whole) <= most else f"…{whole[len(whole) - most :]}"
+
+
+async def heard_from(house: House, row: Summary) -> tuple[str, ...]:
+    """Whose words from outside could be behind the answer of an ended task; none while it works."""
+    if row.status not in ENDED:
+        return ()
+    return tuple(sorted(hearing(await house.recorder.load(row.id)).influences))
 
 
 async def query(house: House, wanted: Query) -> Sequence[Summary]:

@@ -28,6 +28,7 @@ _AGAIN = 10.0
 _BLOCK = 1 << 16
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINE = re.compile(rb'\{"seq":([0-9]{1,16}),"leaf":"[0-9a-f]{64}","hash":"([0-9a-f]{64})",')
+_FIRST = b'{"seq":1,'
 _log = logging.getLogger("holdfast.audit")
 
 
@@ -90,7 +91,7 @@ def _append(path: Path, lines: Sequence[bytes]) -> None:
 
 
 def _end_of(path: Path) -> _Last:
-    """The last whole line; what stands behind it is cut off."""
+    """The last whole line; what stands behind it is cut off, unless the file is no mirror."""
     fresh = not path.exists()
     with os.fdopen(os.open(path, _FLAGS, 0o600), "r+b") as file:
         if fresh:
@@ -101,11 +102,13 @@ def _end_of(path: Path) -> _Last:
             begin = max(0, size - max(_BLOCK, 2 * (size - begin)))
             file.seek(begin)
             *whole, part = file.read(size - begin).split(b"\n")
-        file.truncate(size - len(part))
-        os.fsync(file.fileno())
-    told = _LINE.match(whole[-1]) if whole else None
+        told = _LINE.match(whole[-1]) if whole else None
+        ours = told or (not whole and part.startswith(_FIRST[: len(part)]))
+        if ours:
+            file.truncate(size - len(part))
+            os.fsync(file.fileno())
     if told is None:
-        return _Last(-1 if whole else 0)
+        return _Last(0 if ours else -1)
     return _Last(int(told[1]), bytes.fromhex(told[2].decode()))
 
 

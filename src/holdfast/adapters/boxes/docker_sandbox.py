@@ -22,8 +22,9 @@ from anyio.abc import ByteReceiveStream, Process
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, BoxStats, Capabilities, Exit, Strength
 
-from .microvm.asking import check_command, directory, real_workspace
+from .microvm.asking import check_command, workspace_of
 from .microvm.mirror import Mirror
+from .root import directory
 from .streams import Kept
 
 _ASK, _CREATE, _END = 20.0, 120.0, 20.0
@@ -186,7 +187,7 @@ class DockerSandboxBox:
             raise Unavailable("the box has ended: it was destroyed", code="box_gone")
         variables = {**self._spec.environment, **(environment or {})}
         check_command(argv, variables)
-        folder = await to_thread.run_sync(directory, self._workspace, self._spec, cwd)
+        folder = await to_thread.run_sync(directory, self._spec, self._workspace.root, cwd)
         mark = secrets.token_hex(6)
         with tempfile.NamedTemporaryFile("w", prefix="holdfast-", encoding="utf-8") as file:
             file.write(_env_file(variables))
@@ -366,7 +367,7 @@ def _workspace(spec: BoxSpec) -> Mirror:
     """Raises `Invalid`, `Unavailable` for what Docker would show or bound otherwise."""
     if spec.browser or spec.read_only:
         raise Invalid("a Docker sandbox shows the workspace alone, and has no browser of ours")
-    real = real_workspace(spec.workspace)
+    real = workspace_of(spec.workspace)
     if any(path.is_dir() and path.resolve().is_relative_to(real) for path in spec.hidden):
         raise Unavailable(
             f"a Docker sandbox would show what is to be hidden in {real}",

@@ -82,7 +82,7 @@ def inside(spec: BoxSpec, *, lend: bool) -> Inside:
     With `lend`, the workspace and all that is read-only are not bound by bubblewrap, which runs
     as the agent's user and may not reach them, but mounted into the finished box.
     """
-    workspace = _workspace(spec.workspace)
+    workspace = real_workspace(spec.workspace, _RESERVED, _KERNEL)
     shown = [_shown(path, workspace) for path in spec.read_only]
     place = str(workspace)
     options = [
@@ -109,8 +109,23 @@ def inside(spec: BoxSpec, *, lend: bool) -> Inside:
     )
 
 
+def real_workspace(given: Path, taken: Sequence[str], below: Sequence[str]) -> Path:
+    """Raises `Invalid` for one that cannot be: `taken` places, or anything `below` others."""
+    if not given.is_absolute() or not given.is_dir():
+        raise Invalid(f"the workspace {given} is not an existing folder with an absolute path")
+    real = given.resolve()
+    if str(real) in taken or any(real.is_relative_to(path) for path in below):
+        raise Invalid(
+            f"the workspace cannot be {real}: the system lives there",
+            hint="choose a folder of your own",
+        )
+    return real
+
+
 def directory(spec: BoxSpec, workspace: Path, cwd: str) -> str:
     """Where a command begins. Raises `Invalid` outside the workspace."""
+    if "\0" in cwd:
+        raise Invalid("a folder's name contains a NUL character")
     wanted = (spec.workspace / cwd).resolve()
     if not wanted.is_relative_to(workspace):
         raise Invalid(f"the folder {cwd} is outside the workspace {workspace}")
@@ -168,18 +183,6 @@ def _show(path: str, *, lend: bool) -> tuple[str, ...]:
     if not lend:
         return ("--ro-bind", path, path)
     return ("--dir", path) if Path(path).is_dir() else ("--ro-bind", "/dev/null", path)
-
-
-def _workspace(given: Path) -> Path:
-    if not given.is_absolute() or not given.is_dir():
-        raise Invalid(f"the workspace {given} is not an existing folder with an absolute path")
-    real = given.resolve()
-    if str(real) in _RESERVED or any(real.is_relative_to(path) for path in _KERNEL):
-        raise Invalid(
-            f"the workspace cannot be {real}: the system lives there",
-            hint="choose a folder of your own",
-        )
-    return real
 
 
 def _shown(path: Path, workspace: Path) -> str:

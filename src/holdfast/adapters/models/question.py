@@ -70,6 +70,7 @@ class Asker:
     async def question(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Question:
         files = await self._fetched(prompt)
         settings = self._settings(prompt.style)
+        _say_choice(settings, prompt, tools)
         declared = tools
         if not tools and self.voice.needs_tools and (declared := used_tools(prompt)):
             settings["tool_choice"] = "none"
@@ -119,17 +120,24 @@ class Asker:
             settings["thinking"] = self._effort(_EFFORTS[style.thinking], wanted)
         if headers := self._address.provider.headers:
             settings["extra_headers"] = dict(headers)
-        if style.stop:
-            settings["stop_sequences"] = list(style.stop)
-        if style.seed is not None:
-            settings["seed"] = style.seed
-        if style.temperature is not None:
-            settings["temperature"] = style.temperature
-        if style.top_p is not None:
-            settings["top_p"] = style.top_p
+        self._sample(settings, style)
         ignored = {*self._ignored, *(_SAMPLING if self._reasons(style) else ())}
         known = {name: value for name, value in settings.items() if name not in ignored}
         return cast("ModelSettings", known)
+
+    def _sample(self, settings: ModelSettings, style: Style) -> None:
+        told: dict[str, Any] = {
+            "stop_sequences": list(style.stop) or None,
+            "seed": style.seed,
+            "temperature": style.temperature,
+            "top_p": style.top_p,
+            "top_k": style.top_k,
+            "presence_penalty": style.presence_penalty,
+            "frequency_penalty": style.frequency_penalty,
+        }
+        if style.top_k is not None and "top_k" in self._ignored:
+            told["extra_body"] = {"top_k": style.top_k}  # not in the protocol, but servers know it
+        settings |= cast("ModelSettings", {k: v for k, v in told.items() if v is not None})
 
     def _effort(self, wanted: Effort, most: int) -> Effort:
         """As much of it as fits a reply: older Claudes are given tokens for it, of the reply's."""
@@ -188,6 +196,21 @@ class Asker:
                     return False
                 listed = known.get("supported_document_media_types", _DOCUMENTS)
                 return bool(known.get("supports_document_input", True)) and media_type in listed
+
+
+def _say_choice(settings: ModelSettings, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> None:
+    """Which of `tools` must be called, and whether several may be at once."""
+    if not tools:
+        return
+    if not prompt.parallel:
+        settings["parallel_tool_calls"] = False
+    match prompt.choice:
+        case "":
+            pass
+        case "none" | "required" as choice:
+            settings["tool_choice"] = choice
+        case named:
+            settings["tool_choice"] = [named.removeprefix("=")]
 
 
 _DOCUMENTS = frozenset({"application/pdf"})

@@ -26,6 +26,7 @@ Kind = Literal[
     "egress.denied",
     "config.changed",
     "config.refused",
+    "access.changed",
     "budget.raised",
     "budget.settled",
     "task.purged",

@@ -10,39 +10,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import NamedTuple
 
 Argv = tuple[str, ...]
 
+
+def _each(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 _TOKEN = re.compile(
-    r"""(?P<space>[ \t]+|\\\n)|(?P<quoted>'[^']*')|(?P<double>"(?:[^"\\]|\\.)*")|(?P<escaped>\\.)
+    r"""(?P<space>[ \t]+|\\\n)|(?P<quoted>'[^']*')|(?P<double>\$?"(?:[^"\\]|\\.)*")|(?P<escaped>\\.)
     |(?P<redirect>\d*(?:<<<|<<-?|&>>?|>>|<>|[<>]&|>\||[<>]))|(?P<between>&&|\|\||;;|\|&|[;|&\n])
-    |(?P<word>[^ \t\n\\'"<>&;|()`$*?\[{}~#!]+)|(?P<odd>.)""",
+    |(?P<word>[^ \t\n\\'"<>&;|()`$*?\[{}~#!]+)|\$(?P<coded>'(?:[^'\\]|\\.)*')|(?P<odd>.)""",
     re.DOTALL | re.VERBOSE,
 )
 _SIMPLE = re.compile(r"[\w./:@,+%^-]+(?: [\w./:@,+%^-]+)*", re.ASCII)
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
-_KEYWORDS = frozenset(
-    (
-        *("if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done"),
-        *("case", "esac", "select", "function", "time", "coproc", "!", "{", "}", "[["),
-    )
+_UNTIL = re.compile(r"""[ \t]*(?:'([^'\n]*)'|"([^"\n]*)"|\\?([^\s\\'"<>&;|()`$]+))""")
+_CODE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|([0-7]{1,3})|(.))", re.DOTALL)
+_KEYWORDS = _each(
+    "if then elif else fi for while until do done case esac select function time coproc ! { } [["
+    " -p --"  # the last two stand behind `time`
 )
-_CARRIERS = frozenset(
-    (
-        *("sudo", "doas", "env", "nohup", "nice", "ionice", "timeout", "xargs", "command"),
-        *("builtin", "exec", "time", "stdbuf", "setsid", "busybox", "find", "chroot"),
-        *("watch", "parallel", "strace", "unshare", "runuser"),
-    )
+_CARRIERS = _each(
+    "sudo doas env nohup nice ionice timeout xargs command builtin exec time stdbuf setsid busybox"
+    " find chroot watch parallel strace unshare runuser eval ssh su flock taskset setpriv nsenter"
+    " systemd-run toybox fakeroot chrt prlimit ltrace pkexec"
 )
-_SHELLS = frozenset(
-    (
-        *("sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "eval", "su", "ssh"),
-        *("script", "watch"),
-    )
+_SHELLS = _each(
+    "sh bash dash zsh ksh ash fish eval su ssh script watch env parallel runuser flock trap"
 )
 _DEEPEST = 4
-_MOST = 200
+_MOST, _MOST_WORDS = 200, 300_000
 _INNER = re.compile(r"\$\(|`")
 
 
@@ -59,31 +60,33 @@ class _Reading:
     def __init__(self) -> None:
         self.commands: list[Argv] = []
         self.plain, self.dropping = True, False
+        self.documents: list[tuple[str, str]] = []
+        self.word: str | None = None
         self._argv: list[str] = []
-        self._word: str | None = None
-
-    @property
-    def begun(self) -> bool:
-        return bool(self._word)
 
     def add(self, text: str) -> None:
-        self._word = (self._word or "") + text
+        self.word = (self.word or "") + text
 
     def end_word(self) -> None:
-        if self._word is not None and not self.dropping:
-            self._argv.append(self._word)
-        self.dropping = self.dropping and self._word is None
-        self._word = None
+        if self.word is not None and not self.dropping:
+            self._argv.append(self.word)
+        self.dropping = self.dropping and self.word is None
+        self.word = None
 
     def end_command(self) -> None:
         self.end_word()
         self.dropping = False
         while self._argv and (self._argv[0] in _KEYWORDS or _ASSIGNED.match(self._argv[0])):
             self.plain = False
-            del self._argv[0]
+            del self._argv[: 2 if self._argv[2:3] == ["{"] else 1]  # the name of what is made
         if self._argv:
             self.commands.append(tuple(self._argv))
         self._argv = []
+
+    def look_into(self, texts: Sequence[str], depth: int) -> None:
+        """Texts in which a shell would look for commands once more."""
+        for text in texts if depth < _DEEPEST else ():
+            self.commands += parsed(text, depth + 1).commands
 
 
 def parsed(text: str, depth: int = 0) -> Line:
@@ -97,14 +100,30 @@ def parsed(text: str, depth: int = 0) -> Line:
         found = _TOKEN.match(text, place)
         if found is None:  # pragma: no cover - `odd` takes every character
             break
-        if found.lastgroup == "odd" and text[place] == "#" and not reading.begun:
+        if found.lastgroup == "odd" and text[place] == "#" and reading.word is None:
             end = text.find("\n", place)
             place = len(text) if end < 0 else end
             continue
         _take(reading, found.lastgroup or "", found[0], depth)
         place = found.end()
+        if found[0] in {"<<", "<<-"} and (until := _UNTIL.match(text, place)):
+            tabs = "\t*" if found[0] == "<<-" else ""
+            reading.documents.append(("".join(filter(None, until.groups())), tabs))
+        elif found[0] == "\n":
+            place = _read_documents(reading, text, place, depth)
     reading.end_command()
     return Line(tuple(reading.commands), reading.plain)
+
+
+def _read_documents(reading: _Reading, text: str, place: int, depth: int) -> int:
+    """What stands between `<<END` and END is no part of the line: its quotes end with it."""
+    for until, tabs in reading.documents:
+        end = re.compile(rf"^{tabs}{re.escape(until)}(?:\n|\Z)", re.MULTILINE).search(text, place)
+        body = text[place : end.start() if end else len(text)]
+        place = end.end() if end else len(text)
+        reading.look_into((body, *_INNER.split(body)[1:]), depth)
+    reading.documents.clear()
+    return place
 
 
 def _take(reading: _Reading, kind: str, said: str, depth: int) -> None:
@@ -119,9 +138,12 @@ def _take(reading: _Reading, kind: str, said: str, depth: int) -> None:
         case "escaped":
             reading.add(said[1:])
         case "double":
-            _take_double(reading, said[1:-1], depth)
+            _take_double(reading, said, depth)
         case "between":
             reading.end_command()
+        case "coded":
+            reading.plain = False
+            reading.add(_CODE.sub(_coded, said[2:-1]))
         case "redirect":
             reading.end_word()
             reading.plain, reading.dropping = False, True
@@ -129,19 +151,26 @@ def _take(reading: _Reading, kind: str, said: str, depth: int) -> None:
             _take_odd(reading, said)
 
 
-def _take_double(reading: _Reading, inner: str, depth: int) -> None:
-    bare = re.sub(r"\\(.)", "", inner, flags=re.DOTALL)
+def _take_double(reading: _Reading, said: str, depth: int) -> None:
+    inner = said.lstrip("$")[1:-1]
+    bare = said[0] + re.sub(r"\\(.)", "", inner, flags=re.DOTALL)
     if "$" in bare or "`" in bare:
         reading.plain = False
-        if depth < _DEEPEST:
-            for piece in _INNER.split(inner)[1:]:
-                reading.commands += parsed(piece, depth + 1).commands
+        reading.look_into(_INNER.split(inner)[1:], depth)
     reading.add(re.sub(r'\\([\\"$`\n])', lambda m: "" if m[1] == "\n" else m[1], inner))
+
+
+def _coded(found: re.Match[str]) -> str:
+    """A letter as `$'…'` has it. Which of the few named ones it is does not matter here."""
+    if digits := found[1] or found[2]:
+        return chr(int(digits, 16))
+    return chr(int(found[3], 8)) if found[3] else found[4]
 
 
 def _take_odd(reading: _Reading, sign: str) -> None:
     """A sign that makes a shell do more than run words; inside a word, some are only letters."""
-    if sign in "~#!" and reading.begun:
+    if sign in "~#!" and reading.word is not None:
+        reading.plain &= sign != "~" or "=" not in reading.word  # a home, as in PREFIX=~/x
         reading.add(sign)
         return
     reading.plain = False
@@ -153,26 +182,29 @@ def _take_odd(reading: _Reading, sign: str) -> None:
 
 def pieces(line: Line) -> tuple[Argv, ...]:
     """Every command of the line, and those that it carries for another program to run."""
-    found: list[Argv] = []
+    found, words = dict.fromkeys(line.commands), 0
     for argv in line.commands:
-        _carried(argv, found, 0)
-    return tuple(dict.fromkeys(found))
+        for carried in islice(_carried(argv, 0), _MOST):
+            words += len(carried)
+            if words < _MOST_WORDS:
+                found[carried] = None
+    return tuple(found)
 
 
-def _carried(argv: Argv, found: list[Argv], depth: int) -> None:
-    if len(found) >= _MOST:
-        return
-    found.append(argv)
+def _carried(argv: Argv, depth: int) -> Iterator[Argv]:
+    for one in _inside(argv) if depth < _DEEPEST else ():
+        yield one
+        yield from _carried(one, depth + 1)
+
+
+def _inside(argv: Argv) -> Iterator[Argv]:
     program = argv[0].rpartition("/")[2]
-    if depth >= _DEEPEST:
-        return
     if program in _CARRIERS:
-        for start in range(1, len(argv)):
-            if not argv[start].startswith("-"):
-                _carried(argv[start:], found, depth + 1)
+        yield from (argv[at:] for at in range(1, len(argv)) if not argv[at].startswith("-"))
     if program in _SHELLS:
-        for inner in (one for text in argv[1:] for one in parsed(text).commands):
-            _carried(inner, found, depth + 1)
+        for word in argv[1:]:
+            yield from parsed(word).commands
+            yield from parsed(word.partition("=")[2]).commands
 
 
 def fits(argv: Argv, patterns: Sequence[str], *, anywhere: bool = False) -> bool:

@@ -99,20 +99,6 @@ def _decided(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[st
     return verdict
 
 
-def judge(
-    call: ToolCall,
-    layers: Layers,
-    *,
-    unattended: bool,
-    until: Instant,
-    asking: Asking | None = None,
-) -> Verdict:
-    """The verdict of these layers alone. Pure, total, default deny."""
-    matter = Matter(call, asking)
-    found = [matching(layer, matter) for layer in layers]
-    return _weighed(found, call, unattended=unattended, until=until)
-
-
 def _weighed(
     layers: Sequence[Sequence[Rule]], call: ToolCall, *, unattended: bool, until: Instant
 ) -> Verdict:

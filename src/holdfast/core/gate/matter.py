@@ -79,5 +79,6 @@ class Matter:
     def rough(self) -> tuple[str, ...]:
         """What a rule that asks or denies compares with its target, besides what is touched."""
         if self.call.tool == COMMAND:
-            return tuple(commands.rough(self.call.target))
+            said = commands.rough(self.call.target)
+            return (*said, *map(" ".join, self.commands))
         return tuple(f"{path}/" for path in self.touched)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .policy import Rule, Say
 
 _READS = Rule(say=Say.ALLOW, effect="reads", name="preset: reading is allowed")
-_LOCAL = ("read", "list", "glob", "search", "time", "wait", "ask_person")
+_LOCAL = ("read", "list", "glob", "search", "time", "wait", "ask_person", "plan")
 _CHANGES = ("write", "edit", "append", "move", "delete")
 _OUTSIDE = ("web_fetch", "web_search", "browser_open", "browser_snapshot")
 _CREDENTIALS = (
@@ -51,6 +51,16 @@ def _asking(*labels: str) -> Rule:
 
 
 _STRANGE = _asking("untrusted:*", "copied:*")
+_UNSAID = tuple(
+    Rule(
+        say=Say.ASK,
+        effect=effect,
+        labels=labels,
+        name="preset: whom nobody has named asks",
+        reason="nobody has said where this goes",
+    )
+    for effect, labels in (("writes", ("unsaid:*",)), ("*", ("unsaid:mcp:*",)))
+)
 
 
 def _allowing(tools: tuple[str, ...], name: str) -> Rule:
@@ -112,6 +122,7 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     ),
     "operator": (
         _STRANGE,
+        *_UNSAID,
         *_CAREFUL,
         Rule(say=Say.ALLOW, name="preset operator: everything in the box is allowed"),
     ),

@@ -13,8 +13,9 @@ from holdfast.core.command import HearReply, Say
 from holdfast.core.error import Invalid
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.judge import Standing, decided
-from holdfast.core.gate.labels import labels
+from holdfast.core.gate.labels import labelled
 from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import Allow, Deny, Rules, Verdict
 from holdfast.core.ids import CallId, Instant
@@ -32,7 +33,6 @@ from holdfast.core.message import (
 from holdfast.core.task import CallState, Fault, Human, JudgedCall, Task
 
 from .calls import followed, settle, stopped
-from .hearing import hearing
 
 _PROMISE = re.compile(
     r"(?:(?:ok(?:ay)?|sure|right|great|good|so|now|first|then|next)\b[\s,.!:]*)*"
@@ -112,9 +112,9 @@ def _judged(
     standing, taken = standing_of(task, now), Counter[str]()
     limit = task.limits.calls
     judged: list[JudgedCall] = []
-    heard = hearing(task) if any(call.aims for call in calls) else None
-    for index, proposed in enumerate(calls, start=task.spent.calls + 1):
-        call = replace(proposed, labels=labels(proposed, heard)) if heard else proposed
+    if any(call.aims for call in calls):
+        calls = tuple(labelled(calls, hearing(task)))
+    for index, call in enumerate(calls, start=task.spent.calls + 1):
         verdict = decided(call, standing, rules, taken)
         if limit is not None and index > limit:
             verdict = Deny(rule="limit", reason=f"only {limit} tool calls were asked for")
@@ -167,7 +167,7 @@ def _known(task: Task, call: ToolCall) -> Returned | None:
     for entry in reversed(task.transcript) if earlier else ():
         match entry:
             case ToolAnswered(call_id=call_id, outcome=Returned() as outcome) if call_id == earlier:
-                return Returned(text=outcome.text, artifact=outcome.artifact, reused=True)
+                return replace(outcome, reused=True)
             case _:
                 continue
     return None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from .apart import told
 from .client import query
 from .dispatch import load
 from .out import ago, short
 from .reading import count_of, part_of, rows_of, text_of, texts_of
-from .stop import BROKEN, FAILED, OK, Stop
-from .surroundings import python
+from .stop import FAILED, OK, Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,20 +119,11 @@ def verify(desk: Desk, given: Given) -> int:
 
 def _offline(given: Given) -> Json:
     """In a process of its own that knows of no home: what loads the cryptography is slow."""
-    command = [*python(), "-m", "holdfast.assembly", "audit-verify", given.word()]
+    words = ["audit-verify", given.word()]
     for name in ("key", "checkpoint"):
-        command += [f"--{name}", given.one(name)] if given.has(name) else []
-    command += ["--mirror"] if given.has("mirror") else []
-    told = subprocess.run(  # noqa: S603  our own interpreter, our own module
-        command, capture_output=True, text=True, check=False
-    )
-    try:
-        found: Json = json.loads(told.stdout)
-    except ValueError as error:
-        code = told.returncode if 0 < told.returncode < 126 else BROKEN
-        said, _, hint = told.stderr.strip().partition("\nhint: ")
-        raise Stop(said.removeprefix("error: "), hint=hint, code=code) from error
-    return found
+        words += [f"--{name}", given.one(name)] if given.has(name) else []
+    words += ["--mirror"] if given.has("mirror") else []
+    return told(*words)
 
 
 def checkpoint(desk: Desk, given: Given) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from .reading import part_of, text_of
+from .reading import text_of
 from .stop import BROKEN, NOT_ALLOWED, REFUSED, UNAVAILABLE, Stop
 from .wire import CutOff, NoDaemon, Reply, listening, send
 
@@ -61,6 +61,11 @@ class Daemon:
         except CutOff as error:
             raise _unavailable(error) from error
 
+    def start(self) -> None:
+        """One listens when this returns, whoever started it. Raises `Stop`."""
+        if not self.awake():
+            self._start()
+
     def awake(self) -> bool:
         return listening(self.socket)
 
@@ -114,9 +119,9 @@ class Daemon:
         if reply.status < 400:
             return reply
         code = _ANSWERS.get(reply.status, BROKEN if reply.status >= 500 else REFUSED)
-        said = part_of(_read(reply), "error")
+        said = _read(reply)
         raise Stop(
-            text_of(said, "message") or f"the daemon answered with status {reply.status}",
+            text_of(said, "detail") or f"the daemon answered with status {reply.status}",
             hint=text_of(said, "hint"),
             name=text_of(said, "code"),
             code=code,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from .apart import told
 from .dispatch import load
 from .reading import rows_of
-from .stop import BROKEN, FAILED, OK, UNAVAILABLE, Stop
+from .stop import FAILED, OK, UNAVAILABLE, Stop
 from .surroundings import python
 
 TYPE_CHECKING = False
@@ -45,7 +44,8 @@ def init(desk: Desk, given: Given) -> int:
 
 
 def doctor(desk: Desk, given: Given) -> int:
-    found = _findings(desk, ["--fix"] if given.has("fix") else [])
+    fix = ["--fix"] if given.has("fix") else []
+    found = rows_of(told("--home", desk.home, "doctor", *fix), "findings")
     failed = any(row.get("level") == "fail" for row in found)
     if given.has("json"):
         desk.screen.json({"ok": not failed, "findings": found})
@@ -130,21 +130,16 @@ def box_test(desk: Desk, given: Given) -> int:
     return OK
 
 
-def _findings(desk: Desk, words: list[str]) -> list[Json]:
-    command = [*python(), "-m", "holdfast.assembly", "--home", desk.home, "doctor", *words]
-    told = subprocess.run(  # noqa: S603  our own interpreter, our own module
-        command, capture_output=True, text=True, check=False
-    )
-    try:
-        found: Json = json.loads(told.stdout)
-    except ValueError as error:
-        code = told.returncode if 0 < told.returncode < 126 else BROKEN
-        said, _, hint = told.stderr.strip().partition("\nhint: ")
-        if said.startswith("error: "):
-            raise Stop(said.removeprefix("error: "), hint=hint, code=code) from error
-        last = said.splitlines()[-12:]
-        raise Stop("\n".join(["the doctor itself failed:", *last]), code=code) from error
-    return rows_of(found, "findings")
+def gate_bench(desk: Desk, given: Given) -> int:
+    words = ["--json"] if given.has("json") else []
+    words += [
+        word
+        for name in ("suite", "arm", "attacks", "python", "out")
+        for one in given.many(name)
+        for word in (f"--{name}", one)
+    ]
+    _become(["holdfast.testing.dojo.command", *words])
+    return OK
 
 
 def _become(module: list[str]) -> None:

@@ -103,12 +103,14 @@ def describe(found: Json) -> list[tuple[str, str]]:
     lanes = f"{found.get('running', 0)} of {found.get('lanes', 0)} lanes busy"
     problem = str(found.get("config_problem") or "")
     waiting = [line(one) for one in texts_of(found, "servers")]
+    there = next((one for one in texts_of(found, "listening") if one.startswith("http")), "")
     size, memory = count_of(found, "database_bytes"), count_of(found, "rss_bytes")
     return [
         ("daemon", f"version {found.get('version')}, process {found.get('pid')}"),
         ("up", span(number_of(found, "uptime_seconds"))),
         ("home", line(str(found.get("home")))),
         ("listening", line(", ".join(texts_of(found, "listening") or ["nowhere"]))),
+        *([("openai", f"base URL {line(there)}/v1")] if there else []),
         ("model", line(str(found.get("model") or "none"))),
         ("policy", line(str(found.get("policy") or "none"))),
         *([("not taken", line(problem))] if problem else []),

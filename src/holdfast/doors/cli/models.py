@@ -106,7 +106,7 @@ def _heard(desk: Desk, target: str, body: Json, *, quiet: bool) -> Json:
                     return item.data
                 case "error":
                     _begin_again(desk, shown, "")
-                    raise _failure(part_of(item.data, "error"))
+                    raise _failure(item.data)
                 case _:
                     pass
     except CutOff as error:
@@ -124,7 +124,7 @@ def _begin_again(desk: Desk, shown: str, model: str) -> None:
 
 def _failure(said: Json) -> Stop:
     return Stop(
-        text_of(said, "message"),
+        text_of(said, "detail"),
         hint=text_of(said, "hint"),
         name=text_of(said, "code"),
         code=UNAVAILABLE,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .listing import describe
 from .out import line
-from .reading import count_of
+from .reading import count_of, text_of, texts_of
 from .starting import start
 from .stop import FAILED, INTERRUPTED, OK, UNAVAILABLE, Stop
 
@@ -71,6 +71,24 @@ def serve_status(desk: Desk, given: Given) -> int:
         for name, value in describe(found):
             desk.screen.tell(f"{name:<12}{value}")
     return OK if found is not None else FAILED
+
+
+def certificate(desk: Desk, given: Given) -> int:
+    found = desk.daemon.post("/api/v1/certificate", {"renew": given.has("renew")})
+    if given.has("json"):
+        desk.screen.json(found)
+        return OK
+    until = time.strftime("%Y-%m-%d", time.gmtime(count_of(found, "expires_at") / 1000))
+    for name, value in (
+        ("path", text_of(found, "path")),
+        ("sha-256", text_of(found, "fingerprint")),
+        ("names", " ".join(texts_of(found, "names"))),
+        ("until", until),
+    ):
+        desk.screen.tell(f"{name:<12}{line(value)}")
+    if not found.get("tls"):
+        desk.screen.note('it is not in use: server.tls = "own" in config.toml, then a restart')
+    return OK
 
 
 def logs(desk: Desk, given: Given) -> int:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from .command import CHECKING, Command, Option
 from .table_audit import AUDIT
+from .table_editors import EDITORS
+from .table_keys import KEYS
 from .table_mcp import MCP
 from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
+from .table_serve import SERVE
+from .table_webhooks import WEBHOOKS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
 _REF = ("TASK", "the task's id, or 4 or more characters that it begins or ends with")
@@ -318,44 +322,7 @@ _HOUSE = (
         ),
         examples=(("holdfast status --live", "watch it work"),),
     ),
-    Command(
-        "serve",
-        "Run the daemon here, or in the background.",
-        "serving:serve",
-        options=(Option("-d --detach", "", "in the background; returns when it is ready"),),
-        examples=(("holdfast serve --detach", "as every command does by itself when needed"),),
-    ),
-    Command(
-        "serve stop",
-        "Stop the daemon; what is under way goes on at the next start.",
-        "serving:stop",
-        options=(Option("--seconds", "N", "how long to wait for it (default: 30)", kind="count"),),
-        examples=(("holdfast serve stop", "nothing is lost"),),
-    ),
-    Command(
-        "serve restart",
-        "Stop the daemon and start it again.",
-        "serving:restart",
-        options=(Option("--seconds", "N", "how long to wait for it (default: 30)", kind="count"),),
-        examples=(("holdfast serve restart", "after a change of config.toml"),),
-    ),
-    Command(
-        "serve status",
-        "Say whether the daemon runs; never starts it.",
-        "serving:serve_status",
-        exits=CHECKING,
-        examples=(("holdfast serve status", "exit 1 when it does not run"),),
-    ),
-    Command(
-        "serve logs",
-        "Show the daemon's log.",
-        "serving:logs",
-        options=(
-            Option("-n --lines", "N", "how many lines (default: 50)", kind="count"),
-            Option("-f --follow", "", "go on with what is written, until Ctrl-C"),
-        ),
-        examples=(("holdfast serve logs -f", "watch it"),),
-    ),
+    *SERVE,
     Command(
         "init",
         "Make the home: folders, a commented config.toml and a token. Safe to repeat.",
@@ -393,6 +360,22 @@ _HOUSE = (
         ),
         more="The attacks go for decoys that are made for the test, and change nothing of the host."
         " Nothing of the daemon is touched; it may run or not.",
+    ),
+    Command(
+        "gate bench",
+        "Measure how often a model that obeys every attacker gets through the gate.",
+        "housekeeping:gate_bench",
+        options=(
+            Option("--suite", "NAME", "workspace, banking, slack or travel", repeats=True),
+            Option("--arm", "NAME", "off, asks, alone, unplanned or rogue", repeats=True),
+            Option("--attacks", "N", "at most so many attacks on each task", kind="count"),
+            Option("--python", "PATH", "an interpreter that has AgentDojo"),
+            Option("--out", "FILE", "every case, as JSON"),
+        ),
+        exits=CHECKING,
+        examples=(("holdfast gate bench --python dojo/bin/python", "exit 1 when one got through"),),
+        more="It needs AgentDojo: python3 -m venv dojo && dojo/bin/pip install agentdojo==0.1.35."
+        " It has a daemon of its own; yours is not touched.",
     ),
     Command(
         "connect",
@@ -574,6 +557,9 @@ GROUPS = (
     ("Policy", POLICY),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
+    ("Editors", EDITORS),
+    ("Keys", KEYS),
+    ("Webhooks", WEBHOOKS),
     ("The audit", AUDIT),
     ("The house", _HOUSE),
 )
@@ -583,12 +569,14 @@ DEFAULTS = {
     "box": "box list",
     "budget": "budget list",
     "egress": "egress log",
+    "key": "key list",
     "mcp": "mcp list",
     "peer": "peer list",
     "policy": "policy show",
     "secret": "secret list",
     "vault": "vault status",
     "task": "task list",
+    "webhook": "webhook list",
     "session": "session list",
     "model": "model list",
     "models": "model list",

@@ -1,9 +1,13 @@
-"""The commands about servers of the Model Context Protocol."""
+"""The commands about servers of the Model Context Protocol, and about being one."""
 
 from __future__ import annotations
 
 from .command import Command, Option
 
+_SERVED = (
+    Option("--tools", "PATTERN", "offer only these tools: a shell pattern", repeats=True),
+    Option("--workspace", "DIR", "where tasks work that name no folder themselves"),
+)
 _NAME = ("NAME", "the server's name, like git")
 
 MCP = (
@@ -81,5 +85,28 @@ MCP = (
         arguments=(_NAME,),
         takes=(1, 1),
         examples=(("holdfast mcp remove git", "its tools are gone at once"),),
+    ),
+    Command(
+        "mcp serve",
+        "Be a server of tools, on stdin and stdout, for a program that starts it.",
+        "mcp_serve:mcp_serve",
+        options=_SERVED,
+        examples=(
+            ("holdfast mcp serve", "what Claude Desktop, Cursor and others start"),
+            (
+                "holdfast mcp serve --tools '*_task*' --workspace ~/project",
+                "tasks only: nobody approves from there",
+            ),
+        ),
+        more="Over HTTP it is at /mcp of the daemon. See docs/guides/mcp-server.md.",
+    ),
+    Command(
+        "mcp config",
+        "Print what a client needs to start `holdfast mcp serve`.",
+        "mcp_serve:mcp_config",
+        arguments=(("CLIENT", "claude-desktop, claude-code, cursor, vscode, windsurf or zed"),),
+        takes=(1, 1),
+        options=_SERVED,
+        examples=(("holdfast mcp config claude-desktop", "JSON for its configuration"),),
     ),
 )

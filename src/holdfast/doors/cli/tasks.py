@@ -269,6 +269,7 @@ def _facts(row: Json, now: float) -> list[tuple[str, str]]:
             "changed",
             ", ".join(changed),
         ),
+        ("heard", line(", ".join(str(one) for one in texts_of(row, "heard")))),
         ("fault", line(f"{fault.get('code', '')} {fault.get('message', '')}")),
     ]
     facts += [

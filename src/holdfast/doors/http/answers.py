@@ -24,12 +24,14 @@ _SHORT = 8
 class TaskRow(Summary, frozen=True, kw_only=True, omit_defaults=True):
     """A task's summary; `short` is the end of its id and names it as well.
 
-    `thinking` is what the model thought, where `show_thinking` says that people are to see it.
+    `thinking` is what the model thought, where `show_thinking` says that people are to see it;
+    `heard` is from where words came that could be behind the answer. Both only of one task.
     """
 
     cost_usd: float
     short: str
     thinking: str = ""
+    heard: tuple[str, ...] = ()
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
@@ -244,21 +246,19 @@ class Healthy(Struct, frozen=True, kw_only=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """What went wrong; `code` is stable, `hint` says what to do.
+    """Every answer with a status of 400 or more, as RFC 9457 has them: `code` is stable, `detail`
+    says what and where, `hint` what to do.
 
     Where a model was asked, `tried` says which ones and what came of each.
     """
 
+    type: str
+    title: str
+    status: int
+    detail: str
     code: str
-    message: str
     hint: str
     tried: tuple[Try, ...] | UnsetType = UNSET
-
-
-class Failure(Struct, frozen=True, kw_only=True):
-    """Every answer with a status of 400 or more."""
-
-    error: Problem
 
 
 def answered(reply: Reply) -> Answered:
@@ -284,9 +284,9 @@ def answered(reply: Reply) -> Answered:
     )
 
 
-def task_row(row: Summary, thinking: str = "") -> TaskRow:
+def task_row(row: Summary, thinking: str = "", heard: tuple[str, ...] = ()) -> TaskRow:
     cost, short = row.spent.cost / 1e6, row.id[-_SHORT:]
-    return TaskRow(**asdict(row), cost_usd=cost, short=short, thinking=thinking)
+    return TaskRow(**asdict(row), cost_usd=cost, short=short, thinking=thinking, heard=heard)
 
 
 def event_row(item: Recorded | Happened) -> EventRow:

@@ -1,16 +1,18 @@
-"""Every error's one form over HTTP, and the last net below a request."""
+"""Every error's one form over HTTP (RFC 9457), and the last net below a request."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
 import msgspec
 from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.core.error import (
@@ -24,10 +26,14 @@ from holdfast.core.error import (
 )
 from holdfast.ports.model import ModelFailure
 
-from .answers import Failure, Problem
+from .answers import Problem
+from .front import ID
+from .pace import TooMany
 
 _log = logging.getLogger("holdfast.http")
+Form = Callable[[HoldfastError, Callable[[str], str]], Response]
 _CODES = {404: "no_such_path", 405: "method_not_allowed"}
+PROBLEM = "application/problem+json"
 
 
 class Unauthenticated(NotAllowed):
@@ -65,8 +71,14 @@ _BY_MODEL_CODE = {
 class Guard:
     """Turns whatever a request raises into an answer. Stands around everything else."""
 
-    def __init__(self, app: ASGIApp, redact: Callable[[str], str]) -> None:
-        self._app, self._redact = app, redact
+    def __init__(
+        self,
+        app: ASGIApp,
+        redact: Callable[[str], str],
+        forms: Mapping[str, Form] | None = None,
+    ) -> None:
+        """`forms` says by the beginning of a path how its errors look, where not as ours do."""
+        self._app, self._redact, self._forms = app, redact, forms or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = False
@@ -83,13 +95,37 @@ class Guard:
         except HoldfastError as error:
             problem = error
         except Exception:  # noqa: BLE001 - around a door request
-            _log.exception("a request failed", extra={"path": scope.get("path", "")})
+            told = {"path": scope.get("path", ""), "request": scope.get(ID, "")}
+            _log.exception("a request failed", extra=told)
             text = "something went wrong inside Holdfast"
             problem = Broken(text, code="internal", hint="the daemon's log says more")
         else:
             return
         if not began:
-            await failure(problem, self._redact)(scope, receive, send)
+            form = next(
+                (f for at, f in self._forms.items() if scope["path"].startswith(at)), failure
+            )
+            await _refuse(form(problem, self._redact), problem, (scope, receive, send))
+
+
+async def _refuse(
+    answer: Response, problem: HoldfastError, line: tuple[Scope, Receive, Send]
+) -> None:
+    """Say no: as an answer, also to who wanted a WebSocket where the server can say that."""
+    scope, receive, send = line
+    if scope["type"] != "websocket":
+        await answer(scope, receive, send)
+    elif "websocket.http.response" in scope.get("extensions", {}):
+        await answer(scope, receive, _as_handshake(send))
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": problem.code})
+
+
+def _as_handshake(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type'].removeprefix('websocket.')}"})
+
+    return sending
 
 
 def failure(error: HoldfastError, redact: Callable[[str], str]) -> Response:
@@ -98,6 +134,8 @@ def failure(error: HoldfastError, redact: Callable[[str], str]) -> Response:
     match error:
         case Saturated() | Unanswered() if error.retry_after:
             headers["Retry-After"] = str(error.retry_after)
+        case TooMany():
+            headers |= {"Retry-After": str(error.retry_after), **error.pace.headers()}
         case Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
         case TooLarge():
@@ -105,23 +143,47 @@ def failure(error: HoldfastError, redact: Callable[[str], str]) -> Response:
         case _:
             pass
     body = redact(said(error).decode())
-    return Response(body, error.http_status, headers, "application/json")
+    return Response(body, error.http_status, headers, PROBLEM)
 
 
 def said(error: HoldfastError) -> bytes:
     """What the answer of an error says."""
     tried = error.tried if isinstance(error, Unanswered) and error.tried else UNSET
-    problem = Problem(code=error.code, message=str(error), hint=error.hint, tried=tried)
-    return msgspec.json.encode(Failure(error=problem))
+    return msgspec.json.encode(
+        Problem(
+            type=f"urn:holdfast:problem:{error.code}",
+            title=HTTPStatus(error.http_status).phrase,
+            status=error.http_status,
+            detail=str(error),
+            code=error.code,
+            hint=error.hint,
+            tried=tried,
+        )
+    )
 
 
 async def wrong_path(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: an unknown path, or a known one with another method."""
     if not isinstance(error, HTTPException):
         raise error
-    text = f"{request.method} {request.url.path}: {error.detail}"
-    code = _CODES.get(error.status_code, Refused.code)
-    hint = "GET /openapi.json lists everything there is"
-    body = Failure(error=Problem(code=code, message=text, hint=hint))
     headers = dict(error.headers or {})
-    return Response(msgspec.json.encode(body), error.status_code, headers, "application/json")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_allowed(request)))
+        if request.method == "OPTIONS":
+            return Response(None, HTTPStatus.NO_CONTENT, headers)
+    told = Refused(
+        f"{request.method} {request.url.path}: {error.detail}",
+        code=_CODES.get(error.status_code, Refused.code),
+        hint="GET /openapi.json lists everything there is",
+    )
+    told.http_status = error.status_code
+    return Response(said(told), error.status_code, headers, PROBLEM)
+
+
+def _allowed(request: Request) -> set[str]:
+    """Every method that the path has, in all its routes."""
+    methods = {"OPTIONS"}
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return methods

@@ -32,11 +32,13 @@ from .route import Ask, json_answer
 from .sse import EventStream
 
 _ALL = 500
+_EVERY = "*"  # a conversation may be with any agent: only a key for all of them sees it
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
     new, house = ask.body, ask.house
+    ask.grant.check_agent(house.agent.name)
     key = ask.request.headers.get("idempotency-key", "")
     if key and new.key and key != new.key:
         raise Invalid("the Idempotency-Key header and `key` differ", code="two_keys")
@@ -100,7 +102,7 @@ async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
     rows = await tasks.query(house, query)
     page = rows[: wanted.limit]
     return a.TaskPage(
-        tasks=tuple(map(a.task_row, page)),
+        tasks=tuple(a.task_row(row) for row in page if ask.grant.may_use(row.agent)),
         next=page[-1].id if len(rows) > len(page) else None,
         counts=house.supervisor.counts,
     )
@@ -108,12 +110,14 @@ async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
 
 async def show(ask: Ask[b.ShowQuery, b.Nothing]) -> a.TaskRow:
     row = await tasks.show(ask.house, await ask.task())
-    return a.task_row(row, await tasks.thinking(ask.house, row, ask.query.show_thinking))
+    thinking = await tasks.thinking(ask.house, row, ask.query.show_thinking)
+    return a.task_row(row, thinking, await tasks.heard_from(ask.house, row))
 
 
 async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:
     task, wanted, headers = await ask.task(), ask.query, ask.request.headers
-    if wanted.follow or "text/event-stream" in headers.get("accept", ""):
+    follows = wanted.follow or "text/event-stream" in headers.get("accept", "")
+    if follows and ask.request.method != "HEAD":
         await tasks.events(ask.house, task, limit=1)  # what cannot be read is refused, not streamed
         return EventStream(
             ask.door,
@@ -174,7 +178,12 @@ async def refuse(ask: Ask[b.NoQuery, b.Reason]) -> a.TaskRow:
 
 async def approvals(ask: Ask[b.NoQuery, b.Nothing]) -> a.Approvals:
     rows = await tasks.query(ask.house, Query(asked=True, limit=_ALL))
-    open_ones = (a.open_question(row, question) for row in rows for question in row.questions)
+    open_ones = (
+        a.open_question(row, question)
+        for row in rows
+        if ask.grant.may_use(row.agent)
+        for question in row.questions
+    )
     return a.Approvals(approvals=tuple(open_ones))
 
 
@@ -204,10 +213,12 @@ async def replay(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
 
 
 async def sessions(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
+    ask.grant.check_agent(_EVERY)
     return {"sessions": await upkeep.sessions(ask.house)}
 
 
 async def exchanges(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
+    ask.grant.check_agent(_EVERY)
     session = ask.path("id")
     said = await upkeep.exchanges(ask.house, session)
     if not said:

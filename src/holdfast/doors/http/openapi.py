@@ -11,8 +11,9 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from .answers import Failure
+from .answers import Problem
 from .bodies import NoQuery, Nothing
+from .errors import PROBLEM
 from .route import Entry
 
 Json = dict[str, Any]
@@ -23,12 +24,13 @@ _ABOUT = {
     "ref": "A task's id, or at least 4 characters of its beginning or end.",
     "call": "The call's id, as in the question.",
     "id": "The session's id.",
-    "name": "The provider's name.",
+    "name": "Its name.",
     "seq": "The record's number.",
     "attempt": "The login, as `login` named it.",
 }
+_AGAIN = ("Idempotency-Key", "Repeating a request with it is safe.")
 _HEADERS = {
-    ("POST", "/api/v1/tasks"): ("Idempotency-Key", "Repeating a request with it is safe."),
+    ("POST", "/api/v1/tasks"): _AGAIN,
     ("GET", "/api/v1/tasks/{ref}/events"): ("Last-Event-ID", "Go on after this event."),
 }
 
@@ -65,7 +67,7 @@ def _operation(entry: Entry, path: str) -> Json:
     }
     if entry.public:
         operation["security"] = []
-    if entry.body is not Nothing:
+    if entry.writes and entry.body is not Nothing:
         schema = {"$ref": _REF + entry.body.__name__}
         required = bool(entry.body.model_json_schema().get("required"))
         content = {"application/json": {"schema": schema}}
@@ -75,7 +77,9 @@ def _operation(entry: Entry, path: str) -> Json:
 
 def _parameters(entry: Entry, path: str) -> Iterable[Json]:
     for match in _PARAMETER.finditer(path):
-        schema = {"type": "string"}
+        schema: Json = {"type": "string"}
+        if match[1] == "ref":
+            schema["minLength"] = 4
         yield {
             "name": match[1],
             "in": "path",
@@ -88,7 +92,8 @@ def _parameters(entry: Entry, path: str) -> Iterable[Json]:
         for name, one in schema["properties"].items():
             about = one.pop("description", "")
             yield {"name": name, "in": "query", "description": about, "schema": _untitled(one)}
-    if header := _HEADERS.get((entry.method, path)):
+    header = _AGAIN if entry.repeatable else _HEADERS.get((entry.method, path))
+    if header:
         schema = {"type": "string"}
         yield {"name": header[0], "in": "header", "description": header[1], "schema": schema}
 
@@ -102,7 +107,7 @@ def _responses(entry: Entry) -> Iterable[tuple[str, Json]]:
     if entry.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     yield str(entry.status), {"description": entry.summary, "content": content}
-    failure = {"application/json": {"schema": {"$ref": _REF + Failure.__name__}}}
+    failure = {PROBLEM: {"schema": {"$ref": _REF + Problem.__name__}}}
     for status in sorted(statuses(entry)):
         yield str(status), {"description": HTTPStatus(status).phrase, "content": failure}
 
@@ -111,9 +116,10 @@ def statuses(entry: Entry) -> set[int]:
     """The statuses with which a request to `entry` may fail."""
     always = {403, 500} if entry.public else {401, 403, 500}
     names = {match[1] for match in _PARAMETER.finditer(entry.path)}
-    missing = {404} if names else set[int]()
-    ambiguous = {422} if "ref" in names or entry.query is not NoQuery else set[int]()
-    body = {413, 422} if entry.method == "POST" else set[int]()
+    named = names or entry.query is not NoQuery or entry.body is not Nothing
+    missing = {404} if named else set[int]()  # what is named may not be there
+    ambiguous = {422}  # a key in the address
+    body = {408, 413, 422} if entry.writes else set[int]()
     return always | missing | ambiguous | body | set(entry.errors)
 
 
@@ -124,7 +130,7 @@ def _schemas(routes: Sequence[Entry]) -> Mapping[str, Any]:
     ]
     _, bodies = models_json_schema(asked, ref_template=f"{_REF}{{model}}")
     kinds = [entry.answer for entry in routes if not isinstance(entry.answer, str)]
-    _, answers = msgspec.json.schema_components([*kinds, Failure], ref_template=f"{_REF}{{name}}")
+    _, answers = msgspec.json.schema_components([*kinds, Problem], ref_template=f"{_REF}{{name}}")
     queries = {entry.query.__name__ for entry in routes}
     mine = {name: s for name, s in bodies["$defs"].items() if name not in queries}
     both = {**{name: _untitled(schema) for name, schema in mine.items()}, **answers}

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import anyio
+import anyio.lowlevel
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 from pydantic import Field
@@ -154,9 +156,10 @@ async def policy_explain(ask: Ask[NoQuery, Explain]) -> Mapping[str, Any]:
 
 
 async def policy_test(ask: Ask[NoQuery, Trial]) -> Tested:
-    rules = _rules(ask, ask.body.policy)
+    rules = await _rules(ask, ask.body.policy)
     found: list[Tried] = []
     for one in ask.body.expect:
+        await anyio.lowlevel.checkpoint()
         told = policy.explain(ask.house, _supposed(one), rules)
         judged = policy.Judged(**told["verdict"])
         ok = judged.say == one.say and one.rule in {"", judged.rule}
@@ -167,7 +170,7 @@ async def policy_test(ask: Ask[NoQuery, Trial]) -> Tested:
 
 
 async def policy_diff(ask: Ask[NoQuery, Two]) -> policy.Difference:
-    old, new = _rules(ask, ask.body.old), _rules(ask, ask.body.new)
+    old, new = await _rules(ask, ask.body.old), await _rules(ask, ask.body.new)
     return await policy.difference(ask.house, old, new)
 
 
@@ -182,9 +185,13 @@ async def lease_revoke(ask: Ask[NoQuery, Nothing]) -> Lease:
     return await leases.revoke(ask.house, ask.path("id"))
 
 
-def _rules(ask: Ask[Any, Any], text: str) -> Rules:
+async def _rules(ask: Ask[Any, Any], text: str) -> Rules:
     if not text:
         return ask.house.rules
+    return await anyio.to_thread.run_sync(_read, text)
+
+
+def _read(text: str) -> Rules:
     return to_rules(policy_in(text, Path("policy.toml")))
 
 

@@ -16,33 +16,50 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.core.error import Invalid
-from holdfast.core.ids import TaskId
+from holdfast.core.ids import Instant, TaskId
 from holdfast.ports.model import ModelHealth
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
+from holdfast.runtime.webhooks import PostOffice
 
-from .auth import BY, peer
+from .access import Access, Grant, grant
+from .auth import BY, Locks, peer
 from .bodies import Body, NoQuery, Nothing, Question
-from .errors import TooLarge
+from .cookies import Sessions
+from .once import Once
+from .scopes import PUBLIC, needed
 
-MAX_BODY = 10_000_000
 _SEVERAL = "status"
+_WRITING = frozenset({"POST", "PATCH"})
 
 Q = TypeVar("Q", bound=Question)
 B = TypeVar("B", bound=Body)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What only the assembly knows and `/api/v1/status` tells.
+class Certificate:
+    """What others see of us over TLS. `fingerprint` is SHA-256 of it."""
 
-    `model` is a line about what was found and is used.
+    path: str
+    fingerprint: str
+    names: tuple[str, ...]
+    expires_at: Instant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What only the assembly knows and the door tells.
+
+    `model` is a line about what was found and is used. `certificate` tells the one there is, made
+    anew if told so; it may raise `Refused`. `office` has the webhooks.
     """
 
     lanes: int = 0
     model: Callable[[], str] = str
     health: Callable[[], Sequence[ModelHealth]] = tuple
     database: Path | None = None
+    certificate: Callable[[bool], Certificate] | None = None
+    office: PostOffice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +70,10 @@ class Door:
     stop: Callable[[], None]
     facts: Facts
     keep_alive: float
+    access: Access
+    locks: Locks
+    sessions: Sessions
+    once: Once
     closing: anyio.Event = field(default_factory=anyio.Event)
     listening: list[str] = field(default_factory=list[str])
 
@@ -75,6 +96,11 @@ class Ask(Generic[Q, B]):
         return self.request.scope[BY]
 
     @property
+    def grant(self) -> Grant:
+        """What the principal may do."""
+        return grant(self.request.scope)
+
+    @property
     def local(self) -> bool:
         """True when it came through the Unix socket."""
         return peer(self.request.scope) is not None
@@ -83,14 +109,19 @@ class Ask(Generic[Q, B]):
         return self.request.path_params[name]
 
     async def task(self) -> TaskId:
-        return await tasks.resolve(self.house, self.path("ref"))
+        """The task that the path names. A key that is for some agents sees no others' tasks."""
+        found = await tasks.resolve(self.house, self.path("ref"))
+        if self.grant.key is not None:
+            self.grant.check_agent((await tasks.show(self.house, found)).agent)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One row of the table. `errors` are the statuses besides those that every row has.
 
-    `answer` is a Struct, or the media type of what is none; `public` needs no token.
+    `answer` is a Struct, or the media type of what is none. Who may use it: `scopes.py`. `again`:
+    an Idempotency-Key makes repeating it safe; False where the function sees to that, or must not.
     """
 
     method: str
@@ -103,7 +134,20 @@ class Entry:
     status: int = 200
     errors: tuple[int, ...] = ()
     streams: bool = False
-    public: bool = False
+    again: bool = True
+
+    @property
+    def writes(self) -> bool:
+        return self.method in _WRITING
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same Idempotency-Key gets the same answer again."""
+        return self.again and self.writes and not self.streams
+
+    @property
+    def public(self) -> bool:
+        return needed(self.method, self.path) == PUBLIC
 
 
 class Endpoint:
@@ -115,35 +159,24 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, entry = Request(scope, receive, send), self._entry
         query = _query(request, entry.query)
-        body = (
-            _parsed(entry.body, await read_body(request)) if entry.method == "POST" else Nothing()
-        )
+        sent = await request.body() if entry.writes else b""
+        body = _parsed(entry.body, sent) if entry.writes else Nothing()
         ask: Ask[Any, Any] = Ask(door=self._door, request=request, query=query, body=body)
-        said = await entry.run(ask)
-        is_data = isinstance(said, msgspec.Struct | Mapping)
-        answer = json_answer(said, entry.status) if is_data else said
-        await answer(scope, receive, send)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            said = await entry.run(ask)
+            is_data = isinstance(said, msgspec.Struct | Mapping)
+            told = json_answer(said, entry.status) if is_data else said
+            await told(scope, receive, send)
+
+        key = request.headers.get("idempotency-key", "") if entry.repeatable else ""
+        name = (ask.by, request.url.path, key)
+        chosen = await self._door.once.answer(name, sent, answer) if key else answer
+        await chosen(scope, receive, send)
 
 
 def json_answer(said: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(said), status, headers, "application/json")
-
-
-async def read_body(request: Request) -> bytes:
-    """All of it. Raises `TooLarge`."""
-    told = request.headers.get("content-length", "")
-    if told.isdecimal() and len(told) < 20 and int(told) > MAX_BODY:
-        raise _too_large()
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY:
-            raise _too_large()
-    return bytes(data)
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(f"the body is larger than {MAX_BODY} bytes")
 
 
 def _parsed(model: type[B], data: bytes) -> B:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
+import ssl
 import stat
-import struct
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,17 @@ import anyio
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast.core.error import HoldfastError, Refused, Unavailable
 
-from .auth import PEER
+from .patience import Listener, Reception
 from .route import Door
+from .ws.speaking import Speaking
 
 _BACKLOG = 256
 _FAREWELL = 2
 _LONGEST_PATH = 107
-_CREDENTIALS = struct.Struct("3i")
+_HANDSHAKE = 10.0
 
 
 async def serve(
@@ -36,6 +37,7 @@ async def serve(
     unix: Path | None,
     host: str = "127.0.0.1",
     port: int | None = None,
+    how: Reception | None = None,
     task_status: TaskStatus[tuple[str, ...]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; `task_status` gets the addresses once somebody answers there.
@@ -43,46 +45,56 @@ async def serve(
     `port` None is no TCP, 0 is any free port. Raises `Unavailable` (port_in_use, cannot_listen)
     and `Refused` (already_running). At the end open streams are told, the rest has two seconds.
     """
+    how = how or Reception()
     door: Door = app.state.door
     with _sockets(unix, host, port) as sockets:
-        server = _server(app)
-        await server.startup(sockets)
-        door.listening[:] = [_address(one) for one in sockets]
+        server = _server(app, how, door)
+        await _started(server, sockets, how.tls)
+        door.listening[:] = [_address(one, tls=how.tls is not None) for one in sockets]
         task_status.started(tuple(door.listening))
-        try:
-            await server.main_loop()
-        finally:
-            door.closing.set()
-            with anyio.CancelScope(shield=True):
-                await server.shutdown(sockets)
-                _hang_up(server)
+        async with anyio.create_task_group() as group:
+            group.start_soon(app.state.mcp.run)
+            try:
+                await server.main_loop()
+            finally:
+                door.closing.set()
+                with anyio.CancelScope(shield=True):
+                    await server.shutdown(sockets)
+                    _hang_up(server)
+                group.cancel_scope.cancel()
 
 
-class _Peered(HttpToolsProtocol):
-    """Knows who is at the other end of a Unix socket, from the kernel."""
+async def _started(
+    server: Server, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None
+) -> None:
+    """Listen on all of them: in the open on a Unix socket, over TLS elsewhere if there is any."""
+    await server.startup([one for one in sockets if one.family == socket.AF_UNIX])
+    config, loop = server.config, asyncio.get_running_loop()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
-        if self.client is None:
-            self.app_state = {**self.app_state, PEER: _uid(transport)}
+    def protocol() -> asyncio.Protocol:
+        make: Any = config.http_protocol_class
+        state = server.lifespan.state
+        return make(config=config, server_state=server.server_state, app_state=state)
+
+    patience: dict[str, Any] = {"ssl_handshake_timeout": _HANDSHAKE} if tls else {}
+    for one in sockets:
+        if one.family != socket.AF_UNIX:
+            made = await loop.create_server(
+                protocol, sock=one, ssl=tls, backlog=_BACKLOG, **patience
+            )
+            server.servers.append(made)
 
 
-def _uid(transport: asyncio.Transport) -> int:
-    """Where the kernel does not say, it is us: nobody else can open the socket's file."""
-    ask = getattr(socket, "SO_PEERCRED", None)
-    if ask is None:
-        return os.getuid()
-    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as one:
-        told = one.getsockopt(socket.SOL_SOCKET, ask, _CREDENTIALS.size)
-    return _CREDENTIALS.unpack(told)[1]
-
-
-def _server(app: Starlette) -> Server:
+def _server(app: Starlette, how: Reception, door: Door) -> Server:
     """A server that leaves signals, logging and the loop alone."""
     config = Config(
         app,
-        http=_Peered,
-        ws="none",
+        http=type("Patient", (Listener,), {"reception": how}),
+        ws=Speaking,
+        ws_max_size=door.access.max_body,
+        ws_ping_interval=door.keep_alive,
+        ws_ping_timeout=door.keep_alive,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -91,6 +103,8 @@ def _server(app: Starlette) -> Server:
         timeout_graceful_shutdown=_FAREWELL,
     )
     config.load()
+    # It tells of every handshake with its path, and so with what does not belong into a path.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
     return server
@@ -185,9 +199,9 @@ def _remove_stale(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _address(one: socket.socket) -> str:
+def _address(one: socket.socket, *, tls: bool) -> str:
     name: Any = one.getsockname()
     if one.family == socket.AF_UNIX:
         return f"unix:{name}"
     host = f"[{name[0]}]" if one.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"

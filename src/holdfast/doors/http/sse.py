@@ -44,11 +44,11 @@ class EventStream:
         self._show_thinking = show_thinking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _begin(send)
+        await begin(send)
         into, out = anyio.create_memory_object_stream[Item](_WAITING_ROOM)
         async with anyio.create_task_group() as group:
-            group.start_soon(_when_gone, receive, group.cancel_scope)
-            group.start_soon(_when_closing, self._closing, group.cancel_scope)
+            group.start_soon(when_gone, receive, group.cancel_scope)
+            group.start_soon(when_closing, self._closing, group.cancel_scope)
             group.start_soon(self._watch, into)
             with out:
                 await self._write(out, send)
@@ -64,7 +64,7 @@ class EventStream:
 
     async def _write(self, out: MemoryObjectReceiveStream[Item], send: Send) -> None:
         tape = _Tape(self._keep_alive)
-        await _body(send, b"retry: 1000\n\n")
+        await body(send, b"retry: 1000\n\n")
         while True:
             item: Item | None = None
             try:
@@ -73,10 +73,10 @@ class EventStream:
             except anyio.EndOfStream:
                 break
             if chunk := tape.told(item):
-                await _body(send, chunk)
+                await body(send, chunk)
         row = await tasks.show(self._house, self._task)
         summary = task_row(row, await tasks.thinking(self._house, row, self._show_thinking))
-        await _body(send, tape.flushed() + _event("end", msgspec.json.encode(summary)))
+        await body(send, tape.flushed() + _event("end", msgspec.json.encode(summary)))
 
 
 class ReplyStream:
@@ -101,8 +101,8 @@ class ReplyStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(_when_gone, receive, group.cancel_scope)
-            group.start_soon(_when_closing, self._closing, group.cancel_scope)
+            group.start_soon(when_gone, receive, group.cancel_scope)
+            group.start_soon(when_closing, self._closing, group.cancel_scope)
             group.start_soon(self._ask)
             await self._write(send)
             group.cancel_scope.cancel()
@@ -110,7 +110,7 @@ class ReplyStream:
         if isinstance(end, HoldfastError) and not self._begun:
             raise end
         if not self._begun:
-            await _begin(send)
+            await begin(send)
         kind, told = ("error", said(end)) if isinstance(end, HoldfastError) else ("reply", end)
         last = self._tape.flushed() + _event(kind, told)
         with anyio.move_on_after(_FAREWELL):
@@ -141,9 +141,9 @@ class ReplyStream:
             if tape.patience() > 0:
                 continue
             if not self._begun:
-                await _begin(send)
+                await begin(send)
                 self._begun = True
-            await _body(send, tape.told(None))
+            await body(send, tape.told(None))
 
 
 async def attended(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
@@ -151,7 +151,7 @@ async def attended(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
     done: list[T] = []
     failure: HoldfastError = Unavailable("the reader has left")
     async with anyio.create_task_group() as group:
-        group.start_soon(_when_gone, receive, group.cancel_scope)
+        group.start_soon(when_gone, receive, group.cancel_scope)
         try:
             done.append(await work())
         except HoldfastError as error:
@@ -218,20 +218,20 @@ def _event(kind: str, data: bytes) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
 
-async def _begin(send: Send) -> None:
+async def begin(send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
 
 
-async def _body(send: Send, chunk: bytes) -> None:
+async def body(send: Send, chunk: bytes) -> None:
     await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-async def _when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+async def when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
 
 
-async def _when_closing(closing: anyio.Event, scope: anyio.CancelScope) -> None:
+async def when_closing(closing: anyio.Event, scope: anyio.CancelScope) -> None:
     await closing.wait()
     scope.cancel()

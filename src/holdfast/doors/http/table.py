@@ -18,12 +18,15 @@ from . import native as n
 from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
+from .certificate import CERTIFICATE_ROUTES
+from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
 from .openapi import document
 from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
+from .webhooks import WEBHOOK_ROUTES
 
 _TASK = "/api/v1/tasks/{ref}"
 _CALL = "/api/v1/tasks/{ref}/calls/{call}"
@@ -50,6 +53,7 @@ ROUTES: tuple[Entry, ...] = (
         body=b.NewTask,
         status=202,
         errors=(409, 429, 503),
+        again=False,
     ),
     Entry("GET", "/api/v1/tasks", n.list_tasks, "List tasks.", a.TaskPage, query=b.TaskQuery),
     Entry("GET", _TASK, n.show, "One task.", a.TaskRow, query=b.ShowQuery),
@@ -241,6 +245,9 @@ ROUTES: tuple[Entry, ...] = (
     *MCP_ROUTES,
     *PEER_ROUTES,
     *AUDIT_ROUTES,
+    *KEY_ROUTES,
+    *CERTIFICATE_ROUTES,
+    *WEBHOOK_ROUTES,
     Entry(
         "POST",
         "/api/v1/backup",
@@ -262,6 +269,6 @@ ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST", "/api/v1/stop", n.stop, "Stop the daemon; Unix socket only.", a.Stopping, status=202
     ),
-    Entry("GET", "/healthz", n.healthz, "Is anybody there?", a.Healthy, public=True),
-    Entry("GET", "/openapi.json", openapi, "This document.", _JSON, public=True),
+    Entry("GET", "/healthz", n.healthz, "Is anybody there?", a.Healthy),
+    Entry("GET", "/openapi.json", openapi, "This document.", _JSON),
 )

@@ -16,11 +16,12 @@ import anyio
 from anyio import CancelScope, to_thread
 from msgspec import Struct
 
+from holdfast.adapters.boxes.root import directory
 from holdfast.adapters.boxes.streams import Kept
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, BoxStats, Exit
 
-from .asking import check_command, directory
+from .asking import check_command
 from .channel import Channel, Line
 from .command import Command, started
 from .machine import Machine, disk_room
@@ -174,7 +175,8 @@ class MicroVMBox:
         variables = {**self._inside.environment, **(environment or {})}
         check_command(argv, variables)
         await self._settle()
-        folder = await to_thread.run_sync(directory, self._inside.workspace, self._spec, cwd)
+        root = self._inside.workspace.root
+        folder = await to_thread.run_sync(directory, self._spec, root, cwd)
         async with started(
             self._channel, argv, folder, variables, self._spec.limits, reads=reads
         ) as command:

@@ -19,7 +19,7 @@ from holdfast.adapters.boxes.filters import programs
 from holdfast.core.error import Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, Capabilities
 
-from .asking import SYSTEM, real_workspace
+from .asking import SYSTEM, workspace_of
 from .box import Inside, MicroVMBox
 from .channel import Channel
 from .image import Image, prepare
@@ -222,7 +222,7 @@ async def _furnish(channel: Channel, spec: BoxSpec, inside: Inside) -> None:
 
 def _inside(spec: BoxSpec) -> Inside:
     """Raises `Invalid` when the spec asks for something that cannot be shown."""
-    real = real_workspace(spec.workspace)
+    real = workspace_of(spec.workspace)
     variables = {**_VARIABLES, **spec.environment}
     hidden = [path.resolve() for path in spec.hidden]
     names = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from anyio import to_thread
@@ -50,17 +49,26 @@ async def outcome(answer: Raw, blobs: Blobs, salt: str) -> Outcome:
     """Raises `Odd` for what is no result. Pictures and files are kept as blobs, and named."""
     result = shaped(answer, _Result, "its answer")
     kept = _Kept(blobs)
-    said = [await kept.told(part) for part in result.content[:_PARTS]]
-    if len(result.content) > _PARTS:
-        said.append(f"[{len(result.content) - _PARTS:,} more parts]")
-    if result.structured_content is not None and not _repeated(result):
-        said.append(_values(result.structured_content))
+    values, structured = result.structured_content, False
+    parts = result.content[:_PARTS]
+    if values is not None and (structured := all(_repeats(part, values) for part in parts)):
+        said = [_values(values)]
+    else:
+        said = [await kept.told(part) for part in parts]
+        if len(result.content) > _PARTS:
+            said.append(f"[{len(result.content) - _PARTS:,} more parts]")
+        if values is not None:
+            said.append(_values(values))
     whole = "\n".join(said)
     # Megabytes take a while to look at: others are not kept waiting.
     text, odd = cleaned(whole) if len(whole) < _SMALL else await to_thread.run_sync(cleaned, whole)
     note = f"\n[{removed(odd)}]" if odd else ""
     shown = framed(text or "[it said nothing]", salt) + note
-    return Failed(text=shown, code="mcp_error") if result.is_error else Returned(text=shown)
+    return (
+        Failed(text=shown, code="mcp_error")
+        if result.is_error
+        else Returned(text=shown, structured=structured)
+    )
 
 
 def error_text(text: str, salt: str) -> str:
@@ -112,13 +120,16 @@ def _values(found: dict[str, Any]) -> str:
         return "[values that are nested too deeply]"
 
 
-def _repeated(result: _Result) -> bool:
-    """A server that sends values also sends them as text, for those who know only that."""
-    texts: Sequence[str] = [part.text or "" for part in result.content if part.type == "text"]
-    for text in texts:
-        try:
-            if msgspec.json.decode(text) == result.structured_content:
-                return True
-        except (msgspec.DecodeError, RecursionError):
-            continue
-    return False
+def _repeats(part: _Part, values: dict[str, Any]) -> bool:
+    """Whether a part says again, as text for those who know only that, what stands in `values`: all
+    of them, its only value, or an item of that."""
+    same: list[Any] = [values]
+    if len(values) == 1:
+        (only,) = values.values()
+        same += [only, *(cast("list[Any]", only) if isinstance(only, list) else ())]
+    try:
+        return part.type == "text" and (
+            part.text in same or msgspec.json.decode(part.text or "") in same
+        )
+    except (msgspec.DecodeError, RecursionError):
+        return False

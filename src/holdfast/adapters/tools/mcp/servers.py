@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from .lock import Entry, Quarantine
 from .offers import Greeting, Offer, digest_of, offered
 from .sessions import Sessions, World, told
 from .standing import ADDED, LOCKFILE, Books
-from .tool import Means, ServerTool, Told, called, described
+from .tool import Means, ServerTool, Told, called, described, prefix_of
 from .trouble import Trouble
 
 _log = logging.getLogger("holdfast.mcp")
@@ -107,7 +107,7 @@ class Servers:
             if (entry := standing.trusted(spec, self._books)) is None:
                 continue
             absent = self._absent.get(spec.name, frozenset())
-            for row, offer in _rows(spec, entry.offers, self._house.taken | set(tools)):
+            for row, offer in self._rows(spec, entry.offers, set(tools)):
                 if row.offered and offer.name not in absent:
                     tool = ServerTool(row.tool, spec, standing.agreed(spec, offer), self._means)
                     tools[row.tool] = Fitted(tool, self._house.spool)
@@ -122,7 +122,7 @@ class Servers:
     def tools(self, name: str) -> Sequence[ToolRow]:
         spec = self._spec(name)
         entry = self._books.lock.servers.get(name)
-        return [row for row, _ in _rows(spec, entry.offers if entry else (), self._house.taken)]
+        return [row for row, _ in self._rows(spec, entry.offers if entry else ())]
 
     async def inspect(self, name: str) -> Inspection:
         spec = self._spec(name)
@@ -194,11 +194,17 @@ class Servers:
             version=greeting.version,
             protocol=greeting.protocol,
             milliseconds=took,
-            tools=tuple(row for row, _ in _rows(spec, offers, self._house.taken)),
+            tools=tuple(row for row, _ in self._rows(spec, offers)),
             digest=seen.digest,
             trusted=standing.trusted(spec, self._books) is not None,
             changes=changes,
         )
+
+    def _rows(
+        self, spec: ServerSpec, offers: Sequence[Offer], taken: Iterable[str] = ()
+    ) -> list[tuple[ToolRow, Offer]]:
+        everyone = standing.specs(self._house.configured(), self._books)
+        return _rows(spec, offers, {*self._house.taken, *taken}, everyone.values())
 
     # What a server says of itself, held against what was agreed to.
 
@@ -266,13 +272,14 @@ class Offered:
 
 
 def _rows(
-    spec: ServerSpec, offers: Sequence[Offer], taken: frozenset[str]
+    spec: ServerSpec, offers: Sequence[Offer], names: set[str], everyone: Iterable[ServerSpec]
 ) -> list[tuple[ToolRow, Offer]]:
     """Each tool as agents have it. One whose every name is taken is not offered."""
     found: list[tuple[ToolRow, Offer]] = []
-    names = set(taken)
+    own, others = prefix_of(spec), map(prefix_of, everyone)
+    foreign = tuple(other for other in others if other != own and other.startswith(own))
     for offer in offers:
-        name = called(spec, offer.name, names)
+        name = called(spec, offer.name, names, foreign)
         agreed = standing.agreed(spec, offer)
         row = ToolRow(
             name=offer.name,

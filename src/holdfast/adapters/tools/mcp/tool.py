@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.web.outside import cleaned
+from holdfast.core.gate.labels import ADDRESSES, ALL
+from holdfast.core.gate.plan import FEW
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Change, EffectClass, Failed, Outcome, Unknown
 from holdfast.ports.blobs import Blobs
@@ -50,8 +52,9 @@ class ServerTool:
         offer = agreed.offer
         schema = plain(offer.schema)
         self._spec = ToolSpec(name=name, description=described(spec, agreed), schema=schema)
-        # What it is only asked stays with a server that a person has agreed to; a write may not.
-        aims = () if agreed.effect is EffectClass.READS else ("*",)
+        # What it is only asked stays with a server that a person has agreed to, unless it is told
+        # to ask elsewhere; a write may not.
+        aims = (ADDRESSES,) if agreed.effect is EffectClass.READS else (ALL, *_choices(schema))
         self._traits = Traits(
             effect=agreed.effect, source=f"mcp:{spec.name}", agents=spec.agents, aims=aims
         )
@@ -127,17 +130,39 @@ class ServerTool:
         return Failed(text=text, code=trouble.code)
 
 
+def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments that take one of a few values."""
+    for name, about in schema["properties"].items():
+        if '"enum": [' in json.dumps(about):
+            yield f"{FEW}{name}"
+
+
 def described(spec: ServerSpec, agreed: Agreed) -> str:
     """The tool's own words, without what cannot be seen, and where they come from."""
     words = cleaned(agreed.offer.description)[0].strip() or agreed.offer.name
     return f"[server: {spec.description.strip() or spec.name}]\n\n{words}"
 
 
-def called(spec: ServerSpec, remote: str, taken: frozenset[str] | set[str]) -> str:
-    """What agents call a tool: plain, short enough for every provider, and nobody else's name."""
-    prefix = f"{spec.name}_" if spec.prefix is None else spec.prefix
-    name = _short(_ODD.sub("_", f"{prefix}{remote}"))
-    return name if name not in taken else _short(_ODD.sub("_", f"mcp_{spec.name}_{remote}"))
+def called(
+    spec: ServerSpec,
+    remote: str,
+    taken: frozenset[str] | set[str],
+    foreign: tuple[str, ...] = (),
+) -> str:
+    """What agents call a tool: plain, short enough for every provider, and nobody else's name.
+
+    `foreign` is how the names of other servers' tools begin: a server cannot call a tool so that
+    rules about another one are about it.
+    """
+    name = _short(_ODD.sub("_", f"{prefix_of(spec)}{remote}"))
+    if name not in taken and not name.startswith(foreign):
+        return name
+    return _short(_ODD.sub("_", f"mcp_{spec.name}_{remote}"))
+
+
+def prefix_of(spec: ServerSpec) -> str:
+    """How the names of its tools begin."""
+    return _ODD.sub("_", f"{spec.name}_" if spec.prefix is None else spec.prefix)
 
 
 def _short(name: str) -> str:

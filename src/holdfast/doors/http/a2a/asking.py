@@ -14,11 +14,15 @@ from .faults import TaskNotFound
 
 
 class Asking(Struct, frozen=True, kw_only=True):
-    """Who asks, where, and what the asker understands. `base` is the address of this door."""
+    """Who asks, where, and what the asker understands.
+
+    `base` is the address of this door; `approves`: their key is for that, too.
+    """
 
     house: House
     by: str
     base: str
+    approves: bool = True
     extensions: frozenset[str] = frozenset()
 
     @property

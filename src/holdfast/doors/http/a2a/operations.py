@@ -178,7 +178,7 @@ async def _answered(ask: Asking, task: t.Task, message: w.Message) -> None:
 
 def _check_person(ask: Asking) -> None:
     """A yes is a person's: an agent that could say it for its own calls would need no gate."""
-    if not _person(ask):
+    if not (_person(ask) and ask.approves):
         hint = "persons are named in [a2a] persons; or approve it with holdfast approvals"
         raise UnsupportedOperation(_NO_PERSON, code="not_a_person", hint=hint)
 

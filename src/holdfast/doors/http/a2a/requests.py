@@ -7,8 +7,8 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
-from holdfast.doors.http.auth import BY
-from holdfast.doors.http.route import Door, read_body
+from holdfast.doors.http.access import grant
+from holdfast.doors.http.route import Door
 
 from .asking import Asking
 from .card import VERSIONS
@@ -21,14 +21,18 @@ W = TypeVar("W")
 def base_of(request: Request, door: Door) -> str:
     """Where this door is for whoever asks: as configured, or where they have found it."""
     told = door.house.in_force.a2a.url
-    return told.rstrip("/") or f"{request.url.scheme}://{request.headers.get('host', '')}"
+    scheme = door.access.scheme(request.scope)
+    return told.rstrip("/") or f"{scheme}://{request.headers.get('host', '')}"
 
 
 def asking(request: Request, door: Door) -> Asking:
-    named = request.headers.get("a2a-extensions", "")
+    """Raises `NotAllowed` for a key that is for other agents."""
+    named, asker = request.headers.get("a2a-extensions", ""), grant(request.scope)
+    asker.check_agent(door.house.agent.name)
     return Asking(
         house=door.house,
-        by=request.scope[BY],
+        by=asker.by,
+        approves=asker.may("approve"),
         base=base_of(request, door),
         extensions=frozenset(one.strip() for one in named.split(",")),
     )
@@ -49,7 +53,7 @@ async def body_of(request: Request) -> bytes:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if kind.lower() not in _JSON:
         raise ContentTypeNotSupported(f"Content-Type {kind[:80]}: expected application/json")
-    return await read_body(request)
+    return await request.body()
 
 
 def decoded(data: bytes | msgspec.Raw, kind: type[W]) -> W:

@@ -12,9 +12,9 @@ from msgspec import UNSET, UnsetType
 
 from holdfast.core import task as t
 from holdfast.core.error import HoldfastError
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.ids import Instant
 from holdfast.core.message import File, ModelSaid, PersonSaid
-from holdfast.core.rules.hearing import hearing
 from holdfast.core.task import Status
 from holdfast.core.view import Question, Summary, questions
 from holdfast.runtime.house import House

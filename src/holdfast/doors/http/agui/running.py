@@ -17,9 +17,9 @@ from holdfast.core.error import Invalid, NotFound, Refused
 from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.message import File
 from holdfast.core.task import Request
-from holdfast.doors.http.auth import BY
+from holdfast.doors.http.access import grant
 from holdfast.doors.http.flow import Flow, data_frame
-from holdfast.doors.http.route import Door, read_body
+from holdfast.doors.http.route import Door
 from holdfast.runtime import tasks
 from holdfast.runtime.following import follow
 from holdfast.runtime.house import House
@@ -41,9 +41,12 @@ def agui_routes(door: Door) -> list[Route]:
 
 async def _run(door: Door, request: HttpRequest) -> ASGIApp:
     """The same run again is the same task, told from its beginning."""
-    run, by = _parsed(await read_body(request)), request.scope[BY]
+    run, asker = _parsed(await request.body()), grant(request.scope)
+    asker.check_agent(door.house.agent.name)
+    by = asker.by
     await check_session(door.house, run.thread_id, by)
     if run.resume:
+        asker.check("approve")
         task, after = await _resumed(door.house, run.resume, by)
     else:
         task, after = await _begun(door.house, run, by), 1

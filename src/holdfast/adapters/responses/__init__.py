@@ -1,0 +1,1 @@
+"""Where answers are kept that their client may come back to. To add one: see ports/responses.py."""

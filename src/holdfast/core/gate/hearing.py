@@ -1,0 +1,50 @@
+"""What a task has heard, and from whom: what its calls are labelled by."""
+
+from __future__ import annotations
+
+from holdfast.core.gate.labels import PERSON, Heard
+from holdfast.core.gate.plan import PLAN, Plan, apart, planned
+from holdfast.core.gate.vouching import Said
+from holdfast.core.ids import CallId
+from holdfast.core.message import ModelSaid, PersonSaid, Returned, ToolAnswered, ToolCall, words
+from holdfast.core.task import Task
+
+
+def hearing(task: Task) -> Heard:
+    """Everything that people said to the task, everything from outside, and its plan."""
+    request = task.request
+    said, outside = [request.agent.instructions, *request.said], list[tuple[str, str]]()
+    strangers = list[str]()
+    behind, calls, plan = set(request.sources), dict[CallId, ToolCall](), Plan()
+    for entry in task.transcript:
+        match entry:
+            case PersonSaid(text=text) if not (request.sources and text == request.prompt):
+                said.append(text)
+            case ToolAnswered(outcome=outcome, sources=sources):
+                if sources == (PERSON,):  # handed on by anybody else, it is theirs
+                    said.append(words(outcome))
+                if strange := [source for source in sources if source != PERSON]:
+                    outside += [(source, words(outcome)) for source in strange]
+                    strangers += apart(outcome)
+                if call := calls.get(entry.call_id):
+                    plan = _going_on(plan, call, entry, Said(tuple(said), tuple(strangers)))
+            case ModelSaid(sources=sources):
+                behind |= set(sources)
+                fresh = not behind and not outside
+                calls |= {call.id: call for call in entry.calls if fresh or call.tool != PLAN}
+            case _:
+                continue
+    texts = tuple(text for text in said if text)
+    return Heard(
+        said=texts,
+        outside=tuple(outside),
+        strangers=tuple(strangers),
+        sources=frozenset(behind),
+        plan=plan,
+    )
+
+
+def _going_on(plan: Plan, call: ToolCall, entry: ToolAnswered, said: Said) -> Plan:
+    if call.tool != PLAN:
+        return plan.after(call, said, entry.outcome)
+    return Plan(steps=planned(call.arguments)) if isinstance(entry.outcome, Returned) else plan

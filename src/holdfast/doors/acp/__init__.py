@@ -1,0 +1,1 @@
+"""The way in for editors: the Agent Client Protocol on stdin and stdout, bridged to the daemon."""

@@ -1,0 +1,105 @@
+"""Which scope each path needs: one table for every door, and what is not in it does not start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+
+from holdfast.runtime.scopes import ADMIN, SCOPES
+
+PUBLIC = ""
+"""Needs nobody's name."""
+ANYBODY = "*"
+"""Needs a name, and no scope: about the one who asks."""
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class _Rule(NamedTuple):
+    """`reads` is needed to look, `writes` for all else. `*` in the path is any one piece of it."""
+
+    path: str
+    reads: str
+    writes: str
+
+
+_RULES = (
+    _Rule("/healthz", PUBLIC, ADMIN),
+    _Rule("/openapi.json", PUBLIC, ADMIN),
+    _Rule("/.well-known", PUBLIC, ADMIN),
+    _Rule("/api/v1/login", PUBLIC, PUBLIC),
+    _Rule("/api/v1/logout", ANYBODY, ANYBODY),
+    _Rule("/api/v1/me", ANYBODY, ADMIN),
+    _Rule("/api/v1/tasks", "tasks.read", "tasks.write"),
+    _Rule("/api/v1/tasks/*/calls", "tasks.read", "approve"),
+    _Rule("/api/v1/approvals", "tasks.read", "approve"),
+    _Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
+    _Rule("/api/v1/models", "models", ADMIN),
+    _Rule("/api/v1/models/refresh", "models", "models"),
+    _Rule("/api/v1/models/ask", "models", "models"),
+    _Rule("/api/v1/models/embed", "models", "models"),
+    _Rule("/api/v1/status", "status", ADMIN),
+    _Rule("/api/v1/boxes", "status", ADMIN),
+    _Rule("/api/v1/budgets", "status", ADMIN),
+    _Rule("/api/v1/costs", "status", ADMIN),
+    _Rule("/api/v1/egress", "status", ADMIN),
+    _Rule("/api/v1/policy", "policy", ADMIN),
+    _Rule("/api/v1/policy/explain", "policy", "policy"),
+    _Rule("/api/v1/leases", "policy", "approve"),
+    _Rule("/api/v1/secrets", "secrets", "secrets"),
+    _Rule("/api/v1/vault", "secrets", ADMIN),
+    _Rule("/api/v1/audit", "audit", "audit"),
+    _Rule("/api/v1", ADMIN, ADMIN),
+    _Rule("/v1", "chat", "chat"),
+    _Rule("/ag-ui", "chat", "chat"),
+    _Rule("/ws", "chat", "chat"),
+    _Rule("/mcp", "agents", "agents"),
+    _Rule("/a2a", "agents", "agents"),
+)
+
+
+def needed(method: str, path: str) -> str | None:
+    """The scope that a request needs; None for a path that no rule knows."""
+    pieces = path.strip("/").split("/")
+    best = max((rule for rule in _RULES if _leads(rule.path, pieces)), key=_weight, default=None)
+    if best is None:
+        return None
+    return best.reads if method in _READING else best.writes
+
+
+def _leads(path: str, pieces: Sequence[str]) -> bool:
+    wanted = path.strip("/").split("/")
+    return len(wanted) <= len(pieces) and all(
+        one in ("*", piece) for one, piece in zip(wanted, pieces, strict=False)
+    )
+
+
+def _weight(rule: _Rule) -> tuple[int, int]:
+    """The longest rule counts; of two, the one that says more exactly what it means."""
+    pieces = rule.path.split("/")
+    return len(pieces), -pieces.count("*")
+
+
+def check(routes: Iterable[BaseRoute], before: str = "") -> None:
+    """Raises `ValueError` for a route that nobody has said who may use."""
+    for route in routes:
+        match route:
+            case Mount(routes=[]):
+                _ruled("POST", f"{before}{route.path}/x")
+            case Mount():
+                check(route.routes, before + route.path)
+            case Route():
+                for method in route.methods or {"POST"}:
+                    _ruled(method, before + route.path)
+            case WebSocketRoute():
+                _ruled("GET", before + route.path)
+            case _:
+                raise ValueError(f"nobody knows what {route!r} lets in")
+
+
+def _ruled(method: str, path: str) -> None:
+    scope = needed(method, path)
+    if scope is None or scope not in {*SCOPES, PUBLIC, ANYBODY}:
+        raise ValueError(f"{method} {path} has no scope: add a rule for it to scopes.py")

@@ -1,0 +1,1 @@
+"""AgentDojo's tasks through the whole product, with a model that always obeys the attacker."""

@@ -1,0 +1,187 @@
+"""OpenAI's own clients, in Python and Node, and llmprobe, against a daemon."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai.types.chat import ChatCompletionToolParam
+from pydantic import BaseModel
+
+from holdfast.testing.daemon import Daemon, stage, use_model
+from holdfast.testing.model_server import ModelServer, Reply
+from tests.e2e.clever import clever
+from tests.kits.npm import installed, node
+
+MODEL = "scripted/scripted"
+PING: Any = [{"role": "user", "content": "ping"}]
+PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+ADD: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {"name": "add", "parameters": PARAMETERS},
+}
+
+
+class Sum(BaseModel):
+    """What is wanted of a structured answer."""
+
+    a: int
+
+
+class At:
+    """A daemon with a clever model behind it."""
+
+    def __init__(self, lab: ModelServer, daemon: Daemon) -> None:
+        self.lab, self.daemon = lab, daemon
+        listening: list[str] = daemon.get("/api/v1/status")["listening"]
+        self.base = next(one for one in listening if one.startswith("http")) + "/v1"
+        self.key = (daemon.home / "token").read_text().strip()
+
+    def client(self, **more: Any) -> openai.OpenAI:
+        given = {"base_url": self.base, "api_key": self.key, "max_retries": 0, "timeout": 20.0}
+        return openai.OpenAI(**{**given, **more})
+
+
+@pytest.fixture(scope="module")
+def at() -> Generator[At]:
+    with stage("openai") as place, ModelServer(rule=clever, default=Reply(text="pong")) as lab:
+        use_model(place / "home", lab.url)
+        with Daemon(
+            place / "home", {"HOLDFAST_SERVER_HTTP": "true", "HOLDFAST_SERVER_PORT": "0"}
+        ) as daemon:
+            daemon.start()
+            yield At(lab, daemon)
+
+
+def test_openais_python_client_chats_streams_calls_tools_and_gets_what_it_wants(at: At):
+    with at.client() as client:
+        chat = client.chat.completions
+        assert MODEL in [one.id for one in client.models.list()]
+        assert client.models.retrieve(MODEL).owned_by == "scripted"
+        assert chat.create(model=MODEL, messages=PING).choices[0].message.content == "pong"
+        with chat.stream(model=MODEL, messages=PING) as stream:
+            stream.until_done()
+            assert stream.get_final_completion().choices[0].message.content == "pong"
+        usage = [
+            chunk.usage
+            for chunk in chat.create(
+                model=MODEL, messages=PING, stream=True, stream_options={"include_usage": True}
+            )
+            if chunk.usage
+        ]
+        assert [one.total_tokens for one in usage] == [15]
+        made = chat.create(model=MODEL, messages=PING, tools=[ADD], tool_choice="required")
+        (call,) = made.choices[0].message.tool_calls or ()
+        assert call.type == "function"
+        assert json.loads(call.function.arguments) == {"a": 1}
+        answered: Any = [
+            *PING,
+            made.choices[0].message,
+            {"role": "tool", "tool_call_id": call.id, "content": "2"},
+        ]
+        after = chat.create(model=MODEL, messages=answered, tools=[ADD])
+        assert after.choices[0].message.content == "pong"
+        parsed = chat.parse(model=MODEL, messages=PING, response_format=Sum)
+        assert parsed.choices[0].message.parsed == Sum(a=1)
+        assert len(client.embeddings.create(model=MODEL, input=["a", "b"]).data) == 2
+
+
+def test_openais_python_client_keeps_and_continues_responses(at: At):
+    with at.client() as client:
+        first = client.responses.create(model=MODEL, input="My name is Ada.")
+        second = client.responses.create(
+            model=MODEL, input="Who am I?", previous_response_id=first.id
+        )
+        assert second.output_text == "You are Ada."
+        assert client.responses.retrieve(second.id).output_text == second.output_text
+        assert client.responses.input_items.list(second.id).data
+        client.responses.delete(first.id)
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(first.id)
+        with client.responses.stream(model=MODEL, input="ping") as stream:
+            deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+            assert "".join(deltas) == stream.get_final_response().output_text == "pong"
+        wanted = client.responses.parse(model=MODEL, input="ping", text_format=Sum)
+        assert wanted.output_parsed == Sum(a=1)
+
+
+def test_openais_python_client_knows_our_errors_by_their_kind(at: At):
+    with at.client() as client, at.client(api_key="wrong") as stranger:
+        with pytest.raises(openai.NotFoundError) as unknown:
+            client.chat.completions.create(model="nobody/none", messages=PING)
+        assert unknown.value.code == "model_not_found"
+        with pytest.raises(openai.AuthenticationError) as foreign:
+            stranger.chat.completions.create(model=MODEL, messages=PING)
+        assert foreign.value.code == "invalid_api_key"
+        with pytest.raises(openai.BadRequestError) as bad:
+            client.chat.completions.create(model=MODEL, messages=PING, n=2)
+        assert bad.value.param == "n"
+
+
+def test_one_callers_mistakes_cost_no_other_caller_anything(at: At):
+    """A provider's 4xx does not cool its model down, nor does ours."""
+    with at.client() as client:
+        for _ in range(3):
+            with pytest.raises(openai.APIStatusError):
+                client.chat.completions.create(model="scripted/gone", messages=PING)
+            with pytest.raises(openai.BadRequestError):
+                client.chat.completions.create(model=MODEL, messages=[])
+            made = client.chat.completions.create(model=MODEL, messages=PING)
+            assert made.choices[0].message.content == "pong"
+        health = at.daemon.get("/api/v1/models/health")["models"]
+        assert all(one["available"] and not one["consecutive_failures"] for one in health), health
+
+
+def test_a_response_in_the_background_survives_the_daemon(at: At):
+    with at.client() as client:
+        made = client.responses.create(model="agent:default", input="ping", background=True)
+        at.daemon.kill()
+        at.daemon.start()
+    with At(at.lab, at.daemon).client() as client:
+        for _ in range(1000):
+            if (found := client.responses.retrieve(made.id)).status == "completed":
+                break
+        assert (found.status, found.output_text) == ("completed", "pong")
+        client.responses.cancel(made.id)
+        assert client.responses.retrieve(made.id).status == "completed"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_openais_node_client(at: At):
+    kit, now = installed("openai"), At(at.lab, at.daemon)
+    command = [node(), str(kit / "client.mjs"), now.base, now.key, MODEL]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    said = run.stdout.splitlines()
+    assert len(said) == 12
+    assert [line for line in said if not line.startswith("ok ")] == []
+    assert 'errors: [["NotFoundError","model_not_found"]' in said[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_llmprobe_finds_every_must_of_chat_responses_models_and_embeddings(at: At, tmp_path: Path):
+    kit, now = installed("openai"), At(at.lab, at.daemon)
+    command = [node(), str(kit / "node_modules/llmprobe/bin/dist/llmprobe.mjs"), now.base]
+    options = ["-m", MODEL, "-k", now.key, "--no-bench", "--no-save", "--no-color"]
+    run = subprocess.run(
+        [*command, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    row = r"^  (models|chat|responses|embeddings) +(\d+/\d+)"
+    musts = dict(re.findall(row, run.stdout, re.MULTILINE))
+    assert set(musts) == {"models", "chat", "responses", "embeddings"}, run.stdout
+    for surface, figure in musts.items():
+        passed, _, all_of_them = figure.partition("/")
+        assert passed == all_of_them, (surface, run.stdout)
