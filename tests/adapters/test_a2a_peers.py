@@ -61,7 +61,8 @@ class Far:
             given = cast("list[Any]", given).pop(0)
         if isinstance(given, HoldfastError):
             raise given
-        told: Json = given if isinstance(given, dict) and "error" in given else {"result": given}
+        failed = isinstance(given, dict) and "error" in given
+        told: Any = given if failed else {"result": given}
         body = given if isinstance(given, bytes) else json.dumps({"id": 1, **told}).encode()
         return Answer(status=200, headers={}, body=body, url=request.url)
 

@@ -15,6 +15,8 @@ from holdfast.core.context import Prompt
 from holdfast.core.ids import CallId
 from holdfast.core.message import PersonSaid, Reply, ToolCall
 from holdfast.ports.egress import Answer
+from holdfast.runtime import keys
+from holdfast.runtime.keys import NewKey
 from holdfast.testing.fake_egress import FakeEgress
 from tests.doors.house import PAYS, Plan, Street, client, street
 
@@ -435,3 +437,36 @@ async def test_a_push_to_where_nothing_may_go_is_given_up_and_says_so(tmp_path: 
             while not (failed := [one.failed for one in at.house.pushes.all(task) if one.failed]):
                 await anyio.sleep(0.001)
         assert "egress" in failed[0]
+
+
+async def keyed(at: Street, *scopes: str, agents: tuple[str, ...] = ("*",)) -> dict[str, str]:
+    name = f"k{next(_numbers)}"
+    new = NewKey(name=name, scopes=scopes, agents=agents)
+    _, text = await keys.create(at.house, new, by="user:ann")
+    return {"Authorization": f"Bearer {text}", **V1}
+
+
+async def test_a_key_opens_what_it_is_for_and_no_more(tmp_path: Path) -> None:
+    async with street(tmp_path, [PAYS] * 4) as at, client(at.app) as nobody:
+        chats, agents = await keyed(at, "chat"), await keyed(at, "agents")
+        others = await keyed(at, "agents", "chat", agents=("crew-*",))
+        body = {"message": message()}
+        for wrong in (chats, others):
+            refused = await nobody.post("/a2a/message:send", json=body, headers=wrong)
+            assert refused.status_code == 403
+        run = {"threadId": "t", "runId": "r", "messages": [{"role": "user", "content": "go"}]}
+        for wrong in (agents, others):
+            assert (await nobody.post("/ag-ui", json=run, headers=wrong)).status_code == 403
+        at.house.in_force.a2a = replace(at.house.in_force.a2a, persons=("*",))
+        task = (await nobody.post("/a2a/message:send", json=body, headers=agents)).json()["task"]
+        question = task["status"]["message"]["parts"][-1]["data"]["questions"][0]
+        yes = {"answer": "approve", "call": question["call"], "digest": question["digest"]}
+        said = {"message": message(taskId=task["id"], parts=[{"data": yes}])}
+        refused = await nobody.post("/a2a/message:send", json=said, headers=agents)
+        assert refused.status_code == 400
+        assert "may not answer for a person" in refused.text
+        told = await nobody.post("/ag-ui", json=run, headers=chats)
+        asked = json.loads(told.text.strip().splitlines()[-1][6:])["outcome"]["interrupts"][0]
+        answer = {"interruptId": asked["id"], "status": "resolved", "payload": {"approved": True}}
+        resumed = {**run, "runId": "r2", "resume": [answer]}
+        assert (await nobody.post("/ag-ui", json=resumed, headers=chats)).status_code == 403

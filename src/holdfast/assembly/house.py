@@ -110,9 +110,9 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     # The supervisor is bound late: it runs what submits to it.
     delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    spool, options, steering = Spool(home / "outputs", safe.redact), box_options(config), Steering()
     far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    steering, more_money = Steering(), TopUp(ledger, partial(budgets.resume, journal, recorder))
+    more_money = TopUp(ledger, partial(budgets.resume, journal, recorder))
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(*(Fitted(tool, spool) for tool in far), *secret_tools(safe), delegate, more_money),

@@ -67,6 +67,7 @@ class Pushes:
         self._there: dict[TaskId, dict[str, Push]] = {}
         self._running: tuple[House, TaskGroup] | None = None
         self._at_work: dict[str, anyio.CancelScope] = {}
+        self._writing = anyio.Lock()
 
     async def run(self, house: House) -> None:
         """Tell, from where it was left, until cancelled."""
@@ -96,14 +97,26 @@ class Pushes:
         """Nobody minds if there is none."""
         if push := self._there.get(task, {}).pop(push_id, None):
             self._stop(push)
-            await to_thread.run_sync(self._vault.delete, _place(push))
+            async with self._writing:
+                await to_thread.run_sync(self._vault.delete, _place(push))
         if not self._there.get(task):
             self._there.pop(task, None)
 
     async def _save(self, push: Push) -> None:
         self._there.setdefault(push.task, {})[push.id] = push
-        text = msgspec.json.encode(push).decode()
-        await to_thread.run_sync(self._vault.put, _place(push), text)
+        await self._put(push)
+
+    async def _went(self, before: Push, after: Push) -> Push:
+        """What became of a push; nothing where it was taken away or replaced meanwhile."""
+        if self._there.get(before.task, {}).get(before.id) == before:
+            await self._save(after)
+        return after
+
+    async def _put(self, push: Push) -> None:
+        async with self._writing:
+            if self._there.get(push.task, {}).get(push.id) == push:
+                text = msgspec.json.encode(push).decode()
+                await to_thread.run_sync(self._vault.put, _place(push), text)
 
     def _load(self) -> None:
         for name in self._vault.names():
@@ -152,7 +165,7 @@ class Pushes:
                         return
                 before = moment
         if before is not None and before.task.ended:
-            await self._save(replace(push, told=before.seq, over=True))
+            await self._went(push, replace(push, told=before.seq, over=True))
 
     async def _tell(self, house: House, push: Push, before: Moment, moment: Moment) -> Push:
         number = 0
@@ -163,14 +176,13 @@ class Pushes:
                 why = await self._brought(house, push, f"{name}.{moment.seq}.{number}", body)
                 if why:
                     failed = replace(push, failed=why, told=moment.seq)
-                    await self._save(failed)
+                    await self._went(push, failed)
                     _log.warning("a push is given up: %s", why, extra={"task": push.task})
                     return failed
         if not number:
             return push
         told = replace(push, told=moment.seq)
-        await self._save(told)
-        return told
+        return await self._went(push, told)
 
     async def _brought(self, house: House, push: Push, name: str, body: bytes) -> str:
         """Empty once it was taken; else why it never will be."""

@@ -23,8 +23,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from holdfast.doors.http.access import MAX_BODY
 from holdfast.doors.http.auth import BY
-from holdfast.doors.http.route import MAX_BODY, Door
+from holdfast.doors.http.route import Door
 
 from .caller import Caller, Declined
 from .feeds import MOST, Feeds
