@@ -210,7 +210,7 @@ def _porters() -> list[int]:
 def _is_porter(number: int) -> bool:
     try:
         parent = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1]
-        return int(parent) == os.getpid() and b"porter.py" in _words(number)
+        return int(parent) == os.getpid() and b"porter.serving" in _words(number)
     except OSError:
         return False
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from holdfast.core.message import Reply
 from holdfast.doors.http.a2a.routes import CARDS
@@ -59,17 +59,23 @@ async def talk(port: int, data: bytes) -> bytes:
 
 
 async def test_without_a_principal_no_handler_of_any_route_runs(tmp_path: Path):
-    """Every route of the app, whatever door it belongs to, with every method it has."""
+    """Every route of the app, whatever door it belongs to, with every method it has.
+
+    Rows GC-64 and OC-72.
+    """
     access = Access(tries_per_minute=10_000)
     async with street(tmp_path, plan=Plan(access=access)) as at:
         for wrong in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": "hfk_00_wrong"}):
             open_ones = set[str]()
             async with client(at.app, headers=wrong) as nobody:
                 for route in at.app.routes:
-                    if not isinstance(route, Route):
-                        continue  # the WebSocket has tests of its own
+                    if isinstance(route, WebSocketRoute):
+                        assert await shaken(at.app, route.path, wrong) == 401
+                        continue
+                    assert isinstance(route, Route)
                     path = route.path.replace("{", "").replace("}", "")
-                    for method in route.methods or ():
+                    methods = route.methods if isinstance(route, Route) else {"GET"}
+                    for method in methods or ():
                         answer = await nobody.request(method, path)
                         if answer.status_code != 401:
                             open_ones.add(f"{method} {path}")
@@ -84,7 +90,35 @@ async def test_without_a_principal_no_handler_of_any_route_runs(tmp_path: Path):
         assert (await at.tcp.get("/api/v1/tasks")).json()["tasks"] == []
 
 
+async def shaken(app: Any, path: str, headers: dict[str, str]) -> int:
+    """The status with which a handshake is refused."""
+    said: list[Any] = []
+    raw = {"host": "127.0.0.1", **headers}
+    scope = {
+        "type": "websocket",
+        "path": path,
+        "query_string": b"",
+        "scheme": "ws",
+        "headers": [(name.lower().encode(), text.encode()) for name, text in raw.items()],
+        "extensions": {"websocket.http.response": {}},
+    }
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    await app(scope, receive, send)
+    assert [one["type"] for one in said] == [
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
+    return int(said[0]["status"])
+
+
 async def test_nothing_in_a_request_says_who_somebody_is(tmp_path: Path):
+    """Part of row OL-03."""
     forged = {
         "X-Forwarded-User": "root",
         "X-Remote-User": "root",
@@ -223,8 +257,11 @@ async def test_a_body_that_is_too_large_is_not_read(tmp_path: Path):
     async with street(tmp_path) as at, listening(at) as port:
         head = b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
         head %= TOKEN.encode()
-        heard = await talk(port, head + b"Content-Length: 11000000\r\n\r\n{")
-        assert heard.startswith(b"HTTP/1.1 413 ")
+        length = b"Content-Length: 11000000\r\n"
+        heard = await talk(port, head + length + b"Expect: 100-continue\r\n\r\n")
+        assert heard.startswith(b"HTTP/1.1 413 "), "who asks before speaking is told at once"
+        heard = await talk(port, head + length + b"\r\n" + b"x" * 11_000_000)
+        assert heard.startswith(b"HTTP/1.1 413 "), "and nobody is hung up on while speaking"
         assert b'"code":"too_large"' in heard
         chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
         heard = await talk(port, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 11)

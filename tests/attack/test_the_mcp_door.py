@@ -6,13 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
+from mcp.shared.exceptions import MCPError
 
-from holdfast.doors.http.route import MAX_BODY
+from holdfast.core.message import Reply
+from holdfast.doors.http.access import MAX_BODY
 from tests.doors.hosting import BEARER, HELLO, Inn, inn
+from tests.doors.house import PAYS
 
 pytestmark = pytest.mark.anyio
+DONE = Reply(text="all done")
 LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
 
 
@@ -126,17 +131,30 @@ async def _first(here: Inn, headers: dict[str, str]) -> str:
             b'{"jsonrpc":"2.0","id":1,"method":"x","params":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
             400,
         ),
-        (b" " * (MAX_BODY + 1), 413),
     ],
-    ids=range(12),
+    ids=range(11),
 )
 async def test_what_is_no_message_is_refused_and_the_door_stays_open(
     tmp_path: Path, body: bytes, status: int
 ):
     async with inn(tmp_path) as here:
         session = await here.opened()
-        assert (await here.post(body)).status_code in {status, 400}
+        assert (await here.post(body)).status_code == 400
         assert (await here.post(body, **with_session(session))).status_code == status
+        assert await well(here)
+
+
+async def test_what_is_too_large_is_refused_before_it_is_read(tmp_path: Path):
+    async with inn(tmp_path) as here:
+        session = await here.opened()
+        port = int(here.url.rpartition(":")[2].partition("/")[0])
+        told = {"Host": f"127.0.0.1:{port}", **BEARER, **with_session(session)}
+        told |= {"Content-Type": "application/json", "Content-Length": str(MAX_BODY + 1)}
+        head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode())
+            with anyio.fail_after(10):
+                assert b" 413 " in await stream.receive()
         assert await well(here)
 
 
@@ -176,3 +194,29 @@ async def test_a_version_in_the_header_alone_opens_nothing(tmp_path: Path, versi
         answer = await here.post(LIST, **{"MCP-Protocol-Version": version})
         assert answer.status_code == 400
         assert await well(here)
+
+
+async def test_a_key_may_over_mcp_what_it_may_anywhere_and_no_more(tmp_path: Path):
+    async with inn(tmp_path, [PAYS, DONE]) as here:
+
+        async def key(*scopes: str) -> dict[str, str]:
+            name = scopes[-1].replace(".", "-")
+            client = await here.street.keyed(*scopes, name=name)
+            return {"Authorization": client.headers["authorization"]}
+
+        outside = await here.http.post(here.url, json=HELLO, headers=await key("chat"))
+        assert outside.status_code == 403
+        async with here.host(headers=await key("agents")) as nothing:
+            assert "tasks.read" in await nothing.refused("list_tasks")
+        async with here.host(headers=await key("agents", "tasks.write")) as writer:
+            row = await writer.does("submit_task", prompt="pay Ann", wait_seconds=5)
+            assert writer.progress == [], "it may not look"
+        async with here.host(headers=await key("agents", "tasks.write", "tasks.read")) as host:
+            row = await host.does("wait_for_task", task=row["id"])
+            asked = row["questions"][0]
+            told = {"task": row["id"], "call": asked["call"], "digest": asked["digest"]}
+            assert "approve" in await host.refused("approve_call", **told)
+            assert "status" in await host.refused("show_costs")
+            with pytest.raises(MCPError):
+                await host.session.read_resource("holdfast://policy")
+            assert (await host.does("show_task", task=row["id"]))["status"] == "WAITING"

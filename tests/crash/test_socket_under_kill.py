@@ -72,6 +72,7 @@ async def test_every_event_of_a_session_is_seen_once_and_in_order_through_kills(
         await anyio.to_thread.run_sync(daemon.start)
         tasks = [daemon.submit(f"task {n}", work, session="talk") for n in range(TASKS)]
         watching = Watching(daemon.home)
+        last: list[tuple[str, int, str]] = []
         async with anyio.create_task_group() as group:
             group.start_soon(watching.follow)
             with anyio.fail_after(PATIENCE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +16,12 @@ from mcp.client.client import Client
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from holdfast.core.message import Reply
 from holdfast.doors.http.serve import serve
 from tests.doors.house import TOKEN, Street, street
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-Elicit = Callable[[Any, Any], Awaitable[types.ElicitResult]]
+Elicit = Any
+"""What a host does with a form: a function of the request's context and its parameters."""
 
 
 @dataclass(kw_only=True)
@@ -31,6 +31,11 @@ class Host:
     session: ClientSession
     heard: list[Any] = field(default_factory=list[Any])
     progress: list[str] = field(default_factory=list[str])
+
+    @property
+    def old(self) -> Any:
+        """The session, for what the revision of 2026 has no more; hosts of before still ask it."""
+        return self.session
 
     async def does(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
         """What a tool gives; the kit holds it against the tool's own schema."""
@@ -53,8 +58,8 @@ class Host:
         assert isinstance(found, types.TextResourceContents)
         return found.text
 
-    async def _note(self, _done: float, _of: float | None, words: str | None) -> None:
-        self.progress.append(words or "")
+    async def _note(self, progress: float, total: float | None, message: str | None) -> None:
+        self.progress.append(message or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +128,7 @@ HELLO = {
 
 
 @asynccontextmanager
-async def inn(home: Path, says: Sequence[Reply] = (), **more: Any) -> AsyncGenerator[Inn]:
+async def inn(home: Path, says: Any = (), **more: Any) -> AsyncGenerator[Inn]:
     async with (
         street(home, says, **more) as here,
         anyio.create_task_group() as group,

@@ -161,12 +161,16 @@ def in_memory() -> Ledger:
     return StoredLedger(MemoryPages(), SystemClock().now)
 
 
+def _takes(_: Parcel) -> int:
+    return 204
+
+
 class FakeCarrier:
     """Takes every parcel, or does what `says` says of it: a status, or an error to raise."""
 
     def __init__(self, says: Callable[[Parcel], int | HoldfastError] | None = None) -> None:
         self.parcels: list[Parcel] = []
-        self.says = says or (lambda _: 204)
+        self.says = says or _takes
 
     async def carry(self, hook: Webhook, parcel: Parcel) -> Answered:
         said = self.says(parcel)

@@ -21,10 +21,12 @@ from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
 from holdfast.core.context import Prompt
+from holdfast.core.error import Unavailable
 from holdfast.core.gate.policy import Rule, Rules, Say
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import TaskId
 from holdfast.core.message import File, PersonSaid, Reply, Thought, Usage
+from holdfast.core.view import Summary
 from holdfast.doors.http.access import MAX_BODY
 from holdfast.doors.http.route import Facts
 from holdfast.engine.supervise import Intake
@@ -174,7 +176,7 @@ async def test_limits_of_a_request_lie_over_the_configured_ones(tmp_path: Path):
 
 
 async def test_tasks_are_listed_newest_first_in_pages(tmp_path: Path):
-    """Row OC-67."""
+    """Row OC-67. Row GC-68."""
     async with street(tmp_path, [HELLO] * 3) as at:
         rows = [await at.done(str(number), session=f"s{number % 2}") for number in range(3)]
         ids = [row["id"] for row in reversed(rows)]
@@ -302,6 +304,7 @@ async def test_a_task_is_verified_and_replayed(tmp_path: Path):
 
 
 async def test_a_session_is_listed_and_read(tmp_path: Path):
+    """Row GC-69."""
     async with street(tmp_path, [HELLO, HELLO]) as at:
         for prompt in ("one", "two"):
             await at.done(prompt, session="mail/7")
@@ -407,7 +410,7 @@ async def test_health_and_the_document_need_no_token_and_nothing_else_goes_witho
         nobody = client(at.app)
         assert (await nobody.get("/healthz")).json() == {"ok": True, "version": "0.0-test"}
         assert (await nobody.get("/openapi.json")).json()["info"]["version"] == "0.0-test"
-        for path in ("/api/v1/tasks", "/api/v1/status", "/v1/odd", "/"):
+        for path in ("/api/v1/tasks", "/api/v1/status", "/api/v1/odd", "/"):
             assert error(await nobody.get(path)) == (401, "unauthenticated")
 
 
@@ -481,7 +484,7 @@ async def test_a_body_that_is_too_large_is_not_read(tmp_path: Path):
 
 async def test_an_unknown_path_or_method_says_so(tmp_path: Path):
     async with street(tmp_path) as at:
-        assert error(await at.tcp.get("/v1/odd")) == (404, "no_such_path")
+        assert error(await at.tcp.get("/api/v1/odd")) == (404, "no_such_path")
         assert error(await at.tcp.put("/api/v1/tasks", json={})) == (405, "method_not_allowed")
         assert error(await at.tcp.get("/api/v1/status?verbose=1")) == (422, "invalid")
 
@@ -652,3 +655,15 @@ async def test_thinking_is_shown_to_people_when_it_is_to_be(tmp_path: Path):
         at.house.in_force.max_thinking_chars = 5
         assert await shown(done, "") == "…that."
         assert error(await at.tcp.get(f"/api/v1/tasks/{done['id']}?show_thinking=odd"))[0] == 422
+
+
+async def test_a_house_that_cannot_read_its_journal_is_not_well(tmp_path: Path):
+    """Row GC-65."""
+
+    class Torn(MemoryJournal):
+        async def summary(self, task_id: TaskId) -> Summary | None:
+            raise Unavailable("the disk is gone", code="store")
+
+    async with street(tmp_path, journal=Torn()) as at:
+        answer = await client(at.app).get("/healthz")
+        assert error(answer) == (503, "store")

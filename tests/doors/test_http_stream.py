@@ -1,6 +1,7 @@
 """Following a task: complete, in order, resumable, and never at anybody's expense."""
 
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from holdfast.core.ids import TaskId
 from holdfast.core.message import Reply
 from holdfast.doors.http.serve import serve
 from holdfast.ports.model import Delta
+from holdfast.runtime import tasks
 from tests.doors.house import PAYS, Plan, Street, street
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +107,7 @@ async def test_a_half_answer_is_void_before_the_next_one_comes(tmp_path: Path):
 
 
 async def test_a_stream_tells_everything_in_order_and_ends_with_the_summary(tmp_path: Path):
+    """Row GC-72."""
     async with street(tmp_path, [HELLO]) as at, listening(at, tmp_path) as client:
         row = await at.done()
         told = await follow(client, row["id"])
@@ -294,3 +297,26 @@ async def test_serving_ends_while_a_reader_hangs(tmp_path: Path):
         assert anyio.current_time() - started < 4
         await stream.aclose()
         assert not at.house.live.watched(TaskId(row["id"]))
+
+
+async def test_a_thousand_events_are_repeated_within_half_a_second_of_work(tmp_path: Path):
+    """Work of the processor, of both sides together: how busy the machine is does not count."""
+
+    async def never(prompt: Prompt, hear: Callable[[Delta], None]) -> Reply:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with street(tmp_path, never) as at, listening(at, tmp_path) as client:
+        row = await at.submit()
+        for number in range(1_000):
+            await tasks.say(at.house, TaskId(row["id"]), f"and {number}", by="me")
+        seen = list[int]()
+        began = time.process_time()
+        async with client.stream("GET", f"/api/v1/tasks/{row['id']}/events?follow=1") as answer:
+            async for item in heard(answer):
+                if item.id:
+                    seen.append(int(item.id))
+                if len(seen) >= 1_000:
+                    break
+        assert time.process_time() - began < 0.5
+        assert seen == list(range(1, 1_001))

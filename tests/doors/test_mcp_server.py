@@ -125,9 +125,10 @@ async def test_a_host_that_vanishes_costs_nobody_and_its_task_goes_on(tmp_path: 
         return DONE
 
     async with inn(tmp_path, turn) as here:
+        row: dict[str, Any] = {}
         async with anyio.create_task_group() as group:
             async with here.host() as host:
-                row = await host.does("submit_task", prompt="take your time")
+                row |= await host.does("submit_task", prompt="take your time")
                 group.start_soon(_given_up, host, row["id"])
                 with anyio.fail_after(10):
                     while not here.street.house.live.watched(row["id"]):
@@ -300,25 +301,25 @@ async def test_who_follows_a_task_is_told_of_every_change_until_it_is_enough(tmp
     async with inn(tmp_path, [PAYS, DONE]) as here, here.host() as host:
         row = await host.does("submit_task", prompt="pay Ann", wait_seconds=10)
         uri = f"task://{row['id']}"
-        await host.session.subscribe_resource(uri)
+        await host.old.subscribe_resource(uri)
         asked = await waiting(host)
         where = {"task": row["id"], "call": asked["call"]}
         await host.does("approve_call", **where, digest=asked["digest"])
         with anyio.fail_after(10):
             while not any(isinstance(one, types.ResourceUpdatedNotification) for one in host.heard):
                 await anyio.sleep(0.01)
-        await host.session.unsubscribe_resource(uri)
+        await host.old.unsubscribe_resource(uri)
         with pytest.raises(MCPError, match="cannot be followed"):
-            await host.session.subscribe_resource("holdfast://status")
+            await host.old.subscribe_resource("holdfast://status")
         with pytest.raises(MCPError):
-            await host.session.subscribe_resource("task://nobody-has-this")
+            await host.old.subscribe_resource("task://nobody-has-this")
 
 
 async def test_who_follows_and_leaves_is_forgotten(tmp_path: Path):
     async with inn(tmp_path, [PAYS]) as here:
         async with here.host() as host:
             row = await host.does("submit_task", prompt="pay Ann", wait_seconds=10)
-            await host.session.subscribe_resource(f"task://{row['id']}")
+            await host.old.subscribe_resource(f"task://{row['id']}")
             with anyio.fail_after(10):
                 while not here.street.house.live.watched(row["id"]):
                     await anyio.sleep(0.01)
@@ -358,7 +359,7 @@ async def test_a_host_hears_as_much_as_it_wants(tmp_path: Path):
         await host.does("submit_task", prompt="one", wait_seconds=10)
         loud = said()
         assert loud > 0
-        await host.session.set_logging_level("error")
+        await host.old.set_logging_level("error")
         await host.does("submit_task", prompt="two", wait_seconds=10)
         assert said() == loud
 
@@ -373,8 +374,8 @@ async def test_a_host_of_2026_answers_a_question_by_coming_back(tmp_path: Path):
         assert said.structured_content
         assert said.structured_content["status"] == "SUCCEEDED"
         assert len(seen) == 1
-        rows = await client.call_tool("list_tasks", {})
-        assert len((rows.structured_content or {})["tasks"]) == 1
+        rows: Any = await client.call_tool("list_tasks", {})
+        assert len(rows.structured_content["tasks"]) == 1
 
 
 async def test_a_host_of_2026_listens_to_a_task(tmp_path: Path):

@@ -450,9 +450,10 @@ async def test_one_streamed_task_asks_the_model_once_a_turn_and_shows_its_tools(
         return Reply(text="all paid")
 
     async with street(tmp_path, turn) as at:
+        said: list[dict[str, Any]] = []
         async with anyio.create_task_group() as group:
             group.start_soon(say_yes, at)
-            said = await chunks(at, **AGENT)
+            said += await chunks(at, **AGENT)
         assert turns == 2
         assert content(said) == "I pay.\n\nall paid"
         tools = [one["holdfast"]["tool"] for one in said if "tool" in one.get("holdfast", {})]
@@ -541,11 +542,30 @@ async def test_embeddings_are_numbers_or_packed(tmp_path: Path):
             assert list(struct.unpack(f"<{len(data) // 4}f", data)) == pytest.approx(
                 one["embedding"]
             )
-        for change, param in (
+        wrong: list[tuple[dict[str, Any], str]] = [
             ({"dimensions": 8}, "dimensions"),
             ({"input": [[1, 2]]}, "input"),
             ({"input": []}, "input"),
             ({"encoding_format": "hex"}, "encoding_format"),
-        ):
+        ]
+        for change, param in wrong:
             status, error = await refused(at, {**body, **change}, "/v1/embeddings")
             assert (status, error["param"]) == (400, param)
+
+
+async def test_a_key_has_its_own_agents_its_own_pace_and_needs_the_scope(tmp_path: Path):
+    async with street(tmp_path, [PONG] * 4) as at:
+        async with await at.keyed("chat", agents=["other"], per_minute=3, burst=3) as holder:
+            listed = (await holder.get("/v1/models")).json()["data"]
+            assert "agent:default" not in [one["id"] for one in listed]
+            no = await holder.post(CHAT, json=AGENT)
+            told = valid("ErrorResponse", no.json())["error"]
+            assert (no.status_code, told["type"]) == (403, "permission_error")
+            assert (await holder.post(CHAT, json=PLAIN)).status_code == 200
+            slow = await holder.post(CHAT, json=PLAIN)
+            told = valid("ErrorResponse", slow.json())["error"]
+            assert (slow.status_code, told["code"]) == (429, "rate_limit_exceeded")
+            assert int(slow.headers["retry-after"]) > 0
+        async with await at.keyed("status", name="other") as holder:
+            assert (await holder.get("/v1/models")).status_code == 403
+        assert (await at.tcp.post(CHAT, json=PLAIN)).status_code == 200, "nobody else waits"

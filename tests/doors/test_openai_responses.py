@@ -193,9 +193,10 @@ async def test_an_agent_shows_the_tools_that_the_house_ran(tmp_path: Path):
         return Reply(text="I pay.", calls=PAYS.calls) if turns == 1 else Reply(text="all paid")
 
     async with street(tmp_path, turn) as at:
+        said: list[dict[str, Any]] = []
         async with anyio.create_task_group() as group:
             group.start_soon(say_yes, at)
-            said = await streamed(at, **AGENT)
+            said += await streamed(at, **AGENT)
         response = said[-1]["response"]
         first, call, last = response["output"]
         assert (first["content"][0]["text"], last["content"][0]["text"]) == ("I pay.", "all paid")

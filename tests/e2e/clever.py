@@ -15,10 +15,10 @@ def clever(request: RecordedRequest) -> Reply | None:
     body = request.body
     if "messages" not in body:
         return None
-    last, tools = request.messages[-1], body.get("tools") or []
+    last, tools = request.messages[-1], body.get("tools")
     if tools and last["role"] != "tool" and body.get("tool_choice") != "none":
         return Reply(calls=tuple(_calls(body)))
-    form = body.get("response_format") or {}
+    form: dict[str, Any] = body.get("response_format") or {}
     if form.get("type") == "json_schema":
         return Reply(text=json.dumps(fitting(form["json_schema"]["schema"])))
     if form.get("type") == "json_object":

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from tests.kits.npm import installed, node
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 needs_boxes = pytest.mark.skipif(not shutil.which("bwrap"), reason="there is no bubblewrap")
 BRIDGE = [sys.executable, "-m", "holdfast.doors.cli", "mcp", "serve"]
-Elicit = Callable[[Any, Any], Awaitable[types.ElicitResult]]
 
 
 @pytest.fixture
@@ -46,9 +45,7 @@ def surroundings(home: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def host(
-    home: Path, *words: str, elicit: Elicit | None = None
-) -> AsyncGenerator[ClientSession]:
+async def host(home: Path, *words: str, elicit: Any = None) -> AsyncGenerator[ClientSession]:
     """A program that starts Holdfast as its server."""
     told = StdioServerParameters(
         command=BRIDGE[0], args=[*BRIDGE[1:], *words], env=surroundings(home), cwd=files(home)

@@ -16,12 +16,17 @@ from pydantic import BaseModel
 
 from holdfast.testing.daemon import Daemon, stage, use_model
 from holdfast.testing.model_server import ModelServer, Reply
+from tests.e2e.at_home import until
 from tests.e2e.clever import clever
 from tests.kits.npm import installed, node
 
 MODEL = "scripted/scripted"
 PING: Any = [{"role": "user", "content": "ping"}]
-PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+PARAMETERS: dict[str, object] = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+}
 ADD: ChatCompletionToolParam = {
     "type": "function",
     "function": {"name": "add", "parameters": PARAMETERS},
@@ -44,7 +49,12 @@ class At:
         self.key = (daemon.home / "token").read_text().strip()
 
     def client(self, **more: Any) -> openai.OpenAI:
-        given = {"base_url": self.base, "api_key": self.key, "max_retries": 0, "timeout": 20.0}
+        given: dict[str, Any] = {
+            "base_url": self.base,
+            "api_key": self.key,
+            "max_retries": 0,
+            "timeout": 20.0,
+        }
         return openai.OpenAI(**{**given, **more})
 
 
@@ -77,7 +87,9 @@ def test_openais_python_client_chats_streams_calls_tools_and_gets_what_it_wants(
         ]
         assert [one.total_tokens for one in usage] == [15]
         made = chat.create(model=MODEL, messages=PING, tools=[ADD], tool_choice="required")
-        (call,) = made.choices[0].message.tool_calls or ()
+        calls = made.choices[0].message.tool_calls
+        assert calls
+        call = calls[0]
         assert call.type == "function"
         assert json.loads(call.function.arguments) == {"a": 1}
         answered: Any = [
@@ -144,9 +156,8 @@ def test_a_response_in_the_background_survives_the_daemon(at: At):
         at.daemon.kill()
         at.daemon.start()
     with At(at.lab, at.daemon).client() as client:
-        for _ in range(1000):
-            if (found := client.responses.retrieve(made.id)).status == "completed":
-                break
+        until(lambda: client.responses.retrieve(made.id).status == "completed")
+        found = client.responses.retrieve(made.id)
         assert (found.status, found.output_text) == ("completed", "pong")
         client.responses.cancel(made.id)
         assert client.responses.retrieve(made.id).status == "completed"

@@ -3,7 +3,6 @@
 The longer run: `HOLDFAST_SCHEMATHESIS_SECONDS=1800 ./test tests/e2e/test_schemathesis.py`.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -12,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.at_home import ENVIRONMENT, daemon, holdfast, until
+from holdfast.testing.daemon import Daemon
+from tests.e2e.at_home import ENVIRONMENT
 
 SECONDS = int(os.environ.get("HOLDFAST_SCHEMATHESIS_SECONDS", "30"))
 PATIENT = {
     "HOLDFAST_SERVER_TRIES": "10000",  # it tries thousands of wrong keys, and means to
     "HOLDFAST_SERVER_PORT": "0",
+    "HOLDFAST_SERVER_HTTP": "true",
+    "HOLDFAST_MODELS_DETECT_LOCAL": "false",
 }
 LEFT_OUT = {
     "/api/v1/backup": "writes a file wherever the owner of the token says",
@@ -25,22 +27,22 @@ LEFT_OUT = {
 }
 
 
-def address(home: Path) -> str:
-    told = json.loads(holdfast(home, "status", "--json").stdout)
-    return next(one for one in told["listening"] if one.startswith("http"))
+def address(daemon: Daemon) -> str:
+    listening: list[str] = daemon.get("/api/v1/status")["listening"]
+    return next(one for one in listening if one.startswith("http"))
 
 
 @pytest.mark.timeout(SECONDS * 2 + 240)
 def test_nothing_that_the_document_allows_or_forbids_breaks_the_door(tmp_path: Path):
     """No answer of 500, and none that the document does not describe."""
     home = tmp_path / "home"
-    with daemon(home, **PATIENT):
-        until((home / "run" / "holdfast.sock").exists)
+    with Daemon(home, PATIENT) as daemon:
+        daemon.start()
         token = (home / "token").read_text().strip()
         command = [
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(Path(__file__).with_name("schemathesis.toml"))),
-            *("run", f"{address(home)}/openapi.json"),
+            *("run", f"{address(daemon)}/openapi.json"),
             *("-H", f"Authorization: Bearer {token}"),
             *("--seed", "1", "-n", "20", "--max-time", str(SECONDS)),
             *("--generation-database", "none", "--no-color", "--request-timeout", "30"),

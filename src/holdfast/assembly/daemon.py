@@ -44,6 +44,7 @@ from .house import Given, in_force, open_house
 from .listening import Tls, access, check_strength, reception
 from .models import models_config
 from .outside import gateway
+from .settings import ConfigFile
 from .webhooks import Files, Gatekept
 
 _log = logging.getLogger("holdfast")
@@ -82,14 +83,14 @@ async def run_daemon(
         await budgets.resume(house.journal, house.recorder)  # the limits may be others now
         await _look_around(catalog, config)
         tls = Tls(config, house.clock.now)
-        carrier = Gatekept(gateway(kept.secrets, house.visits, house.clock))
-        office = PostOffice(house, carrier, Files(config.home / WEBHOOKS))
+        office = _office(house, config, kept)
         group.start_soon(office.run)
+        facts = _facts(config, catalog, tls)
         app = create_app(
             house,
             token=token,
             stop=done.set,
-            facts=replace(_facts(config, catalog, tls), office=office),
+            facts=replace(facts, office=office, settings=ConfigFile(config, environment)),
             access=access(config),
         )
         app.state.mcp.offer = offer
@@ -129,6 +130,11 @@ def _port(config: Config) -> int | None:
             _log.warning("port %s is taken: listening on a free one", config.server.port)
             return 0
     return config.server.port
+
+
+def _office(house: House, config: Config, kept: Opened) -> PostOffice:
+    carrier = Gatekept(gateway(kept.secrets, house.visits, house.clock))
+    return PostOffice(house, carrier, Files(config.home / WEBHOOKS))
 
 
 def _facts(config: Config, catalog: Catalog, tls: Tls) -> Facts:

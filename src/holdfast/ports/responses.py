@@ -10,7 +10,6 @@ class Responses(Protocol):
 
     async def keep(self, name: str, by: str, data: bytes) -> None:
         """Durable when this returns; the same name again replaces what was there."""
-        ...
 
     async def find(self, name: str, by: str) -> bytes:
         """Raises `NotFound`, also for what is somebody else's."""
@@ -18,4 +17,3 @@ class Responses(Protocol):
 
     async def forget(self, name: str, by: str) -> None:
         """Raises as `find`."""
-        ...

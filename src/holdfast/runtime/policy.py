@@ -22,7 +22,7 @@ from holdfast.core.gate.presets import ABOUT, PRESETS
 from holdfast.core.gate.suggest import suggested
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ToolCall
-from holdfast.core.rules.turns import standing_of
+from holdfast.core.rules.calls import standing_of
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 

@@ -24,7 +24,10 @@ from holdfast.core.error import Unavailable
 
 from .groups import Groups, divide, handed_down
 
-_PROGRAM = Path(__file__).with_name("porter.py")
+_PROGRAM = f"""import sys
+sys.path.append({str(Path(__file__).parent)!r})
+from porter.serving import main
+main()"""
 _ANSWER = 1 << 16
 _MOST_DESCRIPTORS = 32
 _SECONDS, _SCOPE_SECONDS = 30.0, 5.0
@@ -191,7 +194,7 @@ class Porter:
         with ExitStack() as undo:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(ours.close)
-            words = [self._python, "-I", "-S", str(_PROGRAM), str(theirs.fileno())]
+            words = [self._python, "-I", "-S", "-c", _PROGRAM, str(theirs.fileno())]
             with theirs:
                 process = subprocess.Popen(  # noqa: S603 - our own program
                     [*scope, *words],

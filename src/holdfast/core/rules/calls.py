@@ -12,10 +12,12 @@ from holdfast.core.effect import due
 from holdfast.core.error import NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
-from holdfast.core.gate.policy import Ask, Rule, Rules, Say
+from holdfast.core.gate.judge import Standing, decided
+from holdfast.core.gate.matter import Asking
+from holdfast.core.gate.policy import Ask, Deny, Rule, Rules, Say
 from holdfast.core.ids import CallId, Instant, digest
 from holdfast.core.message import EffectClass, Outcome, Refused, Returned, Unknown, words
-from holdfast.core.task import CallState, Fault, Human, OpenCall, Status, Task
+from holdfast.core.task import TOP_UP, CallState, Fault, Human, OpenCall, Status, Task
 
 _SETTLEABLE = frozenset({CallState.STARTED, CallState.WAITING, CallState.DOUBTED})
 
@@ -85,6 +87,10 @@ def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[
         )
     if isinstance(opened.verdict, Ask) and opened.verdict.until <= now:
         raise NotNow(f"it is too late to approve call {command.call_id}", code="approval_expired")
+    verdict = decided(opened.call, standing_of(task, now), rules)
+    if isinstance(verdict, Deny) and opened.call.tool != TOP_UP:  # which asks for money, not leave
+        why = f"call {command.call_id} is denied by now: {verdict.reason} ({verdict.rule})"
+        raise NotNow(why, code="denied_since", hint="refuse it, or change the policy")
     approval = replace(_approval(opened, command), policy=rules.version)
     if not command.whole_task:
         return followed(task, (replace(approval, lease=command.lease),), now)
@@ -96,6 +102,19 @@ def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[
         if other.state is CallState.ASKED and other.call.tool == tool and other is not opened
     )
     return followed(task, (replace(approval, grant=grant), *others), now)
+
+
+def standing_of(task: Task, now: Instant) -> Standing:
+    """What the gate is told of a task."""
+    request = task.request
+    asking = Asking(
+        agent=request.agent.name,
+        principal=request.by,
+        task=task.id,
+        session=request.session,
+        at=now,
+    )
+    return Standing(leave=request.leave, grants=task.grants, asking=asking)
 
 
 def _approval(opened: OpenCall, command: Approve) -> e.CallApproved:

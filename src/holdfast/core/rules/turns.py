@@ -14,9 +14,8 @@ from holdfast.core.error import Invalid
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
 from holdfast.core.gate.hearing import hearing
-from holdfast.core.gate.judge import Standing, decided
+from holdfast.core.gate.judge import decided
 from holdfast.core.gate.labels import labelled
-from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import Allow, Deny, Rules, Verdict
 from holdfast.core.ids import CallId, Instant
 from holdfast.core.message import (
@@ -32,7 +31,7 @@ from holdfast.core.message import (
 )
 from holdfast.core.task import CallState, Fault, Human, JudgedCall, Task
 
-from .calls import followed, settle, stopped
+from .calls import followed, settle, standing_of, stopped
 
 _PROMISE = re.compile(
     r"(?:(?:ok(?:ay)?|sure|right|great|good|so|now|first|then|next)\b[\s,.!:]*)*"
@@ -123,19 +122,6 @@ def _judged(
             taken[verdict.lease] += 1
         judged.append(JudgedCall(call=call, verdict=verdict))
     return tuple(judged)
-
-
-def standing_of(task: Task, now: Instant) -> Standing:
-    """What the gate is told of a task."""
-    request = task.request
-    asking = Asking(
-        agent=request.agent.name,
-        principal=request.by,
-        task=task.id,
-        session=request.session,
-        at=now,
-    )
-    return Standing(leave=request.leave, grants=task.grants, asking=asking)
 
 
 def _guarded(task: Task, call: ToolCall, verdict: Verdict) -> Verdict:

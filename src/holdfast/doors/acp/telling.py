@@ -8,6 +8,7 @@ from typing import Any
 from . import calls
 from .calls import Json, Look
 from .daemon import Item
+from .planned import Plan
 
 _BROKE_OFF = "\n\n_That broke off; it begins again._\n\n"
 
@@ -27,7 +28,7 @@ class Telling:
         self._diffs: dict[str, list[Json]] = {}
         self._said = self._thought = ""
         self._number = 0
-        self._helpers: dict[str, Json] = {}
+        self._plan = Plan()
 
     def told(self, item: Item) -> list[Json]:
         tell = _TOLD.get(item.kind)
@@ -92,15 +93,13 @@ class Telling:
             self.calls[wanted] = call
             self._diffs[wanted] = calls.changes(call, self._workspace, self._look)
             told.append({"sessionUpdate": "tool_call", **self.shown(call)})
-            if call.get("tool") == "delegate":
-                told.append(self._plan(call, "pending"))
+            if self._plan.proposed(call):
+                told.append(self._plan.update())
         return told
 
     def call_started(self, data: Json) -> list[Json]:
         wanted = str(data["call_id"])
-        told = [self._update(wanted, status="in_progress")]
-        call = self.calls.get(wanted, {})
-        return [*told, self._plan(call, "in_progress")] if call.get("tool") == "delegate" else told
+        return [self._update(wanted, status="in_progress"), *self._moved(wanted, "in_progress")]
 
     def call_settled(self, data: Json) -> list[Json]:
         wanted = str(data["call_id"])
@@ -110,9 +109,8 @@ class Telling:
         diffs = self._diffs.get(wanted, []) if returned else []
         content = diffs or ([calls.text(words)] if words else [])
         status = "completed" if returned else "failed"
-        told = [self._update(wanted, status=status, content=content)]
-        call = self.calls.get(wanted, {})
-        return [*told, self._plan(call, "completed")] if call.get("tool") == "delegate" else told
+        update = self._update(wanted, status=status, content=content)
+        return [update, *self._moved(wanted, "completed")]
 
     def waiting(self, data: Json) -> list[Json]:
         """A question that is answered with words."""
@@ -137,8 +135,9 @@ class Telling:
             return []
         if whole.startswith(self._said):
             return [self._chunk("message", whole[len(self._said) :])]
+        broken = self._chunk("message", _BROKE_OFF)
         self._begin()
-        return [self._chunk("message", _BROKE_OFF), self._chunk("message", whole)]
+        return [broken, self._chunk("message", whole)]
 
     def _begin(self) -> None:
         """The next words are another message."""
@@ -159,12 +158,8 @@ class Telling:
     def _update(self, call: str, **more: Any) -> Json:
         return {"sessionUpdate": "tool_call_update", "toolCallId": self.number(call), **more}
 
-    def _plan(self, call: Json, status: str) -> Json:
-        """What helpers were given to do is the plan that a task has."""
-        words = str(call.get("target") or call["arguments"].get("task") or "")
-        entry = {"content": words, "priority": "medium", "status": status}
-        self._helpers[str(call["id"])] = entry
-        return {"sessionUpdate": "plan", "entries": list(self._helpers.values())}
+    def _moved(self, call: str, status: str) -> list[Json]:
+        return [self._plan.update()] if self._plan.moved(call, status) else []
 
 
 _TOLD: dict[str, Callable[[Telling, Json], list[Json]]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, NamedTuple, TypeGuard, cast
 
 import anyio
@@ -42,14 +42,48 @@ class _Broken(Exception):
     """The line to the daemon broke, or it knows the session no more."""
 
 
+class _Way:
+    """The way to the daemon's door, and the session there."""
+
+    def __init__(self, socket: str, query: str) -> None:
+        transport = httpx2.AsyncHTTPTransport(uds=socket)
+        self.http = httpx2.AsyncClient(transport=transport, timeout=None)
+        self.session, self.version = "", ""
+        self._url = f"http://holdfast/mcp{query}"
+
+    def post(self, message: Message) -> httpx2.Request:
+        told = {"Content-Type": "application/json", **self._known("")}
+        params = _part(message, "params")
+        version = _part(params, "_meta").get(_VERSION)
+        if isinstance(version, str):
+            told["MCP-Protocol-Version"] = version
+            told["Mcp-Method"] = str(message.get("method") or "")
+            if isinstance(name := params.get("name") or params.get("uri"), str):
+                told["Mcp-Name"] = name
+        body = json.dumps(message).encode()
+        return self.http.build_request("POST", self._url, content=body, headers=told)
+
+    def listen(self, last: str) -> httpx2.Request:
+        """To what is said unasked, or behind the event `last` of a stream that broke."""
+        return self.http.build_request("GET", self._url, headers=self._known(last))
+
+    async def leave(self) -> None:
+        if self.session:
+            with suppress(httpx2.TransportError):
+                await self.http.delete(self._url, headers=self._known(""))
+
+    def _known(self, last: str) -> dict[str, str]:
+        told = {"Accept": "application/json, text/event-stream"}
+        if self.session:
+            told |= {"Mcp-Session-Id": self.session, "MCP-Protocol-Version": self.version}
+        return {**told, "Last-Event-ID": last} if last else told
+
+
 class Bridge:
     """One host."""
 
     def __init__(self, socket: str, query: str, start: Callable[[], None], ends: Ends) -> None:
-        transport = httpx2.AsyncHTTPTransport(uds=socket)
-        self._http = httpx2.AsyncClient(transport=transport, timeout=None)
-        self._url, self._start, self._ends = f"http://holdfast/mcp{query}", start, ends
-        self._session, self._version = "", ""
+        self._way, self._start, self._ends = _Way(socket, query), start, ends
         self._age: int = 0
         self._opening: list[Message] = []
         self._following: dict[str, Message] = {}
@@ -59,13 +93,13 @@ class Bridge:
 
     async def run(self) -> None:
         """Until the host has no more to say."""
-        async with self._http, anyio.create_task_group() as group:
+        async with self._way.http, anyio.create_task_group() as group:
             while line := await to_thread.run_sync(self._ends.read, abandon_on_cancel=True):
                 if message := await self._parsed(line):
                     await self._take(message, group)
             group.cancel_scope.cancel()
             with anyio.move_on_after(_FAREWELL, shield=True):
-                await self._leave()
+                await self._way.leave()
 
     async def _parsed(self, line: bytes) -> Message | None:
         if not line.strip():
@@ -99,7 +133,7 @@ class Bridge:
         """A request of a version without sessions is given up by hanging up."""
         number: Any = _part(message, "params").get("requestId")
         scope = self._asked.get(number)
-        if scope is not None and not self._session:
+        if scope is not None and not self._way.session:
             scope.cancel()
 
     async def _ask(self, message: Message) -> None:
@@ -135,7 +169,7 @@ class Bridge:
 
     def _remember(self, message: Message) -> None:
         if message["method"] == "initialize":
-            self._opening, self._session = [], ""
+            self._opening, self._way.session = [], ""
         kept = [one for one in self._opening if one["method"] != message["method"]]
         self._opening = [*kept, message]
 
@@ -147,18 +181,16 @@ class Bridge:
 
     async def _exchange(self, message: Message, *, quiet: bool = False) -> None:
         """One message and what is answered to it. Raises `_Broken`."""
-        body, number, last = json.dumps(message).encode(), message.get("id"), ""
-        request = self._http.build_request(
-            "POST", self._url, content=body, headers=self._headers(message)
-        )
+        number, last = message.get("id"), ""
+        request = self._way.post(message)
         while True:
             try:
-                reply = await self._http.send(request, stream=True)
+                reply = await self._way.http.send(request, stream=True)
                 async with aclosing(reply):
-                    if reply.status_code == 404 and self._session:
+                    if reply.status_code == 404 and self._way.session:
                         raise _Broken
                     if message.get("method") == "initialize":
-                        self._session = reply.headers.get("mcp-session-id", "")
+                        self._way.session = reply.headers.get("mcp-session-id", "")
                     if not reply.headers.get("content-type", "").startswith("text/event-stream"):
                         await self._pass_on(await reply.aread(), number, quiet=quiet)
                         return
@@ -168,9 +200,9 @@ class Bridge:
                             return
             except httpx2.TransportError as error:
                 raise _Broken from error
-            if not (last and self._session):
+            if not (last and self._way.session):
                 raise _Broken
-            request = self._http.build_request("GET", self._url, headers=self._again(last))
+            request = self._way.listen(last)
 
     async def _pass_on(self, body: bytes, number: Any, *, quiet: bool) -> None:
         """An answer in one piece. What is no message becomes an error of the request."""
@@ -195,7 +227,7 @@ class Bridge:
         said: Message = json.loads(data)
         final = number is not None and said.get("id") == number and "method" not in said
         if final and (version := _part(said, "result").get("protocolVersion")):
-            self._version = str(version)
+            self._way.version = str(version)
         if not (final and quiet):
             await self._write(json.dumps(said, ensure_ascii=False).encode())
         return final
@@ -203,11 +235,11 @@ class Bridge:
     async def _listen(self) -> None:
         """What the daemon says unasked, while there is a session."""
         last = ""
-        while session := self._session:
+        while session := self._way.session:
             age = self._age
             try:
-                request = self._http.build_request("GET", self._url, headers=self._again(last))
-                reply = await self._http.send(request, stream=True)
+                request = self._way.listen(last)
+                reply = await self._way.http.send(request, stream=True)
                 async with aclosing(reply):
                     _well(reply)
                     async for one in _events(reply):
@@ -216,7 +248,7 @@ class Bridge:
             except (httpx2.TransportError, _Broken):
                 last = ""
                 await anyio.sleep(_PAUSE)
-                if session == self._session:
+                if session == self._way.session:
                     await self._renew(age, "")
 
     async def _renew(self, age: int, method: str | None) -> None:
@@ -226,7 +258,7 @@ class Bridge:
                 return
             await anyio.sleep(_PAUSE)
             await to_thread.run_sync(self._start)
-            self._age, self._session = self._age + 1, ""
+            self._age, self._way.session = self._age + 1, ""
             if method == "initialize":
                 return
             try:
@@ -234,30 +266,6 @@ class Bridge:
                     await self._exchange(message, quiet=True)
             except _Broken:
                 return  # the next try finds out
-
-    async def _leave(self) -> None:
-        if self._session:
-            try:
-                await self._http.delete(self._url, headers=self._again(""))
-            except httpx2.TransportError:
-                return
-
-    def _headers(self, message: Message) -> dict[str, str]:
-        told = {"Content-Type": "application/json", **self._again("")}
-        params = _part(message, "params")
-        version = _part(params, "_meta").get(_VERSION)
-        if isinstance(version, str):
-            told["MCP-Protocol-Version"] = version
-            told["Mcp-Method"] = str(message.get("method") or "")
-            if isinstance(name := params.get("name") or params.get("uri"), str):
-                told["Mcp-Name"] = name
-        return told
-
-    def _again(self, last: str) -> dict[str, str]:
-        told = {"Accept": "application/json, text/event-stream"}
-        if self._session:
-            told |= {"Mcp-Session-Id": self._session, "MCP-Protocol-Version": self._version}
-        return {**told, "Last-Event-ID": last} if last else told
 
     async def _refuse(self, number: Any, code: int, words: str) -> None:
         error = {"code": code, "message": words}

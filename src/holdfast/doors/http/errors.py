@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+import anyio
 import msgspec
 from msgspec import UNSET
 from starlette.exceptions import HTTPException
@@ -34,6 +35,7 @@ _log = logging.getLogger("holdfast.http")
 Form = Callable[[HoldfastError, Callable[[str], str]], Response]
 _CODES = {404: "no_such_path", 405: "method_not_allowed"}
 PROBLEM = "application/problem+json"
+_PATIENT_WITH, _PATIENT_FOR = 32_000_000, 2.0
 
 
 class Unauthenticated(NotAllowed):
@@ -101,11 +103,27 @@ class Guard:
             problem = Broken(text, code="internal", hint="the daemon's log says more")
         else:
             return
+        if isinstance(problem, TooLarge) and not began:
+            await _heard_out(scope, receive)
         if not began:
             form = next(
                 (f for at, f in self._forms.items() if scope["path"].startswith(at)), failure
             )
             await _refuse(form(problem, self._redact), problem, (scope, receive, send))
+
+
+async def _heard_out(scope: Scope, receive: Receive) -> None:
+    """Take in a little more than is read, and drop it: who is hung up on while speaking never gets
+    to hear why. Not who asks before speaking."""
+    if any(name == b"expect" for name, _ in scope["headers"]):
+        return
+    heard = 0
+    with anyio.move_on_after(_PATIENT_FOR):
+        while heard < _PATIENT_WITH:
+            message = await receive()
+            heard += len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
 
 
 async def _refuse(

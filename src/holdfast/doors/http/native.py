@@ -33,6 +33,7 @@ from .sse import EventStream
 
 _ALL = 500
 _EVERY = "*"  # a conversation may be with any agent: only a key for all of them sees it
+_NO_TASK = TaskId("task_none")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -296,4 +297,6 @@ async def stop(ask: Ask[b.NoQuery, b.Nothing]) -> Response:
 
 
 async def healthz(ask: Ask[b.NoQuery, b.Nothing]) -> a.Healthy:
+    """Raises `Unavailable` when the journal cannot be read: then nothing is well."""
+    await ask.house.journal.summary(_NO_TASK)
     return a.Healthy(ok=True, version=ask.house.version)

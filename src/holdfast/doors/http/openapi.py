@@ -31,6 +31,7 @@ _ABOUT = {
 _AGAIN = ("Idempotency-Key", "Repeating a request with it is safe.")
 _HEADERS = {
     ("POST", "/api/v1/tasks"): _AGAIN,
+    ("PATCH", "/api/v1/config"): ("If-Match", "The ETag of what was read."),
     ("GET", "/api/v1/tasks/{ref}/events"): ("Last-Event-ID", "Go on after this event."),
 }
 
@@ -92,7 +93,7 @@ def _parameters(entry: Entry, path: str) -> Iterable[Json]:
         for name, one in schema["properties"].items():
             about = one.pop("description", "")
             yield {"name": name, "in": "query", "description": about, "schema": _untitled(one)}
-    header = _AGAIN if entry.repeatable else _HEADERS.get((entry.method, path))
+    header = _HEADERS.get((entry.method, path)) or (_AGAIN if entry.repeatable else None)
     if header:
         schema = {"type": "string"}
         yield {"name": header[0], "in": "header", "description": header[1], "schema": schema}

@@ -51,7 +51,8 @@ class Facts:
     """What only the assembly knows and the door tells.
 
     `model` is a line about what was found and is used. `certificate` tells the one there is, made
-    anew if told so; it may raise `Refused`. `office` has the webhooks.
+    anew if told so; it may raise `Refused`. `office` has the webhooks,
+    `settings` the configuration's file (see `config.py`).
     """
 
     lanes: int = 0
@@ -60,6 +61,7 @@ class Facts:
     database: Path | None = None
     certificate: Callable[[bool], Certificate] | None = None
     office: PostOffice | None = None
+    settings: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
 from .certificate import CERTIFICATE_ROUTES
+from .config import CONFIG_ROUTES
 from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
 from .openapi import document
@@ -248,6 +249,7 @@ ROUTES: tuple[Entry, ...] = (
     *KEY_ROUTES,
     *CERTIFICATE_ROUTES,
     *WEBHOOK_ROUTES,
+    *CONFIG_ROUTES,
     Entry(
         "POST",
         "/api/v1/backup",
@@ -269,6 +271,6 @@ ROUTES: tuple[Entry, ...] = (
     Entry(
         "POST", "/api/v1/stop", n.stop, "Stop the daemon; Unix socket only.", a.Stopping, status=202
     ),
-    Entry("GET", "/healthz", n.healthz, "Is anybody there?", a.Healthy),
+    Entry("GET", "/healthz", n.healthz, "Is anybody there, and well?", a.Healthy, errors=(503,)),
     Entry("GET", "/openapi.json", openapi, "This document.", _JSON),
 )

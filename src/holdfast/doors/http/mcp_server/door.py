@@ -37,7 +37,7 @@ class McpDoor:
         name = f"{__package__}.serving"
         serving = await to_thread.run_sync(importlib.import_module, name)
         offer = self.offer() if self.offer else serving.own_offer(self._door)
-        sessions = serving.Sessions(offer, self._door.house.version)
+        sessions = serving.Sessions(offer, self._door)
         async with sessions.run():
             self._app = sessions.handle_request
             self._ready.set()

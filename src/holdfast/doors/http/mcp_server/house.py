@@ -67,7 +67,10 @@ class HouseOffer:
             return _result(found)
         if row.name == "wait_for_task" and "wait_seconds" not in arguments:
             seconds = _WAIT
-        return await self._followed(asked, found["id"], seconds)
+        try:
+            return await self._followed(asked, found["id"], seconds) if seconds else _result(found)
+        except Declined:
+            return _result(found)  # whoever may submit need not be allowed to look
 
     async def resources(self, asked: Asked, cursor: str) -> types.ListResourcesResult:
         return await resources.listed(asked.caller, cursor)
@@ -122,11 +125,11 @@ class HouseOffer:
         self, asked: Asked, task: str, seconds: float
     ) -> types.CallToolResult | types.InputRequiredResult:
         target = f"/api/v1/tasks/{task}"
+        await asked.caller.ask("GET", target)  # who may not look is told nothing meanwhile
         following = Following(self._house, asked, TaskId(task))
-        if seconds:
-            await following.until(seconds)
+        await following.until(seconds)
         found = await asked.caller.ask("GET", target)
-        if seconds and asked.modern and asked.can_ask and following.questions:
+        if asked.modern and asked.can_ask and following.questions:
             return _to_ask(task, following)
         return _result(found)
 

@@ -23,7 +23,6 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from holdfast.doors.http.access import MAX_BODY
 from holdfast.doors.http.auth import BY
 from holdfast.doors.http.route import Door
 
@@ -57,11 +56,11 @@ class _Ground:
 class Sessions(StreamableHTTPSessionManager):
     """The sessions of all hosts. Each belongs to the principal who opened it."""
 
-    def __init__(self, offer: Offer, version: str) -> None:
+    def __init__(self, offer: Offer, door: Door) -> None:
         super().__init__(
-            app=_server(offer, version),
+            app=_server(offer, door.house.version),
             retry_interval=_RETRY_MS,
-            max_request_body_size=MAX_BODY,
+            max_request_body_size=door.access.max_body,
             max_sessions=_SESSIONS,
         )
 

@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.core.message import File
+from holdfast.doors.http.access import grant
 from holdfast.doors.http.auth import BY
 from holdfast.doors.http.route import Door, json_answer
 from holdfast.runtime import tasks
 from holdfast.runtime.house import House
 
+from . import agents
 from .fields import Fields, parsed
 from .wanted import Wanted
 
@@ -37,6 +39,11 @@ class Asked:
     @property
     def by(self) -> str:
         return self.request.scope[BY]
+
+    def check_agent(self, model: str) -> None:
+        """Raises `NotAllowed` for a key that is for other agents."""
+        if model.startswith(agents.PREFIX):
+            grant(self.request.scope).check_agent(self.house.agent.name)
 
     async def attach(self, name: str, media_type: str, data: bytes) -> File:
         return await tasks.attach(self.house, name, media_type, data)

@@ -25,6 +25,7 @@ Said = dict[str, Any]
 async def complete(asked: Asked) -> Said | ASGIApp:
     wanted = await messages.wanted(asked.body, asked.by, asked.attach)
     wanted = asked.keyed(wanted)
+    asked.check_agent(wanted.model)
     work = await ready(asked.house, wanted, asked.by)
     begun = asked.house.clock.now() // 1000
     name = asked.house.clock.new_id("chatcmpl").replace("_", "-")

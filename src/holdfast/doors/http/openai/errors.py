@@ -18,6 +18,7 @@ from holdfast.core.error import (
     Unavailable,
 )
 from holdfast.doors.http.errors import TooLarge, Unanswered, Unauthenticated
+from holdfast.doors.http.pace import TooMany
 from holdfast.ports.ledger import OverBudget
 from holdfast.ports.model import ModelFailure
 
@@ -86,6 +87,8 @@ def failure(error: HoldfastError, redact: Callable[[str], str]) -> Response:
     match error:
         case Saturated() | Unanswered() if error.retry_after:
             headers["Retry-After"] = str(error.retry_after)
+        case TooMany():
+            headers |= {"Retry-After": str(error.retry_after), **error.pace.headers()}
         case OverBudget() | TaskFailed():
             headers["x-should-retry"] = "false"  # official clients would, two times
         case Unauthenticated():
@@ -119,7 +122,7 @@ def _kind(error: HoldfastError) -> tuple[int, str, str]:
             return error.http_status, "permission_error", error.code
         case OverBudget():
             return 429, "insufficient_quota", "insufficient_quota"
-        case Saturated():
+        case Saturated() | TooMany():
             return error.http_status, "rate_limit_error", "rate_limit_exceeded"
         case Invalid() if error.code == "unknown_model":
             return 404, _REQUEST, "model_not_found"

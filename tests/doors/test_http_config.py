@@ -1,0 +1,194 @@
+"""The configuration over HTTP: seen without secrets, changed on top of what was seen."""
+
+import dataclasses
+import tomllib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from holdfast.assembly.settings import ConfigFile
+from holdfast.config import load
+from holdfast.config.edit import edited
+from holdfast.core.error import HoldfastError, Invalid, Refused
+from tests.doors.house import FACTS, Plan, Street, street
+
+pytestmark = pytest.mark.anyio
+
+TEXT = """\
+# mine
+[limits]
+steps = 20  # enough
+[models.providers.lab]
+base_url = "http://127.0.0.1:9/v1"
+api_key = "sk-very-secret"
+models = [
+  "a",  # the small one
+  "b",
+]
+"""
+PATH = "/api/v1/config"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def error(answer: httpx2.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+@asynccontextmanager
+async def configured(home: Path, text: str = TEXT) -> AsyncGenerator[Street]:
+    (home / "config.toml").write_text(text)
+    (home / "config.toml").chmod(0o600)
+    environment = {"HOLDFAST_HOME": str(home), "HOLDFAST_LOG_LEVEL": "warning"}
+    file = ConfigFile(load(environment=environment), environment)
+    plan = Plan(facts=dataclasses.replace(FACTS, settings=file))
+    async with street(home, plan=plan) as at:
+        yield at
+
+
+async def read(at: Street) -> tuple[str, dict[str, Any]]:
+    answer = await at.tcp.get(PATH)
+    assert answer.status_code == 200
+    rows = {one["key"]: one for one in answer.json()["settings"]}
+    return answer.headers["etag"], rows
+
+
+async def test_it_is_shown_with_where_each_key_was_set_and_without_secrets(tmp_path: Path):
+    async with configured(tmp_path) as at:
+        _, rows = await read(at)
+        assert rows["limits.steps"] == {"key": "limits.steps", "value": 20, "source": "file"}
+        assert rows["limits.attempts"]["source"] == "default"
+        assert rows["log.level"]["source"] == "HOLDFAST_LOG_LEVEL"
+        assert rows["models.providers"]["value"]["lab"]["api_key"] == "***"
+        assert "sk-very-secret" not in (await at.tcp.get(PATH)).text
+
+
+async def test_a_change_keeps_everything_else_and_the_secrets(tmp_path: Path):
+    async with configured(tmp_path) as at:
+        tag, rows = await read(at)
+        lab = {**rows["models.providers"]["value"]["lab"], "models": ["c"]}
+        changes = {
+            "limits.steps": 30,
+            "models.providers.lab.models": lab["models"],
+            "models.providers.lab.api_key": lab["api_key"],
+            "server.names": ["agents.lan"],
+        }
+        answer = await at.tcp.patch(PATH, json={"set": changes}, headers={"If-Match": tag})
+        assert answer.status_code == 200, answer.text
+        text = (tmp_path / "config.toml").read_text()
+        assert text.startswith("# mine\n[limits]\nsteps = 30\n")
+        told = tomllib.loads(text)
+        assert told["models"]["providers"]["lab"] == {
+            "base_url": "http://127.0.0.1:9/v1",
+            "api_key": "sk-very-secret",
+            "models": ["c"],
+        }
+        assert told["server"]["names"] == ["agents.lan"]
+        assert (tmp_path / "config.toml").stat().st_mode & 0o077 == 0
+        fresh, rows = await read(at)
+        assert fresh == answer.headers["etag"] != tag
+        assert rows["limits.steps"]["value"] == 30
+        (record, *_) = (await at.tcp.get("/api/v1/audit?kind=config")).json()["records"]
+        assert record["fact"]["by"] == "token:default"
+        assert record["fact"]["subject"].startswith("limits.steps models.providers.lab.api_key")
+        assert {path.name for path in tmp_path.glob(".config*")} <= {".config.toml.lock"}
+
+
+async def test_null_takes_a_key_out(tmp_path: Path):
+    async with configured(tmp_path) as at:
+        tag, _ = await read(at)
+        body = {"set": {"limits.steps": None, "limits.tokens": None}}
+        answer = await at.tcp.patch(PATH, json=body, headers={"If-Match": tag})
+        assert answer.status_code == 200
+        assert "steps" not in (tmp_path / "config.toml").read_text()
+
+
+async def test_who_changes_what_they_have_not_seen_is_told_to_look_first(tmp_path: Path):
+    async with configured(tmp_path) as at:
+        tag, _ = await read(at)
+        body = {"set": {"limits.steps": 30}}
+        assert error(await at.tcp.patch(PATH, json=body)) == (428, "no_if_match")
+        assert (await at.tcp.patch(PATH, json=body, headers={"If-Match": tag})).status_code == 200
+        again = await at.tcp.patch(
+            PATH, json={"set": {"limits.steps": 40}}, headers={"If-Match": tag}
+        )
+        assert error(again) == (412, "stale")
+        assert "steps = 30" in (tmp_path / "config.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"limits.steps": 0}, 422, "bad_config"),
+        ({"limits.stepz": 5}, 422, "bad_config"),
+        ({"limits": {"steps": 5}}, 422, "bad_config"),
+        ({"../x.y": 5}, 422, "bad_config"),
+        ({"server.host": "0.0.0.0"}, 403, "exposed"),
+        ({"models.providers.other.api_key": "***"}, 422, "bad_config"),
+        ({"limits.steps": "\x7f"}, 409, "by_hand"),
+        ({}, 422, "invalid"),
+    ],
+)
+async def test_what_would_not_start_is_not_written(
+    tmp_path: Path, changes: dict[str, Any], status: int, code: str
+):
+    async with configured(tmp_path) as at:
+        tag, _ = await read(at)
+        answer = await at.tcp.patch(PATH, json={"set": changes}, headers={"If-Match": tag})
+        assert error(answer) == (status, code)
+        assert (tmp_path / "config.toml").read_text() == TEXT
+        assert not list(tmp_path.glob("*.trial"))
+        assert "trial" not in answer.text
+
+
+async def test_only_who_may_do_everything_sees_or_changes_it(tmp_path: Path):
+    async with configured(tmp_path) as at, await at.keyed("status", "secrets", "policy") as ci:
+        assert error(await ci.get(PATH)) == (403, "no_scope")
+        answer = await ci.patch(PATH, json={"set": {"limits.steps": 3}}, headers={"If-Match": "x"})
+        assert error(answer) == (403, "no_scope")
+
+
+ODD = (
+    "limits = { steps = 5 }\n",
+    "limits.steps = 5\n",
+    '[limits]\n"steps" = 5\n',
+    "[limits]\nsteps = 5 # [box]\n[[budget]]\nsteps = 1\n",
+    'x = """\n[limits]\nsteps = 9\n"""\n[limits]\nsteps = 5\n',
+    "[ limits ]\r\nsteps = 5\r\n",
+    "",
+)
+
+
+@given(
+    some.sampled_from(ODD),
+    some.sampled_from(["limits.steps", "limits.calls", "a.b.c", "budget.steps"]),
+    some.none() | some.integers() | some.text(max_size=20) | some.lists(some.text(max_size=5)),
+)
+def test_an_edit_says_exactly_what_was_wanted_or_is_refused(text: str, key: str, value: Any):
+    before = tomllib.loads(text)
+    try:
+        after = tomllib.loads(edited(text, {key: value}))
+    except (Invalid, Refused):
+        return
+    found: Any = after
+    for step in key.split("."):
+        found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
+    assert found == value
+    *table, _ = key.split(".")
+    assert {k: v for k, v in after.items() if k != table[0]} == {
+        k: v for k, v in before.items() if k != table[0]
+    }
+
+
+def test_errors_of_an_edit_are_words():
+    with pytest.raises(HoldfastError, match="cannot be changed from here"):
+        edited("limits = { steps = 5 }\n", {"limits.steps": 6})
