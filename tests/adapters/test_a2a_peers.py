@@ -62,7 +62,7 @@ class Far:
         if isinstance(given, HoldfastError):
             raise given
         failed = isinstance(given, dict) and "error" in given
-        told: Any = given if failed else {"result": given}
+        told: Json = cast("Json", given) if failed else {"result": given}
         body = given if isinstance(given, bytes) else json.dumps({"id": 1, **told}).encode()
         return Answer(status=200, headers={}, body=body, url=request.url)
 
