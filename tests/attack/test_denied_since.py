@@ -44,7 +44,7 @@ def test_what_is_forbidden_meanwhile_cannot_be_approved(daemon: Daemon):
     until(lambda: daemon.get("/api/v1/policy")["rules"])
     call = f"/api/v1/tasks/{task}/calls/{row['call']}"
     for yes in ({}, {"whole_task": True}, {"lease": {"rule": "exec:touch *"}}):
-        with pytest.raises(Answered, match="denied_since") as told:
+        with pytest.raises(Answered, match="approval_denied") as told:
             daemon.post(f"{call}/approve", {"digest": row["digest"], **yes})
         assert "no more" in str(told.value)
     assert daemon.get(f"/api/v1/tasks/{task}")["status"] == "WAITING"

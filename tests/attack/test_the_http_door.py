@@ -94,7 +94,7 @@ async def shaken(app: Any, path: str, headers: dict[str, str]) -> int:
     """The status with which a handshake is refused."""
     said: list[Any] = []
     raw = {"host": "127.0.0.1", **headers}
-    scope = {
+    scope: dict[str, Any] = {
         "type": "websocket",
         "path": path,
         "query_string": b"",

@@ -39,7 +39,7 @@ from holdfast.core.error import Refused
 from holdfast.core.evolve import fold
 from holdfast.core.gate.judge import Standing, decided
 from holdfast.core.gate.matter import Asking
-from holdfast.core.gate.policy import Leave, Rule, Rules, Say, Verdict
+from holdfast.core.gate.policy import Allow, Leave, Rule, Rules, Say, Verdict
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, Instant, TaskId
 from holdfast.core.message import (
@@ -51,7 +51,18 @@ from holdfast.core.message import (
     ToolCall,
     Usage,
 )
-from holdfast.core.task import Child, Human, Request, Status, Task, Timer, Wait
+from holdfast.core.task import (
+    CallState,
+    Child,
+    Human,
+    OpenCall,
+    Request,
+    Status,
+    Task,
+    Timer,
+    Wait,
+    bound,
+)
 from holdfast.core.view import questions
 
 NOW: Instant = 1_800_000_000_000
@@ -269,6 +280,12 @@ def in_status(status: Status) -> Story:
 
 def ask(tokens: int = 0, cost: int | None = 0) -> BeginAsk:
     return BeginAsk(reserve=Reservation(tokens=tokens, cost=cost))
+
+
+def seal(call: ToolCall) -> str:
+    """What a yes to this call of the usual task at work is bound to."""
+    opened = OpenCall(call=call, state=CallState.ASKED, verdict=Allow(rule=""))
+    return bound(running().task, opened)
 
 
 def judge(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core import event as e
 from holdfast.core.budget import Limits
@@ -44,6 +45,7 @@ from tests.core.given import (
     pay,
     read,
     running,
+    seal,
     shell,
     write,
 )
@@ -58,7 +60,7 @@ def asked(**fields: Any) -> Story:
 
 def yes(name: str = "p", whom: str = "bob", *, whole_task: bool = False) -> Approve:
     return Approve(
-        call_id=CallId(name), digest=pay(name, whom).key, by="ann", whole_task=whole_task
+        call_id=CallId(name), digest=seal(pay(name, whom)), by="ann", whole_task=whole_task
     )
 
 
@@ -178,7 +180,7 @@ def test_a_call_that_asks_waits_for_a_person_and_says_what_it_wants():
         tool="pay",
         target="bob",
         question="May I pay bob?",
-        digest=pay("p").key,
+        digest=seal(pay("p")),
         until=NOW + DAY,
     )
     assert summary(story.task).questions == (question,)
@@ -224,7 +226,9 @@ def test_an_approval_for_the_whole_task_answers_every_open_question_about_that_t
 
 def test_a_grant_does_not_beat_a_deny_rule():
     rules = Rules(layers=((Rule(say=RuleSays.DENY, tool="pay", target="eve"),), PRESETS["ask"]))
-    story = running(rules=rules).replies(pay("p")).when(yes(whole_task=True)).runs("p")
+    story = running(rules=rules).replies(pay("p"))
+    (question,) = questions(story.task)
+    story.when(replace(yes(whole_task=True), digest=question.digest)).runs("p")
     assert isinstance(story.replies(pay("q", "eve")).answer("q"), Refused)
 
 

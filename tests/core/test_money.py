@@ -25,6 +25,7 @@ from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import Refused, Reply, Returned, ToolCall, Usage
 from holdfast.core.task import Parent, Request, Status
+from holdfast.core.view import questions
 from tests.core.given import HOUR, NOW, TASK, Story, again, ask, pay, running
 
 DAILY = "agent/default/day/2027-01-15"
@@ -43,7 +44,7 @@ def the_call(story: Story) -> ToolCall:
 
 
 def yes(story: Story) -> Story:
-    return story.when(Approve(call_id=TOP_UP, digest=the_call(story).key, by="ann"))
+    return story.when(Approve(call_id=TOP_UP, digest=questions(story.task)[0].digest, by="ann"))
 
 
 @pytest.mark.parametrize(

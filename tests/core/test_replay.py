@@ -48,6 +48,7 @@ from tests.core.given import (
     pay,
     read,
     running,
+    seal,
     write,
 )
 
@@ -68,7 +69,7 @@ def approved() -> Story:
     story = (
         running()
         .replies(pay("p"))
-        .when(Approve(call_id=CallId("p"), digest=pay("p").key, by="ann", whole_task=True))
+        .when(Approve(call_id=CallId("p"), digest=seal(pay("p")), by="ann", whole_task=True))
     )
     return story.runs("p").replies(text="", finish="length").when(Say(text="go on", by="ann"))
 

@@ -51,6 +51,7 @@ from tests.core.given import (
     pay,
     request,
     running,
+    seal,
 )
 from tests.core.samples import EVENTS
 
@@ -74,7 +75,7 @@ COMMANDS: dict[type[Command], Command] = {
         SettleCall(call_id=CallId("child"), outcome=Returned(text="ok")),
         SuspendCall(call_id=CallId("started"), wait=Timer(until=NOW)),
         ClearCall(call_id=CallId("doubted")),
-        Approve(call_id=ASKED, digest=pay("asked").key, by="ann"),
+        Approve(call_id=ASKED, digest=seal(pay("asked")), by="ann"),
         Refuse(call_id=ASKED, by="ann"),
         Say(text="hello", by="ann"),
         Tick(),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,20 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield found
 
 
-@pytest.mark.parametrize(("typed", "whole"), [("y", False), ("a", True), ("yes", False)])
+LIKE_IT = {"lease": {"scope": "task"}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("y", {"whole_task": False}),
+        ("a", {"whole_task": True}),
+        ("yes", {"whole_task": False}),
+        ("l", {"whole_task": False, **LIKE_IT}),
+    ],
+)
 def test_at_a_terminal_the_exact_change_is_shown_and_one_letter_answers(
-    stage: Stage, typed: str, whole: bool
+    stage: Stage, typed: str, told: dict[str, Any]
 ):
     stage.daemon.plan(asks(EDIT), settled("c1"), answer="changed")
     with Terminal(stage, "run", "go", out=False) as person:
@@ -41,7 +53,7 @@ def test_at_a_terminal_the_exact_change_is_shown_and_one_letter_answers(
     [body] = stage.daemon.asked(
         "POST", "/api/v1/tasks/task_00000000000000000000000000000001/calls/c1/a"
     )
-    assert body == {"digest": "digest-c1", "whole_task": whole}
+    assert body == {"digest": "digest-c1", **told}
     assert stage.daemon.jobs[0].body["unattended"] is False
 
 
@@ -130,6 +142,18 @@ def test_later_a_yes_is_bound_to_what_was_asked(stage: Stage):
     again = stage.run("task", "approve", task)
     assert (again.code, again.out) == (2, "")
     assert "does not ask about anything" in again.err
+
+
+def test_an_edit_and_a_yes_to_all_alike_are_sent_as_such(stage: Stage):
+    task = open_question(stage)
+    for bad, why in (("new", "is no edit"), ("=x", "is no edit"), ("n:={", "is not JSON")):
+        told = stage.run("task", "approve", task, "--edit", bad)
+        assert (told.code, told.out, why in told.err) == (2, "", True), told.err
+    words = ("--edit", "new=two = 2", "--edit", "count:=[1]", "--edit", "old=")
+    told = stage.run("task", "approve", task, *words)
+    assert told.out == f"sent back, edited: {task} edit src/a.py\n"
+    [body] = stage.daemon.asked("POST", f"/api/v1/tasks/{stage.daemon.jobs[0].id}/calls/c1/approve")
+    assert body["arguments"] == {"new": "two = 2", "count": [1], "old": ""}
 
 
 def test_who_only_watches_is_told_what_the_task_waits_for(stage: Stage):

@@ -366,12 +366,12 @@ async def test_who_leaves_breaks_a_plain_answer_off(tmp_path: Path):
             asked, stopped = anyio.Event(), anyio.Event()
 
 
-async def leaving(at: Street, body: Any, asked: anyio.Event, path: str = CHAT) -> None:
-    """Ask, and be gone as soon as `asked` is set."""
+async def leaving(at: Street, body: Any, asked: anyio.Event, path: str = CHAT) -> bytes:
+    """Ask, and be gone as soon as `asked` is set. Returns what came until then."""
     import json
 
     content = json.dumps(body).encode()
-    given = False
+    given, told = False, b""
 
     async def receive() -> Any:
         nonlocal given
@@ -382,7 +382,8 @@ async def leaving(at: Street, body: Any, asked: anyio.Event, path: str = CHAT) -
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
-        pass
+        nonlocal told
+        told += message.get("body", b"")
 
     headers = [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {TOKEN}".encode())]
     scope: dict[str, Any] = {
@@ -400,6 +401,7 @@ async def leaving(at: Street, body: Any, asked: anyio.Event, path: str = CHAT) -
     }
     with anyio.fail_after(5):
         await at.app(scope, receive, send)
+    return told
 
 
 async def test_an_agent_is_a_task_with_the_conversation_before_it(tmp_path: Path):

@@ -226,7 +226,8 @@ async def test_in_the_background_a_task_goes_on_whoever_leaves(tmp_path: Path):
         status, error = await refused(at, {**PLAIN, "previous_response_id": response["id"]}, AT)
         assert (status, error["param"]) == (400, "previous_response_id")
         asked = anyio.Event()
-        await leaving(at, {**AGENT, "background": True, "stream": True}, asked, AT)
+        told = await leaving(at, {**AGENT, "background": True, "stream": True}, asked, AT)
+        assert b"response.created" in told, "who leaves must know what to ask for"
         go_on.set()
         done = await until(at, response["id"], "completed")
         assert words(done) == ["pong"]

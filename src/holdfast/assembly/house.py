@@ -23,16 +23,17 @@ from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
-from holdfast.adapters.tools.a2a.peers import OfPeers
+from holdfast.adapters.tools.a2a.peers import OfPeers, SavedPeers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
-from holdfast.adapters.tools.mcp.servers import Offered
+from holdfast.adapters.tools.mcp.servers import Offered, Servers
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
+from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.opening import Opened
 from holdfast.config import Config, to_a2a, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
@@ -48,6 +49,7 @@ from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
 from holdfast.ports.clock import Clock
+from holdfast.ports.egress import Egress, Visits
 from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
@@ -55,6 +57,13 @@ from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
+from holdfast.runtime.warrants import (
+    WarrantedBoxes,
+    WarrantedEgress,
+    WarrantedSecrets,
+    WarrantedTools,
+    Warrants,
+)
 
 from .acp import agents_to_ask
 from .boxes import box_options, box_pool
@@ -105,25 +114,25 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     models, live, force = _guarded(given), Live(), in_force(config)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs = journal.visits(), FileBlobs(home / "blobs")
-    out = Outside(gateway(safe, visits, clock), lambda: force.ways, safe)
-    boxes = box_pool(config, given.environment, out.of_box)
+    warrants = Warrants(lambda task: recorder.stream(task).task)
+    out = Outside(_way_out(safe, visits, clock, warrants), lambda: force.ways, safe)
+    boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    # The supervisor is bound late: it runs what submits to it.
-    delegate = Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108
-    spool, options, steering = Spool(home / "outputs", safe.redact), box_options(config), Steering()
-    far = (*tools_of_the_web(config, out, given.environment), *browser_tools(browsers, blobs))
-    more_money = TopUp(ledger, partial(budgets.resume, journal, recorder))
+    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
-        *(*(Fitted(tool, spool) for tool in far), *secret_tools(safe), delegate, more_money),
+        *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
+        *(*secret_tools(safe), TopUp(ledger, partial(budgets.resume, journal, recorder))),
+        Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
     ]
     world = world_of_servers(config, boxes, out, options, steering)
     own += agents_to_ask(config, world, spool, live)
     work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(config, force, world, work, own))
-    tools = Registry(own, WithPlan(Together(Offered(servers), OfPeers(peers))))
-    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    performer = Performer(recorder, live, models, tools, limits, pay, secrets=safe)
+    tools = WarrantedTools(_every(own, servers, peers), warrants)
+    pay, filled = (ledger, clock), WarrantedSecrets(safe, warrants)
+    performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
     finisher = Finisher(recorder, channels := {"outbox": Outbox(home / "outbox")}, clock)
     timekeeper = Timekeeper(journal, recorder, finisher, clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
@@ -147,9 +156,9 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         tools=tools,
         servers=servers,
         peers=peers,
-        boxes=boxes,
+        boxes=pool,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
-        pushes=pushes_for(given.kept.house, out),
+        pushes=pushes_for(given.kept.house, gateway(safe, visits, clock), out),
         blobs=blobs,
         responses=FileResponses(home / "responses"),
         clock=clock,
@@ -159,6 +168,19 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         version=VERSION,
         keys=Keyring(Kept(home / KEYS, Keys())),
     )
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(tool_seconds=config.engine.tool_seconds)
+
+
+def _way_out(safe: Keeper, visits: Visits, clock: Clock, warrants: Warrants) -> Egress:
+    return WarrantedEgress(gateway(safe, visits, clock), warrants)
+
+
+def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:
+    """Our own tools, and those of strangers, which come and go."""
+    return Registry(own, WithPlan(Together(Offered(servers), OfPeers(peers))))
 
 
 def _guarded(given: Given) -> GuardedModels:

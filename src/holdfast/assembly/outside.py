@@ -92,15 +92,15 @@ def tools_of_the_web(config: Config, out: Outside, environment: Mapping[str, str
     return web_tools(out.egress, out.of_tool, settings, secret)
 
 
-def pushes_for(vault: Vault, out: Outside) -> Pushes:
+def pushes_for(vault: Vault, egress: Egress, out: Outside) -> Pushes:
     """What others are told about their tasks goes wherever they said, by POST, and to a private
-    address only where the configuration lets the tool `push`."""
+    address only where the configuration lets the tool `push`. No call of a task warrants it."""
 
     def reach(task: TaskId, agent: str) -> Reach:
         usual = out.now().reach(task=task, agent=agent, tool=TOOL)
         return replace(usual, web=True, methods=("POST",))
 
-    return Pushes(vault, out.egress, reach, told)
+    return Pushes(vault, egress, reach, told)
 
 
 @asynccontextmanager

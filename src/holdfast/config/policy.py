@@ -21,6 +21,7 @@ from .sections import Settings
 from .sections_policy import RuleRow
 from .words import problem, spot
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _FIRST, _LAST, _STEP = 1_577_836_800, 2_840_140_800, 7 * 86_400  # 2020 to 2060, in weeks
 
 
@@ -49,6 +50,7 @@ def to_rule_rows(rows: tuple[RuleRow, ...]) -> tuple[Rule, ...]:
 def to_rule(row: RuleRow) -> Rule:
     told = row.model_dump()
     told["say"] = Say(row.say)
+    told["expires"] = int(row.expires[:-1]) * _UNITS[row.expires[-1]] if row.expires else 0
     told["paths"] = tuple(plain for one in row.paths for plain in _paths(one))
     rule = Rule(**told)
     return rule if row.name else replace(rule, name=f"config: {rule.label}")

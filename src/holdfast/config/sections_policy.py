@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from holdfast.core.error import Invalid
 from holdfast.core.gate.hours import is_within
@@ -14,6 +15,7 @@ from holdfast.core.message import EffectClass
 from .section import Section, number, word
 
 _DAY = 86_400
+_SPAN = re.compile(r"[1-9][0-9]{0,5}[smhd]")
 Preset = Literal[
     "nothing",
     "read-only",
@@ -52,6 +54,7 @@ class RuleRow(Section):
     )
     hosts: tuple[str, ...] = _several("Patterns for the host that is spoken to.", "*.example.com")
     methods: tuple[str, ...] = _several("HTTP methods.", "GET")
+    expires: str = word("", "How long one may answer what it asks; then it is denied.", "10m")
     hours: str = word("", "When it counts, by this machine's clock.", "08:00-18:00 Mon-Fri")
     labels: tuple[str, ...] = _several("Patterns for where data came from.", "untrusted*")
     tool: str = word("*", "One pattern for the tool's name.", "exec")
@@ -102,6 +105,17 @@ class RuleRow(Section):
     def _are_words(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
         if not all(words and all(words) for words in value):
             raise ValueError("expected a pattern for each word, and none of them empty")
+        if any(len(words) == 1 and " " in words[0] for words in value):
+            raise ValueError('expected a pattern for each word, as in ["git", "push", "*"]')
+        return value
+
+    @field_validator("expires")
+    @classmethod
+    def _is_a_span(cls, value: str, told: ValidationInfo) -> str:
+        if value and not _SPAN.fullmatch(value):
+            raise ValueError("expected a span, as 90s, 10m, 2h or 7d")
+        if value and told.data.get("say") != "ask":
+            raise ValueError("expected only in a rule that asks")
         return value
 
     @field_validator("hours")

@@ -20,7 +20,7 @@ from .gate.policy import Ask, Rules
 from .gate.using import retold
 from .ids import Instant, canonical
 from .message import Reply
-from .task import JudgedCall, Task
+from .task import JudgedCall, Task, bound
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -162,7 +162,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
         case e.CallApproved() as event:
             yield c.Approve(
                 call_id=event.call_id,
-                digest=event.digest,
+                digest=bound(task, task.calls.get(event.call_id)),
                 by=event.by,
                 whole_task=event.grant is not None,
                 lease=event.lease,

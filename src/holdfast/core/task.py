@@ -9,7 +9,7 @@ from msgspec import Struct
 from .agent import Agent
 from .budget import Limits, Reservation, Spent
 from .gate.policy import Allow, Ask, Deny, Leave, Rule, Verdict
-from .ids import CallId, Instant, SessionId, TaskId
+from .ids import CallId, Instant, SessionId, TaskId, digest
 from .message import Change, Entry, File, Outcome, PersonSaid, ToolCall
 
 
@@ -214,3 +214,12 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def fault(self) -> Fault | None:
         return self.faults[-1] if self.faults else None
+
+
+def bound(task: Task, opened: OpenCall | None) -> str:
+    """What a yes is bound to: this call, its arguments, the rules it was judged by, who wants it.
+
+    No two questions have the same, so an answer to one is never one to another.
+    """
+    call = opened.call if opened else None
+    return digest([task.id, call and [call.id, call.key], task.policy, task.request.by])

@@ -9,7 +9,7 @@ from .budget import Spent
 from .gate.policy import Ask
 from .ids import CallId, Instant, SessionId, TaskId
 from .message import Change
-from .task import CallState, Fault, Human, OpenCall, Status, Task, Timer
+from .task import CallState, Fault, Human, OpenCall, Status, Task, Timer, bound
 
 TITLE = 120
 _URGENT = 10
@@ -155,7 +155,7 @@ def questions(task: Task) -> tuple[Question, ...]:
                 tool=call.tool,
                 target=call.target,
                 question=question,
-                digest=call.key,
+                digest=bound(task, opened),
                 until=until,
                 free_text=free,
                 labels=call.labels,

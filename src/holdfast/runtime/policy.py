@@ -19,10 +19,10 @@ from holdfast.core.gate.judge import Explanation, Standing, decided, explained
 from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import Allow, Ask, Leave, Rule, Rules, Verdict
 from holdfast.core.gate.presets import ABOUT, PRESETS
+from holdfast.core.gate.standing import standing_of
 from holdfast.core.gate.suggest import suggested
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ToolCall
-from holdfast.core.rules.calls import standing_of
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 

@@ -13,6 +13,7 @@ from holdfast.core.audit.fact import Fact, decode
 from holdfast.core.command import Approve, Refuse
 from holdfast.core.error import Conflict, HoldfastError
 from holdfast.core.ids import CallId, digest
+from holdfast.core.task import bound
 from holdfast.core.view import summary
 from holdfast.ports.audit import Audit, AuditQuery
 from holdfast.ports.journal import Cursor, Journal
@@ -49,8 +50,9 @@ async def proof(audit: Audit) -> Proof:
 async def what_events_say_comes_with_them(books: Books) -> None:
     scribe = Scribe(books.journal)
     task = await scribe.ask(1, by="ann")
-    call = scribe.tasks[task][0].calls[CallId("c")].call
-    await scribe.tell(task, Approve(call_id=call.id, by="bob", digest=call.key))
+    asked = scribe.tasks[task][0]
+    call = (opened := asked.calls[CallId("c")]).call
+    await scribe.tell(task, Approve(call_id=call.id, by="bob", digest=bound(asked, opened)))
     submitted, started, judged, approved = await told(books.audit)
     assert (submitted.kind, submitted.by, submitted.task) == ("task.submitted", "ann", task)
     assert (started.kind, started.count) == ("task.started", 1)

@@ -39,6 +39,7 @@ from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.budgets import resume
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.top_up import TopUp
+from holdfast.runtime.warrants import WarrantedSecrets, WarrantedTools, Warrants
 
 from .fake_clock import FakeClock
 
@@ -274,7 +275,9 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
     ledger = StoredLedger(MemoryPages(), clock.now)
     ledger.budgets(budgets)
     pay = (ledger, clock)
-    performer = Performer(recorder, live, obedient, box, limits or Limits(), pay, secrets=secrets)
+    warrants = Warrants(lambda task: recorder.stream(task).task)
+    held, safe = WarrantedTools(box, warrants), secrets and WarrantedSecrets(secrets, warrants)
+    performer = Performer(recorder, live, obedient, held, limits or Limits(), pay, secrets=safe)
     finisher = Finisher(recorder, channels or {}, clock)
     keeper = Timekeeper(journal, recorder, finisher, clock)
     supervisor = Supervisor(

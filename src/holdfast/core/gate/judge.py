@@ -8,7 +8,7 @@ of; ceilings and newer rules can only narrow. So adding a deny rule can only nar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ from .policy import Allow, Ask, Deny, Lease, Leave, Rule, Rules, Say, Verdict, p
 from .presets import PRESETS
 
 Layers = tuple[tuple[Rule, ...], ...]
+_Until = Callable[[Rule], Instant]
 
 _NOBODY = "this needs approval and nobody is there to ask; use --allow or --yes beforehand"
 _BEYOND = "beyond the ceiling"
@@ -84,7 +85,10 @@ def decided(
 
 def _decided(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[str, int]) -> Verdict:
     leave, asking = standing.leave, standing.asking
-    until = asking.at + rules.approval_seconds * 1000
+
+    def until(rule: Rule) -> Instant:
+        return asking.at + (rule.expires or rules.approval_seconds) * 1000
+
     matter = Matter(call, asking, rules.zone)
     layers = [matching(one, matter) for one in layers_for(leave, standing.grants, rules)]
     verdict = _weighed(layers, call, unattended=leave.unattended, until=until)
@@ -100,7 +104,7 @@ def _decided(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[st
 
 
 def _weighed(
-    layers: Sequence[Sequence[Rule]], call: ToolCall, *, unattended: bool, until: Instant
+    layers: Sequence[Sequence[Rule]], call: ToolCall, *, unattended: bool, until: _Until
 ) -> Verdict:
     rule = deciding(layers)
     if rule is None:
@@ -111,7 +115,7 @@ def _weighed(
         case Say.ASK if unattended:
             return Deny(rule=rule.label, reason=_NOBODY)
         case Say.ASK:
-            return Ask(rule=rule.label, question=question(call, rule.reason), until=until)
+            return Ask(rule=rule.label, question=question(call, rule.reason), until=until(rule))
         case Say.ALLOW:
             return Allow(rule=rule.label)
 
@@ -139,7 +143,7 @@ def _leased(
     verdict: Verdict,
     layers: Sequence[Sequence[Rule]],
     matter: Matter,
-    beside: tuple[Sequence[Lease], Leave, Instant, Mapping[str, int]],
+    beside: tuple[Sequence[Lease], Leave, _Until, Mapping[str, int]],
 ) -> Verdict:
     """The verdict with the first lease that allows the call, if any does."""
     leases, leave, until, taken = beside

@@ -32,7 +32,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     To ask or to deny, it is enough that any path, any command in a line or any label fits. To
     allow, every path must, and every command of a line that is nothing but plain words.
     `tool`, `effect` and `target` are single patterns; `target` sees a path or a command line as
-    text, and never allows one with signs of chaining in it.
+    text, and never allows one with signs of chaining in it. `expires`: seconds for an answer.
     """
 
     say: Say
@@ -51,6 +51,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     methods: tuple[str, ...] = ()
     hours: str = ""
     labels: tuple[str, ...] = ()
+    expires: int = 0
 
     def matches(self, matter: Matter) -> bool:
         call, asking = matter.call, matter.asking

@@ -12,12 +12,12 @@ from holdfast.core.effect import due
 from holdfast.core.error import NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
-from holdfast.core.gate.judge import Standing, decided
-from holdfast.core.gate.matter import Asking
+from holdfast.core.gate.judge import decided
 from holdfast.core.gate.policy import Ask, Deny, Rule, Rules, Say
+from holdfast.core.gate.standing import standing_of
 from holdfast.core.ids import CallId, Instant, digest
 from holdfast.core.message import EffectClass, Outcome, Refused, Returned, Unknown, words
-from holdfast.core.task import TOP_UP, CallState, Fault, Human, OpenCall, Status, Task
+from holdfast.core.task import TOP_UP, CallState, Fault, Human, OpenCall, Status, Task, bound
 
 _SETTLEABLE = frozenset({CallState.STARTED, CallState.WAITING, CallState.DOUBTED})
 
@@ -79,18 +79,17 @@ def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[
         outcome = Returned(text=f"approved by {command.by}")
         return followed(task, _answered(task, opened, outcome, command.by), now)
     _open(task, command.call_id, CallState.ASKED)
-    if command.digest != opened.call.key:
+    if command.digest != bound(task, opened):
         raise NotNow(
-            f"call {command.call_id} has other arguments than the ones approved",
+            f"call {command.call_id} is not what was approved: its arguments or rules are others",
             code="approval_mismatch",
             hint="look at the call again, then approve what it says now",
         )
     if isinstance(opened.verdict, Ask) and opened.verdict.until <= now:
         raise NotNow(f"it is too late to approve call {command.call_id}", code="approval_expired")
-    verdict = decided(opened.call, standing_of(task, now), rules)
-    if isinstance(verdict, Deny) and opened.call.tool != TOP_UP:  # which asks for money, not leave
-        why = f"call {command.call_id} is denied by now: {verdict.reason} ({verdict.rule})"
-        raise NotNow(why, code="denied_since", hint="refuse it, or change the policy")
+    if denied := _denied(task, opened, rules, now):
+        message = f"call {command.call_id} is denied by now: {denied}"
+        raise NotNow(message, code="approval_denied", hint="refuse it, or change the rule")
     approval = replace(_approval(opened, command), policy=rules.version)
     if not command.whole_task:
         return followed(task, (replace(approval, lease=command.lease),), now)
@@ -100,21 +99,15 @@ def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[
         replace(_approval(other, command), policy=rules.version)
         for other in task.calls.values()
         if other.state is CallState.ASKED and other.call.tool == tool and other is not opened
+        if not _denied(task, other, rules, now)
     )
     return followed(task, (replace(approval, grant=grant), *others), now)
 
 
-def standing_of(task: Task, now: Instant) -> Standing:
-    """What the gate is told of a task."""
-    request = task.request
-    asking = Asking(
-        agent=request.agent.name,
-        principal=request.by,
-        task=task.id,
-        session=request.session,
-        at=now,
-    )
-    return Standing(leave=request.leave, grants=task.grants, asking=asking)
+def _denied(task: Task, opened: OpenCall, rules: Rules, now: Instant) -> str:
+    """Why nobody may say yes any more, whatever was asked: the rules have changed since."""
+    verdict = decided(opened.call, standing_of(task, now), rules)
+    return verdict.reason if isinstance(verdict, Deny) and opened.call.tool != TOP_UP else ""
 
 
 def _approval(opened: OpenCall, command: Approve) -> e.CallApproved:

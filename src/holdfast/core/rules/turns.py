@@ -17,6 +17,7 @@ from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.judge import decided
 from holdfast.core.gate.labels import labelled
 from holdfast.core.gate.policy import Allow, Deny, Rules, Verdict
+from holdfast.core.gate.standing import standing_of
 from holdfast.core.ids import CallId, Instant
 from holdfast.core.message import (
     EffectClass,
@@ -31,7 +32,7 @@ from holdfast.core.message import (
 )
 from holdfast.core.task import CallState, Fault, Human, JudgedCall, Task
 
-from .calls import followed, settle, standing_of, stopped
+from .calls import followed, settle, stopped
 
 _PROMISE = re.compile(
     r"(?:(?:ok(?:ay)?|sure|right|great|good|so|now|first|then|next)\b[\s,.!:]*)*"

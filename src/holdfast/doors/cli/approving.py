@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LINES = 24
 _VALUE = 400
-_CHOICES = "[y]es once / [a]lways for this task / [n]o / [s]top"
+_CHOICES = "[y]es once / [a]lways for this task / yes to the [l]ike for a day / [n]o / [s]top"
 _BEFORE, _AFTER = ("old", "before", "find", "search"), ("new", "after", "replace", "content")
 
 
@@ -50,7 +50,7 @@ class Approver:
             if not typed:
                 screen.ask(f"\nleft open: holdfast task approve {self._task[-8:]}\n")
                 return
-            if choice in {"y", "a", "n", "s"}:
+            if choice in {"y", "a", "l", "n", "s"}:
                 self._tell(question, choice)
                 return
 
@@ -64,6 +64,7 @@ class Approver:
         else:
             target += "/approve"
             body = {"digest": question["digest"], "whole_task": choice == "a"}
+            body |= {"lease": {"scope": "task"}} if choice == "l" else {}
         try:
             self._desk.daemon.post(target, body, repeatable=True)
         except Stop as stop:

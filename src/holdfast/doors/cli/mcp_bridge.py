@@ -22,6 +22,7 @@ _AT_ONCE = 64
 _TRIES = 5
 _PAUSE = 0.2
 _FAREWELL = 2.0
+_PATIENCE = 5.0
 _NOT_TWICE = frozenset({"approve_call", "refuse_call", "retry_task", "say_to_task"})
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 _KEY = "holdfast/key"
@@ -92,11 +93,14 @@ class Bridge:
         self._room = anyio.Semaphore(_AT_ONCE)
 
     async def run(self) -> None:
-        """Until the host has no more to say."""
+        """Until the host has no more to say, and has heard what it asked, if that takes no time."""
         async with self._way.http, anyio.create_task_group() as group:
             while line := await to_thread.run_sync(self._ends.read, abandon_on_cancel=True):
                 if message := await self._parsed(line):
                     await self._take(message, group)
+            with anyio.move_on_after(_PATIENCE):
+                for _ in range(_AT_ONCE):
+                    await self._room.acquire()  # every place is free: all was answered
             group.cancel_scope.cancel()
             with anyio.move_on_after(_FAREWELL, shield=True):
                 await self._way.leave()
@@ -125,7 +129,8 @@ class Bridge:
             await self._carry(message)  # in the order that they came
         else:
             await self._room.acquire()
-            group.start_soon(self._ask, message)
+            self._asked[number] = scope = anyio.CancelScope()
+            group.start_soon(self._ask, message, scope)
         if method == "notifications/initialized":
             group.start_soon(self._listen)
 
@@ -136,10 +141,9 @@ class Bridge:
         if scope is not None and not self._way.session:
             scope.cancel()
 
-    async def _ask(self, message: Message) -> None:
+    async def _ask(self, message: Message, scope: anyio.CancelScope) -> None:
         try:
-            with anyio.CancelScope() as scope:
-                self._asked[message["id"]] = scope
+            with scope:
                 await self._carry(message)
         finally:
             self._asked.pop(message["id"], None)

@@ -159,10 +159,13 @@ _TASKS = (
             Option("--for", "WHOM", "do not ask again for such calls: task, session, agent or all"),
             Option("--rule", "RULE", "nor for those that this allows, e.g. 'exec:git push *'"),
             *LEASE,
+            Option("--alike", "", "answer all open questions about the very same read"),
+            Option("--edit", "NAME=VALUE", "no: propose it with this argument", repeats=True),
         ),
         examples=(
             ("holdfast task approve 3f2a91bc", "yes to exactly what `approvals` shows"),
             ("holdfast task approve 3f2a91bc --for session --until 2h", "and to the same again"),
+            ("holdfast task approve 3f2a91bc --edit path=b.txt", "not so, but into b.txt"),
         ),
     ),
     Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -86,11 +87,30 @@ def retry(desk: Desk, given: Given) -> int:
 def approve(desk: Desk, given: Given) -> int:
     row, question = _question(desk, given)
     body: Json = {"digest": question["digest"], "whole_task": given.has("whole-task")}
+    if given.has("alike"):
+        body["alike"] = True
+    if given.has("edit"):
+        body["arguments"] = edited(given.many("edit"))
     if any(map(given.has, ("for", "rule", "uses", "until"))):
         given.options.setdefault("for", ["task"])
         body["lease"] = {**lease_terms(given), "rule": given.one("rule")}
     target = f"/api/v1/tasks/{row['id']}/calls/{quote(question['call'])}/approve"
-    return _acted(desk, given, desk.daemon.post(target, body), "approved", question)
+    what = "sent back, edited:" if given.has("edit") else "approved"
+    return _acted(desk, given, desk.daemon.post(target, body), what, question)
+
+
+def edited(told: list[str]) -> Json:
+    """Arguments as NAME=VALUE; a value is text, or JSON behind NAME:=."""
+    found: Json = {}
+    for one in told:
+        name, sign, value = one.partition("=")
+        if not sign or not name.rstrip(":"):
+            raise Stop(f"{one!r} is no edit: write NAME=VALUE", name="usage")
+        try:
+            found[name.rstrip(":")] = json.loads(value) if name.endswith(":") else value
+        except ValueError as error:
+            raise Stop(f"{value!r} is not JSON: {error}", name="usage") from error
+    return found
 
 
 def deny(desk: Desk, given: Given) -> int:
@@ -121,6 +141,9 @@ def approvals(desk: Desk, given: Given) -> int:
         desk.screen.tell(f"{task[-8:]}  {title} (call {question['call']}{until})")
         for text in describe(question, _call(desk, task, str(question["call"]))):
             desk.screen.tell(f"  {text}")
+        if rule := text_of(question, "rule"):
+            allows = line(text_of(question, "suggested"))
+            desk.screen.tell(f"    asked by: {line(rule)}; what would allow it: {allows}")
     if asked:
         desk.screen.note("answer with: holdfast task approve TASK, or task deny TASK")
     return OK

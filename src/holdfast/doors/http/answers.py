@@ -17,6 +17,7 @@ from holdfast.ports.choosing import Card
 from holdfast.ports.connections import Connection, Offer
 from holdfast.ports.journal import Recorded
 from holdfast.ports.model import ModelHealth
+from holdfast.runtime.approvals import Why
 
 _SHORT = 8
 
@@ -59,13 +60,15 @@ class EventPage(Struct, frozen=True, kw_only=True):
 
 
 class OpenQuestion(Question, frozen=True, kw_only=True):
-    """A question with its task."""
+    """A question with its task; the `rule` that asks, and one that would allow it (`suggested`)."""
 
     task: TaskId
     title: str
     session: SessionId
     workspace: str
     by: str
+    rule: str
+    suggested: str
 
 
 class Approvals(Struct, frozen=True, kw_only=True):
@@ -294,7 +297,7 @@ def event_row(item: Recorded | Happened) -> EventRow:
     return EventRow(seq=item.seq, at=item.at, kind=type(event).__name__, data=Raw(encode(event)))
 
 
-def open_question(row: Summary, question: Question) -> OpenQuestion:
+def open_question(row: Summary, question: Question, why: Why) -> OpenQuestion:
     return OpenQuestion(
         **asdict(question),
         task=row.id,
@@ -302,4 +305,6 @@ def open_question(row: Summary, question: Question) -> OpenQuestion:
         session=row.session,
         workspace=row.workspace,
         by=row.by,
+        rule=why.rule,
+        suggested=why.suggested,
     )

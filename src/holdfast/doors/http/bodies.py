@@ -287,6 +287,22 @@ class Approval(Body):
     digest: str = Field(max_length=64, description="The question's `digest`.")
     whole_task: bool = Field(default=False, description="Allow the tool for the whole task.")
     lease: NotAgain | None = Field(default=None, description="Do not ask again for such calls.")
+    alike: bool = Field(
+        default=False,
+        description="Only for a read: answer every open question about the very same one.",
+    )
+    arguments: dict[str, Any] | None = Field(
+        default=None,
+        description="No yes, but an edit: the call is refused, and the model is told to propose "
+        "it with these arguments, which is judged and asked about anew. What is not named stays.",
+    )
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Approval:
+        more = (self.whole_task, self.lease is not None, self.alike, self.arguments is not None)
+        if sum(more) > 1:
+            raise ValueError("take one of whole_task, lease, alike and arguments")
+        return self
 
 
 class Backup(Body):

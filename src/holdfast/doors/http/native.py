@@ -23,7 +23,9 @@ from holdfast.core.error import Invalid, NotAllowed, NotFound
 from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.task import Request
+from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
+from holdfast.runtime import approvals as asked
 from holdfast.runtime import inspect, leases, mcp, tasks, upkeep
 
 from . import answers as a
@@ -165,10 +167,21 @@ async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:
             terms=leases.Terms(**said.lease.model_dump(exclude={"rule"})),
         )
         return a.task_row(await leases.approve(ask.house, task, yes))
+    if said.arguments is not None or said.alike:
+        return a.task_row(await _answered(ask, task, CallId(call)))
     row = await tasks.approve(
         ask.house, task, call, digest=said.digest, by=ask.by, whole_task=said.whole_task
     )
     return a.task_row(row)
+
+
+async def _answered(ask: Ask[b.NoQuery, b.Approval], task: TaskId, call: CallId) -> Summary:
+    """An edit, or a yes to all that are alike."""
+    said, by = ask.body, ask.by
+    if said.arguments is None:
+        return await asked.approve_alike(ask.house, task, call, digest=said.digest, by=by)
+    wish = asked.Edit(call=call, digest=said.digest, arguments=said.arguments, by=by)
+    return await asked.edit(ask.house, task, wish)
 
 
 async def refuse(ask: Ask[b.NoQuery, b.Reason]) -> a.TaskRow:
@@ -179,12 +192,16 @@ async def refuse(ask: Ask[b.NoQuery, b.Reason]) -> a.TaskRow:
 
 async def approvals(ask: Ask[b.NoQuery, b.Nothing]) -> a.Approvals:
     rows = await tasks.query(ask.house, Query(asked=True, limit=_ALL))
-    open_ones = (
-        a.open_question(row, question)
+    pairs = [
+        (row, question)
         for row in rows
         if ask.grant.may_use(row.agent)
         for question in row.questions
-    )
+    ]
+    open_ones = [
+        a.open_question(row, question, await asked.why(ask.house, row.id, question.call))
+        for row, question in pairs
+    ]
     return a.Approvals(approvals=tuple(open_ones))
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from holdfast.core.error import Unavailable
 
 _MINUTE = 60.0
+_ONE = 1.0 - 1e-9
+"""Whoever has waited as told is let in, whatever was rounded on the way."""
 _MOST = 10_000
 
 
@@ -51,11 +53,11 @@ class Buckets:
         rate = per_minute / _MINUTE
         level, seen = self._filled.pop(name, (float(burst), now))
         level = min(float(burst), level + max(0.0, now - seen) * rate)
-        if enough := level >= 1.0:
-            level -= 1.0
+        if enough := level >= _ONE:
+            level = max(0.0, level - 1.0)
         self._make_room(now)
         self._filled[name] = level, now  # the latest stands last
-        wait = 0 if level >= 1.0 else math.ceil((1.0 - level) / rate)
+        wait = 0 if level >= _ONE else math.ceil((1.0 - level) / rate)
         left = math.floor(level) if enough else -1
         return Pace(
             left=left, wait=max(wait, 0 if enough else 1), per_minute=per_minute, burst=burst

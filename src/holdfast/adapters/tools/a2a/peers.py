@@ -81,7 +81,7 @@ class SavedPeers:
     async def look(self, name: str) -> PeerCard:
         spec = self._spec(name)
         job = Job(
-            task=TaskId(f"look-{name}"),
+            task=TaskId(f"look_{name}"),
             call=CallId("look"),
             workspace=self._home,
         )

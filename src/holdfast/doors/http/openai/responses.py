@@ -159,7 +159,7 @@ class Making:
         if not wanted.stream:
             return response
         follow = partial(agents.follow, asked.house, row, wanted, keep=True)
-        return Flow(follow, Events(self, row.id), asked.door)
+        return Flow(follow, Events(self, row.id), asked.door, at_once=True)
 
     async def _keep(self, response: Said, task: TaskId = _NO_TASK) -> None:
         shaped = self._wanted.shape is not None

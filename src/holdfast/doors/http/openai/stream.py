@@ -40,11 +40,12 @@ class Script(Protocol):
 class Flow:
     """An ASGI answer. What fails before anything was written is an ordinary error.
 
-    A reader that leaves, or a door that closes, breaks the work off.
+    A reader that leaves, or a door that closes, breaks the work off. `at_once`: it is opened
+    before anything is heard, for a reader who must know what to come back to.
     """
 
-    def __init__(self, work: Work, script: Script, door: Door) -> None:
-        self._work, self._script = work, script
+    def __init__(self, work: Work, script: Script, door: Door, *, at_once: bool = False) -> None:
+        self._work, self._script, self._at_once = work, script, at_once
         self._closing, self._keep_alive = door.closing, door.keep_alive
         self._pieces: list[Piece] = []
         self._bell = anyio.Event()
@@ -57,6 +58,8 @@ class Flow:
             group.start_soon(when_gone, receive, group.cancel_scope)
             group.start_soon(when_closing, self._closing, group.cancel_scope)
             group.start_soon(self._run)
+            if self._at_once:
+                await body(send, await self._opened(send))
             await self._write(send)
             group.cancel_scope.cancel()
         end = self._end

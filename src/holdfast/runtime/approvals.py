@@ -1,0 +1,140 @@
+"""What people do with open questions besides yes and no: ask why, edit, answer all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from holdfast.core.command import Approve, Refuse
+from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused
+from holdfast.core.gate.judge import decided
+from holdfast.core.gate.policy import Ask, Deny
+from holdfast.core.gate.standing import standing_of
+from holdfast.core.gate.suggest import suggested
+from holdfast.core.ids import CallId, TaskId, canonical
+from holdfast.core.message import EffectClass, ToolCall
+from holdfast.core.task import CallState, OpenCall, Task, bound
+from holdfast.core.view import Summary, summary
+from holdfast.engine.describe import described
+from holdfast.ports.journal import Query
+
+from .house import House
+
+_ALL = 500
+
+
+class Why(Struct, frozen=True, kw_only=True):
+    """Why a person is asked: the rule that says so, and one under which nobody would be again."""
+
+    rule: str
+    suggested: str
+
+
+async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
+    """Empty words for a question that no rule has put, or that has been answered by now."""
+    opened = (await house.recorder.load(task_id)).calls.get(call_id)
+    if opened is None or opened.state is not CallState.ASKED or not isinstance(opened.verdict, Ask):
+        return Why(rule="", suggested="")
+    try:
+        instead = suggested(opened.call).label
+    except Invalid as none:
+        instead = f"none: {none}"
+    return Why(rule=opened.verdict.rule, suggested=instead)
+
+
+class Edit(Struct, frozen=True, kw_only=True):
+    """Other arguments in place of those of the call that `digest` names."""
+
+    call: CallId
+    digest: str
+    arguments: Mapping[str, Any]
+    by: str
+
+
+async def edit(house: House, task_id: TaskId, wish: Edit) -> Summary:
+    """Say no to a call, and to the model what to propose in its place.
+
+    What the person writes is a new proposal: the model makes it, it is judged like any other, and
+    who is asked about it sees exactly what will run. Raises `Invalid` for what the tool cannot
+    do, `NotAllowed` for what the rules deny: then the question stays open.
+    """
+    task = await house.recorder.load(task_id)
+    opened = _asked(task, wish.call)
+    if wish.digest != bound(task, opened):
+        hint = "look at the call again, then edit what it says now"
+        raise Refused(
+            f"call {wish.call} is another one by now", code="approval_mismatch", hint=hint
+        )
+    call = _edited(house, task, opened, wish.arguments)
+    verdict = decided(
+        call, standing_of(task, house.clock.now()), house.recorder.authority.over(task)
+    )
+    if isinstance(verdict, Deny):
+        message = f"{call.tool} {call.target}: {verdict.reason}"
+        raise NotAllowed(message, code="edit_denied", hint=f"rule: {verdict.rule}")
+    reason = f"propose {call.tool} with these arguments instead: {canonical(call.arguments)}"
+    command = Refuse(call_id=wish.call, by=wish.by, reason=reason)
+    return summary(await house.recorder.tell(task_id, command))
+
+
+def _edited(house: House, task: Task, opened: OpenCall, given: Mapping[str, Any]) -> ToolCall:
+    """The call as the person wants it; arguments that are not named stay. Raises `Invalid`."""
+    call = opened.call
+    tool = house.tools.get(call.tool)
+    if tool is None:
+        raise NotFound(f"the tool {call.tool} is no longer there", code="no_such_tool")
+    arguments = house.secrets.clean({**call.arguments, **given})
+    if arguments == call.arguments:
+        raise Invalid("these are the arguments that it has", code="nothing_edited")
+    changed = replace(call, arguments=arguments, problem="")
+    changed = described(changed, call.id, {call.tool: tool}, Path(task.request.workspace))
+    if changed.problem:
+        raise Invalid(changed.problem, code="bad_arguments")
+    return changed
+
+
+async def approve_alike(
+    house: House, task_id: TaskId, call_id: CallId, *, digest: str, by: str
+) -> Summary:
+    """Say yes to a read, and to every open question about the very same one, in any task.
+
+    Each gets an approval of its own, bound to it alone. Raises `Refused` for what is no read.
+    """
+    opened = _asked(await house.recorder.load(task_id), call_id)
+    if opened.call.effect is not EffectClass.READS:
+        message = f"{opened.call.tool} is no read: each call of it gets its own answer"
+        raise Refused(message, code="not_a_read", hint="approve it without the others")
+    command = Approve(call_id=call_id, digest=digest, by=by)
+    row = summary(await house.recorder.tell(task_id, command))
+    for other in await house.journal.query(Query(asked=True, limit=_ALL)):
+        task = await house.recorder.load(other.id)
+        for one in task.calls.values():
+            if one.state is CallState.ASKED and _alike(one.call, opened.call):
+                await _also(house, task, one, by)
+    return row
+
+
+def _alike(one: ToolCall, other: ToolCall) -> bool:
+    same = one.key == other.key and one.target == other.target and one.also == other.also
+    return same and one.effect is EffectClass.READS and one.labels == other.labels
+
+
+async def _also(house: House, task: Task, opened: OpenCall, by: str) -> None:
+    command = Approve(call_id=opened.call.id, digest=bound(task, opened), by=by)
+    try:
+        await house.recorder.tell(task.id, command)
+    except Refused:
+        return  # somebody else has answered it, or its time is over
+
+
+def _asked(task: Task, call_id: CallId) -> OpenCall:
+    opened = task.calls.get(call_id)
+    if opened is None:
+        raise NotFound(f"task {task.id} has no open call {call_id}", code="call_not_open")
+    if opened.state is not CallState.ASKED:
+        raise Refused(f"call {call_id} is {opened.state}", code=f"call_{opened.state}")
+    return opened
