@@ -23,6 +23,7 @@ from holdfast.config.read import MAX_BYTES
 from holdfast.config.sections import Output, Policy, Price, Role
 from holdfast.config.sections_acp import AcpAgent
 from holdfast.config.sections_mcp import McpServer
+from holdfast.config.sections_peers import PeerRow
 from holdfast.config.sections_policy import CeilingTable
 from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
@@ -140,6 +141,11 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
             {"helper": CeilingTable(preset="reader")},
         ),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
+        "a2a.name": ("me", "me"),
+        "a2a.description": ("mine", "mine"),
+        "a2a.url": ("https://a.example", "https://a.example"),
+        "a2a.persons": ('["user:ann"]', ("user:ann",)),
+        "a2a.peers": ('{far = {url = "https://a"}}', {"far": PeerRow(url="https://a")}),
         "agent.name": ("me", "me"),
         "agent.team": ("us", "us"),
         "agent.instructions": ("be brief", "be brief"),
@@ -305,8 +311,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, container, microvm, egress, browser, mcp, acp, storage, log, vault, audit, "
-        "web, budget",
+        "agent, box, container, microvm, egress, browser, mcp, acp, a2a, storage, log, vault, "
+        "audit, web, budget",
     }
 
 

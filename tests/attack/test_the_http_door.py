@@ -11,6 +11,7 @@ import pytest
 from starlette.routing import Route, WebSocketRoute
 
 from holdfast.core.message import Reply
+from holdfast.doors.http.a2a.routes import CARDS
 from holdfast.doors.http.access import Access
 from holdfast.doors.http.patience import Reception
 from holdfast.doors.http.serve import serve
@@ -84,6 +85,7 @@ async def test_without_a_principal_no_handler_of_any_route_runs(tmp_path: Path):
                 "GET /openapi.json",
                 "HEAD /openapi.json",
                 "POST /api/v1/login",
+                *(f"{way} {card}" for way in ("GET", "HEAD") for card in CARDS),
             }
         assert (await at.tcp.get("/api/v1/tasks")).json()["tasks"] == []
 

@@ -32,7 +32,7 @@ from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
-from holdfast.core.error import HoldfastError
+from holdfast.core.error import HoldfastError, Invalid, NotFound
 from holdfast.core.gate.policy import Rules
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
@@ -44,6 +44,8 @@ from holdfast.core.message import (
     Returned,
     ToolCall,
 )
+from holdfast.core.reach import Allowed, Reach
+from holdfast.doors.http.a2a.pushing import told
 from holdfast.doors.http.access import Access
 from holdfast.doors.http.app import create_app
 from holdfast.doors.http.auth import PEER
@@ -61,6 +63,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.departures import Departures
+from holdfast.runtime.elsewhere import Peer, PeerCard
 from holdfast.runtime.hooks import (
     Answered,
     Carrier,
@@ -71,9 +74,11 @@ from holdfast.runtime.hooks import (
     Webhooks,
 )
 from holdfast.runtime.house import House, InForce
+from holdfast.runtime.pushes import Pushes
 from holdfast.runtime.shelf import Memory
 from holdfast.runtime.webhooks import PostOffice
 from holdfast.testing.fake_box import FakeBoxes
+from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.fake_embedder import FakeEmbedder
 from holdfast.testing.fake_servers import FakeServers
 from holdfast.testing.fake_visits import FakeVisits
@@ -121,6 +126,22 @@ class Pay:
         self, arguments: Mapping[str, Any], before: Sequence[Change], job: Job
     ) -> Outcome | None:
         return None
+
+
+class NoPeers:
+    """There are none, and none is kept."""
+
+    def all(self) -> Sequence[Peer]:
+        return ()
+
+    async def look(self, name: str) -> PeerCard:
+        raise NotFound(f"there is no agent {name}", code="peer_not_found")
+
+    async def add(self, told: Mapping[str, Any]) -> Peer:
+        raise Invalid("no agent is kept here", code="bad_peer")
+
+    async def remove(self, name: str) -> None:
+        raise NotFound(f"there is no agent {name}", code="peer_not_found")
 
 
 class OnePay:
@@ -188,6 +209,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     access: Access = Access()
     carrier: Carrier = kept(default_factory=FakeCarrier)
     shelves: Shelves = kept(default_factory=FakeShelves)
+    egress: FakeEgress = kept(default_factory=FakeEgress)
+    patience: tuple[float, ...] = (0.001, 0.001)
+
+    def reach(self, task: str, agent: str) -> Reach:
+        return Reach(task=task, agent=agent, tool="push", allowed=(Allowed(host="hook.example"),))
 
 
 @dataclass(kw_only=True)
@@ -244,8 +270,8 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     vault = MemoryVault()
-    told = ModelsConfig(vault=vault, probe=False)
-    catalog = models if isinstance(models, Catalog) else Catalog(told)
+    settings = ModelsConfig(vault=vault, probe=False)
+    catalog = models if isinstance(models, Catalog) else Catalog(settings)
     (home / "workspace").mkdir(exist_ok=True)
     return House(
         home=home,
@@ -266,8 +292,10 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         vault=FileVault(home / "vault"),
         tools=tools,
         servers=FakeServers(),
+        peers=NoPeers(),
         boxes=plan.boxes,
         departures=Departures(recorder, plan.boxes.release),
+        pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),
         blobs=MemoryBlobs(),
         responses=FileResponses(home / "responses"),
         clock=clock,
@@ -307,6 +335,8 @@ async def street(
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     async with anyio.create_task_group() as group:
         await group.start(house.supervisor.run)
+        assert isinstance(house.pushes, Pushes)
+        group.start_soon(house.pushes.run, house)
         group.start_soon(office.run)
         async with (
             client(app, headers=bearer) as tcp,

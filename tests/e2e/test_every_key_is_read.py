@@ -57,6 +57,8 @@ preset = "reader"
 host = "api.example.com"
 [web.search.brave]
 key_env = "K"
+[a2a.peers.lab]
+url = "http://127.0.0.1:9"
 [mcp.servers.lab]
 command = ["git-server"]
 [acp.agents.lab]

@@ -98,6 +98,7 @@ async def run_daemon(
         group.start_soon(partial(_tidy, house, config))
         group.start_soon(house.boxes.run)
         group.start_soon(house.departures.run)
+        group.start_soon(house.pushes.run, house)
         group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:
@@ -189,7 +190,7 @@ async def _follow(
             continue
         seen = now
         force.rules, force.agent = fresh.rules, fresh.agent
-        force.ways, force.servers = fresh.ways, fresh.servers
+        force.ways, force.servers, force.a2a = fresh.ways, fresh.servers, fresh.a2a
         force.config, force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         force.show_thinking = fresh.show_thinking

@@ -20,16 +20,17 @@ from holdfast.adapters.responses.files import FileResponses
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
+from holdfast.adapters.tools.a2a.peers import OfPeers, SavedPeers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
-from holdfast.adapters.tools.mcp.servers import Offered
+from holdfast.adapters.tools.mcp.servers import Offered, Servers
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.planning import WithPlan
-from holdfast.adapters.tools.registry import Registry
+from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
-from holdfast.config import Config, to_agent, to_budgets, to_rules, to_servers, to_ways
+from holdfast.config import Config, to_a2a, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
@@ -63,7 +64,8 @@ from .boxes import box_options, box_pool
 from .given import Given
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
 from .mcp import servers_for, world_of_servers
-from .outside import Lent, Outside, browsers_for, gateway, tools_of_the_web
+from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
+from .peers import peers_for
 
 _Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
 
@@ -105,20 +107,18 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     own = [
         *_at_hand(boxes, (blobs, spool, clock), options, steering),
         *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
-        *secret_tools(safe),
-        # Bound late: it submits to the supervisor that runs it.
-        Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108
-        TopUp(ledger, partial(budgets.resume, journal, recorder)),
+        *(*secret_tools(safe), TopUp(ledger, partial(budgets.resume, journal, recorder))),
+        Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
     ]
     world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
     own += agents_to_ask(config, world, spool, live)
-    work = (blobs, spool, clock, live)
+    work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    tools = WarrantedTools(Registry(own, WithPlan(Offered(servers))), warrants)
+    tools = WarrantedTools(_every(own, servers, peers), warrants)
     pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
-    channels = {"outbox": Outbox(home / "outbox")}
-    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+    finisher = Finisher(recorder, channels := {"outbox": Outbox(home / "outbox")}, clock)
+    timekeeper = Timekeeper(journal, recorder, finisher, clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
     return House(
         home=home,
@@ -139,8 +139,10 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         vault=given.kept.sealing,
         tools=tools,
         servers=servers,
+        peers=peers,
         boxes=pool,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
+        pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
         responses=FileResponses(home / "responses"),
         clock=clock,
@@ -156,9 +158,15 @@ def _limits(config: Config) -> Limits:
     return Limits(tool_seconds=config.engine.tool_seconds)
 
 
+def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:
+    """Our own tools, and those of strangers, which come and go."""
+    return Registry(own, WithPlan(Together(Offered(servers), OfPeers(peers))))
+
+
 def _guarded(given: Given) -> GuardedModels:
-    patterns = given.config.vault.redact_patterns
-    disguise = Disguise(secrets.token_bytes(32)) if patterns else None
+    """The models, and nothing secret on its way to them."""
+    hides = given.config.vault.redact_patterns
+    disguise = Disguise(secrets.token_bytes(32)) if hides else None
     return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
 
 
@@ -186,6 +194,7 @@ def in_force(config: Config) -> InForce:
         agent=agent,
         ways=to_ways(config),
         servers=to_servers(config),
+        a2a=to_a2a(config),
         config=config.fingerprint(),
         files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,

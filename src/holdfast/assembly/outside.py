@@ -16,13 +16,16 @@ from holdfast.adapters.tools.mcp.login.shelf import PLACE as LOGINS
 from holdfast.adapters.tools.web import EngineSettings, WebSettings, web_tools
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.config import Config
-from holdfast.core.ids import Instant
+from holdfast.core.ids import Instant, TaskId
 from holdfast.core.reach import Reach, Ways
+from holdfast.doors.http.a2a.pushing import told
 from holdfast.ports.box import Box, Boxes
 from holdfast.ports.clock import Clock
 from holdfast.ports.egress import Egress, Pass, Visits
 from holdfast.ports.secrets import Terms
 from holdfast.ports.tools import Job, Tool
+from holdfast.ports.vault import Vault
+from holdfast.runtime.pushes import TOOL, Pushes
 
 Now = Callable[[], Ways]
 """What may be reached by the configuration that is in force now."""
@@ -37,8 +40,9 @@ def gateway(lent: Lent, visits: Visits, clock: Clock) -> Gateway:
 
 
 class Lent:
-    """Secrets for headers. One question to a server of tools is several requests: what a task puts
-    in for one counts as one use a minute. `bearer` gives the tokens of logins to servers."""
+    """Secrets for headers. One question to a server of tools, or to an agent elsewhere, is several
+    requests: what a task puts in for one counts as one use a minute. `bearer` gives the tokens of
+    logins to servers."""
 
     def __init__(self, safe: Keeper, clock: Clock) -> None:
         self._safe, self._clock = safe, clock
@@ -54,7 +58,7 @@ class Lent:
         if now < until:
             return value
         value = await self._safe.use(name, agent=reach.agent, task=reach.task, tool=reach.tool)
-        if reach.tool.startswith("mcp:"):
+        if reach.tool.startswith(("mcp:", "peer:")):
             self._lent = {one: lent for one, lent in self._lent.items() if now < lent[1]}
             self._lent[key] = value, now + _MINUTE
         return value
@@ -92,6 +96,17 @@ def tools_of_the_web(config: Config, out: Outside, environment: Mapping[str, str
     )
     secret = partial(out.safe.reveal, tool="web_search")
     return web_tools(out.egress, out.of_tool, settings, secret)
+
+
+def pushes_for(vault: Vault, egress: Egress, out: Outside) -> Pushes:
+    """What others are told about their tasks goes wherever they said, by POST, and to a private
+    address only where the configuration lets the tool `push`. No call of a task warrants it."""
+
+    def reach(task: TaskId, agent: str) -> Reach:
+        usual = out.now().reach(task=task, agent=agent, tool=TOOL)
+        return replace(usual, web=True, methods=("POST",))
+
+    return Pushes(vault, egress, reach, told)
 
 
 @asynccontextmanager

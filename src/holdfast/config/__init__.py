@@ -1,6 +1,6 @@
 """The configuration, parsed once into frozen values; the only place that reads the environment."""
 
-from .parts import to_agent, to_box_limits, to_budgets, to_limits, to_servers
+from .parts import to_a2a, to_agent, to_box_limits, to_budgets, to_limits, to_servers
 from .policy import checked_policy, policy_in, to_rules
 from .reach import to_ways
 from .read import Config, Setting, home_folder, load
@@ -17,6 +17,7 @@ __all__ = [
     "load",
     "policy_in",
     "reference",
+    "to_a2a",
     "to_agent",
     "to_box_limits",
     "to_budgets",

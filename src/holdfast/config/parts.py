@@ -12,6 +12,7 @@ from holdfast.core.error import Invalid
 from holdfast.core.mcp import ServerSpec
 from holdfast.ports.box import BoxLimits
 from holdfast.ports.ledger import Budget
+from holdfast.runtime.hospitality import Hospitality
 
 from .read import Config
 from .sections import Settings
@@ -102,6 +103,11 @@ def _schema_in(path: Path) -> dict[str, Any]:
 def to_servers(config: Settings) -> tuple[ServerSpec, ...]:
     """The servers whose tools agents may use."""
     return tuple(one.spec(name) for name, one in config.mcp.servers.items())
+
+
+def to_a2a(config: Settings) -> Hospitality:
+    """What other agents find here."""
+    return Hospitality(**config.a2a.model_dump(exclude={"peers"}))
 
 
 def to_box_limits(config: Settings) -> BoxLimits:

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from .section import Section, number, word
+from .sections_a2a import A2A
 from .sections_acp import Acp
 from .sections_audit import Audit
 from .sections_box import Box
@@ -415,6 +416,7 @@ class Settings(Section):
     browser: Browser = Browser.model_construct()
     mcp: Mcp = Mcp.model_construct()
     acp: Acp = Acp.model_construct()
+    a2a: A2A = A2A.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()

@@ -32,7 +32,10 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .departures import Departures
+from .elsewhere import Peers
+from .hospitality import Hospitality
 from .keyring import Keyring
+from .push import Pushing
 
 
 @dataclass(kw_only=True)
@@ -47,6 +50,7 @@ class InForce:
     agent: Agent
     ways: Ways = field(default_factory=Ways)
     servers: tuple[ServerSpec, ...] = ()
+    a2a: Hospitality = field(default_factory=Hospitality)
     config: str = ""
     files: tuple[Path, ...] = ()
     problem: str = ""
@@ -76,8 +80,10 @@ class House:
     vault: Sealing
     tools: Tools
     servers: ToolServers
+    peers: Peers
     boxes: Boxes
     departures: Departures
+    pushes: Pushing
     blobs: Blobs
     responses: Responses
     clock: Clock

@@ -75,7 +75,7 @@ class Warrants:
     def errand(self, reach: Reach) -> None:
         """A request of our own. A conversation that a call has begun outlives it: its server is
         also told of the end, and answers several tasks where it is shared."""
-        if not reach.tool.startswith("mcp:"):
+        if not reach.tool.startswith(("mcp:", "peer:")):
             self.task(reach.task, f"a request by {reach.tool}")
             return
         key = reach.task, reach.tool

@@ -8,6 +8,21 @@ from holdfast.core.error import Invalid
 from holdfast.ports.tools import Tool, Tools
 
 
+class Together:
+    """Tools that come and go, from several places; the first that has a name gives it."""
+
+    def __init__(self, *places: Tools) -> None:
+        self._places = places
+
+    def get(self, name: str) -> Tool | None:
+        found = (place.get(name) for place in self._places)
+        return next((tool for tool in found if tool is not None), None)
+
+    def all(self) -> Sequence[Tool]:
+        every = {tool.spec.name: tool for place in self._places[::-1] for tool in place.all()}
+        return tuple(every.values())
+
+
 class Registry:
     """All tools there are, by name. Raises `Invalid` when two share one.
 

@@ -31,7 +31,8 @@ from holdfast.ports.vault import Vault
 from .names import checked_name
 
 _OURS = "secret/"
-_HOUSE = frozenset({"provider", "login", "installation", "secret"})
+_HOUSE = frozenset({"provider", "login", "installation", "secret", "push"})
+_SAID_NEVER = ("value", "access", "refresh", "token", "credentials")
 _MINUTE = 60_000
 _LOGGED = 50
 _LONGEST_NAME = 200
@@ -303,14 +304,14 @@ def _secret_parts(name: str, value: str) -> Iterable[str]:
     kind = name.partition("/")[0]
     if kind == "installation" or (kind == "provider" and name.endswith("/server")):
         return ()
-    if kind not in {"secret", "login"}:
+    if kind not in {"secret", "login", "push"}:
         return (value,)
     try:
         fields: object = msgspec.json.decode(value)
     except msgspec.DecodeError:
         return (value,)
     table = cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}
-    return [str(table[one]) for one in ("value", "access", "refresh") if table.get(one)]
+    return [str(table[one]) for one in _SAID_NEVER if table.get(one)]
 
 
 def _granted(terms: Terms, agent: str) -> bool:

@@ -24,7 +24,7 @@ def hearing(task: Task) -> Heard:
                 if files:  # a person sent them, and need not have written them
                     behind.add("file")
             case ToolAnswered(outcome=outcome, sources=sources):
-                if PERSON in sources:
+                if sources == (PERSON,):  # handed on by anybody else, it is theirs
                     said.append(words(outcome))
                 if strange := [source for source in sources if source != PERSON]:
                     outside += [(source, words(outcome)) for source in strange]

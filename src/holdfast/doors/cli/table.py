@@ -7,6 +7,7 @@ from .table_audit import AUDIT
 from .table_editors import EDITORS
 from .table_keys import KEYS
 from .table_mcp import MCP
+from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
@@ -558,6 +559,7 @@ GROUPS = (
     ("Secrets", SECRETS),
     ("Policy", POLICY),
     ("Servers of tools", MCP),
+    ("Agents elsewhere", PEERS),
     ("Editors", EDITORS),
     ("Keys", KEYS),
     ("Webhooks", WEBHOOKS),
@@ -572,6 +574,7 @@ DEFAULTS = {
     "egress": "egress log",
     "key": "key list",
     "mcp": "mcp list",
+    "peer": "peer list",
     "policy": "policy show",
     "secret": "secret list",
     "vault": "vault status",

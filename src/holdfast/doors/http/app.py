@@ -11,7 +11,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from holdfast.runtime.house import House
 
+from .a2a.routes import a2a_routes
 from .access import Access
+from .agui.running import agui_routes
 from .auth import Gate, Locks
 from .cookies import Sessions
 from .errors import Guard, wrong_path
@@ -75,6 +77,8 @@ def _routes(door: Door, mcp: McpDoor) -> list[BaseRoute]:
     return [
         *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
         *openai_routes(door),
+        *a2a_routes(door),
+        *agui_routes(door),
         Route(PATH, mcp, methods=METHODS),
         WebSocketRoute("/ws", Sockets(door, methods(ROUTES))),
     ]

@@ -23,6 +23,7 @@ from .config import CONFIG_ROUTES
 from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
 from .openapi import document
+from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
@@ -243,6 +244,7 @@ ROUTES: tuple[Entry, ...] = (
     *SECRET_ROUTES,
     *POLICY_ROUTES,
     *MCP_ROUTES,
+    *PEER_ROUTES,
     *AUDIT_ROUTES,
     *KEY_ROUTES,
     *CERTIFICATE_ROUTES,

@@ -1,0 +1,28 @@
+"""Words for a task that are nobody's here: an agent elsewhere says them, or hands them on."""
+
+from __future__ import annotations
+
+from holdfast.core.command import SettleCall
+from holdfast.core.error import Invalid, Refused
+from holdfast.core.ids import TaskId
+from holdfast.core.message import Returned
+from holdfast.core.view import Summary, summary
+
+from . import tasks
+from .house import House
+
+
+async def relay(house: House, task_id: TaskId, text: str, sources: tuple[str, ...]) -> Summary:
+    """Answer the question in words that a task asks; its answer is labelled with its `sources`.
+
+    Raises `Refused` where no such question waits: then only a person may speak up.
+    """
+    if not text.strip():
+        raise Invalid("the message is empty", code="empty_message")
+    for question in await tasks.asked(house, task_id):
+        if question.free_text:
+            answer = SettleCall(call_id=question.call, outcome=Returned(text=text), sources=sources)
+            return summary(await house.recorder.tell(task_id, answer))
+    hint = "begin a task with it, in the same context"
+    message = "the task has asked nothing that can be answered in words"
+    raise Refused(message, code="nothing_asked", hint=hint)

@@ -1,0 +1,120 @@
+"""Web pages run the agent: what they hear, what they answer, and whose it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.core.context import Prompt
+from holdfast.core.message import Reply
+from holdfast.ports.model import Delta
+from tests.doors.house import PAYS, Street, client, street
+
+pytestmark = pytest.mark.anyio
+Json = dict[str, Any]
+HELLO = Reply(text="hello")
+
+
+def run(text: str = "do it", *, thread: str = "t", run_id: str = "r", **more: Any) -> Json:
+    said = [{"id": "1", "role": "user", "content": text}]
+    return {"threadId": thread, "runId": run_id, "messages": said, **more}
+
+
+async def heard(at: Street, body: Json) -> list[Json]:
+    answer = await at.tcp.post("/ag-ui", json=body)
+    assert answer.status_code == 200, answer.text
+    lines = answer.text.splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+def kinds(events: list[Json]) -> list[str]:
+    return [one["type"] for one in events if one["type"] != "STATE_DELTA"]
+
+
+async def test_a_run_is_told_from_its_start_to_its_end_and_again(tmp_path: Path) -> None:
+    async with street(tmp_path, [HELLO]) as at:
+        told = await heard(at, run())
+        assert kinds(told) == [
+            "RUN_STARTED",
+            "STATE_SNAPSHOT",
+            "TEXT_MESSAGE_START",
+            "TEXT_MESSAGE_CONTENT",
+            "TEXT_MESSAGE_END",
+            "RUN_FINISHED",
+        ]
+        assert told[-1]["result"]["answer"] == "hello"
+        again = await heard(at, run())
+        assert kinds(again) == kinds(told)
+        assert again[-1] == told[-1]
+
+
+async def test_a_call_waits_for_a_yes_to_exactly_its_arguments(tmp_path: Path) -> None:
+    async with street(tmp_path, [PAYS, Reply(text="paid")]) as at:
+        told = await heard(at, run())
+        (asked,) = told[-1]["outcome"]["interrupts"]
+        assert asked["reason"] == "approval_required"
+        task, digest, call = asked["id"].split("/")
+        answer = {"interruptId": asked["id"], "status": "resolved", "payload": {"approved": True}}
+        other = {**answer, "interruptId": f"{task}/{'0' * 64}/{call}"}
+        wrong = await at.tcp.post("/ag-ui", json=run(run_id="r2", resume=[other]))
+        assert wrong.status_code == 409
+        assert len(digest) == 64
+        stranger = await at.local.post("/ag-ui", json=run(thread="x", resume=[answer]))
+        assert stranger.status_code == 404
+        done = await heard(at, run(run_id="r2", resume=[answer]))
+        assert "TOOL_CALL_RESULT" in kinds(done)
+        assert done[-1]["outcome"] == {"type": "success"}
+
+
+async def test_what_a_model_said_before_another_took_over_is_taken_back(tmp_path: Path) -> None:
+    async def turn(_: Prompt, hear: Callable[[Delta], None]) -> Reply:
+        hear(Delta(text="this is vo"))
+        hear(Delta(reset=True, model="b"))
+        hear(Delta(thought="hm"))
+        hear(Delta(text="this counts"))
+        return Reply(text="this counts")
+
+    async with street(tmp_path, turn) as at:
+        told = await heard(at, run())
+        page = ""
+        for one in told:
+            match one["type"]:
+                case "TEXT_MESSAGE_CONTENT":
+                    page += one["delta"]
+                case "MESSAGES_SNAPSHOT":
+                    page = ""
+                    assert [said["role"] for said in one["messages"]] == ["user"]
+                case _:
+                    continue
+        assert page == "this counts"
+
+
+async def test_a_thread_is_its_owners_and_without_a_token_nothing_runs(tmp_path: Path) -> None:
+    async with street(tmp_path, [HELLO]) as at, client(at.app) as nobody:
+        await heard(at, run())
+        assert (await at.local.post("/ag-ui", json=run(run_id="other"))).status_code == 403
+        assert (await nobody.post("/ag-ui", json=run())).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"threadId":"t"}',
+        b'{"threadId":"","runId":"r","messages":[]}',
+        b'{"threadId":"t","runId":"r","messages":[{"role":"assistant","content":"x"}]}',
+        b'{"threadId":"t","runId":"r","messages":[{"role":"user","content":[{"type":"image",'
+        b'"source":{"type":"data","value":"eA==","mimeType":"x/y"}}]}]}',
+        b'{"threadId":"t","runId":"r","resume":[{"interruptId":"a","status":"odd"}]}',
+    ],
+)
+async def test_what_is_no_run_is_refused_before_it_begins(tmp_path: Path, body: bytes) -> None:
+    async with street(tmp_path) as at:
+        answer = await at.tcp.post("/ag-ui", content=body)
+        assert answer.status_code == 422
+        assert answer.json()["detail"]
