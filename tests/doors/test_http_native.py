@@ -477,7 +477,7 @@ async def test_a_body_that_is_too_large_is_not_read(tmp_path: Path):
         declared = await at.tcp.post("/api/v1/tasks", content=b"x" * (MAX_BODY + 1))
         chunked = await at.tcp.post("/api/v1/tasks", content=pieces())
         assert error(declared) == error(chunked) == (413, "too_large")
-        assert len(reads) <= 12
+        assert len(reads) <= 50, "some more is taken, so that the sender hears why"
         fits = await at.tcp.post("/api/v1/tasks", content=b" " * MAX_BODY)
         assert error(fits) == (422, "invalid")
 

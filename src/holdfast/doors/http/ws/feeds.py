@@ -17,7 +17,7 @@ from holdfast.doors.http.route import Door
 from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query
 from holdfast.ports.model import Delta
-from holdfast.runtime import feed, tasks
+from holdfast.runtime import approvals, feed, tasks
 from holdfast.runtime.feed import Open, Seen
 
 from .asking import DENIED, PARAMS, Fault
@@ -78,7 +78,8 @@ class Feeds:
     async def ask(self, name: str, one: Open) -> None:
         """One notification about a question."""
         method = "approval.updated" if one.answered else "approval.required"
-        question = open_question(one.row, one.question)
+        why = await approvals.why(self._house, one.row.id, one.question.call)
+        question = open_question(one.row, one.question, why)
         await self._post.notify(method, subscription=name, approval=question)
 
     def questions(self) -> AsyncGenerator[Open]:
