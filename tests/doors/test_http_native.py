@@ -661,7 +661,7 @@ async def test_a_house_that_cannot_read_its_journal_is_not_well(tmp_path: Path):
     """Row GC-65."""
 
     class Torn(MemoryJournal):
-        async def summary(self, task_id: TaskId) -> Summary | None:
+        async def summary(self, task: TaskId) -> Summary | None:
             raise Unavailable("the disk is gone", code="store")
 
     async with street(tmp_path, journal=Torn()) as at:

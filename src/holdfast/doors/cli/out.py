@@ -9,6 +9,7 @@ from .surroundings import is_terminal, may_color, speaks_unicode, width
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TextIO
 
 _MARKS = {"point": ("·", "-"), "bad": ("✗", "x"), "good": ("✓", "ok"), "cut": ("…", "...")}
@@ -86,7 +87,7 @@ class Screen:
             return text
         return f"\x1b[{code}m{text}\x1b[0m"
 
-    def table(self, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Columns side by side; on a terminal the last one is cut to what is left."""
         cells = [head, *(tuple(line(cell) for cell in row) for row in rows)]
         widths = [max(columns(row[place]) for row in cells) for place in range(len(head))]
