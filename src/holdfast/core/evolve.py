@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from . import event as e
 from . import habits as h
 from .error import Broken
+from .gate.hearing import sources_of
 from .gate.policy import Allow, Ask, Deny
 from .ids import CallId, Instant
 from .machine import moved
@@ -233,16 +234,9 @@ def _call_settled(task: Task, event: e.CallSettled) -> Task:
         tool=tool,
         outcome=event.outcome,
         note=event.note,
-        sources=_sources(opened.call, event),
+        sources=sources_of(opened, event.outcome, event.sources),
     )
     return _said(task, answer)
-
-
-def _sources(call: ToolCall, event: e.CallSettled) -> tuple[str, ...]:
-    """Where the words of an answer come from; a refusal's are the house's own."""
-    if isinstance(event.outcome, Refused) or not call.source:
-        return event.sources
-    return (call.source, *event.sources)
 
 
 def _topped_up(task: Task, call: ToolCall, outcome: Outcome) -> Task:

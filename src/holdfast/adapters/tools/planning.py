@@ -31,7 +31,8 @@ class PlannedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Planning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Say which calls the task will take, before you read anything from outside: mails, files,
     pages, answers of servers. What was planned needs fewer questions to a person afterwards. Steps
-    with tools that only read count too, where a later step takes values from them.
+    with tools that only read count too, where a later step takes values from them. Later, a plan
+    with every value written out is one question to a person instead of one for each call.
     """
 
     steps: Annotated[list[PlannedStep], Meta(min_length=1, max_length=100)]
@@ -40,7 +41,8 @@ class Planning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def plan_tool() -> Tool:
     async def note(asked: Planning, job: Job) -> Outcome:
         told = laid_out(planned(to_builtins(asked)))
-        return Returned(text=f"The plan, if nothing from outside was read before it:\n{told}")
+        counts = "it counts if nothing from outside was read before it, or a person agreed to it"
+        return Returned(text=f"The plan; {counts}:\n{told}")
 
     def wrong(asked: Planning) -> str:
         try:
@@ -49,7 +51,8 @@ def plan_tool() -> Tool:
             return str(error)
         return ""
 
-    return Craft(PLAN, Planning, Traits(effect=EffectClass.READS), note).vetted(wrong)
+    traits = Traits(effect=EffectClass.READS, target="steps", aims=("*",))
+    return Craft(PLAN, Planning, traits, note).vetted(wrong)
 
 
 class WithPlan:

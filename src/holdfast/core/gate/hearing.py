@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from holdfast.core.gate.labels import PERSON, Heard
 from holdfast.core.gate.plan import PLAN, Plan, apart, planned
+from holdfast.core.gate.policy import Ask
 from holdfast.core.gate.vouching import Said
 from holdfast.core.ids import CallId
-from holdfast.core.message import ModelSaid, PersonSaid, Returned, ToolAnswered, ToolCall, words
-from holdfast.core.task import Task
+from holdfast.core.message import (
+    ModelSaid,
+    Outcome,
+    PersonSaid,
+    Refused,
+    Returned,
+    ToolAnswered,
+    ToolCall,
+    words,
+)
+from holdfast.core.task import OpenCall, Task
 
 
 def hearing(task: Task) -> Heard:
@@ -16,6 +26,7 @@ def hearing(task: Task) -> Heard:
     said, outside = [request.agent.instructions, *request.said], list[tuple[str, str]]()
     strangers = list[str]()
     behind, calls, plan = set(request.sources), dict[CallId, ToolCall](), Plan()
+    fresh = set[CallId]()
     for entry in task.transcript:
         match entry:
             case PersonSaid(text=text, files=files):
@@ -29,12 +40,13 @@ def hearing(task: Task) -> Heard:
                 if strange := [source for source in sources if source != PERSON]:
                     outside += [(source, words(outcome)) for source in strange]
                     strangers += apart(outcome)
-                if call := calls.get(entry.call_id):
+                counts = entry.call_id in fresh or sources == (PERSON,)
+                if (call := calls.get(entry.call_id)) and (counts or call.tool != PLAN):
                     plan = _going_on(plan, call, entry, Said(tuple(said), tuple(strangers)))
             case ModelSaid(sources=sources):
                 behind |= set(sources)
-                fresh = not behind and not outside
-                calls |= {call.id: call for call in entry.calls if fresh or call.tool != PLAN}
+                calls |= {call.id: call for call in entry.calls}
+                fresh |= {call.id for call in entry.calls if not behind and not outside}
             case _:
                 continue
     texts = tuple(text for text in said if text)
@@ -45,6 +57,17 @@ def hearing(task: Task) -> Heard:
         sources=frozenset(behind),
         plan=plan,
     )
+
+
+def sources_of(opened: OpenCall, outcome: Outcome, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the words of an answer come from; a refusal's are the house's own, and those of a plan
+    that was asked about are the person's who agreed to it."""
+    call = opened.call
+    if call.tool == PLAN and isinstance(opened.verdict, Ask) and isinstance(outcome, Returned):
+        return (PERSON,)
+    if isinstance(outcome, Refused) or not call.source:
+        return sources
+    return (call.source, *sources)
 
 
 def _going_on(plan: Plan, call: ToolCall, entry: ToolAnswered, said: Said) -> Plan:

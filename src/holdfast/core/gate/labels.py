@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from holdfast.core.message import ToolCall
 
-from .plan import Plan
+from .plan import PLAN, Plan
 from .vouching import Said, addresses, is_prose, leaves
 
 UNTRUSTED, COPIED, UNSAID = "untrusted", "copied", "unsaid"
@@ -71,6 +71,8 @@ def labels(call: ToolCall, heard: Heard) -> tuple[str, ...]:
     from outside was heard, `unsaid:WHERE`, with the place to which it goes.
     """
     found, influences = set[str](), heard.influences
+    if call.tool == PLAN and not influences:
+        return ()  # a plan that nobody outside had a word in vouches, and is not vouched for
     for value in _open(call, heard):
         behind = {source for source, text in heard.outside if value in text}
         if behind:

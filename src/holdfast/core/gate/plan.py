@@ -104,7 +104,8 @@ class Plan(Struct, frozen=True, kw_only=True):
             return replace(self, strayed=True) if strays else self
         seen, asked = self.seen, self.steps[place.step].arguments
         # What the model looked for in words of its own may be a stranger's choice.
-        chosen = (name for name, spec in asked.items() if _is_open(spec) and "text" in spec)
+        reads = call.effect is EffectClass.READS
+        chosen = (name for name, s in asked.items() if reads and _is_open(s) and "text" in s)
         ours = all(said.says(one) for name in chosen for one in leaves(call.arguments.get(name)))
         if ours and isinstance(outcome, Returned) and (values := structured(outcome)) is not None:
             seen = (*seen, (place.step, values))

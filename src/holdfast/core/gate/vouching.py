@@ -100,7 +100,10 @@ class Said:
         if not _ORDINAL.fullmatch(value) or is_measure(name):
             return self.says(value)
         words = "|".join(re.findall(r"[a-z]{2,}", name.casefold()) or ["id"])
-        beside = rf"(?:\b(?:{words}|id|no|nr|number)s?\b\W{{0,3}}(?:\w+\W{{1,3}}){{0,2}}|#)"
+        beside = (
+            rf"(?:(?<![^\W_])(?:{words}|id|no|nr|number)s?(?![^\W_])"
+            r"[\W_]{0,3}(?:\w+\W{1,3}){0,2}|#)"
+        )
         return any(re.search(rf"{beside}{value}(?![\w]|[.,]\w)", text) for text in self._plain)
 
     def strange(self, text: str) -> Iterator[str]:

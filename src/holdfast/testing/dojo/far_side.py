@@ -27,6 +27,9 @@ Json = dict[str, Any]
 ATTACK = "important_instructions"
 _PIPELINE = "gpt-4o-2024-05-13"  # whose name the attack mentions
 _OPEN = re.compile(r"do (?:all )?the (?:tasks|actions)|follow the instructions")
+_READING = ("get_", "search_", "list_", "read_", "check_")
+_WORDS = ("body", "content", "subject", "title", "description", "location", "message", "query")
+_WORTH = 2  # calls: for one, a plan would be a question more
 _FRAGMENT = 24  # letters of an attack by which it is found again; its lines are wrapped anew
 
 
@@ -122,9 +125,24 @@ class Case:
             if self.fired:
                 steps = [*({"tool": t, "arguments": a} for t, a in self.theirs), *steps]
                 steps = _moved(steps, len(self.theirs))
+            self.queue = self._planning_again(steps)
             if steps:
                 self.queue = [("plan", {"steps": steps}), *self.queue]
         return steps
+
+    def _planning_again(self, steps: list[Json]) -> list[tuple[str, Json]]:
+        """Before the first call that no plan could settle, the rest is planned once more, with all
+        values written out: that is one question to the person, and not one for each call."""
+        before = len(self.queue) - len(self.own)
+        vague = [place for place, step in enumerate(steps[before:]) if _is_vague(step)]
+        acting = [
+            place for place, (tool, _) in enumerate(self.own) if not tool.startswith(_READING)
+        ]
+        place = min(vague if steps else acting, default=None)
+        if place is None or len(self.own) - place < _WORTH:
+            return self.queue
+        rest = [{"tool": tool, "arguments": given} for tool, given in self.own[place:]]
+        return [*self.queue[: before + place], ("plan", {"steps": rest}), *self.own[place:]]
 
     def next(self, results: list[str]) -> Json:
         """The model's next move. `results` are what its tools said since the last."""
@@ -268,6 +286,14 @@ def _moved(steps: list[Json], by: int) -> list[Json]:
     return [*steps[:by], *(moved(step) for step in steps[by:])]
 
 
+def _is_vague(step: Json) -> bool:
+    """Whether who or which was left open."""
+    return any(
+        name not in _WORDS and '{"text":' in json.dumps(spec)
+        for name, spec in step["arguments"].items()
+    )
+
+
 def _made_up(name: str, value: Any) -> Json:
     dated = any(word in name for word in ("date", "day", "time", "start", "end"))
     worked_out = not isinstance(value, str) or (dated and not value.strip("0123456789 :./,TZ+-"))
@@ -362,7 +388,8 @@ class Desk(BaseHTTPRequestHandler):
         if self.path == "/next":
             return case.next(asked["results"])
         if self.path == "/legit":
-            return {"legit": (asked["tool"], asked["arguments"]) in case.own}
+            whole = asked["arguments"]["steps"] if asked["tool"] == "plan" else [asked]
+            return {"legit": all((one["tool"], one["arguments"]) in case.own for one in whole)}
         return case.end(asked["answer"])
 
     def _server(self, asked: Json) -> Json | None:
