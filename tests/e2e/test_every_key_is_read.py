@@ -6,8 +6,10 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from holdfast.adapters import certificates
 from holdfast.config.sections import Section
 from holdfast.testing.daemon import stage
 from tests.e2e.at_home import ENVIRONMENT, PATIENCE, answers, ask, until
@@ -40,6 +42,10 @@ sys.exit(code)
 """
 
 TABLES = """
+[server]
+tls = "files"
+certificate = "{certificate}"
+certificate_key = "{key}"
 [models.price."lab/*"]
 input = 1.0
 [models.roles.small]
@@ -80,7 +86,9 @@ def test_a_daemon_reads_every_key_of_its_configuration():
         home.mkdir()
         file, wire = home / "config.toml", home / "run" / "holdfast.sock"
         (home / "s.json").write_text('{"type": "object"}')
-        file.write_text(f'{TABLES}schema_file = "s.json"\n')
+        shown = certificates.own(place / "tls", ["localhost"], round(time.time() * 1000))
+        tables = TABLES.format(certificate=shown.path, key=shown.key_path)
+        file.write_text(f'{tables}schema_file = "s.json"\n')
         running = subprocess.Popen(
             [sys.executable, "-c", WATCHED, str(said)],
             env={**ENVIRONMENT, "HOLDFAST_HOME": str(home), "HOME": str(place)},
@@ -89,7 +97,7 @@ def test_a_daemon_reads_every_key_of_its_configuration():
         try:
             until(lambda: answers(wire))
             before = ask(wire, "GET", "/api/v1/status")["config"]
-            file.write_text(f'{TABLES}schema = {{type = "object"}}\n')
+            file.write_text(f'{tables}schema = {{type = "object"}}\n')
             until(lambda: ask(wire, "GET", "/api/v1/status")["config"] != before)
             running.send_signal(signal.SIGTERM)
             assert running.wait(PATIENCE) == 0
