@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.core.gate.labels import source_of
-from holdfast.core.ids import CallId
+from holdfast.core.ids import CallId, canonical
 from holdfast.core.message import ToolCall
 from holdfast.ports.tools import Tool, Traits
 
@@ -43,7 +43,8 @@ def described(
 
 def _targets(traits: Traits, arguments: Mapping[str, Any], workspace: Path) -> list[str]:
     if not traits.paths:
-        return [str(arguments.get(traits.target, "")) if traits.target else ""]
+        named = arguments.get(traits.target, "")
+        return [named if isinstance(named, str) else canonical(named)]
     named = [str(arguments.get(name) or ".") for name in traits.paths]
     led, written = (
         (plain(path, workspace) for path in named),
