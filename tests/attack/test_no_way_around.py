@@ -58,6 +58,7 @@ TOUCHES: dict[str, dict[str, str]] = {
         "engine/perform.py::_job": "made of a call of the task",
         "adapters/tools/mcp/servers.py::Servers._looked": "a person looks at a server",
         "adapters/tools/mcp/servers.py::_for_logins.reach": "a person logs in at a server",
+        "adapters/tools/a2a/peers.py::SavedPeers.look": "a person looks at an agent elsewhere",
     },
     "a start or a yes": {
         "engine/perform.py::Performer._run": "of a call that the core has allowed",
@@ -89,6 +90,9 @@ TOUCHES: dict[str, dict[str, str]] = {
         "adapters/boxes/walls.py::_attempt": "tries the walls: our script",
     },
     "the way out": {
+        "adapters/tools/a2a/saying.py::Peer.ask": "a tool's body",
+        "adapters/tools/a2a/saying.py::Peer.card": "begun by a tool's body, or a look",
+        "runtime/pushes.py::Pushes._brought": "news of a task, where its owner asked for them",
         "runtime/warrants.py::WarrantedEgress.fetch": "asks for the warrant first",
         "runtime/warrants.py::WarrantedEgress.__init__": "the proxy of a box that was lent",
         "adapters/boxes/connected.py::connected": "the proxy of a box that was lent",

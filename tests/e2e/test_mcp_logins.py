@@ -42,7 +42,7 @@ def asked(home: Path, *words: str) -> Any:
 
 def called(daemon: Daemon, home: Path, tool: str, **arguments: Any) -> str:
     """What a tool says to a task whose model calls it."""
-    task = daemon.submit(f"call {tool}", files(home), preset="operator")
+    task = daemon.submit(f"call {tool}", files(home))
     assert ended(daemon, task)["status"] == "SUCCEEDED"
     return json.dumps(outcome(daemon, task))
 
