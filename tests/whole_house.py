@@ -38,7 +38,7 @@ from holdfast.ports.model import Delta, ModelFailure, ToolSpec
 from holdfast.runtime.house import House
 
 TOKEN = "a-token-for-a-whole-house"
-PATIENCE = 120.0
+PATIENCE = 400.0
 Says = Callable[[Prompt], Reply | ModelFailure | None]
 """A model's turn; for None it thinks for ever."""
 
