@@ -17,8 +17,9 @@ import pytest
 
 from holdfast.core import event as e
 from holdfast.core.context import Prompt
-from holdfast.core.ids import CallId, TaskId
+from holdfast.core.ids import CallId
 from holdfast.core.message import ModelSaid, PersonSaid, Reply, ToolCall
+from holdfast.core.task import Child
 from holdfast.ports.model import ModelFailure
 from tests.whole_house import PATIENCE, Inhabited, Says, inhabited
 
@@ -208,8 +209,9 @@ async def _begun(lives: Inhabited, number: int, cell: Cell) -> str:
         said = await lives.local.post(f"/api/v1/tasks/{task}/say", json={"text": "go on"})
         assert said.status_code == 200
     if cell.trigger == "child":
-        await lives.when(task, lambda one: bool(one.children))
-        return str((await lives.house.recorder.load(TaskId(task))).children[0])
+        await lives.when(task, lambda one: bool(one.children) or one.ended)
+        waits = [one.wait for one in await lives.events(task) if isinstance(one, e.CallWaiting)]
+        return next(str(wait.task) for wait in waits if isinstance(wait, Child))
     return task
 
 
