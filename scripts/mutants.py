@@ -360,7 +360,6 @@ def excused() -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    os.environ.pop("PYTEST_ADDOPTS", None)  # what suits another run is not for this one
     parser = argparse.ArgumentParser(description="Remove or invert every check of the gate.")
     parser.add_argument("modules", nargs="*", default=list(MODULES), help="below src/holdfast")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth mutant")

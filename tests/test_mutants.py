@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -87,9 +88,9 @@ def test_what_is_excused_has_a_reason_and_is_still_a_mutant():
 def test_nearly_every_mutant_of_what_judges_and_approves_is_noticed():
     """A bounded part of `python scripts/mutants.py`, which does them all and names survivors."""
     words = ["core/gate/judge.py", "core/rules/calls.py", "--every", "5"]
-    done = subprocess.run(
-        [sys.executable, "scripts/mutants.py", *words], cwd=ROOT, capture_output=True, check=False
-    )
+    around = {name: text for name, text in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    command = [sys.executable, "scripts/mutants.py", *words]
+    done = subprocess.run(command, cwd=ROOT, env=around, capture_output=True, check=False)
     told = json.loads(done.stdout)
     assert told["tests that fail without any"] == []
     assert told["mutants"] > 40
