@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core.egress import (
     dialable,
@@ -16,7 +17,7 @@ from holdfast.core.egress import (
     target_of,
 )
 from holdfast.core.error import Invalid, NotAllowed
-from holdfast.core.gate.judge import Standing, decided, layers_for
+from holdfast.core.gate.judge import Standing, decided, explained, layers_for
 from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import Allow, Ask, Ceiling, Deny, Lease, Leave, Rule, Rules, Say
 from holdfast.core.reach import Allowed, Reach
@@ -143,3 +144,30 @@ def test_a_lease_ends_at_its_moment_and_not_after_it(until: int, said: type):
 def test_a_ceiling_that_there_is_not_is_refused_before_anything_is_judged():
     with pytest.raises(Invalid, match="no preset 'sky'"):
         layers_for(Leave(ceilings=("sky",)), (), Rules())
+
+
+def test_of_two_that_allow_the_one_with_a_lease_counts_whichever_it_is():
+    """A try keeps its rules while newer ones have come: a use is a use under either."""
+    allows = Rules(layers=((Rule(say=Say.ALLOW, tool="pay"),),))
+    lease = Lease(id="l1", rule=Rule(say=Say.ALLOW, tool="pay"))
+    leased = Rules(layers=ASKS.layers, leases=(lease,))
+    for rules in (replace(allows, newer=leased), replace(leased, newer=allows)):
+        verdict = decided(call("c1", "pay"), Standing(), rules)
+        assert isinstance(verdict, Allow)
+        assert verdict.lease == "l1"
+
+
+def test_a_question_gives_the_reason_of_its_rule_and_none_where_there_is_none():
+    because = Rules(layers=((Rule(say=Say.ASK, tool="pay", reason="money"),),))
+    asked, plain = (decided(call("c1", "pay"), Standing(), rules) for rules in (because, ASKS))
+    assert isinstance(asked, Ask)
+    assert isinstance(plain, Ask)
+    assert "(money)" in asked.question
+    assert "(" not in plain.question
+
+
+def test_an_explanation_numbers_all_layers_of_the_policy_but_the_first():
+    rule = Rule(say=Say.ALLOW, tool="pay")
+    rules = Rules(layers=((rule,), (rule,), (rule,)))
+    where = [match.where for match in explained(call("c1", "pay"), Standing(), rules).matches]
+    assert where == ["policy", "policy 2", "preset"]
