@@ -287,9 +287,10 @@ def _moved(steps: list[Json], by: int) -> list[Json]:
 
 
 def _is_vague(step: Json) -> bool:
-    """Whether who or which was left open."""
+    """Whether it was left open whom it reaches: who or which, and of what only reads, the page."""
+    reads = step["tool"].startswith(_READING)
     return any(
-        name not in _WORDS and '{"text":' in json.dumps(spec)
+        (name == "url" if reads else name not in _WORDS) and '{"text":' in json.dumps(spec)
         for name, spec in step["arguments"].items()
     )
 
