@@ -24,6 +24,7 @@ from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query, Recorded
 from holdfast.ports.model import Delta
 
+from .answering import answered
 from .house import House
 
 MAX_PROMPT = 1_000_000
@@ -156,17 +157,20 @@ async def approve(
     by: str,
     whole_task: bool = False,
 ) -> Summary:
-    """Say yes to one call with exactly the arguments that `digest` names."""
+    """Say yes to one call with exactly the arguments that `digest` names.
+
+    Raises `NotAllowed` where the policy leaves the answer to others.
+    """
     call = CallId(call_id)
     command = Approve(call_id=call, digest=digest, by=by, whole_task=whole_task)
-    return summary(await house.recorder.tell(task_id, command))
+    return await answered(house, task_id, command)
 
 
 async def refuse(
     house: House, task_id: TaskId, call_id: str, *, by: str, reason: str = ""
 ) -> Summary:
     command = Refuse(call_id=CallId(call_id), by=by, reason=reason)
-    return summary(await house.recorder.tell(task_id, command))
+    return await answered(house, task_id, command)
 
 
 async def asked(house: House, task_id: TaskId) -> tuple[Question, ...]:

@@ -27,6 +27,7 @@ Kind = Literal[
     "config.changed",
     "config.refused",
     "access.changed",
+    "trust.changed",
     "budget.raised",
     "budget.settled",
     "task.purged",

@@ -23,13 +23,14 @@ _DESTRUCTIVE = (
     ("**", "*[dD][rR][oO][pP] [tTdD][aA]*", "**"),
     ("find", "**", "-delete", "**"),
 )
+DESTROYING = Rule(
+    say=Say.ASK,
+    tools=("exec",),
+    command=_DESTRUCTIVE,
+    name="preset: what destroys for good asks",
+)
 _CAREFUL = (
-    Rule(
-        say=Say.ASK,
-        tools=("exec",),
-        command=_DESTRUCTIVE,
-        name="preset: what destroys for good asks",
-    ),
+    DESTROYING,
     Rule(
         say=Say.DENY,
         tools=_CHANGES,

@@ -144,6 +144,8 @@ def approvals(desk: Desk, given: Given) -> int:
         if rule := text_of(question, "rule"):
             allows = line(text_of(question, "suggested"))
             desk.screen.tell(f"    asked by: {line(rule)}; what would allow it: {allows}")
+        if whom := texts_of(question, "for_whom"):
+            desk.screen.tell(f"    for: {line('; '.join(whom))}")
     if asked:
         desk.screen.note("answer with: holdfast task approve TASK, or task deny TASK")
     return OK
