@@ -5,9 +5,10 @@ from __future__ import annotations
 from holdfast.core.command import Approve, Refuse
 from holdfast.core.error import NotAllowed, NotFound
 from holdfast.core.gate.matter import Matter
+from holdfast.core.gate.policy import Say, parse_rule
 from holdfast.core.gate.standing import standing_of
 from holdfast.core.ids import TaskId
-from holdfast.core.task import CallState, OpenCall, Task
+from holdfast.core.task import CallState, OpenCall, Request, Task
 from holdfast.core.view import Summary, summary
 
 from .answerers import Answerers, over, words
@@ -51,14 +52,32 @@ def _check_reach(house: House, task: Task, opened: OpenCall, answer: Approve | R
         return
     rule = answer.lease.rule if answer.lease else None
     tools = (rule.tools or (rule.tool,)) if rule else (opened.call.tool,)
-    for one in house.in_force.answerers:
-        if one.may_meet(tools) and not one.may(answer.by, task.request.by):
-            told = "; ".join(words([one], task.request.by))
+    if told := _of_others(house, tools, answer.by, task.request.by):
+        raise NotAllowed(
+            f"a yes to more than this call could cover what is for {told}",
+            code="not_yours_to_answer",
+            hint="answer this one call alone",
+        )
+
+
+def check_leave(house: House, request: Request) -> None:
+    """What others have to answer is not answered by whoever submits the task, beforehand."""
+    for text in request.leave.allow:
+        rule = parse_rule(text, Say.ALLOW, name="")
+        if told := _of_others(house, (rule.tool,), request.by, request.by):
             raise NotAllowed(
-                f"a yes to more than this call could cover what is for {told}",
+                f"to allow {text!r} could cover what is for {told}",
                 code="not_yours_to_answer",
-                hint="answer this one call alone",
+                hint="submit it without: who may answer will be asked",
             )
+
+
+def _of_others(house: House, tools: tuple[str, ...], by: str, requester: str) -> str:
+    """Whose questions calls of these tools could be, if not `by`'s own."""
+    for one in house.in_force.answerers:
+        if one.may_meet(tools) and not one.may(by, requester):
+            return "; ".join(words([one], requester))
+    return ""
 
 
 def _over(house: House, task: Task, opened: OpenCall) -> list[Answerers]:

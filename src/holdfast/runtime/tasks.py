@@ -24,7 +24,7 @@ from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query, Recorded
 from holdfast.ports.model import Delta
 
-from .answering import answered
+from .answering import answered, check_leave
 from .house import House
 
 MAX_PROMPT = 1_000_000
@@ -247,6 +247,7 @@ def _checked(house: House, request: Request) -> Request:
     _check_workspace(request.workspace, house.home)
     _check_rules_outside(request.workspace, house.in_force.files)
     _check_checks(house, request)
+    check_leave(house, request)
     house.models.find(request.agent.model)
     if match := _CALL_LIMIT.search(request.prompt):
         calls = min(_MAX_CALLS, int(match[1]))
