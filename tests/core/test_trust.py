@@ -170,18 +170,15 @@ RULES = st.builds(
     name=st.text(string.ascii_lowercase, min_size=3, max_size=6),
 )
 LAYER = st.lists(RULES, max_size=2).map(tuple)
+CEILINGS = st.builds(
+    Ceiling,
+    agents=st.sampled_from([("secretary",), ("*",), ("other",)]),
+    layers=st.tuples(LAYER, st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)),
+)
 POLICIES = st.builds(
-    lambda own, preset, ceilings: Rules(layers=(own, PRESETS[preset]), ceilings=ceilings),
-    LAYER,
-    st.sampled_from(sorted(PRESETS)),
-    st.lists(
-        st.builds(
-            Ceiling,
-            agents=st.sampled_from([("secretary",), ("*",), ("other",)]),
-            layers=st.tuples(LAYER, st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)),
-        ),
-        max_size=1,
-    ).map(tuple),
+    Rules,
+    layers=st.tuples(LAYER, st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)),
+    ceilings=st.lists(CEILINGS, max_size=1).map(tuple),
 )
 LEAVES = st.builds(
     Leave,

@@ -312,9 +312,9 @@ async def test_below_high_the_answers_of_people_are_what_counts(tmp_path: Path):
             task = await lives.submit("write it")
             (question,) = (await lives.asks_or_ends(task))["questions"]
             place = f"/api/v1/tasks/{task}/calls/{question['call']}"
-            yes = {"digest": question["digest"]}
-            told = ("approve", yes) if number else ("refuse", {})
-            assert (await lives.tcp.post(f"{place}/{told[0]}", json=told[1])).status_code == 200
+            told: dict[str, Any] = {"digest": question["digest"]} if number else {}
+            word = "approve" if number else "refuse"
+            assert (await lives.tcp.post(f"{place}/{word}", json=told)).status_code == 200
             await lives.ended(task)
         found = (await lives.tcp.get("/api/v1/trust/audit?domain=files")).json()["records"][0]
         assert (found["acts"], found["right"], found["advice"]) == (6, 5, "keep")

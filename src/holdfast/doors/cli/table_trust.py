@@ -42,7 +42,7 @@ TRUST = (
     ),
     Command(
         "trust audit",
-        "Show what was done under trust, what people overrode, and what to make of it.",
+        "Show what was done under trust, and what people overrode.",
         "trust:audit",
         arguments=(("[DOMAIN]", "only this one"),),
         takes=(0, 1),
