@@ -35,6 +35,7 @@ def show(desk: Desk, given: Given) -> int:
     rows = rows_of(found, "domains")
     if not rows:
         desk.screen.note(_NONE)
+        return OK
     _told(desk, rows)
     if domain:
         _described(desk, rows[0])
