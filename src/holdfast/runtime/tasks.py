@@ -147,19 +147,9 @@ async def say(house: House, task_id: TaskId, text: str, *, by: str) -> Summary:
     return summary(await house.recorder.tell(task_id, Say(text=text, by=by)))
 
 
-async def approve(
-    house: House,
-    task_id: TaskId,
-    call_id: str,
-    *,
-    digest: str,
-    by: str,
-    whole_task: bool = False,
-) -> Summary:
-    """Say yes to one call with exactly the arguments that `digest` names."""
-    call = CallId(call_id)
-    command = Approve(call_id=call, digest=digest, by=by, whole_task=whole_task)
-    return summary(await house.recorder.tell(task_id, command))
+async def approve(house: House, task_id: TaskId, yes: Approve) -> Summary:
+    """Say yes to one call with exactly the arguments that its `digest` names."""
+    return summary(await house.recorder.tell(task_id, yes))
 
 
 async def refuse(
