@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.core import event as e
 from holdfast.core.context import Prompt
+from holdfast.core.gate.policy import Allow
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ModelSaid, PersonSaid, Reply, ToolAnswered, ToolCall, words
 from tests.whole_house import Inhabited, Says, inhabited
@@ -190,7 +191,7 @@ async def test_labels_that_only_report_decide_nothing_and_are_written_down(tmp_p
             for one in event.judged
             if one.call.tool == "http"
         ]
-        assert type(verdict).__name__ == "Allow"
+        assert isinstance(verdict, Allow)
         assert "what nobody here has said asks" in verdict.reported
         shown = (await lives.tcp.get("/api/v1/policy")).json()
         assert (shown["labels"], shown["apart"]) == ("report", [])
