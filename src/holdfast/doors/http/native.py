@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 
 from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Limits
-from holdfast.core.command import Approve
 from holdfast.core.error import Invalid, NotAllowed, NotFound
 from holdfast.core.gate.policy import Leave
 from holdfast.core.ids import CallId, SessionId, TaskId
@@ -170,7 +169,7 @@ async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:
         return a.task_row(await leases.approve(ask.house, task, lasting))
     if said.arguments is not None or said.alike:
         return a.task_row(await _answered(ask, task, CallId(call)))
-    yes = Approve(call_id=CallId(call), digest=said.digest, by=ask.by)
+    yes = tasks.Yes(call=CallId(call), digest=said.digest, by=ask.by)
     yes = replace(yes, whole_task=said.whole_task, vouch=said.vouch)
     return a.task_row(await tasks.approve(ask.house, task, yes))
 

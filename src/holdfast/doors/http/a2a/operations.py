@@ -13,7 +13,6 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from holdfast.core import task as t
-from holdfast.core.command import Approve
 from holdfast.core.error import Refused
 from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.view import Summary
@@ -166,7 +165,7 @@ async def _answered(ask: Asking, task: t.Task, message: w.Message) -> None:
     match asked.answer_of(message):
         case asked.Approved(call=call, digest=digest, whole_task=whole_task):
             _check_person(ask)
-            yes = Approve(call_id=CallId(call), digest=digest, by=ask.by, whole_task=whole_task)
+            yes = tasks.Yes(call=CallId(call), digest=digest, by=ask.by, whole_task=whole_task)
             await tasks.approve(house, task.id, yes)
         case asked.Declined(call=call, reason=reason):
             await tasks.refuse(house, task.id, call, by=ask.by, reason=reason)

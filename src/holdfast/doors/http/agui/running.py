@@ -13,7 +13,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from holdfast.core import event as e
-from holdfast.core.command import Approve
 from holdfast.core.error import Invalid, NotFound, Refused
 from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.message import File
@@ -138,7 +137,7 @@ async def _answered(
         text = payload if isinstance(payload, str) else str(told.get("text", ""))
         await tasks.say(house, task, text, by=by)
     elif told.get("approved") is True:
-        yes = Approve(call_id=CallId(call), digest=digest, by=by)
+        yes = tasks.Yes(call=CallId(call), digest=digest, by=by)
         await tasks.approve(house, task, yes)
     else:
         await tasks.refuse(house, task, call, by=by, reason=str(told.get("reason", "")))
