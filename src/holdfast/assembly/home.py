@@ -45,6 +45,7 @@ _FOLDERS = (
     "cache",
     "blobs",
     "outputs",
+    "apart",
     "outbox",
     "backups",
     "browsers",

@@ -54,6 +54,7 @@ from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
+from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
 from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
@@ -67,11 +68,11 @@ from holdfast.runtime.warrants import (
     WarrantedBoxes,
     WarrantedEgress,
     WarrantedSecrets,
-    WarrantedTools,
     Warrants,
 )
 
 from .acp import agents_to_ask
+from .apart import kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS, TRUST
@@ -106,8 +107,8 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
-    (journal, ledger, clock, signer), live, force = stores, Live(), in_force(config)
-    models, trust, channels = _guarded(given), _trust(home), {"outbox": Outbox(home / "outbox")}
+    (journal, ledger, clock, signer), trust = stores, _trust(home)
+    models, live, force, channels = _guarded(given), Live(), in_force(config), _channels(home)
     recorder = Recorder(journal, clock, live, lambda: trust.over(force), safe.clean)
     visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
@@ -126,11 +127,11 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     own += agents_to_ask(config, world, spool, live)
     work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    tools = WarrantedTools(_every(own, servers, peers), warrants)
     pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
+    every, asked = _every(own, servers, peers), (recorder, models, *pay)
+    tools = kept_apart(every, (given, force, warrants), asked)
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
-    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
-    supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+    supervisor = _supervisor(config, (journal, recorder, clock), performer, channels)
     return House(
         home=home,
         journal=journal,
@@ -166,8 +167,23 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     )
 
 
+def _supervisor(
+    config: Config,
+    records: tuple[SqliteJournal, Recorder, Clock],
+    performer: Performer,
+    channels: dict[str, Channel],
+) -> Supervisor:
+    journal, recorder, clock = records
+    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+    return Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+
+
 def _trust(home: Path) -> Trust:
     return Trust(Kept(home / TRUST, Granted()))
+
+
+def _channels(home: Path) -> dict[str, Channel]:
+    return {"outbox": Outbox(home / "outbox")}
 
 
 def _limits(config: Config) -> Limits:

@@ -48,10 +48,12 @@ def check(house: House, task: Task, opened: OpenCall, by: str) -> None:
 
 def _check_reach(house: House, task: Task, opened: OpenCall, answer: Approve | Refuse) -> None:
     """A yes to more than this call must not reach into what others have to answer."""
-    if isinstance(answer, Refuse) or not (answer.whole_task or answer.lease):
+    if isinstance(answer, Refuse) or not (answer.whole_task or answer.lease or answer.vouch):
         return
     rule = answer.lease.rule if answer.lease else None
     tools = (rule.tools or (rule.tool,)) if rule else (opened.call.tool,)
+    if answer.vouch:  # whose words these are counts for calls of every tool
+        tools = ("*",)
     if told := _of_others(house, tools, answer.by, task.request.by):
         raise NotAllowed(
             f"a yes to more than this call could cover what is for {told}",

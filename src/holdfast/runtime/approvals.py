@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from holdfast.core.command import Approve, Refuse
 from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.judge import decided
+from holdfast.core.gate.labels import nobodys
 from holdfast.core.gate.policy import Ask, Deny
 from holdfast.core.gate.standing import standing_of
 from holdfast.core.gate.suggest import suggested
@@ -32,11 +34,13 @@ _ALL = 500
 class Why(Struct, frozen=True, kw_only=True):
     """Why a person is asked: the rule that says so, and one under which nobody would be again.
 
-    `for_whom` says who may answer; empty: whoever may answer at all.
+    `nobodys`: the values that no person has said, of a call that labels are about. `for_whom` says
+    who may answer; empty: whoever may answer at all.
     """
 
     rule: str
     suggested: str
+    nobodys: tuple[str, ...] = ()
     for_whom: tuple[str, ...] = ()
 
 
@@ -50,8 +54,9 @@ async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
         instead = suggested(opened.call).label
     except Invalid as none:
         instead = f"none: {none}"
-    for_whom = who(house, task, opened)
-    return Why(rule=opened.verdict.rule, suggested=instead, for_whom=for_whom)
+    call, whom = opened.call, who(house, task, opened)
+    strange = tuple(dict.fromkeys(nobodys(call, hearing(task)))) if call.labels else ()
+    return Why(rule=opened.verdict.rule, suggested=instead, nobodys=strange, for_whom=whom)
 
 
 class Edit(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.gate.policy import Rule, Rules, Say
-from holdfast.core.gate.presets import DESTROYING
+from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import digest
 from holdfast.core.message import EffectClass
 
@@ -34,6 +34,7 @@ MEANS: Mapping[Level, str] = {
 
 EVERYBODY = ""
 _MARK = "trust: "
+_DESTROYING = next(rule for rule in PRESETS["coder"] if rule.command)
 _ACTS = (EffectClass.REPEATABLE, EffectClass.WRITES)
 _HIGHER = {level: place for place, level in enumerate(Level)}
 
@@ -133,7 +134,7 @@ def _said(domain: str, calls: Rule, level: Level) -> Iterable[Rule]:
         case Level.HIGH:
             yield replace(named, say=Say.ALLOW)
             if _may_be_commands(calls):
-                yield replace(DESTROYING, agents=calls.agents, principals=calls.principals)
+                yield replace(_DESTROYING, agents=calls.agents, principals=calls.principals)
 
 
 def _has(calls: Rule, effect: str) -> bool:
