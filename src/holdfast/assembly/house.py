@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import anyio
 
@@ -30,6 +31,7 @@ from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
+from holdfast.adapters.tools.undo.undoing import FolderUndo
 from holdfast.config import Config, to_a2a, to_agent, to_budgets, to_rules, to_servers, to_ways
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
@@ -43,6 +45,7 @@ from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
+from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
 from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
@@ -95,7 +98,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    models, live, force = _guarded(given), Live(), in_force(config)
+    models, live, force, channels = _guarded(given), Live(), in_force(config), _channels(home)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
@@ -103,22 +106,21 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
     far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
-        *_at_hand(boxes, (blobs, spool, clock), options, steering),
-        *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
+        *_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs))),
         *(*secret_tools(safe), TopUp(ledger, partial(budgets.resume, journal, recorder))),
         Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
     ]
     world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
-    own += agents_to_ask(config, world, spool, live)
-    work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
+    own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
+    peers = peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
     tools = WarrantedTools(_every(own, servers, peers), warrants)
     pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
-    finisher = Finisher(recorder, channels := {"outbox": Outbox(home / "outbox")}, clock)
-    timekeeper = Timekeeper(journal, recorder, finisher, clock)
+    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
     return House(
         home=home,
@@ -144,6 +146,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
+        undoing=undoing,
         responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=force,
@@ -152,6 +155,10 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         version=VERSION,
         keys=Keyring(Kept(home / KEYS, Keys())),
     )
+
+
+def _channels(home: Path) -> dict[str, Channel]:
+    return {"outbox": Outbox(home / "outbox")}
 
 
 def _limits(config: Config) -> Limits:
@@ -171,13 +178,17 @@ def _guarded(given: Given) -> GuardedModels:
 
 
 def _at_hand(
-    boxes: Boxes, work: tuple[Blobs, Spool, Clock], options: BoxOptions, steering: Steering
+    boxes: Boxes,
+    work: tuple[Blobs, Spool, Clock, Live],
+    shown: tuple[BoxOptions, Steering],
+    more: Sequence[Tool],
 ) -> Sequence[Tool]:
-    """The tools that need nothing but a folder, a box and a clock."""
-    blobs, spool, clock = work
-    return builtin_tools(
+    """The tools that need nothing but a folder, a box and a clock; and others, fitted alike."""
+    (blobs, spool, clock, _), (options, steering) = work, shown
+    built_in = builtin_tools(
         boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options, steering=steering
-    ).all()
+    )
+    return [*built_in.all(), *(Fitted(tool, spool) for tool in more)]
 
 
 def _intake(config: Config) -> Intake:

@@ -36,6 +36,7 @@ from .elsewhere import Peers
 from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
+from .undoing import Undoing
 
 
 @dataclass(kw_only=True)
@@ -85,6 +86,7 @@ class House:
     departures: Departures
     pushes: Pushing
     blobs: Blobs
+    undoing: Undoing
     responses: Responses
     clock: Clock
     in_force: InForce

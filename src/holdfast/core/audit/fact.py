@@ -29,6 +29,7 @@ Kind = Literal[
     "access.changed",
     "budget.raised",
     "budget.settled",
+    "task.undone",
     "task.purged",
     "task.forgotten",
     "audit.forgotten",
