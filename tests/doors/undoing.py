@@ -1,4 +1,4 @@
-"""What tests of undoing stand on: a house whose model proposes given calls, and trees to compare."""
+"""What tests of undoing stand on: a house whose model proposes given calls, and trees."""
 
 from __future__ import annotations
 

@@ -23,31 +23,30 @@ def undo(desk: Desk, given: Given) -> int:
         told = desk.daemon.get(f"{path}{query(call=call)}")
     else:
         told = desk.daemon.post(path, {"call": call} if call else {})
-    left = rows_of(told, "left")
+    code = FAILED if rows_of(told, "left") else OK
     if given.has("json"):
         desk.screen.json(told)
-        return FAILED if left else OK
-    for text in _files(told, dry=given.has("dry-run")):
+        return code
+    for text in _files(told):
         desk.screen.tell(text)
-    for text in _notes(told):
+    for text in _notes(told, dry=given.has("dry-run")):
         desk.screen.note(text)
-    return FAILED if left else OK
+    return code
 
 
-def _files(told: Json, *, dry: bool) -> Iterator[str]:
-    done, left = rows_of(told, "files"), rows_of(told, "left")
-    for one in done:
+def _files(told: Json) -> Iterator[str]:
+    for one in rows_of(told, "files"):
         kind = "" if one["kind"] == "file" else f" ({_KINDS.get(str(one['kind']), one['kind'])})"
         yield line(f"{one['what']:<10}{one['path']}{kind}")
-    for one in left:
+    for one in rows_of(told, "left"):
         yield line(f"{'left':<10}{one['path']}: {one['why']}")
-    if not done and not left:
+
+
+def _notes(told: Json, *, dry: bool) -> Iterator[str]:
+    if not rows_of(told, "files"):
         yield "nothing to undo"
     elif dry:
         yield "nothing was done: this is what would be, now"
-
-
-def _notes(told: Json) -> Iterator[str]:
     for one in rows_of(told, "lasting"):
         yield line(f"stays: {one['tool']} {one['target']} (call {one['call']}): {one['why']}")
     if apart := [str(one) for one in texts_of(told, "apart")]:
@@ -55,7 +54,7 @@ def _notes(told: Json) -> Iterator[str]:
     for child in texts_of(told, "children"):
         yield f"its child changed files too: holdfast task undo {str(child)[-_TAIL:]}"
     if told.get("resumed"):
-        yield "an undo that had been cut off was finished"
+        yield "an undo was cut off: the next finishes it" if dry else "a cut-off undo was finished"
     if name := text_of(told, "id"):
         task, _, number = name.rpartition(".")
         yield f"take it back with: holdfast task undo {task[-_TAIL:]}.{number}"

@@ -59,14 +59,15 @@ class Seen(NamedTuple):
 def named(folder: Folder, names: Iterable[str]) -> Seen:
     """How the places stand that a call names, with all that is in them and above them."""
     states: dict[str, State] = {}
+    apart: list[str] = []
     for name in names:
         for each in (*above(name), name):
             states[each] = state_of(folder, each)
         if states[name].kind == "dir":
-            for inner, about in _below(folder, name, frozenset({_OURS}), []):
+            for inner, about in _below(folder, name, frozenset({_OURS}), apart):
                 states[inner] = _odd(inner) if about is None else described(folder, inner, about)
                 _bounded(states)
-    return Seen(states)
+    return Seen(states, tuple(apart))
 
 
 class _Known(NamedTuple):
@@ -130,10 +131,12 @@ def _looked(
             states[name] = _odd(name)
             continue
         mark, old = mark_of(about), known.get(name)
-        left -= about.st_size if stat.S_ISREG(about.st_mode) else 0
-        if left < 0:
+        size = about.st_size if stat.S_ISREG(about.st_mode) else 0
+        if size > left:
             states[name] = State(kind="odd", digest=mark)
-        elif old is not None and old.settled and old.mark == mark:
+            continue
+        left -= size
+        if old is not None and old.settled and old.mark == mark:
             states[name], fresh[name] = old.state, old
         else:
             states[name] = _copied(folder, name, about, copies)
@@ -179,12 +182,24 @@ def _below(
             continue
         for last, about in sorted(found, key=lambda one: one[0]):
             inner = posixpath.join(here, last)
+            if shown := _unspeakable(inner):
+                apart.append(shown)
+                continue
             if stat.S_ISDIR(about.st_mode) and last in unseen:
                 apart += [inner] if last != _OURS else []
                 continue
             yield inner, about
             if stat.S_ISDIR(about.st_mode):
                 waiting.append(inner)
+
+
+def _unspeakable(name: str) -> str:
+    """A name that is no Unicode, as it can be written down; empty for all others."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode(errors="backslashreplace").decode()
+    return ""
 
 
 def _bounded(states: dict[str, State]) -> None:

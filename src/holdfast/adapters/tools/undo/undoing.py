@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 from anyio import to_thread
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.adapters.tools.beneath import Denied, Folder
 from holdfast.core.error import HoldfastError, NotFound, Refused, Unavailable
@@ -77,7 +78,7 @@ class FolderUndo:
         known = await self.told(task)
         cut = known.unfinished
         if cut is not None:
-            return _outcome(cut, resumed=True)
+            return replace(_outcome(cut, resumed=True), number=0)
         plan = await self._planned(known, workspace, call, of)
         return Outcome(of=of, steps=plan.steps, left=plan.left)
 
