@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
@@ -131,6 +131,14 @@ class Bench:
 
 
 @given(start=START, ops=OPS)
+@example(
+    start=[("file", "d/a", "one")],
+    ops=[("command", {"does": [("away", "d", ""), ("link", "d", "b")]})],
+)
+@example(
+    start=[("link", "d", "b")],
+    ops=[("command", {"does": [("away", "d", ""), ("file", "d/e/a", "one")]})],
+)
 @settings(max_examples=60, deadline=None)
 def test_undone_it_is_as_before_and_undone_again_as_after(
     start: list[tuple[str, str, str]], ops: list[Op]

@@ -51,7 +51,7 @@ def asked(home: Path, *words: str) -> tuple[int, str, str]:
 
 
 def test_a_person_looks_undoes_and_takes_it_back(done: tuple[Path, Path, str]):
-    """Part of row OK-51: what a task did on its own is in the audit, and can be undone."""
+    """We chose: what is data goes to stdout, what is said about it to stderr."""
     home, files, task = done
     after = tree(files)
     files_told = "restored  a.txt\nrecreated b.txt\nremoved   out (folder)\nremoved   out/x\n"

@@ -40,7 +40,7 @@ APART = frozenset({".git", "node_modules", ".venv", "__pycache__"})
 """Made by programs, large, and harmed by being put back in part: not looked into."""
 
 _OURS = ".holdfast"
-_ROOTS = 8
+_ROOTS = 32
 _SETTLED = 1_000_000_000
 """Nanoseconds after which a file's times tell every change; before, two may look alike."""
 
@@ -60,13 +60,19 @@ def named(folder: Folder, names: Iterable[str]) -> Seen:
     """How the places stand that a call names, with all that is in them and above them."""
     states: dict[str, State] = {}
     apart: list[str] = []
+    left = MOST_BYTES
     for name in names:
         for each in (*above(name), name):
             states[each] = state_of(folder, each)
         if states[name].kind == "dir":
             for inner, about in _below(folder, name, frozenset({_OURS}), apart):
-                states[inner] = _odd(inner) if about is None else described(folder, inner, about)
                 _bounded(states)
+                size = about.st_size if about is not None and stat.S_ISREG(about.st_mode) else 0
+                left -= size
+                if about is None or left < 0 < size:
+                    states[inner] = _odd(inner) if about is None else _marked(about)
+                else:
+                    states[inner] = described(folder, inner, about)
     return Seen(states, tuple(apart))
 
 
@@ -82,15 +88,16 @@ class Shadow:
     def __init__(self, place: Path) -> None:
         self._place = place
         self._roots: OrderedDict[str, dict[str, _Known]] = OrderedDict()
-        self._turn = threading.Lock()
+        # One look at a folder at a time; others do not wait for it.
+        self._turns: dict[str, threading.Lock] = {}
         # What an earlier daemon copied: nobody knows any more what it was of.
         shutil.rmtree(place, ignore_errors=True)
 
     def look(self, root: Path, *, tidy: bool) -> Seen:
         """At all of a folder. Raises `TooMuch`, `OSError`. `tidy`: no other copy is needed."""
-        with self._turn:
-            folder = Folder(root)
-            key = digest_of(os.fsencode(folder.root))[:24]
+        folder = Folder(root)
+        key = digest_of(os.fsencode(folder.root))[:24]
+        with self._turns.setdefault(key, threading.Lock()):
             known = self._roots.pop(key, {})
             copies = self._place / key
             private.make_folder(self._place.parent)
@@ -133,7 +140,7 @@ def _looked(
         mark, old = mark_of(about), known.get(name)
         size = about.st_size if stat.S_ISREG(about.st_mode) else 0
         if size > left:
-            states[name] = State(kind="odd", digest=mark)
+            states[name] = _marked(about)
             continue
         left -= size
         if old is not None and old.settled and old.mark == mark:
@@ -152,13 +159,13 @@ def _copied(folder: Folder, name: str, about: os.stat_result, copies: Path) -> S
     try:
         data = content_of(folder, name, state)
         if digest_of(data) != state.digest:
-            return State(kind="odd", digest=mark_of(about))  # it changes while it is looked at
+            return _marked(about)  # it changes while it is looked at
         part = copies / f"{state.digest}.part"
         with open(part, "wb", opener=private.opener) as file:
             file.write(data)
         part.replace(copies / state.digest)
     except (Denied, OSError):
-        return State(kind="odd", digest=mark_of(about))
+        return _marked(about)
     return state
 
 
@@ -205,6 +212,10 @@ def _unspeakable(name: str) -> str:
 def _bounded(states: dict[str, State]) -> None:
     if len(states) > MOST_PLACES:
         raise TooMuch(f"the folder holds more than {MOST_PLACES:,} files and folders")
+
+
+def _marked(about: os.stat_result) -> State:
+    return State(kind="odd", digest=mark_of(about))
 
 
 def _odd(name: str) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import posixpath
@@ -61,11 +62,11 @@ def digest_of(data: bytes) -> str:
 
 
 def state_of(folder: Folder, name: str) -> State:
-    """How it stands, links not followed; nothing is reached through a link either."""
+    """How it stands, links not followed: in a folder that is a link by now, there is nothing."""
     try:
         about = folder.stat(name)
-    except OSError:
-        return OUT_OF_REACH
+    except OSError as error:
+        return NOTHING if error.errno == errno.ELOOP else OUT_OF_REACH
     if about is None:
         return NOTHING
     return described(folder, name, about)
