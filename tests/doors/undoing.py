@@ -43,17 +43,15 @@ class Works:
         self.lives, self.script = lives, script
         self.folder = lives.house.home / "workspace"
 
-    async def begun(self, *turns: Proposal | tuple[Proposal, ...], **more: Any) -> str:
+    async def begun(self, *calls: Proposal, **more: Any) -> str:
+        """The id of a task that is to do these calls, one turn after the other."""
         prompt = f"work {len(self.script.tasks)}"
-        self.script.tasks[prompt] = tuple(
-            (one,) if isinstance(one[0], str) else one
-            for one in turns  # type: ignore[misc]
-        )
+        self.script.tasks[prompt] = tuple((one,) for one in calls)
         return await self.lives.submit(prompt, **more)
 
-    async def did(self, *turns: Proposal | tuple[Proposal, ...], **more: Any) -> str:
-        """The id of a task that has done these calls, one turn after the other."""
-        task = await self.begun(*turns, **more)
+    async def did(self, *calls: Proposal, **more: Any) -> str:
+        """The id of a task that has done them."""
+        task = await self.begun(*calls, **more)
         row = await self.lives.ended(task)
         assert row["status"] == "SUCCEEDED", row
         return task
@@ -91,9 +89,13 @@ def tree(folder: Path) -> Tree:
             path = Path(here, name)
             mode = path.lstat().st_mode
             kind = "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "file"
-            holds = {"dir": lambda _: "", "link": os.readlink, "file": _hex}[kind](path)
+            holds = {"dir": _nothing, "link": os.readlink, "file": _hex}[kind](path)
             found[str(path.relative_to(folder))] = (kind, holds, stat.S_IMODE(mode))
     return found
+
+
+def _nothing(path: Path) -> str:
+    return ""
 
 
 def _hex(path: Path) -> str:
