@@ -58,11 +58,11 @@ from holdfast.runtime.warrants import (
     WarrantedBoxes,
     WarrantedEgress,
     WarrantedSecrets,
-    WarrantedTools,
     Warrants,
 )
 
 from .acp import agents_to_ask
+from .apart import kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
@@ -117,8 +117,9 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
     peers = peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    tools = WarrantedTools(_every(own, servers, peers), warrants)
     pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
+    every, asked = _every(own, servers, peers), (recorder, models, *pay)
+    tools = kept_apart(every, (given, force, warrants), asked)
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
