@@ -22,7 +22,7 @@ async def test_a_key_in_a_tools_error_is_in_no_store_and_no_log(
     home, script = tmp_path / "home", Script()
     async with inhabited(home, script, OPEN) as lives:
         works = Works(lives, script)
-        body = {"name": "openai", "value": KEY, "grants": []}
+        body = {"name": "openai", "value": KEY}
         assert (await lives.local.post("/api/v1/secrets", json=body)).status_code < 300
         half = len(KEY) // 2
         task = await works.did(

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import anyio
 
@@ -96,10 +95,9 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 
 
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
-    config, home, safe = given.config, given.config.home, given.kept.secrets
-    journal, ledger, clock, signer = stores
-    models, live, force, channels = _guarded(given), Live(), in_force(config), _channels(home)
-    recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
+    config, safe, (journal, ledger, clock, signer) = given.config, given.kept.secrets, stores
+    models, live, force, channels = _guarded(given), Live(), in_force(config), _channels(config)
+    recorder, home = Recorder(journal, clock, live, lambda: force.rules, safe.clean), config.home
     visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
     out = Outside(WarrantedEgress(gateway(lent, visits, clock), warrants), lambda: force.ways, safe)
@@ -158,8 +156,8 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     )
 
 
-def _channels(home: Path) -> dict[str, Channel]:
-    return {"outbox": Outbox(home / "outbox")}
+def _channels(config: Config) -> dict[str, Channel]:
+    return {"outbox": Outbox(config.home / "outbox")}
 
 
 def _limits(config: Config) -> Limits:
