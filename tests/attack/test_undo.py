@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import shutil
+import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.undo import look
 from holdfast.core.error import Unavailable
+from tests import unprivileged
 from tests.adapters.test_undo_tree import Bench
 from tests.doors.undoing import OPEN, Script, Works, run, tree, write
 from tests.whole_house import inhabited
@@ -194,3 +197,57 @@ async def test_a_line_that_was_cut_off_is_no_line(bench: Bench, tmp_path: Path, 
     await bench.call("task_1", "append", {"path": "a", "content": "three"})
     assert (await bench.undone("task_1")).left == ()
     assert (bench.folder / "a").read_text() == "one"
+
+
+_IMPORTS = """
+import json
+from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.tools.rewrite import rewriting_tools
+from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.ports.tools import Job
+from holdfast.runtime.undoing import Wish
+"""
+_AS_USER = """
+folder = place / "workspace"
+(folder / "closed").mkdir(parents=True)
+for name in ("a", "closed/b"):
+    (folder / name).write_text("one")
+
+async def agreed(_):
+    pass
+
+async def main():
+    blobs = MemoryBlobs()
+    undo = FolderUndo(place / "undo", blobs)
+    write = undo.watched(rewriting_tools(blobs))[0]
+    for number, name in enumerate(("a", "closed/b")):
+        job = Job(task="task_1", call=f"c{number}", workspace=folder)
+        asked = {"path": name, "content": "two"}
+        await write.before(asked, job)
+        await write.run(asked, job)
+    (folder / "closed").chmod(0o500)
+    first = await undo.undo("task_1", folder, Wish(), agreed)
+    (folder / "closed").chmod(0o700)
+    then = await undo.undo("task_1", folder, Wish(), agreed)
+    print(json.dumps([
+        [one.path for one in first.steps],
+        [[one.path, one.why] for one in first.left],
+        [one.path for one in then.steps],
+        [(folder / name).read_text() for name in ("a", "closed/b")],
+        sorted(one.name for one in (folder / "closed").iterdir()),
+    ]))
+
+anyio.run(main)
+"""
+
+
+def test_what_nobody_may_write_is_left_and_comes_back_when_one_may(tmp_path: Path):
+    place = Path(tempfile.mkdtemp(prefix="undo-"))
+    try:
+        done = unprivileged.run(place, _IMPORTS, _AS_USER, seconds=50)
+        assert done.returncode == 0, done.stderr
+        first, left, then, texts, files = json.loads(done.stdout)
+        assert (first, then, texts, files) == (["a"], ["closed/b"], ["one", "one"], ["b"])
+        assert left == [["closed/b", "closed/b: Permission denied"]]
+    finally:
+        shutil.rmtree(place)

@@ -45,6 +45,7 @@ _FOLDERS = (
     "blobs",
     "outputs",
     "apart",
+    "undo",
     "outbox",
     "backups",
     "browsers",

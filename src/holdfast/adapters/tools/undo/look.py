@@ -7,6 +7,7 @@ can still be kept. Copies are not synced: they need not outlive the machine, onl
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import shutil
@@ -20,12 +21,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.adapters import private
-from holdfast.adapters.tools.beneath import Denied, Folder
+from holdfast.adapters.tools.beneath import Folder
 
 from .state import (
+    PERMISSIONS,
     State,
     above,
-    content_of,
     described,
     digest_of,
     mark_of,
@@ -41,6 +42,8 @@ APART = frozenset({".git", "node_modules", ".venv", "__pycache__"})
 
 _OURS = ".holdfast"
 _ROOTS = 32
+_SPARE = 1 << 20
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SETTLED = 1_000_000_000
 """Nanoseconds after which a file's times tell every change; before, two may look alike."""
 
@@ -65,7 +68,7 @@ def named(folder: Folder, names: Iterable[str]) -> Seen:
         for each in (*above(name), name):
             states[each] = state_of(folder, each)
         if states[name].kind == "dir":
-            for inner, about in _below(folder, name, frozenset({_OURS}), apart):
+            for inner, about, _, _ in _below(folder, name, frozenset({_OURS}), apart):
                 _bounded(states)
                 size = about.st_size if about is not None and stat.S_ISREG(about.st_mode) else 0
                 left -= size
@@ -87,117 +90,170 @@ class Shadow:
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._roots: OrderedDict[str, dict[str, _Known]] = OrderedDict()
+        self._roots: OrderedDict[str, _Copies] = OrderedDict()
         # One look at a folder at a time; others do not wait for it.
         self._turns: dict[str, threading.Lock] = {}
         # What an earlier daemon copied: nobody knows any more what it was of.
         shutil.rmtree(place, ignore_errors=True)
 
     def look(self, root: Path, *, tidy: bool) -> Seen:
-        """At all of a folder. Raises `TooMuch`, `OSError`. `tidy`: no other copy is needed."""
+        """At all of a folder. Raises `TooMuch`, `OSError`. `tidy`: no earlier copy is needed."""
         folder = Folder(root)
-        key = digest_of(os.fsencode(folder.root))[:24]
+        key = _key(folder)
         with self._turns.setdefault(key, threading.Lock()):
-            known = self._roots.pop(key, {})
-            copies = self._place / key
             private.make_folder(self._place.parent)
-            copies.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh, seen = _looked(folder, known, copies)
-            self._roots[key] = fresh
+            private.make_folder(self._place)
+            copies = self._roots.pop(key, None) or _Copies(self._place / key)
             if tidy:
-                self._tidy(copies, {one.state.digest for one in fresh.values()})
-            return seen
+                copies.tidy()
+            self._roots[key] = copies
+            while tidy and len(self._roots) > _ROOTS:
+                self._roots.popitem(last=False)[1].clear()
+            return copies.look(folder)
 
     def content(self, root: Path, state: State) -> bytes | None:
         """What a look saw at some place; None if it was not copied, or is no longer whole."""
-        key = digest_of(os.fsencode(Folder(root).root))[:24]
-        with suppress(OSError):
-            data = (self._place / key / state.digest).read_bytes()
-            return data if digest_of(data) == state.digest else None
+        copies = self._roots.get(_key(Folder(root)))
+        return copies.content(state.digest) if copies is not None else None
+
+
+def _key(folder: Folder) -> str:
+    return digest_of(os.fsencode(folder.root))[:24]
+
+
+class _Copies:
+    """What is known of one folder. Contents stand behind each other in one file: thousands of
+    files would take seconds to make."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, _Known] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._size = 0
+
+    def tidy(self) -> None:
+        """Begin anew once most of the file is of no use."""
+        digests = {one.state.digest for one in self._known.values()}
+        wanted = sum(size for digest, (_, size) in self._places.items() if digest in digests)
+        if self._size > 2 * wanted + _SPARE:
+            self.clear()
+
+    def clear(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._known, self._places, self._size = {}, {}, 0
+
+    def content(self, digest: str) -> bytes | None:
+        with suppress(OSError, KeyError):
+            start, size = self._places[digest]
+            with self._path.open("rb") as file:
+                data = os.pread(file.fileno(), size, start)
+            return data if digest_of(data) == digest else None
         return None
 
-    def _tidy(self, copies: Path, wanted: set[str]) -> None:
-        for one in copies.iterdir():
-            if one.name not in wanted:
-                one.unlink(missing_ok=True)
-        while len(self._roots) > _ROOTS:
-            key, _ = self._roots.popitem(last=False)
-            shutil.rmtree(self._place / key, ignore_errors=True)
+    def look(self, folder: Folder) -> Seen:
+        begun, left = time.time_ns(), MOST_BYTES
+        known: dict[str, _Known] = {}
+        states: dict[str, State] = {}
+        apart: list[str] = []
+        with open(self._path, "ab", opener=private.opener) as file:
+            for one in _below(folder, "", APART | {_OURS}, apart):
+                _bounded(states)
+                if one.about is None:
+                    states[one.name] = _odd(one.name)
+                    continue
+                mark, old = mark_of(one.about), self._known.get(one.name)
+                size = one.about.st_size if stat.S_ISREG(one.about.st_mode) else 0
+                if size > left:
+                    states[one.name] = _marked(one.about)
+                    continue
+                left -= size
+                if old is None or not old.settled or old.mark != mark:
+                    settled = one.about.st_ctime_ns < begun - _SETTLED
+                    old = _Known(mark, self._copied(one, one.about, file.fileno()), settled)
+                known[one.name], states[one.name] = old, old.state
+        self._known = known
+        return Seen(states, tuple(apart))
 
-
-def _looked(
-    folder: Folder, known: dict[str, _Known], copies: Path
-) -> tuple[dict[str, _Known], Seen]:
-    begun, left = time.time_ns(), MOST_BYTES
-    fresh: dict[str, _Known] = {}
-    states: dict[str, State] = {}
-    apart: list[str] = []
-    for name, about in _below(folder, "", APART | {_OURS}, apart):
-        _bounded(states)
-        if about is None:
-            states[name] = _odd(name)
-            continue
-        mark, old = mark_of(about), known.get(name)
-        size = about.st_size if stat.S_ISREG(about.st_mode) else 0
-        if size > left:
-            states[name] = _marked(about)
-            continue
-        left -= size
-        if old is not None and old.settled and old.mark == mark:
-            states[name], fresh[name] = old.state, old
-        else:
-            states[name] = _copied(folder, name, about, copies)
-            settled = about.st_ctime_ns < begun - _SETTLED
-            fresh[name] = _Known(mark, states[name], settled)
-    return fresh, Seen(states, tuple(apart))
-
-
-def _copied(folder: Folder, name: str, about: os.stat_result, copies: Path) -> State:
-    state = described(folder, name, about)
-    if not state.has_content or (copies / state.digest).exists():
+    def _copied(self, one: _Found, about: os.stat_result, file: int) -> State:
+        mode = about.st_mode & PERMISSIONS
+        try:
+            if stat.S_ISDIR(about.st_mode):
+                return State(kind="dir", mode=mode)
+            if stat.S_ISLNK(about.st_mode):
+                data = os.fsencode(os.readlink(one.last, dir_fd=one.folder))
+                state = State(kind="link", digest=digest_of(data))
+            elif stat.S_ISREG(about.st_mode):
+                data = _read(one.last, one.folder)
+                state = State(kind="file", digest=digest_of(data), mode=mode)
+            else:
+                return _marked(about)
+            self._keep(state.digest, data, file)
+        except OSError:
+            return _marked(about)
         return state
-    try:
-        data = content_of(folder, name, state)
-        if digest_of(data) != state.digest:
-            return _marked(about)  # it changes while it is looked at
-        part = copies / f"{state.digest}.part"
-        with open(part, "wb", opener=private.opener) as file:
-            file.write(data)
-        part.replace(copies / state.digest)
-    except (Denied, OSError):
-        return _marked(about)
-    return state
+
+    def _keep(self, digest: str, data: bytes, file: int) -> None:
+        if digest in self._places:
+            return
+        if os.write(file, data) != len(data):
+            os.ftruncate(file, self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._places[digest] = self._size, len(data)
+        self._size += len(data)
 
 
-def _below(
-    folder: Folder, name: str, unseen: frozenset[str], apart: list[str]
-) -> Iterator[tuple[str, os.stat_result | None]]:
-    """All that is below `name`; None for what cannot be looked at. Links are not followed."""
+def _read(last: str, folder: int) -> bytes:
+    """A plain file as it is; raises `OSError` if it is something else by now, or has grown."""
+    descriptor = os.open(last, _OPEN, dir_fd=folder)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        about = os.fstat(descriptor)
+        data = file.read(about.st_size + 1) if stat.S_ISREG(about.st_mode) else None
+    if data is None or len(data) != about.st_size:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    return data
+
+
+class _Found(NamedTuple):
+    """One thing on a walk; `about` is None if it cannot be looked at. `folder` is a descriptor of
+    the folder that it is in, good until the walk goes on."""
+
+    name: str
+    about: os.stat_result | None
+    folder: int = -1
+    last: str = ""
+
+
+def _below(folder: Folder, name: str, unseen: frozenset[str], apart: list[str]) -> Iterator[_Found]:
+    """All that is below `name`, links not followed."""
     waiting = [name]
     while waiting:
         here = waiting.pop()
         try:
             with folder.opened(here or ".", os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-                entries = list(os.scandir(descriptor))
-                found = [(one.name, one.stat(follow_symlinks=False)) for one in entries]
+                for last, about in _entries(descriptor):
+                    inner = posixpath.join(here, last)
+                    if shown := _unspeakable(inner):
+                        apart.append(shown)
+                    elif stat.S_ISDIR(about.st_mode) and last in unseen:
+                        apart += [inner] if last != _OURS else []
+                    else:
+                        yield _Found(inner, about, descriptor, last)
+                        waiting += [inner] if stat.S_ISDIR(about.st_mode) else []
         except FileNotFoundError:
             continue
         except OSError:
             if not here:
                 raise
-            yield here, None
-            continue
-        for last, about in sorted(found, key=lambda one: one[0]):
-            inner = posixpath.join(here, last)
-            if shown := _unspeakable(inner):
-                apart.append(shown)
-                continue
-            if stat.S_ISDIR(about.st_mode) and last in unseen:
-                apart += [inner] if last != _OURS else []
-                continue
-            yield inner, about
-            if stat.S_ISDIR(about.st_mode):
-                waiting.append(inner)
+            yield _Found(here, None)
+
+
+def _entries(folder: int) -> list[tuple[str, os.stat_result]]:
+    found: list[tuple[str, os.stat_result]] = []
+    with os.scandir(folder) as entries:
+        for one in entries:
+            with suppress(FileNotFoundError):
+                found.append((one.name, one.stat(follow_symlinks=False)))
+    return sorted(found)
 
 
 def _unspeakable(name: str) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from holdfast.adapters.tools.beneath import Denied, Folder
 from holdfast.adapters.tools.content import LARGEST, load
 
-_PERMISSIONS = 0o777
+PERMISSIONS = 0o777
 """Without the bits that lend a program its owner's rights: these are never given back."""
 
 
@@ -75,7 +75,7 @@ def state_of(folder: Folder, name: str) -> State:
 def described(folder: Folder, name: str, about: os.stat_result) -> State:
     """The state of a place of which it is known what it is."""
     odd = State(kind="odd", digest=mark_of(about))
-    mode = about.st_mode & _PERMISSIONS
+    mode = about.st_mode & PERMISSIONS
     if stat.S_ISDIR(about.st_mode):
         return State(kind="dir", mode=mode)
     try:
