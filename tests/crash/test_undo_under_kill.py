@@ -142,6 +142,33 @@ def test_killed_in_the_middle_and_asked_again_it_is_whole(at_home: Stage):
     assert (again["left"], tree(files)) == ([], after)
 
 
+def test_a_command_that_was_cut_off_is_said_to_be_unknown():
+    command = "echo x > made.txt; sleep 60"
+    with stage("undo") as place, ModelServer(default=Reply(text="done")) as server:
+        home, files = place / "home", place / "files"
+        files.mkdir()
+        use_model(home, server.url)
+        server.load(
+            Reply(calls=(ScriptedCall(name="write", arguments={"path": "a", "content": "x"}),)),
+            Reply(calls=(ScriptedCall(name="exec", arguments={"command": command}),)),
+        )
+        with Daemon(home) as daemon:
+            daemon.start()
+            task = daemon.submit("make something", files, preset="open")
+            until((files / "made.txt").exists)
+            daemon.kill()
+            daemon.start()
+            place_of = f"/api/v1/tasks/{task}"
+            until(lambda: daemon.get(place_of)["status"] == "SUCCEEDED")
+            told = daemon.post(f"{place_of}/undo", {})
+        left = set(tree(files))
+    assert [one["path"] for one in told["files"]] == ["a"]
+    assert [(one["tool"], one["target"], one["why"]) for one in told["lasting"]] == [
+        ("exec", command, "it was cut off before it could be told what it changed")
+    ]
+    assert left == {"made.txt"}
+
+
 def _asked(daemon: Daemon, url: str) -> None:
     with suppress(Answered, Gone):
         daemon.post(url, {})

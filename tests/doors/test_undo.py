@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.doors.http.mcp_server.table import ROWS
+from holdfast.doors.http.table import ROUTES
+from holdfast.doors.http.ws.names import methods
 from tests.doors.undoing import OPEN, Script, Works, run, write
 from tests.whole_house import inhabited
 
@@ -193,3 +196,35 @@ async def test_an_undo_needs_the_scope_of_a_person_who_approves(works: Works):
     assert (fact["task"], fact["subject"], fact["count"]) == (task, f"{task}.1", 1)
     assert fact["by"] == "key:approve-tasksread"
     assert fact["digest"]
+
+
+async def test_every_door_has_it_and_no_tool_of_a_model(works: Works):
+    """We chose: an undo is what a person does; models have nothing that asks for it."""
+    assert {(name, one.verb) for name, one in methods(ROUTES).items() if "undo" in name} == {
+        ("tasks.undo", "POST"),
+        ("tasks.undo.get", "GET"),
+    }
+    assert {row.name for row in ROWS if "undo" in row.name} == {"undo_task", "preview_undo"}
+    assert not [one.spec.name for one in works.lives.house.tools.all() if "undo" in one.spec.name]
+
+
+async def test_what_is_purged_can_no_longer_be_undone(works: Works):
+    task = await works.did(write("a.txt", "two"))
+    written = works.lives.house.home / "undo" / f"{task}.jsonl"
+    assert written.stat().st_mode & 0o077 == 0
+    body = {"task": task, "reason": "no longer wanted"}
+    assert (await works.lives.tcp.post("/api/v1/purge", json=body)).status_code == 200
+    assert not written.exists()
+    answer = await works.lives.tcp.post(f"/api/v1/tasks/{task}/undo", json={})
+    assert answer.status_code in {404, 409, 410}, answer.text
+    assert (works.folder / "a.txt").read_text() == "two"
+
+
+async def test_a_child_is_named_and_undone_by_itself(works: Works):
+    works.script.tasks["make b"] = ((write("b.txt", "of the child"),),)
+    task = await works.did(write("a.txt", "two"), ("delegate", {"task": "make b"}))
+    undone = await works.undo(task)
+    (child,) = undone["children"]
+    assert [one["path"] for one in undone["files"]] == ["a.txt"]
+    assert [one["path"] for one in (await works.undo(child))["files"]] == ["b.txt"]
+    assert works.tree == {}

@@ -20,13 +20,14 @@ from holdfast.core.ids import Instant, TaskId
 from holdfast.core.message import EffectClass, Failed, ToolCall
 from holdfast.core.task import ENDED
 from holdfast.core.view import Summary
-from holdfast.ports.journal import Recorded
+from holdfast.ports.journal import Query, Recorded
 
 from . import tasks
 from .house import House
 from .undoing import Outcome, Past, PutBack, Told, Wish
 
 _MOST_TARGET = 160
+_MOST_CHILDREN = 500
 _FOR_GOOD = "it cannot be undone"
 _UNTOLD = "nothing was written down of what it changed"
 _DID_NOT_RUN = frozenset({"not_kept", "secret_not_here", "other_path", "no_such_tool"})
@@ -201,8 +202,8 @@ def _ran(past: Sequence[Recorded]) -> list[ToolCall]:
 
 
 async def _children(house: House, task_id: TaskId) -> tuple[TaskId, ...]:
-    children = (await house.recorder.load(task_id)).children
-    return tuple([one for one in children if (await house.undoing.told(one)).entries])
+    rows = await house.journal.query(Query(parent=task_id, limit=_MOST_CHILDREN))
+    return tuple([row.id for row in rows if (await house.undoing.told(row.id)).entries])
 
 
 def _file(step: PutBack) -> UndoneFile:
