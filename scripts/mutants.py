@@ -39,15 +39,18 @@ SOURCE = ROOT / "src"
 EQUIVALENT = ROOT / "scripts" / "mutants.toml"
 GATE = "core/gate/"
 MODULES = (
-    *("core/gate/book.py", "core/gate/commands.py", "core/gate/hours.py", "core/gate/judge.py"),
-    *("core/gate/labels.py", "core/gate/matter.py", "core/gate/policy.py", "core/gate/presets.py"),
-    *("core/gate/servers.py", "core/gate/suggest.py", "core/gate/using.py"),
+    *("core/gate/book.py", "core/gate/commands.py", "core/gate/examples.py"),
+    *("core/gate/hearing.py", "core/gate/hours.py", "core/gate/judge.py", "core/gate/labels.py"),
+    *("core/gate/matter.py", "core/gate/plan.py", "core/gate/policy.py", "core/gate/presets.py"),
+    *("core/gate/servers.py", "core/gate/standing.py", "core/gate/suggest.py"),
+    *("core/gate/using.py", "core/gate/vouching.py"),
     *("core/rules/calls.py", "engine/authority.py", "core/egress.py", "doors/http/auth.py"),
     "runtime/warrants.py",
 )
 TESTS = (
     *("tests/core/test_gate_rules.py", "tests/core/test_gate_commands.py"),
     *("tests/core/test_gate_checks.py", "tests/core/test_policy.py", "tests/core/test_labels.py"),
+    "tests/core/test_plan.py",
     *("tests/core/test_approvals.py", "tests/core/test_calls.py", "tests/core/test_money.py"),
     *("tests/core/test_turns.py", "tests/core/test_habits.py", "tests/core/test_replay.py"),
     *("tests/core/test_egress.py", "tests/engine/test_leases.py", "tests/doors/test_policy.py"),
