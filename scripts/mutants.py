@@ -50,7 +50,8 @@ MODULES = (
 TESTS = (
     *("tests/core/test_gate_rules.py", "tests/core/test_gate_commands.py"),
     *("tests/core/test_gate_checks.py", "tests/core/test_policy.py", "tests/core/test_labels.py"),
-    "tests/core/test_plan.py",
+    *("tests/core/test_gate_book.py", "tests/core/test_gate_conditions.py"),
+    *("tests/core/test_gate_examples.py", "tests/core/test_plan.py"),
     *("tests/core/test_approvals.py", "tests/core/test_calls.py", "tests/core/test_money.py"),
     *("tests/core/test_turns.py", "tests/core/test_habits.py", "tests/core/test_replay.py"),
     *("tests/core/test_egress.py", "tests/engine/test_leases.py", "tests/doors/test_policy.py"),
