@@ -52,9 +52,12 @@ TESTS = (
     *("tests/core/test_gate_checks.py", "tests/core/test_policy.py", "tests/core/test_labels.py"),
     *("tests/core/test_gate_book.py", "tests/core/test_gate_conditions.py"),
     *("tests/core/test_gate_examples.py", "tests/core/test_plan.py"),
+    *("tests/core/test_plan_places.py", "tests/core/test_hearing.py"),
+    *("tests/core/test_vouching.py", "tests/core/test_servers_described.py"),
     *("tests/core/test_approvals.py", "tests/core/test_calls.py", "tests/core/test_money.py"),
     *("tests/core/test_turns.py", "tests/core/test_habits.py", "tests/core/test_replay.py"),
-    *("tests/core/test_egress.py", "tests/engine/test_leases.py", "tests/doors/test_policy.py"),
+    *("tests/core/test_egress.py", "tests/engine/test_leases.py", "tests/engine/test_authority.py"),
+    *("tests/doors/test_policy.py", "tests/doors/test_keys.py"),
     *("tests/doors/test_http_native.py", "tests/attack/test_no_way_around.py"),
 )
 _SECONDS = 60
