@@ -207,6 +207,7 @@ def test_an_approval_counts_once():
 
 
 def test_an_approval_comes_too_late_once_its_time_is_over():
+    """Part of rows GC-100, OL-53: nobody answers in time, and that is a no."""
     story = asked().when(Release()).when(Tick(), after=DAY - 1).then()
     story.now += 1
     story.refuses(yes(), "approval_expired")

@@ -59,6 +59,8 @@ def test_a_plain_line_is_its_words(line: str, words: list[tuple[str, ...]]):
         "make prefix=a:~/x",
         "git $'a'",
         'git $"a"',
+        "time rm x",
+        "while true",
     ],
 )
 def test_what_is_more_than_words_is_not_plain(line: str):
@@ -128,6 +130,11 @@ def test_a_command_is_found_wherever_it_stands(line: str):
 )
 def test_a_line_made_to_be_hard_to_read_is_not_read_for_ever(line: str):
     assert sum(map(len, pieces(parsed(line)))) < 500_000
+
+
+def test_lines_within_lines_are_not_followed_for_ever():
+    nested = "\n".join(f"cat <<A{number}" for number in range(3_000))
+    assert pieces(parsed(nested))[0] == ("cat",)
 
 
 def test_a_program_is_found_under_its_path():
