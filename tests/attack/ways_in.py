@@ -160,12 +160,12 @@ async def _editor(place: Place, ask: Ask) -> str:
         else:
             begun = await agent.new_session(cwd=place.workspace, mcp_servers=[])
             session = begun.session_id
-        before = len(await place.in_session(session))
+        before, task = len(await place.in_session(session)), ""
         async with anyio.create_task_group() as group:
             group.start_soon(_prompted, agent, session, ask.prompt)
             task = await place.began(session, before)
             group.cancel_scope.cancel()
-    return task
+        return task
 
 
 async def _prompted(agent: Any, session: str, prompt: str) -> None:

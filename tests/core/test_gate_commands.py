@@ -20,6 +20,7 @@ ANYTHING = st.text(alphabet="git sh-c\"'\\;|&$`<>()\n*?{}#=~! rm/x", max_size=40
         ("a && b || c; d | e & f\ng", [("a",), ("b",), ("c",), ("d",), ("e",), ("f",), ("g",)]),
         ("git show HEAD~1 # why", [("git", "show", "HEAD~1")]),
         ("git \\\n status", [("git", "status")]),
+        ("ls # why\nrm x", [("ls",), ("rm", "x")]),
         ("curl http://a/b#c", [("curl", "http://a/b#c")]),
         ("git status ''#; rm x", [("git", "status", "#"), ("rm", "x")]),
         ('git status ""# x\nrm x', [("git", "status", "#", "x"), ("rm", "x")]),

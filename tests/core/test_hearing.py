@@ -154,8 +154,7 @@ NOTHING, STRANGER = Heard(said=("Lunch",)), Heard(said=("Lunch",), sources=froze
 
 
 def aims(*names: str, tool: str = "t", **arguments: Any) -> ToolCall:
-    of = {"arguments": arguments, "aims": names, "source": "web"}
-    return ToolCall(id=CallId("c1"), tool=tool, **of)
+    return ToolCall(id=CallId("c1"), tool=tool, arguments=arguments, aims=names, source="web")
 
 
 def test_a_yes_is_nobodys_once_somebody_outside_was_heard():

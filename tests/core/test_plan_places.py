@@ -104,6 +104,7 @@ def picked(values: Any, field: str, **more: Any) -> set[str]:
     return Plan(seen=((0, values),)).picked(pick)
 
 
+NONE: set[str] = set()
 ROWS = {
     "rows": [
         {"id": "a", "size": 9, "day": "2026-01-02", "": 1, "who": {"name": "Ann"}},
@@ -124,9 +125,9 @@ ROWS = {
         ("id", {"most": "nothing"}, {"a", "b"}),
         ("id", {"where": {"size": 9.0}}, {"a"}),
         ("id", {"where": {"id": " A "}}, {"a"}),
-        ("id", {"where": {"id": "c"}, "most": "size"}, set()),
+        ("id", {"where": {"id": "c"}, "most": "size"}, NONE),
         ("who.name", {}, {"Ann"}),
-        ("who.name.first", {}, set()),
+        ("who.name.first", {}, NONE),
     ],
 )
 def test_values_are_of_the_records_that_are_meant(field: str, more: Any, values: set[str]):

@@ -227,7 +227,7 @@ def _picked(pick: Pick, answers: Sequence[Any]) -> Iterator[str]:
     rows = [row for row in rows if all(_same(_at(row, k), v) for k, v in pick.where.items())]
     for field, best in ((pick.most, max), (pick.least, min)):
         if field and rows:
-            most = best(_size(_at(row, field)) for row in rows)
+            most = best([_size(_at(row, field)) for row in rows])
             rows = [row for row in rows if _size(_at(row, field)) == most]
     for row in rows:
         yield from leaves(_at(row, pick.field))
