@@ -60,7 +60,7 @@ TESTS = (
     *("tests/doors/test_policy.py", "tests/doors/test_keys.py"),
     *("tests/doors/test_http_native.py", "tests/attack/test_no_way_around.py"),
 )
-_SECONDS = 60
+_SECONDS, _SLOWER = 15, 20
 _NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -289,7 +289,7 @@ class Run:
                 for at, (item, (took, hit)) in enumerate(reach.items())
                 if mutant.number in hit
             ]
-            killer = _noticed(mutant.number, [item for _, _, _, item in sorted(found)])
+            killer = _noticed(mutant.number, [(item, took) for _, took, _, item in sorted(found)])
             if killer:
                 self.killed[mutant.number] = killer
                 good[place, killer] += 1
@@ -322,14 +322,19 @@ def _measured(item: pytest.Item) -> tuple[bool, float, list[int]]:
     return good, time.monotonic() - began, sorted(SWITCH.reached)
 
 
-def _noticed(number: int, items: Sequence[pytest.Item]) -> str:
-    """The first test that fails with this mutant on; empty if none does."""
+def _noticed(number: int, items: Sequence[tuple[pytest.Item, float]]) -> str:
+    """The first test that fails with this mutant on, or takes very much longer than it does
+    without; empty if none does."""
     if not items:
         return ""
 
     def until_one_fails() -> str:
         SWITCH.on = number
-        return next((item.nodeid for item in items if not _passes(item)), "")
+        for item, took in items:
+            signal.alarm(_SECONDS + round(_SLOWER * took))
+            if not _passes(item):
+                return item.nodeid
+        return ""
 
     told = _forked(until_one_fails, _SECONDS)
     return "it never ended" if told is None else json.loads(told)

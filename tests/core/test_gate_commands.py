@@ -97,6 +97,7 @@ def test_what_is_more_than_words_is_not_plain(line: str):
         "cat > a <<'EOF'\nit's\nEOF\nrm x\necho 'done'",
         "cat > a <<-EOF\n\tit's\n\tEOF\nrm x\necho 'done'",
         "cat <<A <<B\nit's\nA\nit's\nB\nrm x\necho 'done'",
+        "cat > a <<EOF\n\tEOF\nit's\nEOF\nrm x\necho 'done'",
         "cat <<EOF\nit's $(rm x) it's\nEOF",
         "bash <<EOF\nrm x\nEOF",
         "bash <<EOF\nrm x",
@@ -131,6 +132,11 @@ def test_a_command_is_found_wherever_it_stands(line: str):
 )
 def test_a_line_made_to_be_hard_to_read_is_not_read_for_ever(line: str):
     assert sum(map(len, pieces(parsed(line)))) < 500_000
+
+
+@pytest.mark.parametrize("line", ["cat <<EOF\nit's\nEOF\necho '\nrm x\n'", "echo 'rm x'", "# rm x"])
+def test_words_that_only_look_like_a_command_are_none(line: str):
+    assert not any(fits(argv, ("rm", "*"), anywhere=True) for argv in pieces(parsed(line)))
 
 
 def test_lines_within_lines_are_not_followed_for_ever():

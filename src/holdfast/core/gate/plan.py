@@ -222,7 +222,7 @@ def apart(outcome: Outcome) -> Iterator[str]:
 
 
 def _picked(pick: Pick, answers: Sequence[Any]) -> Iterator[str]:
-    rows = [row for answer in answers for row in _records(answer)]
+    rows: list[Given] = [row for answer in answers for row in _records(answer)]
     rows = [row for row in rows if _at(row, pick.field) is not None]
     rows = [row for row in rows if all(_same(_at(row, k), v) for k, v in pick.where.items())]
     for field, best in ((pick.most, max), (pick.least, min)):
