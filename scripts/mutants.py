@@ -57,8 +57,9 @@ TESTS = (
     *("tests/core/test_approvals.py", "tests/core/test_calls.py", "tests/core/test_money.py"),
     *("tests/core/test_turns.py", "tests/core/test_habits.py", "tests/core/test_replay.py"),
     *("tests/core/test_egress.py", "tests/engine/test_leases.py", "tests/engine/test_authority.py"),
-    *("tests/doors/test_policy.py", "tests/doors/test_keys.py"),
-    *("tests/doors/test_http_native.py", "tests/attack/test_no_way_around.py"),
+    *("tests/doors/test_policy.py", "tests/doors/test_keys.py", "tests/doors/test_gate.py"),
+    *("tests/doors/test_http_native.py", "tests/attack/test_the_http_door.py"),
+    *("tests/attack/test_commands_in_disguise.py", "tests/attack/test_no_way_around.py"),
 )
 _SECONDS, _SLOWER = 15, 20
 _NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {
