@@ -17,6 +17,7 @@ AUDIT_KEY = "audit.key"
 LISTS = Path("cache") / "models"
 CHOICES = "models.json"
 KEYS = "keys.json"
+TRUST = "trust.json"
 WEBHOOKS = "webhooks"
 SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
@@ -44,6 +45,7 @@ _FOLDERS = (
     "cache",
     "blobs",
     "outputs",
+    "apart",
     "outbox",
     "backups",
     "browsers",

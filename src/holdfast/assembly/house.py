@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import anyio
 
@@ -30,7 +31,17 @@ from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
-from holdfast.config import Config, to_a2a, to_agent, to_budgets, to_rules, to_servers, to_ways
+from holdfast.config import (
+    Config,
+    to_a2a,
+    to_agent,
+    to_answerers,
+    to_budgets,
+    to_domains,
+    to_rules,
+    to_servers,
+    to_ways,
+)
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
@@ -43,6 +54,7 @@ from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
+from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
 from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
@@ -51,18 +63,19 @@ from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
+from holdfast.runtime.trusting import Granted, Trust
 from holdfast.runtime.warrants import (
     WarrantedBoxes,
     WarrantedEgress,
     WarrantedSecrets,
-    WarrantedTools,
     Warrants,
 )
 
 from .acp import agents_to_ask
+from .apart import kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
-from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
+from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -94,9 +107,9 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
-    journal, ledger, clock, signer = stores
-    models, live, force = _guarded(given), Live(), in_force(config)
-    recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
+    (journal, ledger, clock, signer), trust = stores, _trust(home)
+    models, live, force, channels = _guarded(given), Live(), in_force(config), _channels(home)
+    recorder = Recorder(journal, clock, live, lambda: trust.over(force), safe.clean)
     visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
     out = Outside(WarrantedEgress(gateway(lent, visits, clock), warrants), lambda: force.ways, safe)
@@ -114,12 +127,11 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     own += agents_to_ask(config, world, spool, live)
     work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    tools = WarrantedTools(_every(own, servers, peers), warrants)
     pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
+    every, asked = _every(own, servers, peers), (recorder, models, *pay)
+    tools = kept_apart(every, (given, force, warrants), asked)
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
-    finisher = Finisher(recorder, channels := {"outbox": Outbox(home / "outbox")}, clock)
-    timekeeper = Timekeeper(journal, recorder, finisher, clock)
-    supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+    supervisor = _supervisor(config, (journal, recorder, clock), performer, channels)
     return House(
         home=home,
         journal=journal,
@@ -151,7 +163,27 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         started_at=clock.now(),
         version=VERSION,
         keys=Keyring(Kept(home / KEYS, Keys())),
+        trust=trust,
     )
+
+
+def _supervisor(
+    config: Config,
+    records: tuple[SqliteJournal, Recorder, Clock],
+    performer: Performer,
+    channels: dict[str, Channel],
+) -> Supervisor:
+    journal, recorder, clock = records
+    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+    return Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+
+
+def _trust(home: Path) -> Trust:
+    return Trust(Kept(home / TRUST, Granted()))
+
+
+def _channels(home: Path) -> dict[str, Channel]:
+    return {"outbox": Outbox(home / "outbox")}
 
 
 def _limits(config: Config) -> Limits:
@@ -191,6 +223,8 @@ def in_force(config: Config) -> InForce:
         load_part("shapes").check(agent.shape.schema)
     return InForce(
         rules=to_rules(config),
+        domains=to_domains(config),
+        answerers=to_answerers(config),
         agent=agent,
         ways=to_ways(config),
         servers=to_servers(config),

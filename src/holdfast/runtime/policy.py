@@ -26,6 +26,7 @@ from holdfast.core.message import ToolCall
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 
+from .domains import read_name
 from .house import House
 
 _TASKS = 200
@@ -49,11 +50,13 @@ class Supposed(Struct, frozen=True, kw_only=True):
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """A verdict in words: what, by which rule, and why."""
+    """A verdict in words: what, by which rule, and why; and the rule about labels that would have
+    said otherwise, where labels are only reported."""
 
     say: str
     rule: str
     reason: str
+    reported: str = ""
 
 
 class Shift(Struct, frozen=True, kw_only=True):
@@ -80,11 +83,13 @@ _FREEDOM = {"deny": 0, "ask": 1, "allow": 2}
 def judged(verdict: Verdict) -> Judged:
     match verdict:
         case Allow():
-            return Judged(say="allow", rule=verdict.rule, reason="")
+            told, more = Judged(say="allow", rule=verdict.rule, reason=""), verdict.reported
         case Ask():
-            return Judged(say="ask", rule=verdict.rule, reason=verdict.question)
+            told = Judged(say="ask", rule=verdict.rule, reason=verdict.question)
+            more = verdict.reported
         case _:
-            return Judged(say="deny", rule=verdict.rule, reason=verdict.reason)
+            told, more = Judged(say="deny", rule=verdict.rule, reason=verdict.reason), ""
+    return replace(told, reported=more)
 
 
 def supposed_call(house: House, supposed: Supposed) -> ToolCall:
@@ -158,7 +163,7 @@ def _told(call: ToolCall, found: Explanation) -> dict[str, Any]:
         "policy": found.version,
         "matches": [
             {
-                "where": match.where,
+                "where": "trust" if read_name(match.rule.name) else match.where,
                 "say": match.rule.say,
                 "rule": match.rule.label,
                 "reason": match.rule.reason,
@@ -187,6 +192,8 @@ def show(house: House, agent: str = "") -> dict[str, Any]:
             for one in rules.ceilings
             if not agent or one.is_over(agent)
         ],
+        "labels": "report" if rules.reports else "enforce",
+        "apart": list(rules.apart),
         "doubts": list(_doubts(house, rules)),
     }
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.budget import Limits
@@ -24,6 +25,7 @@ from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query, Recorded
 from holdfast.ports.model import Delta
 
+from .answering import answered, check_leave
 from .house import House
 
 MAX_PROMPT = 1_000_000
@@ -147,26 +149,34 @@ async def say(house: House, task_id: TaskId, text: str, *, by: str) -> Summary:
     return summary(await house.recorder.tell(task_id, Say(text=text, by=by)))
 
 
-async def approve(
-    house: House,
-    task_id: TaskId,
-    call_id: str,
-    *,
-    digest: str,
-    by: str,
-    whole_task: bool = False,
-) -> Summary:
-    """Say yes to one call with exactly the arguments that `digest` names."""
-    call = CallId(call_id)
-    command = Approve(call_id=call, digest=digest, by=by, whole_task=whole_task)
-    return summary(await house.recorder.tell(task_id, command))
+class Yes(Struct, frozen=True, kw_only=True):
+    """A yes to one call with exactly the arguments that `digest` names; for the `whole_task` to
+    its tool; and, with `vouch`, what nobody had said in it is `by`'s own from now on."""
+
+    call: CallId
+    digest: str
+    by: str
+    whole_task: bool = False
+    vouch: bool = False
+
+
+async def approve(house: House, task_id: TaskId, yes: Yes) -> Summary:
+    """Raises `NotAllowed` where the policy leaves the answer to others."""
+    command = Approve(
+        call_id=yes.call,
+        digest=yes.digest,
+        by=yes.by,
+        whole_task=yes.whole_task,
+        vouch=yes.vouch,
+    )
+    return await answered(house, task_id, command)
 
 
 async def refuse(
     house: House, task_id: TaskId, call_id: str, *, by: str, reason: str = ""
 ) -> Summary:
     command = Refuse(call_id=CallId(call_id), by=by, reason=reason)
-    return summary(await house.recorder.tell(task_id, command))
+    return await answered(house, task_id, command)
 
 
 async def asked(house: House, task_id: TaskId) -> tuple[Question, ...]:
@@ -243,6 +253,7 @@ def _checked(house: House, request: Request) -> Request:
     _check_workspace(request.workspace, house.home)
     _check_rules_outside(request.workspace, house.in_force.files)
     _check_checks(house, request)
+    check_leave(house, request)
     house.models.find(request.agent.model)
     if match := _CALL_LIMIT.search(request.prompt):
         calls = min(_MAX_CALLS, int(match[1]))

@@ -60,7 +60,11 @@ class EventPage(Struct, frozen=True, kw_only=True):
 
 
 class OpenQuestion(Question, frozen=True, kw_only=True):
-    """A question with its task; the `rule` that asks, and one that would allow it (`suggested`)."""
+    """A question with its task; the `rule` that asks, and one that would allow it (`suggested`).
+
+    `nobodys`: the values in it that no person has said; a yes with `vouch` takes them over.
+    `for_whom` says who may answer; empty: whoever may answer at all.
+    """
 
     task: TaskId
     title: str
@@ -69,6 +73,8 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
     by: str
     rule: str
     suggested: str
+    nobodys: tuple[str, ...]
+    for_whom: tuple[str, ...] = ()
 
 
 class Approvals(Struct, frozen=True, kw_only=True):
@@ -307,4 +313,6 @@ def open_question(row: Summary, question: Question, why: Why) -> OpenQuestion:
         by=row.by,
         rule=why.rule,
         suggested=why.suggested,
+        nobodys=why.nobodys,
+        for_whom=why.for_whom,
     )
