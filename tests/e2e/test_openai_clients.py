@@ -18,7 +18,8 @@ from holdfast.testing.daemon import Daemon, stage, use_model
 from holdfast.testing.model_server import ModelServer, Reply
 from tests.e2e.at_home import until
 from tests.e2e.clever import clever
-from tests.kits.npm import installed, node
+from tests.kits.npm import KITS, installed, node
+from tests.kits.python import interpreter
 
 MODEL = "scripted/scripted"
 PING: Any = [{"role": "user", "content": "ping"}]
@@ -174,6 +175,24 @@ def test_openais_node_client(at: At):
     assert len(said) == 12
     assert [line for line in said if not line.startswith("ok ")] == []
     assert 'errors: [["NotFoundError","model_not_found"]' in said[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_other_peoples_clients_do_all_that_they_do_elsewhere(at: At):
+    """Eighteen things that five clients do: all of them work."""
+    now, vercel = At(at.lab, at.daemon), installed("vercel")
+    script = KITS / "clients" / "clients.py"
+    said: list[str] = []
+    for command in (
+        [interpreter("clients"), str(script), now.base, now.key, MODEL],
+        [node(), str(vercel / "client.mjs"), now.base, now.key, MODEL],
+    ):
+        run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert run.returncode == 0, run.stderr
+        said += run.stdout.splitlines()
+    assert [line for line in said if not line.startswith("ok ")] == []
+    assert len(said) == 18
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ class Peer:
     def close(self) -> None:
         self._http.close()
 
-    def ask(self, operation: str, /, headers: dict[str, str] = VERSION, **fields: Any) -> Answer:
+    def ask(self, operation: str, headers: dict[str, str] = VERSION, /, **fields: Any) -> Answer:
         answer = self._http.send(self._request(operation, headers, fields))
         return self._read(operation, answer)
 
