@@ -44,7 +44,7 @@ class Answer(Struct, kw_only=True):
 
     status: int
     headers: httpx2.Headers
-    said: Any
+    said: dict[str, Any]
     result: Any = None
     error: dict[str, Any] | None = None
 
@@ -58,7 +58,8 @@ class Answer(Struct, kw_only=True):
     def reason(self) -> str:
         """The word that stands for it in both."""
         assert self.error
-        (info,) = self.error.get("data") or self.error.get("details") or []
+        infos: list[dict[str, Any]] = self.error.get("data") or self.error.get("details") or []
+        (info,) = infos
         assert info["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
         assert info["domain"] == "a2a-protocol.org"
         return str(info["reason"])
@@ -123,7 +124,7 @@ class Peer:
         return self._http.build_request(way, where, params=plain, headers=headers)
 
     def _read(self, operation: str, answer: httpx2.Response) -> Answer:
-        said = answer.json() if answer.content else {}
+        said: dict[str, Any] = answer.json() if answer.content else {}
         read = Answer(status=answer.status_code, headers=answer.headers, said=said)
         if self.form == "jsonrpc":
             assert (answer.status_code, said["jsonrpc"]) == (200, "2.0")
@@ -132,9 +133,10 @@ class Peer:
             read.error = said["error"]
             return read
         assert answer.status_code < 400
-        read.result = said["result"] if self.form == "jsonrpc" else said
+        result: dict[str, Any] = said["result"] if self.form == "jsonrpc" else said
+        read.result = result
         if kind := _ANSWERS.get(operation):
-            ParseDict(read.result, kind())
+            ParseDict(result, kind())
         return read
 
     def _events(self, answer: httpx2.Response) -> Iterator[dict[str, Any]]:

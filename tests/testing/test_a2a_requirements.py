@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -80,11 +80,14 @@ def test_a_message_becomes_a_task_with_an_id_of_its_own(to: Peer) -> None:
 
 
 def keys(of: Any) -> Generator[str]:
+    """Every name in it, however deep."""
     if isinstance(of, dict):
-        yield from of
-    inside = of.values() if isinstance(of, dict) else of if isinstance(of, list) else ()
-    for one in inside:
-        yield from keys(one)
+        table = cast("dict[str, Any]", of)
+        yield from table
+        of = list(table.values())
+    if isinstance(of, list):
+        for one in cast("list[Any]", of):
+            yield from keys(one)
 
 
 def test_a_context_of_the_client_is_kept(to: Peer) -> None:
