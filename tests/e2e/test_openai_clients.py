@@ -102,6 +102,12 @@ def test_openais_python_client_chats_streams_calls_tools_and_gets_what_it_wants(
         assert after.choices[0].message.content == "pong"
         parsed = chat.parse(model=MODEL, messages=PING, response_format=Sum)
         assert parsed.choices[0].message.parsed == Sum(a=1)
+        both = chat.create(model=MODEL, messages=PING, n=2, logprobs=True, top_logprobs=2)
+        for choice in both.choices:
+            assert choice.logprobs
+            assert choice.logprobs.content
+            (token,) = choice.logprobs.content
+            assert (token.token, len(token.top_logprobs)) == ("pong", 2)
         assert len(client.embeddings.create(model=MODEL, input=["a", "b"]).data) == 2
 
 
@@ -133,7 +139,7 @@ def test_openais_python_client_knows_our_errors_by_their_kind(at: At):
             stranger.chat.completions.create(model=MODEL, messages=PING)
         assert foreign.value.code == "invalid_api_key"
         with pytest.raises(openai.BadRequestError) as bad:
-            client.chat.completions.create(model=MODEL, messages=PING, n=2)
+            client.chat.completions.create(model="agent:default", messages=PING, n=2)
         assert bad.value.param == "n"
 
 

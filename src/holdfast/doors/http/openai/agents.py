@@ -40,6 +40,12 @@ async def submit(house: House, wanted: Wanted, by: str) -> Summary:
     if wanted.tools and wanted.choice != "none":
         hint = "leave 'tools' out, or ask a plain model, which gives the calls back"
         raise Wrong("An agent uses the tools of its own house.", param="tools", hint=hint)
+    if wanted.count > 1:
+        what = "'n': an agent works on one answer; ask again for another."
+        raise Wrong(what, param="n", code="unsupported_parameter")
+    if wanted.style.logprobs is not None:
+        what = "'logprobs': an agent says them of no answer; ask a plain model."
+        raise Wrong(what, param="logprobs", code="unsupported_parameter")
     last = wanted.entries[-1] if wanted.entries else None
     if not isinstance(last, PersonSaid):
         raise Wrong("The last message must be the user's.", param="messages")
