@@ -1,5 +1,6 @@
 """OpenAI's responses: kept, chained, in the background, and everybody's own."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from holdfast.adapters.responses.files import FileResponses
 from holdfast.core.context import Prompt
 from holdfast.core.error import NotFound
-from holdfast.core.ids import CallId
+from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ModelSaid, Reply, Thought, ToolCall, Usage
 from holdfast.ports.model import Delta
+from holdfast.runtime import upkeep
 from tests.doors.house import PAYS, Plan, Street, client, street
 from tests.doors.openai_schema import events, valid
 from tests.doors.test_openai_chat import leaving, refused, say_yes
@@ -297,3 +299,31 @@ async def test_what_is_kept_is_for_its_owner_alone_holds_no_secret_and_does_not_
     assert await few.find(names[-1], "me") == b"{}"
     with pytest.raises(NotFound):
         await few.find(names[0], "me")
+
+
+async def test_what_a_purged_task_said_is_kept_nowhere(tmp_path: Path):
+    async with street(tmp_path, [PONG] * 3) as at:
+        plain = await made(at)
+        agents = await made(at, model="agent:default")
+        later = (await at.tcp.get("/api/v1/tasks")).json()["tasks"]
+        (task,) = [one["id"] for one in later]
+        answer = await at.tcp.post("/api/v1/purge", json={"task": task, "reason": "asked"})
+        assert answer.status_code == 200, answer.text
+        await upkeep.purge(at.house, tasks=[TaskId(""), TaskId("resp")], by="me", reason="none")
+        assert (await at.tcp.get(f"{AT}/{agents['id']}")).status_code == 404
+        assert (await at.tcp.get(f"{AT}/{plain['id']}")).status_code == 200
+
+
+async def test_answers_go_with_the_tasks_of_their_time_and_after_thirty_days(tmp_path: Path):
+    now = 40 * 86_400.0
+    kept = FileResponses(tmp_path / "kept", now=lambda: now)
+    old, late, new = (f"resp_{number:032x}" for number in range(3))
+    for name, days in ((old, 31), (late, 8), (new, 1)):
+        await kept.keep(name, "me", b"{}")
+        (path,) = (tmp_path / "kept").rglob(name)
+        os.utime(path, (now - days * 86_400,) * 2)
+    await kept.tidy(0)
+    assert sorted(path.name for path in (tmp_path / "kept").rglob("resp_*")) == [late, new]
+    await kept.tidy(int((now - 7 * 86_400) * 1000))
+    assert [path.name for path in (tmp_path / "kept").rglob("resp_*")] == [new]
+    await FileResponses(tmp_path / "nothing").tidy(0)

@@ -90,6 +90,8 @@ def _done(turn: Turn, number: int, piece: Piece) -> bytes:
     item = _item(turn, piece.block, piece.part, said, done=True)
     kind, place = _delta(piece, item)
     word = "arguments" if isinstance(piece.part, Call) else "text"
+    if piece.part == "text":
+        place["logprobs"] = likely(said, turn.others)
     sent = _event(f"response.{kind}.done", number, **{word: said}, **place)
     return sent + _event("response.output_item.done", number, item=item, output_index=piece.block)
 

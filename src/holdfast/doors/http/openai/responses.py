@@ -73,7 +73,7 @@ async def show_input(asked: Asked) -> Said:
 
 async def cancel(asked: Asked) -> Said:
     found = await kept.find(asked.house, asked.request.path_params["id"], asked.by)
-    if not found.task:
+    if not found.response["background"]:
         what = "Only a response in the background can be cancelled."
         raise Wrong(what, param="id", code="not_in_background")
     try:
@@ -136,7 +136,7 @@ class Making:
     async def ended(self, answer: Answer) -> Said:
         """The whole response, kept unless that is not wanted."""
         self.page.output.ended(answer)
-        return await self.finish(answer)
+        return await self.finish(answer, TaskId(answer.task))
 
     async def finish(self, answer: Answer, task: TaskId = _NO_TASK) -> Said:
         response = self.page.ended(answer, self._asked.house.clock.now() // 1000)
@@ -184,7 +184,7 @@ class Events:
 
     async def ended(self, answer: Answer) -> bytes:
         events = self._page.output.ended(answer)
-        response = await self._making.finish(answer, self._task)
+        response = await self._making.finish(answer, self._task or TaskId(answer.task))
         kind = f"response.{response['status']}"
         return self._events([*events, {"type": kind, "response": response}]) + _DONE
 
