@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from openai.types.chat import ChatCompletionToolParam
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from holdfast.testing.daemon import Daemon, stage, use_model
 from holdfast.testing.model_server import ModelServer, Reply
+from tests.doors.openai_schema import events, valid
 from tests.e2e.at_home import until
 from tests.e2e.clever import clever
 from tests.kits.npm import KITS, installed, node
@@ -168,6 +170,39 @@ def test_a_response_in_the_background_survives_the_daemon(at: At):
         assert (found.status, found.output_text) == ("completed", "pong")
         client.responses.cancel(made.id)
         assert client.responses.retrieve(made.id).status == "completed"
+
+
+def test_what_a_daemon_says_is_what_openai_describes(at: At):
+    """Ten checks: models, whole and streamed chats with their usage, errors, and responses."""
+    now = At(at.lab, at.daemon)
+    plain: dict[str, Any] = {"model": MODEL, "messages": PING}
+    with httpx2.Client(base_url=now.base, timeout=30) as client:
+        client.headers["authorization"] = f"Bearer {now.key}"
+        valid("ListModelsResponse", client.get("/models").json())
+        valid("CreateChatCompletionResponse", client.post("/chat/completions", json=plain).json())
+        wish = {"stream": True, "stream_options": {"include_usage": True}}
+        answer = client.post("/chat/completions", json=plain | wish)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        told = [valid("CreateChatCompletionStreamResponse", one) for one in events(answer.text)]
+        assert [one["usage"]["total_tokens"] for one in told if one["usage"]] == [15]
+        wrong: list[tuple[int, dict[str, Any]]] = [
+            (404, {**plain, "model": "no-such-model"}),
+            (400, {"model": MODEL}),
+            (400, {**plain, "messages": [{"role": "zzz", "content": 1}]}),
+        ]
+        for status, body in wrong:
+            answer = client.post("/chat/completions", json=body)
+            assert answer.status_code == status
+            valid("ErrorResponse", answer.json())
+        kind = {"content-type": "application/json"}
+        answer = client.post("/chat/completions", content=b"{bad", headers=kind)
+        assert answer.status_code == 400
+        valid("ErrorResponse", answer.json())
+        stranger = {"authorization": "Bearer wrong"}
+        answer = client.post("/chat/completions", json=plain, headers=stranger)
+        assert answer.status_code == 401
+        asked = {"model": MODEL, "input": "ping"}
+        valid("Response", client.post("/responses", json=asked).json())
 
 
 @pytest.mark.slow
