@@ -239,6 +239,62 @@ async def test_in_the_background_a_task_goes_on_whoever_leaves(tmp_path: Path):
         assert await found(at, response["id"]) == done, "it is kept as it ended"
 
 
+async def test_a_stream_in_the_background_is_gone_on_with_from_any_event(tmp_path: Path):
+    """Whatever was seen of it, and in whatever pieces it came: nothing is missing or doubled."""
+    turns = 0
+
+    async def turn(prompt: Prompt, hear: Callable[[Delta], None]) -> Reply:
+        nonlocal turns
+        turns += 1
+        hear(Delta(thought="hm"))
+        text = "I pay, then." if turns == 1 else "all paid"
+        for piece in text.split(" "):
+            hear(Delta(text=piece if piece == text.split(" ", maxsplit=1)[0] else f" {piece}"))
+            await anyio.sleep(0)
+        return Reply(text=text, calls=PAYS.calls if turns == 1 else ())
+
+    async with street(tmp_path, turn) as at:
+        async with anyio.create_task_group() as group:
+            group.start_soon(say_yes, at)
+            live = await told_of(at, await at.tcp.post(AT, json={**AGENT, **STREAMED}))
+        name = live[0]["response"]["id"]
+        whole = said_in(live)
+        last = live[-1]["sequence_number"]
+        for seen in range(-1, last):
+            before = [one for one in live if one["sequence_number"] <= seen]
+            after = before[-1]["sequence_number"] if before else -1
+            query = f"stream=true&starting_after={after}" if before else "stream=true"
+            rest = await told_of(at, await at.tcp.get(f"{AT}/{name}?{query}"))
+            assert all(one["sequence_number"] > after for one in rest)
+            assert said_in(before) + said_in(rest) == whole
+            assert rest[-1] == live[-1]
+        middle = await told_of(at, await at.tcp.get(f"{AT}/{name}?stream=true&starting_after=6"))
+        assert said_in(middle) == whole[3:], "an event of a text can be cut"
+        for query, param in (("stream=true&starting_after=x", "starting_after"),):
+            answer = await at.tcp.get(f"{AT}/{name}?{query}")
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+        plain = await made(at, model="agent:default")
+        answer = await at.tcp.get(f"{AT}/{plain['id']}?stream=true")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "stream")
+        assert turns == 3, "nothing was asked again for it"
+
+
+STREAMED = {"background": True, "stream": True}
+
+
+async def told_of(at: Street, answer: Any) -> list[dict[str, Any]]:
+    """The events of a stream, each with a higher number than the one before."""
+    assert answer.status_code == 200, answer.text
+    told = [valid("ResponseStreamEvent", one) for one in events(answer.text)]
+    numbers = [one["sequence_number"] for one in told]
+    assert numbers == sorted(set(numbers))
+    return told
+
+
+def said_in(told: list[dict[str, Any]]) -> str:
+    return "".join(one["delta"] for one in told if one["type"] == "response.output_text.delta")
+
+
 async def test_a_response_in_the_background_can_be_cancelled(tmp_path: Path):
     async def turn(prompt: Prompt, hear: Callable[[Delta], None]) -> Reply:
         await anyio.sleep_forever()

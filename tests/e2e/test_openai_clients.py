@@ -168,6 +168,10 @@ def test_a_response_in_the_background_survives_the_daemon(at: At):
         until(lambda: client.responses.retrieve(made.id).status == "completed")
         found = client.responses.retrieve(made.id)
         assert (found.status, found.output_text) == ("completed", "pong")
+        with client.responses.retrieve(made.id, stream=True, starting_after=1) as stream:
+            told = list(stream)
+        said = [event.delta for event in told if event.type == "response.output_text.delta"]
+        assert ("".join(said), told[-1].type) == ("pong", "response.completed")
         client.responses.cancel(made.id)
         assert client.responses.retrieve(made.id).status == "completed"
 

@@ -31,7 +31,7 @@ async def ready(house: House, wanted: Wanted, by: str) -> Work:
             raise NoSuchModel(str(error), hint=error.hint) from None
         return several(partial(ask, house, wanted, by), wanted.count)
     row = await agents.submit(house, wanted, by)
-    return lambda hear: agents.follow(house, row, wanted, hear, keep=False)
+    return lambda hear: agents.follow(house, row, wanted, hear)
 
 
 async def ask(house: House, wanted: Wanted, by: str, hear: Hear) -> Answer:
