@@ -40,7 +40,7 @@ def hook() -> Generator[Website]:
 
 @pytest.mark.parametrize("scenario", ["stream-001", "stream-003", "stream-artifact-text"])
 def test_a_stream_begins_with_the_task_and_ends_with_it(to: Peer, scenario: str) -> None:
-    """CORE-STREAM-001 to -003, STREAM-ORDER-001, JSONRPC-SSE-001, HTTP_JSON-SSE-001."""
+    """CORE-STREAM-001, CORE-STREAM-003, STREAM-ORDER-001, JSONRPC-SSE-001, HTTP_JSON-SSE-001."""
     with to.follow("SendStreamingMessage", message=message(scenario)) as told:
         events = list(told)
     assert "task" in events[0]
