@@ -254,9 +254,10 @@ async def test_a_stream_in_the_background_is_gone_on_with_from_any_event(tmp_pat
         return Reply(text=text, calls=PAYS.calls if turns == 1 else ())
 
     async with street(tmp_path, turn) as at:
+        live: list[dict[str, Any]] = []
         async with anyio.create_task_group() as group:
             group.start_soon(say_yes, at)
-            live = await told_of(at, await at.tcp.post(AT, json={**AGENT, **STREAMED}))
+            live += told_of(await at.tcp.post(AT, json={**AGENT, **STREAMED}))
         name = live[0]["response"]["id"]
         whole = said_in(live)
         last = live[-1]["sequence_number"]
@@ -264,15 +265,16 @@ async def test_a_stream_in_the_background_is_gone_on_with_from_any_event(tmp_pat
             before = [one for one in live if one["sequence_number"] <= seen]
             after = before[-1]["sequence_number"] if before else -1
             query = f"stream=true&starting_after={after}" if before else "stream=true"
-            rest = await told_of(at, await at.tcp.get(f"{AT}/{name}?{query}"))
+            rest = told_of(await at.tcp.get(f"{AT}/{name}?{query}"))
             assert all(one["sequence_number"] > after for one in rest)
             assert said_in(before) + said_in(rest) == whole
             assert rest[-1] == live[-1]
-        middle = await told_of(at, await at.tcp.get(f"{AT}/{name}?stream=true&starting_after=6"))
+        middle = told_of(await at.tcp.get(f"{AT}/{name}?stream=true&starting_after=6"))
         assert said_in(middle) == whole[3:], "an event of a text can be cut"
-        for query, param in (("stream=true&starting_after=x", "starting_after"),):
-            answer = await at.tcp.get(f"{AT}/{name}?{query}")
-            assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+        for wrong in ("x", "-1", "1.5", "9" * 16, ""):
+            answer = await at.tcp.get(f"{AT}/{name}?stream=true&starting_after={wrong}")
+            error = valid("ErrorResponse", answer.json())["error"]
+            assert (answer.status_code, error["param"]) == (400, "starting_after")
         plain = await made(at, model="agent:default")
         answer = await at.tcp.get(f"{AT}/{plain['id']}?stream=true")
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "stream")
@@ -282,7 +284,7 @@ async def test_a_stream_in_the_background_is_gone_on_with_from_any_event(tmp_pat
 STREAMED = {"background": True, "stream": True}
 
 
-async def told_of(at: Street, answer: Any) -> list[dict[str, Any]]:
+def told_of(answer: Any) -> list[dict[str, Any]]:
     """The events of a stream, each with a higher number than the one before."""
     assert answer.status_code == 200, answer.text
     told = [valid("ResponseStreamEvent", one) for one in events(answer.text)]
@@ -377,7 +379,8 @@ async def test_answers_go_with_the_tasks_of_their_time_and_after_thirty_days(tmp
     for name, days in ((old, 31), (late, 8), (new, 1)):
         await kept.keep(name, "me", b"{}")
         (path,) = (tmp_path / "kept").rglob(name)
-        os.utime(path, (now - days * 86_400,) * 2)
+        moment = now - days * 86_400
+        os.utime(path, (moment, moment))
     await kept.tidy(0)
     assert sorted(path.name for path in (tmp_path / "kept").rglob("resp_*")) == [late, new]
     await kept.tidy(int((now - 7 * 86_400) * 1000))
