@@ -128,7 +128,7 @@ def test_a_push_comes_with_its_credentials_as_what_a_stream_says(to: Peer, hook:
     """PUSH-DELIVER-001, PUSH-DELIVER-002, PUSH-DELIVER-003."""
     place = {
         "id": "tck-push",
-        "url": f"{hook.url}/webhook",
+        "url": f"http://localhost:{hook.port}/webhook",
         "authentication": {"scheme": "Bearer", "credentials": "tck-test-token"},
     }
     asks = to.task("input-required", how={"taskPushNotificationConfig": place})
