@@ -8,9 +8,10 @@ from pathlib import Path
 
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.asked import Sample, Sampling
+from holdfast.adapters.tools.mcp.heard import Heard
+from holdfast.adapters.tools.mcp.opening import World
 from holdfast.adapters.tools.mcp.questions import Questions
 from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
-from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
 from holdfast.adapters.tools.steering import Steering
 from holdfast.core.agent import Style
@@ -132,6 +133,7 @@ def world_of_servers(given: Given, boxes: Boxes, out: Outside, hands: Hands, ask
         box=box,
         kept=steering.kept,
         questions=Questions(clock),
+        heard=Heard(clock, out.safe.redact),
         sample=sampler(*asked, clock),
         most=max(1, config.box.at_once // 2),
     )
