@@ -125,6 +125,8 @@ if __name__ == "__main__":
     kind = sys.argv[1] if len(sys.argv) > 1 else "stdio"
     if kind == "stdio":
         server.run("stdio")
+    elif kind == "sse":
+        server.run("sse", port=int(sys.argv[2]))
     else:
         server.run(
             "streamable-http",

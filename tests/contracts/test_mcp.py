@@ -46,7 +46,7 @@ def listening(kind: str) -> Generator[str]:
             except OSError:
                 assert time.monotonic() < deadline, "it never came up"
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield f"http://127.0.0.1:{port}/{'sse' if kind == 'sse' else 'mcp'}"
     finally:
         running.kill()
         running.wait(10)
@@ -59,15 +59,17 @@ async def served(kind: str, place: Path, url: str = "", **more: Any) -> AsyncGen
         more |= {"command": (sys.executable, KIT), "environment": path}
     else:
         more["url"] = url
-    spec = ServerSpec(name="kit", believe_hints=True, **more)
+    spec = ServerSpec(name="kit", believe_hints=True, start_seconds=60, **more)
     async with staged(place, spec, egress=PlainEgress()) as stage:
         yield stage
 
 
-@pytest.mark.parametrize("handshake", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "handshake"),
+    [*((kind, old) for kind in KINDS for old in (False, True)), ("sse", True)],
+)
 async def test_a_server_of_the_kit_is_spoken_with(kind: str, handshake: bool, tmp_path: Path):
-    """Rows KV-53, KV-54. Part of rows KV-51, OK-108, OK-138, GC-94."""
+    """Rows GC-94, KV-53, KV-54, OK-108, OL-132. Part of rows KV-51, OK-138."""
     with listening(kind) if kind != "stdio" else nullcontext("") as url:
         async with served(kind, tmp_path, url, handshake=handshake) as stage:
             seen = await stage.servers.inspect("kit")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from holdfast.ports.egress import Answer
 
 from . import messages
-from .messages import Message
+from .messages import LARGEST, Message
 from .trouble import Odd
 
 STREAM = "text/event-stream"
@@ -46,10 +46,12 @@ class Ear:
     def hear(self, piece: bytes) -> bool:
         """True once the answer is there. Raises `Odd`."""
         self._held += piece
-        if not (piece and _BREAK.search(piece)):
+        if not (piece and _BREAK.search(piece)) and len(self._held) <= LARGEST:
             return False
         *lines, rest = _BREAK.split(bytes(self._held))
         self._held = bytearray(rest)
+        if len(rest) + sum(map(len, self._data)) > LARGEST:
+            raise Odd(f"it sent a message of more than {LARGEST >> 20} MiB")
         for line in lines:
             self._line(line)
         return self.found is not None

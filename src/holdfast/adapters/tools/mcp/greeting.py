@@ -18,10 +18,10 @@ from holdfast.core.mcp import ServerSpec
 from .messages import VERSION, VERSIONS, shaped
 from .speech import LEVEL, STATELESS, US
 from .talk import Peer
-from .trouble import Gone, Odd, Said, Silent, TurnedAway
+from .trouble import Gone, Odd, Said, Silent, Trouble, TurnedAway
 
 _UNSUPPORTED = -32_022
-_TRIES, _PATIENCE = 2, 10.0
+_TRIES, _PATIENCE = 2, 20.0
 
 
 class Greeting(Struct, frozen=True, kw_only=True):
@@ -67,11 +67,12 @@ async def greeted(peer: Peer, known: Known) -> Greeting:
             return found
     try:
         greeting = await _shaken(peer)
-    except Said as said:
-        # It was slow to come up, and answered the first question after we stopped waiting.
-        if spec.handshake or said.number != _UNSUPPORTED or not (found := await _discovered(peer)):
-            raise
+    except Trouble as trouble:
         known.remember(spec, handshake=False)
+        # It was slow to come up, and answered the first question after we stopped waiting.
+        newer = isinstance(trouble, Said) and trouble.number == _UNSUPPORTED
+        if spec.handshake or not newer or not (found := await _discovered(peer)):
+            raise
         return found
     known.remember(spec, handshake=True)
     return greeting

@@ -63,7 +63,7 @@ class News:
         try:
             plain = msgspec.json.decode(told.data, type=str)
         except msgspec.DecodeError:
-            plain = bytes(told.data[:10_000]).decode(errors="replace")
+            plain = bytes(told.data)[:10_000].decode(errors="replace")
         by = told.logger if told.logger and _LOGGER.fullmatch(told.logger) else ""
         level = told.level if told.level in LEVELS else "info"
         self._note(level, f"{by}: {plain}" if by else plain)

@@ -19,14 +19,19 @@ from holdfast.ports.tools import Job
 
 from . import address
 from .asked import Host, Requests, Sample
+from .greeting import Greeting, Known, greeted
 from .heard import Heard
 from .lines import Lines
 from .login.use import InUse
 from .posting import Way
 from .questions import Questions
 from .streamable import Streamable
+from .streamed import streamed
 from .talk import Peer, Talk
+from .trouble import TurnedAway
 
+Opened = Callable[[ServerSpec, Job], AbstractAsyncContextManager[Peer]]
+_ELSEWHERE = (400, 404, 405)
 _log = logging.getLogger("holdfast.mcp")
 
 Reveal = Callable[[str, Job, str], Awaitable[str]]
@@ -56,13 +61,51 @@ class Openings:
     """Opens conversations, each with what it needs, and closes all of that again."""
 
     def __init__(self, world: World, logins: InUse) -> None:
-        self._world, self._logins = world, logins
+        self._world, self._logins, self._known = world, logins, Known()
+        self._old: dict[str, ServerSpec] = {}
 
-    def opened(self, spec: ServerSpec, job: Job) -> AbstractAsyncContextManager[Peer]:
-        return self._called(spec, job) if spec.url else self._started(spec, job)
+    @asynccontextmanager
+    async def begun(self, spec: ServerSpec, job: Job) -> AsyncGenerator[tuple[Peer, Greeting]]:
+        """A conversation that has begun, for as long as this lasts. Raises `Trouble`, `Denied`.
+
+        A server at an address that does not want to be asked there may be one of 2024.
+        """
+        turned: TurnedAway | None = None
+        for opened in self._ways(spec):
+            async with opened(spec, job) as peer, anyio.create_task_group() as group:
+                group.start_soon(peer.listen)
+                try:
+                    greeting = await greeted(peer, self._known)
+                except TurnedAway as away:
+                    if turned or away.status not in _ELSEWHERE or not spec.url:
+                        raise turned or away from None
+                    turned = away
+                else:
+                    if turned:
+                        self._old[spec.name] = spec
+                    yield peer, greeting
+                    group.cancel_scope.cancel()
+                    return
+                group.cancel_scope.cancel()
+        raise turned or TurnedAway("it answers nothing", 0)
+
+    def _ways(self, spec: ServerSpec) -> Sequence[Opened]:
+        if not spec.url:
+            return (self._started,)
+        old = self._old.get(spec.name) == spec
+        return (self._streamed,) if old else (self._called, self._streamed)
 
     @asynccontextmanager
     async def _called(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
+        yield Streamable(self._way(spec, job), Requests(self._host_of(spec, job)))
+
+    @asynccontextmanager
+    async def _streamed(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
+        self._known.remember(spec, handshake=True)
+        async with streamed(self._way(spec, job)) as lines:
+            yield Talk(lines, Requests(self._host_of(spec, job)))
+
+    def _way(self, spec: ServerSpec, job: Job) -> Way:
         usual, logins = self._world.reach(job, f"mcp:{spec.name}"), self._logins
 
         async def fetch(request: Request) -> Answer:
@@ -72,8 +115,7 @@ class Openings:
         async def refused(answer: Answer) -> bool:
             return await logins.refused(spec, answer, usual)
 
-        way = Way(url=spec.url, fetch=fetch, refused=refused)
-        yield Streamable(way, Requests(self._host_of(spec, job)))
+        return Way(url=spec.url, fetch=fetch, refused=refused)
 
     @asynccontextmanager
     async def _started(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:

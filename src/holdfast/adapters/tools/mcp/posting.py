@@ -83,7 +83,7 @@ class Posting:
         if answer.cut:
             raise Odd(f"the answer to {method} has more than {LARGEST >> 20} MiB")
         if answer.status in (401, 403):
-            raise LoginNeeded(_why(answer), sent=False)
+            raise LoginNeeded(unknown(answer), sent=False)
         if answer.status == 404 and self.session:
             self.session = ""
             raise Forgotten("it has forgotten the session", sent=False)
@@ -148,7 +148,8 @@ def _problem(answer: Answer) -> Problem | None:
         return None
 
 
-def _why(answer: Answer) -> str:
+def unknown(answer: Answer) -> str:
+    """Why a server does not take what we ask: it does not know us, or not well enough."""
     told = challenge_of(answer.headers)
     if told.error == "insufficient_scope" or (answer.status == 403 and told.scopes):
         return f"it wants a login with more rights: {' '.join(told.scopes)[:200]}"

@@ -20,7 +20,7 @@ from holdfast.core.mcp import ServerSpec
 from holdfast.ports.tools import Job
 
 from .following import followed
-from .greeting import Greeting, Known, greeted
+from .greeting import Greeting
 from .login.use import InUse
 from .offers import Offer, offered
 from .opening import Openings, World
@@ -67,7 +67,6 @@ class Sessions:
         self._most, self._check, self._group = world.most, check, group
         self._sessions: dict[tuple[str, str], Session] = {}
         self._falls: dict[str, tuple[int, float]] = {}
-        self._known = Known()
 
     def running(self, name: str) -> int:
         return sum(name == of for of, _ in self._sessions)
@@ -94,10 +93,8 @@ class Sessions:
     @asynccontextmanager
     async def look(self, spec: ServerSpec, job: Job) -> AsyncGenerator[tuple[Peer, Greeting]]:
         """A conversation of its own, for seeing what a server is. Raises `Trouble`, `Denied`."""
-        async with self._openings.opened(spec, job) as peer, anyio.create_task_group() as group:
-            group.start_soon(peer.listen)
-            yield peer, await greeted(peer, self._known)
-            group.cancel_scope.cancel()
+        async with self._openings.begun(spec, job) as begun:
+            yield begun
 
     async def release(self, task: TaskId) -> None:
         """The task needs no server any more. May be called for any task."""
@@ -166,9 +163,10 @@ class Sessions:
 
     async def _live(self, session: Session, job: Job) -> None:
         spec = session.spec
-        async with self._openings.opened(spec, job) as peer, anyio.create_task_group() as group:
-            group.start_soon(peer.listen)
-            greeting = await greeted(peer, self._known)
+        async with (
+            self._openings.begun(spec, job) as (peer, greeting),
+            anyio.create_task_group() as group,
+        ):
             await self._checked(spec, peer, greeting)
             session.peer = peer
             session.up.set()

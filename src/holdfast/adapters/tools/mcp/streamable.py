@@ -80,6 +80,9 @@ class Streamable:
             answered = True
         except TimeoutError:
             raise Silent(f"no answer to {method} within {seconds:g} s") from None
+        except Said:
+            answered = True
+            raise
         except Forgotten as forgotten:
             self._end(str(forgotten))
             raise

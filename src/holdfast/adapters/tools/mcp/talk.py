@@ -12,7 +12,6 @@ from msgspec import Raw
 
 from . import messages
 from .asked import Host, Requests
-from .lines import Lines
 from .messages import Message
 from .news import News
 from .speech import Speech
@@ -21,6 +20,13 @@ from .trouble import Gone, Odd, Said, Silent
 Hear = Callable[[str], None]
 _BURST, _PER_SECOND = 2_000, 200.0
 _FAREWELL = 1.0
+
+
+class Wire(Protocol):
+    """Carries messages both ways. Raises `Trouble`; `receive` only `Gone` and `Odd`."""
+
+    async def send(self, message: bytes) -> None: ...
+    async def receive(self) -> list[Message]: ...
 
 
 class Peer(Protocol):
@@ -64,9 +70,9 @@ class _Waiting:
 
 
 class Talk:
-    """A `Peer` at the other end of two pipes. `listen` must be running for the others to work."""
+    """A `Peer` that says all in one stream. `listen` must be running for the others to work."""
 
-    def __init__(self, lines: Lines, requests: Requests) -> None:
+    def __init__(self, lines: Wire, requests: Requests) -> None:
         self._lines, self._requests, self.host = lines, requests, requests.host
         self.speech, self.news = Speech(requests.host), News(requests.host)
         self._ids = itertools.count(1)
