@@ -20,13 +20,13 @@ from holdfast.adapters.tools.mcp.trouble import Odd
 from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import Failed, Returned, Unknown
 from holdfast.testing.website import Reply, Website
-from tests.adapters.mcp_far import META, Far, Stateless, refused, said, told
+from tests.adapters.mcp_far import META, Answer, Far, Stateless, refused, said, told
 from tests.adapters.mcp_stage import SECRET, Stage, inner, staged
 from tests.adapters.plain_egress import PlainEgress
 
 pytestmark = pytest.mark.anyio
 EVENTS = {"Content-Type": "text/event-stream"}
-CONFIRM = {
+CONFIRM: dict[str, Any] = {
     "method": "elicitation/create",
     "params": {
         "message": "Sure?",
@@ -135,19 +135,19 @@ async def yes(stage: Stage) -> None:
         await anyio.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (lambda m: wants(m, state="again"), "unknown"),
-        (wants, "unknown"),
-        (lambda m: said(m, "task", content=[]), "unknown"),
-        (lambda m: wants(m, **{str(n): CONFIRM for n in range(100)}), "unknown"),
-        (lambda m: wants(m, a={"method": "sampling/createMessage"}), "mcp_unmet"),
-        (lambda m: wants(m, a={"method": "files/delete"}), "mcp_unmet"),
-        (lambda m: refused(m["id"], -32_602, "no such tool"), "mcp_error"),
-    ],
-)
-async def test_whatever_it_wants_is_an_outcome(tmp_path: Path, answer: Any, code: str):
+OUTCOMES: list[tuple[Answer, str]] = [
+    (lambda m: wants(m, state="again"), "unknown"),
+    (wants, "unknown"),
+    (lambda m: said(m, "task", content=[]), "unknown"),
+    (lambda m: wants(m, **{str(n): CONFIRM for n in range(100)}), "unknown"),
+    (lambda m: wants(m, a={"method": "sampling/createMessage"}), "mcp_unmet"),
+    (lambda m: wants(m, a={"method": "files/delete"}), "mcp_unmet"),
+    (lambda m: refused(m["id"], -32_602, "no such tool"), "mcp_error"),
+]
+
+
+@pytest.mark.parametrize(("answer", "code"), OUTCOMES)
+async def test_whatever_it_wants_is_an_outcome(tmp_path: Path, answer: Answer, code: str):
     """What it has not done is an error; what it may have done is unknown."""
     async with far(tmp_path, Stateless(answer), seconds=8.0) as (stage, _):
         with anyio.fail_after(30):

@@ -21,7 +21,7 @@ from .news import News
 from .posting import Letter, Posting, Way
 from .speech import Speech
 from .talk import Hear
-from .trouble import Forgotten, Gone, Odd, Said, Silent
+from .trouble import Forgotten, Gone, LoginNeeded, Odd, Said, Silent, TurnedAway
 
 _CANCELLED, _BEGUN = "notifications/cancelled", "notifications/initialized"
 _AFTER = 2.0
@@ -80,7 +80,7 @@ class Streamable:
             answered = True
         except TimeoutError:
             raise Silent(f"no answer to {method} within {seconds:g} s") from None
-        except Said:
+        except (Said, TurnedAway, LoginNeeded):
             answered = True
             raise
         except Forgotten as forgotten:
