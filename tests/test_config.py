@@ -182,6 +182,8 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "vault.passphrase": ("a passphrase", None),
         "vault.passphrase_file": ("/run/phrase", "/run/phrase"),
         "vault.env_file": (".env", ".env"),
+        "policy.labels": ("report", "report"),
+        "policy.apart": ('["web:*"]', ("web:*",)),
         "audit.mirror": ("audit.jsonl", "audit.jsonl"),
         "vault.scrub": ('["*_KEY"]', ("*_KEY",)),
     }

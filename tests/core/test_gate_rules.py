@@ -400,6 +400,7 @@ POLICIES = st.builds(
     layers=st.tuples(LAYER, st.sampled_from(list(PRESETS.values()))),
     leases=LEASES,
     ceilings=CEILINGS,
+    reports=st.booleans(),
 )
 LEAVES = st.builds(
     Leave,
@@ -476,6 +477,22 @@ def test_newer_rules_never_widen(call: ToolCall, standing: Standing, rules: Rule
     both = decided(call, standing, replace(rules, newer=newer))
     alone = (decided(call, standing, rules), decided(call, standing, newer))
     assert freedom(both) == min(map(freedom, alone))
+
+
+@given(CALLS, STANDINGS, POLICIES)
+def test_labels_that_only_report_never_narrow_and_say_what_they_would_have(
+    call: ToolCall, standing: Standing, rules: Rules
+):
+    """What is denied or asked without a look at labels stays so; else the rule is written down."""
+    strict = decided(call, standing, replace(rules, reports=False))
+    found = decided(call, standing, replace(rules, reports=True))
+    bare = decided(replace(call, labels=()), standing, replace(rules, reports=False))
+    assert freedom(found) == max(freedom(strict), freedom(bare))
+    if freedom(found) > freedom(strict):
+        assert not isinstance(found, Deny)
+        assert found.reported == strict.rule
+    else:
+        assert found == strict
 
 
 @given(CALLS, STANDINGS, POLICIES)

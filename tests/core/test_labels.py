@@ -121,6 +121,32 @@ def test_more_from_outside_never_takes_a_label_away(said: list[str], outside: li
     assert bool(after) >= bool(before)
 
 
+@given(st.lists(TEXT, max_size=3), TEXT, TEXT)
+def test_what_was_taken_over_takes_labels_from_exactly_these_values(
+    outside: list[str], mine: str, url: str
+):
+    """A label falls by a person's approval alone, and for nothing but what it names."""
+    there = Heard(outside=tuple(("web", text) for text in outside))
+    mine = mine.strip()
+    over = Heard(outside=there.outside, vouched=frozenset({mine}))
+    one = call(url=url)
+    assert labels(one, over) == (() if url.strip() == mine else labels(one, there))
+    assert labels(call(url=f"{mine}x"), over) == labels(call(url=f"{mine}x"), there)
+
+
+@given(st.integers(), st.sampled_from(["web:a.test", "file"]))
+def test_what_was_read_apart_is_copied_where_it_is_used_and_behind_nothing_else(
+    number: int, source: str
+):
+    """Of a stranger's words the model has a number: that is the stranger's, what it says is not."""
+    heard = Heard(outside=((f"apart:{source}", f'{{"n":{number}}}'),))
+    assert labels(call(amount=number, aims=("amount",)), heard) == (f"copied:apart:{source}",)
+    assert labels(call(url="https://any.test/x"), heard) == ("unsaid:web",)
+    handed_on = Heard(sources=frozenset({f"apart:{source}"}))
+    assert labels(call(url="https://any.test/x"), handed_on) == (f"untrusted:apart:{source}",)
+    assert source_of("apart", f"{source}#0f") == f"apart:{source}"
+
+
 @given(st.lists(TEXT, max_size=4), TEXT)
 def test_what_strangers_say_vouches_for_nothing(outside: list[str], url: str):
     one = call(url=url)

@@ -242,8 +242,8 @@ async def _tidy(house: House, config: Config) -> None:
         try:
             await audit.forget(house, config.audit.keep_days)
             if days:
-                folder = house.home / "outputs"
-                await anyio.to_thread.run_sync(sweep, folder, days * upkeep.DAY)
+                for folder in (house.home / "outputs", house.home / "apart"):
+                    await anyio.to_thread.run_sync(sweep, folder, days * upkeep.DAY)
             if tasks:
                 await upkeep.forget(house, tasks)
             if size:

@@ -44,6 +44,7 @@ _FOLDERS = (
     "cache",
     "blobs",
     "outputs",
+    "apart",
     "outbox",
     "backups",
     "browsers",

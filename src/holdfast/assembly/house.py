@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import anyio
 
@@ -43,6 +44,7 @@ from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
+from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
 from holdfast.ports.tools import Tool
 from holdfast.runtime import budgets
@@ -55,11 +57,11 @@ from holdfast.runtime.warrants import (
     WarrantedBoxes,
     WarrantedEgress,
     WarrantedSecrets,
-    WarrantedTools,
     Warrants,
 )
 
 from .acp import agents_to_ask
+from .apart import kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
@@ -95,7 +97,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
     journal, ledger, clock, signer = stores
-    models, live, force = _guarded(given), Live(), in_force(config)
+    models, live, force, channels = _guarded(given), Live(), in_force(config), _channels(home)
     recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
     visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
@@ -114,11 +116,11 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     own += agents_to_ask(config, world, spool, live)
     work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    tools = WarrantedTools(_every(own, servers, peers), warrants)
     pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
+    every, asked = _every(own, servers, peers), (recorder, models, *pay)
+    tools = kept_apart(every, (given, force, warrants), asked)
     performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
-    finisher = Finisher(recorder, channels := {"outbox": Outbox(home / "outbox")}, clock)
-    timekeeper = Timekeeper(journal, recorder, finisher, clock)
+    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
     return House(
         home=home,
@@ -152,6 +154,10 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         version=VERSION,
         keys=Keyring(Kept(home / KEYS, Keys())),
     )
+
+
+def _channels(home: Path) -> dict[str, Channel]:
+    return {"outbox": Outbox(home / "outbox")}
 
 
 def _limits(config: Config) -> Limits:

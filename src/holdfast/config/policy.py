@@ -35,11 +35,19 @@ def to_rules(config: Settings) -> Rules:
         for name, table in policy.ceiling.items()
     )
     seconds = policy.approval_seconds
-    version = "policy-" + digest([layers, seconds, *([ceilings] if ceilings else [])])[:16]
+    reports, apart = policy.labels == "report", policy.apart
+    more = [one for one in (ceilings, apart, reports) if one]
+    version = "policy-" + digest([layers, seconds, *more])[:16]
     every = (*own, *(rule for one in ceilings for layer in one.layers for rule in layer))
     zone = machine_zone() if any(rule.hours for rule in every) else ()
     return Rules(
-        layers=layers, version=version, approval_seconds=seconds, ceilings=ceilings, zone=zone
+        layers=layers,
+        version=version,
+        approval_seconds=seconds,
+        ceilings=ceilings,
+        zone=zone,
+        reports=reports,
+        apart=apart,
     )
 
 

@@ -386,7 +386,9 @@ class Storage(Section):
     max_mb: int = number(
         0, 0, 1 << 30, "MiB", "History beyond this goes, oldest ended tasks first; 0: no limit."
     )
-    keep_outputs_days: int = number(7, 0, 36_500, "days", "Whole tool outputs; 0: for ever.")
+    keep_outputs_days: int = number(
+        7, 0, 36_500, "days", "Whole tool outputs, and what is kept apart; 0: for ever."
+    )
 
 
 class Log(Section):

@@ -145,6 +145,18 @@ class Policy(Section):
 
     preset: Preset = Field(default="ask", description="The rules below your own.", examples=["ask"])
     approval_seconds: int = number(_DAY, 1, 365 * _DAY, "s", "How long a question stays open.")
+    labels: Literal["enforce", "report"] = Field(
+        default="enforce",
+        description="`report`: rules about labels decide nothing; what they would say is recorded.",
+        examples=["report"],
+    )
+    apart: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Sources whose answers no agent sees: it gets a handle, and reads numbers, "
+        "dates and choices out of it with `read_apart`.",
+        examples=[["web:*", "mcp:mail"]],
+    )
     rule: tuple[RuleRow, ...] = Field(
         default=(), strict=False, description="Your rules, strongest first: `[[policy.rule]]`."
     )

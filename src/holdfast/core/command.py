@@ -127,13 +127,15 @@ class ClearCall(Struct, frozen=True, kw_only=True):
 class Approve(Struct, frozen=True, kw_only=True):
     """A person says yes to exactly these arguments; `whole_task` grants the tool from now on.
 
-    `lease` is what the person does not want to be asked about again.
+    `lease` is what the person does not want to be asked about again. `vouch`: the values that
+    nobody had said are this person's own from now on.
     """
 
     call_id: CallId
     digest: str
     by: str
     whole_task: bool = False
+    vouch: bool = False
     lease: Lease | None = None
 
 

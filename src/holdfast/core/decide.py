@@ -5,33 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from .command import (
-    Approve,
-    BeginAsk,
-    Cancel,
-    Claim,
-    ClearCall,
-    Command,
-    ConfirmDelivery,
-    CutContext,
-    FailAttempt,
-    HearReply,
-    Recover,
-    Refuse,
-    Release,
-    ReleaseAsk,
-    RequestTopUp,
-    ResumeAsking,
-    Retry,
-    Say,
-    SettleCall,
-    Start,
-    StartCall,
-    StopChild,
-    Submit,
-    SuspendCall,
-    Tick,
-)
+from . import command as c
 from .error import Refused
 from .event import AskReleased, ContextCut, Event
 from .gate.policy import Rules
@@ -39,27 +13,29 @@ from .ids import Instant
 from .rules import calls, life, money, turns
 from .task import Status, Task
 
-_OPEN = frozenset({Say, Cancel, Tick, Approve, Refuse, SettleCall, Recover, ResumeAsking})
-_OVER = frozenset({ConfirmDelivery, StopChild})
+_OPEN = frozenset(
+    {c.Say, c.Cancel, c.Tick, c.Approve, c.Refuse, c.SettleCall, c.Recover, c.ResumeAsking}
+)
+_OVER = frozenset({c.ConfirmDelivery, c.StopChild})
 
-ACCEPTS: Mapping[Status, frozenset[type[Command]]] = {
-    Status.NEW: frozenset({Submit}),
-    Status.QUEUED: _OPEN | {Claim},
-    Status.CLAIMED: _OPEN | {Start},
+ACCEPTS: Mapping[Status, frozenset[type[c.Command]]] = {
+    Status.NEW: frozenset({c.Submit}),
+    Status.QUEUED: _OPEN | {c.Claim},
+    Status.CLAIMED: _OPEN | {c.Start},
     Status.RUNNING: _OPEN
-    | {BeginAsk, ReleaseAsk, RequestTopUp, CutContext, HearReply, FailAttempt}
-    | {Release, StartCall, SuspendCall, ClearCall},
+    | {c.BeginAsk, c.ReleaseAsk, c.RequestTopUp, c.CutContext, c.HearReply, c.FailAttempt}
+    | {c.Release, c.StartCall, c.SuspendCall, c.ClearCall},
     Status.WAITING: _OPEN,
     Status.RETRY_WAIT: _OPEN,
     Status.SUCCEEDED: _OVER,
-    Status.FAILED: _OVER | {Retry},
+    Status.FAILED: _OVER | {c.Retry},
     Status.CANCELED: _OVER,
     Status.DEAD_LETTER: _OVER,
 }
 """Which commands make sense in which status; everything else is refused before it is looked at."""
 
 
-def decide(task: Task, command: Command, *, rules: Rules, now: Instant) -> tuple[Event, ...]:
+def decide(task: Task, command: c.Command, *, rules: Rules, now: Instant) -> tuple[Event, ...]:
     """The events that `command` makes of `task`. Raises `Refused` when it makes no sense now."""
     if type(command) not in ACCEPTS[task.status]:
         verb = type(command).__name__
@@ -69,55 +45,55 @@ def decide(task: Task, command: Command, *, rules: Rules, now: Instant) -> tuple
     return _decided(task, command, rules, now)
 
 
-def _decided(task: Task, command: Command, rules: Rules, now: Instant) -> tuple[Event, ...]:  # noqa: C901, PLR0912 - one case per command; the type checker proves it whole
+def _decided(task: Task, command: c.Command, rules: Rules, now: Instant) -> tuple[Event, ...]:  # noqa: C901, PLR0912 - one case per command; the type checker proves it whole
     match command:
-        case Submit():
+        case c.Submit():
             return life.submitted(command, now)
-        case Claim():
+        case c.Claim():
             return life.claimed(task, command)
-        case Start():
+        case c.Start():
             return life.started(task, command, rules, now)
-        case Release():
+        case c.Release():
             return life.released(task, now)
-        case Recover():
+        case c.Recover():
             return life.recovered(task, command, now)
-        case FailAttempt():
+        case c.FailAttempt():
             return life.attempt_failed(task, command, now)
-        case Tick():
+        case c.Tick():
             return life.ticked(task, now)
-        case Cancel():
+        case c.Cancel():
             return life.canceled(task, command, now)
-        case Retry():
+        case c.Retry():
             return life.retried(command, now)
-        case StopChild():
+        case c.StopChild():
             return life.child_stopped(task, command)
-        case ConfirmDelivery():
+        case c.ConfirmDelivery():
             return life.delivery_confirmed(task, command, now)
-        case BeginAsk():
+        case c.BeginAsk():
             return money.ask_begun(task, command, rules, now)
-        case ReleaseAsk():
+        case c.ReleaseAsk():
             return () if task.reserved is None else (AskReleased(),)
-        case RequestTopUp():
+        case c.RequestTopUp():
             return money.requested(task, command, rules, now)
-        case ResumeAsking():
+        case c.ResumeAsking():
             return money.resumed(task, command, now)
-        case CutContext():
+        case c.CutContext():
             return (ContextCut(chars=command.chars, tried=command.tried),)
-        case HearReply():
+        case c.HearReply():
             return turns.heard(task, command, rules, now)
-        case Say():
+        case c.Say():
             return turns.said(task, command, now)
-        case StartCall():
+        case c.StartCall():
             return calls.started(task, command)
-        case SettleCall():
+        case c.SettleCall():
             return calls.settled(task, command, now)
-        case SuspendCall():
+        case c.SuspendCall():
             return calls.suspended(task, command)
-        case ClearCall():
+        case c.ClearCall():
             return calls.cleared(task, command)
-        case Approve():
+        case c.Approve():
             return calls.approved(task, command, rules, now)
-        case Refuse():
+        case c.Refuse():
             return calls.refused(task, command, now)
         case _:  # pragma: no cover - the type checker proves that nothing is left
             assert_never(command)

@@ -98,7 +98,10 @@ class CallWaiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CallApproved(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A person said yes to exactly these arguments; and beforehand to more, in a `lease`."""
+    """A person said yes to exactly these arguments; and beforehand to more, in a `lease`.
+
+    `vouched`: the values of them that no person had said, which are this person's from now on.
+    """
 
     call_id: CallId
     by: str
@@ -106,6 +109,7 @@ class CallApproved(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grant: Rule | None = None
     lease: Lease | None = None
     policy: str = ""
+    vouched: tuple[str, ...] = ()
 
 
 class CallCleared(Struct, frozen=True, kw_only=True, omit_defaults=True):

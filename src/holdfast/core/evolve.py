@@ -140,7 +140,8 @@ def _of_calls(task: Task, event: e.OfCalls) -> Task:
             return replace(task, children=children, calls={**task.calls, event.call_id: waiting})
         case e.CallApproved():
             grants = task.grants if event.grant is None else (*task.grants, event.grant)
-            return replace(_call_moved(task, event.call_id, CallState.ALLOWED), grants=grants)
+            task = replace(task, grants=grants, vouched=(*task.vouched, *event.vouched))
+            return _call_moved(task, event.call_id, CallState.ALLOWED)
         case e.CallCleared():
             return _call_moved(task, event.call_id, CallState.ALLOWED)
         case e.CallDoubted():

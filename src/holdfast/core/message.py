@@ -116,12 +116,14 @@ class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="retur
     """The tool did its work. `artifact` names the file with the whole output if it was cut.
 
     `structured`: what stands between the first and the last brace is JSON, fields of the tool.
+    `apart`: the words are the house's own; what the tool said is kept where no model sees it.
     """
 
     text: str
     artifact: str = ""
     reused: bool = False
     structured: bool = False
+    apart: bool = False
 
 
 class Failed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="failed"):
@@ -130,6 +132,7 @@ class Failed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="failed"
     text: str
     code: str = "error"
     artifact: str = ""
+    apart: bool = False
 
 
 class Refused(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="refused"):

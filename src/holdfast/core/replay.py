@@ -84,17 +84,10 @@ def _decided(
 
 
 def _untold(made: e.Event, recorded: e.Event) -> e.Event:
-    match made, recorded:
-        case (e.Replied(), e.Replied(policy="")):
-            return replace(made, policy="")
-        case (e.CallApproved(), e.CallApproved(policy="")):
-            return replace(made, policy="")
-        case (e.TopUpRequested(), e.TopUpRequested(policy="")):
-            return replace(made, policy="")
-        case (e.CallSettled(), e.CallSettled(by="")):
-            return replace(made, by="")
-        case _:
-            return made
+    if type(made) is not type(recorded) or isinstance(made, e.Started):
+        return made
+    untold = {name: "" for name in ("policy", "by") if getattr(recorded, name, None) == ""}
+    return replace(made, **untold) if untold else made
 
 
 def _difference(
@@ -165,6 +158,7 @@ def _candidates(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:  #
                 digest=bound(task, task.calls.get(event.call_id)),
                 by=event.by,
                 whole_task=event.grant is not None,
+                vouch=bool(event.vouched),
                 lease=event.lease,
             )
         case e.Said() as event:

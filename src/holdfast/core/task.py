@@ -180,6 +180,7 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reserved: Reservation | None = None
     faults: tuple[Fault, ...] = ()
     grants: tuple[Rule, ...] = ()
+    vouched: tuple[str, ...] = ()
     habits: Habits = Habits()
     answer: str | None = None
     proposed: str | None = None

@@ -74,7 +74,7 @@ class Asker:
             self._live.tell(stream.id, storable.delta(delta))
 
         try:
-            async with DirectAccount(*self._pay, _payer(stream.task)) as ledger:
+            async with DirectAccount(*self._pay, payer_of(stream.task)) as ledger:
                 account = TaskAccount(ledger, self._recorder, stream, fence)
                 reply = await self._models.answer(name, shown, specs, hear, account)
         except NotAsking:
@@ -160,7 +160,7 @@ def _end(per: Period, now: Instant) -> Instant:
     return round(end.timestamp() * 1000)
 
 
-def _payer(task: Task) -> Payer:
+def payer_of(task: Task) -> Payer:
     request = task.request
     return Payer(
         task=task.id,

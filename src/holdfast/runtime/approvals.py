@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from holdfast.core.command import Approve, Refuse
 from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.judge import decided
+from holdfast.core.gate.labels import nobodys
 from holdfast.core.gate.policy import Ask, Deny
 from holdfast.core.gate.standing import standing_of
 from holdfast.core.gate.suggest import suggested
@@ -28,22 +30,29 @@ _ALL = 500
 
 
 class Why(Struct, frozen=True, kw_only=True):
-    """Why a person is asked: the rule that says so, and one under which nobody would be again."""
+    """Why a person is asked: the rule that says so, and one under which nobody would be again.
+
+    `nobodys`: the values that no person has said, of a call that labels are about.
+    """
 
     rule: str
     suggested: str
+    nobodys: tuple[str, ...] = ()
 
 
 async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
     """Empty words for a question that no rule has put, or that has been answered by now."""
-    opened = (await house.recorder.load(task_id)).calls.get(call_id)
+    task = await house.recorder.load(task_id)
+    opened = task.calls.get(call_id)
     if opened is None or opened.state is not CallState.ASKED or not isinstance(opened.verdict, Ask):
         return Why(rule="", suggested="")
     try:
         instead = suggested(opened.call).label
     except Invalid as none:
         instead = f"none: {none}"
-    return Why(rule=opened.verdict.rule, suggested=instead)
+    call = opened.call
+    strange = tuple(dict.fromkeys(nobodys(call, hearing(task)))) if call.labels else ()
+    return Why(rule=opened.verdict.rule, suggested=instead, nobodys=strange)
 
 
 class Edit(Struct, frozen=True, kw_only=True):

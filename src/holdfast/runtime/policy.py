@@ -49,11 +49,13 @@ class Supposed(Struct, frozen=True, kw_only=True):
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """A verdict in words: what, by which rule, and why."""
+    """A verdict in words: what, by which rule, and why; and the rule about labels that would have
+    said otherwise, where labels are only reported."""
 
     say: str
     rule: str
     reason: str
+    reported: str = ""
 
 
 class Shift(Struct, frozen=True, kw_only=True):
@@ -80,11 +82,13 @@ _FREEDOM = {"deny": 0, "ask": 1, "allow": 2}
 def judged(verdict: Verdict) -> Judged:
     match verdict:
         case Allow():
-            return Judged(say="allow", rule=verdict.rule, reason="")
+            told, more = Judged(say="allow", rule=verdict.rule, reason=""), verdict.reported
         case Ask():
-            return Judged(say="ask", rule=verdict.rule, reason=verdict.question)
+            told = Judged(say="ask", rule=verdict.rule, reason=verdict.question)
+            more = verdict.reported
         case _:
-            return Judged(say="deny", rule=verdict.rule, reason=verdict.reason)
+            told, more = Judged(say="deny", rule=verdict.rule, reason=verdict.reason), ""
+    return replace(told, reported=more)
 
 
 def supposed_call(house: House, supposed: Supposed) -> ToolCall:
@@ -187,6 +191,8 @@ def show(house: House, agent: str = "") -> dict[str, Any]:
             for one in rules.ceilings
             if not agent or one.is_over(agent)
         ],
+        "labels": "report" if rules.reports else "enforce",
+        "apart": list(rules.apart),
         "doubts": list(_doubts(house, rules)),
     }
 

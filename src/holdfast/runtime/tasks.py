@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.budget import Limits
@@ -147,18 +148,25 @@ async def say(house: House, task_id: TaskId, text: str, *, by: str) -> Summary:
     return summary(await house.recorder.tell(task_id, Say(text=text, by=by)))
 
 
-async def approve(
-    house: House,
-    task_id: TaskId,
-    call_id: str,
-    *,
-    digest: str,
-    by: str,
-    whole_task: bool = False,
-) -> Summary:
-    """Say yes to one call with exactly the arguments that `digest` names."""
-    call = CallId(call_id)
-    command = Approve(call_id=call, digest=digest, by=by, whole_task=whole_task)
+class Yes(Struct, frozen=True, kw_only=True):
+    """A yes to one call with exactly the arguments that `digest` names; for the `whole_task` to
+    its tool; and, with `vouch`, what nobody had said in it is `by`'s own from now on."""
+
+    call: CallId
+    digest: str
+    by: str
+    whole_task: bool = False
+    vouch: bool = False
+
+
+async def approve(house: House, task_id: TaskId, yes: Yes) -> Summary:
+    command = Approve(
+        call_id=yes.call,
+        digest=yes.digest,
+        by=yes.by,
+        whole_task=yes.whole_task,
+        vouch=yes.vouch,
+    )
     return summary(await house.recorder.tell(task_id, command))
 
 

@@ -71,17 +71,21 @@ class Spool:
         return shortened(data, f"output cut: {size}; all of it is in {path}"), str(path)
 
     def _keep(self, data: bytes) -> Path:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.folder / f"{hashlib.sha256(data).hexdigest()}.txt"
-        temporary = self.folder / f".new-{secrets.token_hex(8)}"
-        try:
-            temporary.touch(mode=0o600)
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        return path
+        return kept_file(self.folder, f"{hashlib.sha256(data).hexdigest()}.txt", data)
+
+
+def kept_file(folder: Path, name: str, data: bytes) -> Path:
+    """A private file of that name, there whole or not at all. Raises `OSError`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path, temporary = folder / name, folder / f".new-{secrets.token_hex(8)}"
+    try:
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
 
 
 class Fitted:

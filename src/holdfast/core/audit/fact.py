@@ -19,6 +19,7 @@ Kind = Literal[
     "call.approved",
     "call.refused",
     "call.settled",
+    "labels.vouched",
     "secret.used",
     "secret.denied",
     "vault.changed",

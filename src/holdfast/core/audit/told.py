@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from holdfast.core import event as e
 from holdfast.core.gate.policy import Allow, Ask, Deny, Verdict
+from holdfast.core.ids import digest as hashed
 from holdfast.core.message import Failed, Outcome, Refused, Returned, Unknown
 from holdfast.core.task import JudgedCall
 
@@ -38,7 +39,10 @@ def told(event: e.Event, here: Here) -> Sequence[Fact]:
             return [_judged(one, here, "") for one in judged]
         case e.CallApproved(call_id=call, by=by, digest=digest, grant=grant):
             rule = grant.label if grant else ""
-            return (here(kind="call.approved", call=call, by=by, digest=digest, rule=rule),)
+            said = here(kind="call.approved", call=call, by=by, digest=digest, rule=rule)
+            over = {"digest": hashed(event.vouched), "count": len(event.vouched)}
+            vouched = (here(kind="labels.vouched", call=call, by=by, **over),)
+            return (said, *(vouched if event.vouched else ()))
         case e.Retried(by=by):
             return (here(kind="task.retried", by=by),)
         case _:
@@ -55,6 +59,7 @@ def _judged(one: JudgedCall, here: Here, policy: str) -> Fact:
         verdict=_word(verdict),
         rule=verdict.rule,
         policy=policy,
+        subject="" if isinstance(verdict, Deny) else verdict.reported,
     )
 
 

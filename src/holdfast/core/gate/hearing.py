@@ -55,6 +55,7 @@ def hearing(task: Task) -> Heard:
         outside=tuple(outside),
         strangers=tuple(strangers),
         sources=frozenset(behind),
+        vouched=frozenset(task.vouched),
         plan=plan,
     )
 
@@ -65,7 +66,7 @@ def sources_of(opened: OpenCall, outcome: Outcome, sources: tuple[str, ...]) -> 
     call = opened.call
     if call.tool == PLAN and isinstance(opened.verdict, Ask) and isinstance(outcome, Returned):
         return (PERSON,)
-    if isinstance(outcome, Refused) or not call.source:
+    if isinstance(outcome, Refused) or not call.source or getattr(outcome, "apart", False):
         return sources
     return (call.source, *sources)
 

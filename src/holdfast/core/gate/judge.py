@@ -77,10 +77,21 @@ def decided(
     call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[str, int] | None = None
 ) -> Verdict:
     """The verdict on a call of one task. `taken` are uses of leases that are not counted yet."""
-    verdict = _decided(call, standing, rules, taken or {})
+    verdict = _known(call, standing, rules, taken or {})
     if rules.newer is not None:
-        verdict = _stricter(verdict, _decided(call, standing, rules.newer, taken or {}))
+        verdict = _stricter(verdict, _known(call, standing, rules.newer, taken or {}))
     return verdict
+
+
+def _known(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[str, int]) -> Verdict:
+    """The verdict; where labels are only reported, as if there were none, with what they say."""
+    verdict = _decided(call, standing, rules, taken)
+    if not call.labels or not rules.reports:
+        return verdict
+    bare = _decided(replace(call, labels=()), standing, rules, taken)
+    if isinstance(bare, Deny) or _STRICTNESS[type(bare)] >= _STRICTNESS[type(verdict)]:
+        return verdict
+    return replace(bare, reported=verdict.rule)
 
 
 def _decided(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[str, int]) -> Verdict:

@@ -29,6 +29,9 @@ UNTRUSTED, COPIED, UNSAID = "untrusted", "copied", "unsaid"
 PERSON = "person"
 """The source of an answer that a person gave to a question."""
 
+APART = "apart"
+"""The source of what was read apart of another source: `apart:web:HOST`."""
+
 ALL, ADDRESSES = "*", "@"
 """As aims: every argument, and only the addresses of the web in any of them."""
 
@@ -42,12 +45,14 @@ _YES_OR_NO = frozenset({"True", "False"})
 class Heard(Struct, frozen=True, kw_only=True):
     """What a task knows: what people said, what came from outside, each with its source, and the
     plan it made before. `strangers` is what came from outside again: the values of answers that
-    have fields, one by one, and the texts of others."""
+    have fields, one by one, and the texts of others. `vouched`: what a person took over, letter
+    for letter."""
 
     said: tuple[str, ...] = ()
     outside: tuple[tuple[str, str], ...] = ()
     strangers: tuple[str, ...] = ()
     sources: frozenset[str] = frozenset()
+    vouched: frozenset[str] = frozenset()
     plan: Plan = Plan()
 
     @property
@@ -70,22 +75,30 @@ def labels(call: ToolCall, heard: Heard) -> tuple[str, ...]:
     `untrusted:SOURCE`, of every source there is, for one that nobody has said at all; while nobody
     from outside was heard, `unsaid:WHERE`, with the place to which it goes.
     """
-    found, influences = set[str](), heard.influences
-    if call.tool == PLAN and not influences:
+    found = set[str]()
+    # What was read apart is numbers and choices: they are its own, but no words that could order.
+    worded = {one for one, _ in heard.outside if not one.startswith(APART)} | heard.sources
+    if call.tool == PLAN and not heard.influences:
         return ()  # a plan that nobody outside had a word in vouches, and is not vouched for
-    for value in _open(call, heard):
+    for value in nobodys(call, heard):
         behind = {source for source, text in heard.outside if value in text}
         if behind:
             found |= {f"{COPIED}:{source}" for source in behind}
         else:
-            found |= {f"{UNTRUSTED}:{source}" for source in influences} or {
-                f"{UNSAID}:{call.source}"
-            }
+            found |= {f"{UNTRUSTED}:{source}" for source in worded} or {f"{UNSAID}:{call.source}"}
     return tuple(sorted(found))
 
 
+def nobodys(call: ToolCall, heard: Heard) -> tuple[str, ...]:
+    """The aims of `call` that no person has said, planned or taken over."""
+    return tuple(value for value in _open(call, heard) if value not in heard.vouched)
+
+
 def source_of(kind: str, target: str) -> str:
-    """A source by its kind and, for the web, by the host that was asked."""
+    """A source by its kind and, for the web, by the host that was asked; of what was read apart,
+    by whose it is (`SOURCE#NAME`)."""
+    if kind == APART:
+        return f"{APART}:{target.partition('#')[0]}"
     if kind == "web" and (host := _host(target)):
         return f"web:{host}"
     return kind

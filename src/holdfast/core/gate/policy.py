@@ -187,8 +187,10 @@ class Ceiling(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Rules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The policy in force: layers, strongest first; the preset is the last one.
 
-    `zone` tells the hour. A try keeps the rules that it began with; `newer` are those that have
-    come since: what they forbid is forbidden at once, what they allow begins with the next try.
+    `zone` tells the hour. `reports`: what labels would ask or deny is only written down; `apart`:
+    patterns of the sources whose answers no agent sees. A try keeps the rules that it began with;
+    `newer` are those that have come since: what they forbid is forbidden at once, what they allow
+    begins with the next try.
     """
 
     layers: tuple[tuple[Rule, ...], ...] = ()
@@ -197,6 +199,8 @@ class Rules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ceilings: tuple[Ceiling, ...] = ()
     leases: tuple[Lease, ...] = ()
     zone: Zone = ()
+    reports: bool = False
+    apart: tuple[str, ...] = ()
     newer: Rules | None = None
 
     def limits_of(self, agent: str) -> tuple[tuple[Rule, ...], ...]:
@@ -206,10 +210,12 @@ class Rules(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Allow(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="allow"):
-    """The call may run; `lease` is the id of the one that it used."""
+    """The call may run; `lease` is the id of the one that it used. `reported`: the rule about
+    labels that would have said otherwise, were labels more than reported."""
 
     rule: str
     lease: str = ""
+    reported: str = ""
 
 
 class Deny(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="deny"):
@@ -225,6 +231,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ask"):
     rule: str
     question: str
     until: Instant
+    reported: str = ""
 
 
 Verdict = Allow | Deny | Ask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .policy import Rule, Say
 
 _READS = Rule(say=Say.ALLOW, effect="reads", name="preset: reading is allowed")
-_LOCAL = ("read", "list", "glob", "search", "time", "wait", "ask_person", "plan")
+_LOCAL = ("read", "list", "glob", "search", "time", "wait", "ask_person", "plan", "read_apart")
 _CHANGES = ("write", "edit", "append", "move", "delete")
 _OUTSIDE = ("web_fetch", "web_search", "browser_open", "browser_snapshot")
 _CREDENTIALS = (

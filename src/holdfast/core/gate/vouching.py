@@ -104,7 +104,8 @@ class Said:
             rf"(?:(?<![^\W_])(?:{words}|id|no|nr|number)s?(?![^\W_])"
             r"[\W_]{0,3}(?:\w+\W{1,3}){0,2}|#)"
         )
-        return any(re.search(rf"{beside}{value}(?![\w]|[.,]\w)", text) for text in self._plain)
+        there = (text for text in self._plain if value in text)
+        return any(re.search(rf"{beside}{value}(?![\w]|[.,]\w)", text) for text in there)
 
     def strange(self, text: str) -> Iterator[str]:
         """The addresses in `text` that nobody has said."""

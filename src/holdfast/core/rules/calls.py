@@ -12,7 +12,9 @@ from holdfast.core.effect import due
 from holdfast.core.error import NotFound
 from holdfast.core.error import Refused as NotNow
 from holdfast.core.evolve import fold
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.judge import decided
+from holdfast.core.gate.labels import nobodys
 from holdfast.core.gate.policy import Ask, Deny, Rule, Rules, Say
 from holdfast.core.gate.standing import standing_of
 from holdfast.core.ids import CallId, Instant, digest
@@ -90,7 +92,8 @@ def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[
     if denied := _denied(task, opened, rules, now):
         message = f"call {command.call_id} is denied by now: {denied}"
         raise NotNow(message, code="approval_denied", hint="refuse it, or change the rule")
-    approval = replace(_approval(opened, command), policy=rules.version)
+    vouched = nobodys(opened.call, hearing(task)) if command.vouch else ()
+    approval = replace(_approval(opened, command), policy=rules.version, vouched=vouched)
     if not command.whole_task:
         return followed(task, (replace(approval, lease=command.lease),), now)
     tool = opened.call.tool

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
+from holdfast.core import command as c
 from holdfast.core import event as e
 from holdfast.core import habits as h
 from holdfast.core.budget import Reservation, enough, exceeded
-from holdfast.core.command import (
-    Cancel,
-    Claim,
-    ConfirmDelivery,
-    FailAttempt,
-    Recover,
-    Retry,
-    Start,
-    StopChild,
-    Submit,
-)
 from holdfast.core.effect import due
 from holdfast.core.error import Invalid, NotFound
 from holdfast.core.error import Refused as NotNow
@@ -34,7 +24,7 @@ POISON_AT = 3
 DELIVERY_TRIES = 8
 
 
-def submitted(command: Submit, now: Instant) -> tuple[e.Event, ...]:
+def submitted(command: c.Submit, now: Instant) -> tuple[e.Event, ...]:
     if not command.request.prompt.strip():
         raise Invalid("the task is empty: say what should be done", code="empty_prompt")
     if not all(check.strip() for check in command.request.checks):
@@ -43,11 +33,11 @@ def submitted(command: Submit, now: Instant) -> tuple[e.Event, ...]:
     return (e.Submitted(id=command.id, request=command.request, at=now),)
 
 
-def claimed(task: Task, command: Claim) -> tuple[e.Event, ...]:
+def claimed(task: Task, command: c.Claim) -> tuple[e.Event, ...]:
     return (e.Claimed(owner=command.owner, fence=task.fence + 1),)
 
 
-def started(task: Task, command: Start, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
+def started(task: Task, command: c.Start, rules: Rules, now: Instant) -> tuple[e.Event, ...]:
     history = command.history if task.attempt == 0 else ()
     start = e.Started(attempt=task.attempt + 1, at=now, policy=rules.version, history=history)
     return (start,)
@@ -59,7 +49,7 @@ def released(task: Task, now: Instant) -> tuple[e.Event, ...]:
     return (e.Released(at=now),)
 
 
-def recovered(task: Task, command: Recover, now: Instant) -> tuple[e.Event, ...]:
+def recovered(task: Task, command: c.Recover, now: Instant) -> tuple[e.Event, ...]:
     """Give a lost worker's task back to the queue. Safe to tell twice: the second finds nothing."""
     if task.status not in {Status.CLAIMED, Status.RUNNING}:
         return ()
@@ -70,7 +60,7 @@ def recovered(task: Task, command: Recover, now: Instant) -> tuple[e.Event, ...]
     return (*cut_off(task, command.reason), e.Recovered(reason=command.reason, at=now))
 
 
-def attempt_failed(task: Task, command: FailAttempt, now: Instant) -> tuple[e.Event, ...]:
+def attempt_failed(task: Task, command: c.FailAttempt, now: Instant) -> tuple[e.Event, ...]:
     mark = digest(command.message.strip().lower()[:512])[:16]
     fault = Fault(code=command.code, message=command.message, fingerprint=mark)
     tries = len(task.faults) + 1
@@ -127,22 +117,22 @@ def _pause_over(task: Task, now: Instant) -> tuple[e.Event, ...]:
     return (e.Requeued(at=now),)
 
 
-def canceled(task: Task, command: Cancel, now: Instant) -> tuple[e.Event, ...]:
+def canceled(task: Task, command: c.Cancel, now: Instant) -> tuple[e.Event, ...]:
     why = command.reason or "canceled"
     return (*stopped(task, why), e.Canceled(by=command.by, at=now, reason=command.reason))
 
 
-def retried(command: Retry, now: Instant) -> tuple[e.Event, ...]:
+def retried(command: c.Retry, now: Instant) -> tuple[e.Event, ...]:
     return (e.Retried(by=command.by, at=now, limits=command.limits), e.Requeued(at=now))
 
 
-def child_stopped(task: Task, command: StopChild) -> tuple[e.Event, ...]:
+def child_stopped(task: Task, command: c.StopChild) -> tuple[e.Event, ...]:
     if command.child not in task.children:
         return ()
     return (e.ChildStopped(child=command.child),)
 
 
-def delivery_confirmed(task: Task, command: ConfirmDelivery, now: Instant) -> tuple[e.Event, ...]:
+def delivery_confirmed(task: Task, command: c.ConfirmDelivery, now: Instant) -> tuple[e.Event, ...]:
     delivery = task.deliveries.get(command.channel)
     if delivery is None:
         raise NotFound(f"nothing is due to {command.channel}", code="delivery_not_due")

@@ -42,6 +42,10 @@ def show(desk: Desk, given: Given) -> int:
     if leases := rows_of(found, "leases"):
         screen.tell("")
         screen.table(_LEASES, [_lease(one, time.time()) for one in leases])
+    if text_of(found, "labels") == "report":
+        screen.note("labels are only reported: no rule about them asks or denies", mark="bad")
+    if apart := texts_of(found, "apart"):
+        screen.tell(f"\nRead apart: {line(', '.join(apart))}")
     for doubt in texts_of(found, "doubts"):
         screen.note(line(doubt), mark="bad")
     if problem := text_of(found, "problem"):
@@ -79,6 +83,8 @@ def _explained(desk: Desk, found: Json) -> None:
     screen.tell(f"  by      {line(text_of(verdict, 'rule'))}")
     if reason := text_of(verdict, "reason"):
         screen.tell(f"  because {line(reason)}")
+    if reported := text_of(verdict, "reported"):
+        screen.tell(f"  but     {line(reported)}, if labels were more than reported")
     if labels := texts_of(found, "labels"):
         screen.tell(f"  labels  {line(', '.join(labels))}")
     screen.tell(f"  under   {found['policy']}")

@@ -156,6 +156,7 @@ _TASKS = (
         takes=(1, 2),
         options=(
             Option("--whole-task", "", "allow this tool for the rest of the task"),
+            Option("--vouch", "", "what nobody had said is yours from now on, letter for letter"),
             Option("--for", "WHOM", "do not ask again for such calls: task, session, agent or all"),
             Option("--rule", "RULE", "nor for those that this allows, e.g. 'exec:git push *'"),
             *LEASE,

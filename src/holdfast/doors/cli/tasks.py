@@ -87,6 +87,7 @@ def retry(desk: Desk, given: Given) -> int:
 def approve(desk: Desk, given: Given) -> int:
     row, question = _question(desk, given)
     body: Json = {"digest": question["digest"], "whole_task": given.has("whole-task")}
+    body["vouch"] = given.has("vouch")
     if given.has("alike"):
         body["alike"] = True
     if given.has("edit"):
@@ -144,6 +145,8 @@ def approvals(desk: Desk, given: Given) -> int:
         if rule := text_of(question, "rule"):
             allows = line(text_of(question, "suggested"))
             desk.screen.tell(f"    asked by: {line(rule)}; what would allow it: {allows}")
+        if strange := texts_of(question, "nobodys"):
+            desk.screen.tell(f"    nobody has said: {line('; '.join(strange))}")
     if asked:
         desk.screen.note("answer with: holdfast task approve TASK, or task deny TASK")
     return OK

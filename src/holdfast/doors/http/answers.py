@@ -60,7 +60,10 @@ class EventPage(Struct, frozen=True, kw_only=True):
 
 
 class OpenQuestion(Question, frozen=True, kw_only=True):
-    """A question with its task; the `rule` that asks, and one that would allow it (`suggested`)."""
+    """A question with its task; the `rule` that asks, and one that would allow it (`suggested`).
+
+    `nobodys`: the values in it that no person has said; a yes with `vouch` takes them over.
+    """
 
     task: TaskId
     title: str
@@ -69,6 +72,7 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
     by: str
     rule: str
     suggested: str
+    nobodys: tuple[str, ...]
 
 
 class Approvals(Struct, frozen=True, kw_only=True):
@@ -307,4 +311,5 @@ def open_question(row: Summary, question: Question, why: Why) -> OpenQuestion:
         by=row.by,
         rule=why.rule,
         suggested=why.suggested,
+        nobodys=why.nobodys,
     )

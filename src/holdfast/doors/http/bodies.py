@@ -286,6 +286,10 @@ class Approval(Body):
 
     digest: str = Field(max_length=64, description="The question's `digest`.")
     whole_task: bool = Field(default=False, description="Allow the tool for the whole task.")
+    vouch: bool = Field(
+        default=False,
+        description="Take over what `nobodys` lists: in this task it counts as said by you.",
+    )
     lease: NotAgain | None = Field(default=None, description="Do not ask again for such calls.")
     alike: bool = Field(
         default=False,
@@ -299,9 +303,9 @@ class Approval(Body):
 
     @model_validator(mode="after")
     def _one_answer(self) -> Approval:
-        more = (self.whole_task, self.lease is not None, self.alike, self.arguments is not None)
-        if sum(more) > 1:
-            raise ValueError("take one of whole_task, lease, alike and arguments")
+        more = (self.lease is not None, self.alike, self.arguments is not None)
+        if sum((self.whole_task or self.vouch, *more)) > 1:
+            raise ValueError("take one of whole_task or vouch, lease, alike and arguments")
         return self
 
 

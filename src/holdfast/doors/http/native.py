@@ -159,20 +159,19 @@ async def retry(ask: Ask[b.NoQuery, b.Again]) -> a.TaskRow:
 async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:
     task, call, said = await ask.task(), ask.path("call"), ask.body
     if said.lease is not None:
-        yes = leases.Yes(
+        lasting = leases.Yes(
             call=CallId(call),
             digest=said.digest,
             by=ask.by,
             rule=said.lease.rule,
             terms=leases.Terms(**said.lease.model_dump(exclude={"rule"})),
         )
-        return a.task_row(await leases.approve(ask.house, task, yes))
+        return a.task_row(await leases.approve(ask.house, task, lasting))
     if said.arguments is not None or said.alike:
         return a.task_row(await _answered(ask, task, CallId(call)))
-    row = await tasks.approve(
-        ask.house, task, call, digest=said.digest, by=ask.by, whole_task=said.whole_task
-    )
-    return a.task_row(row)
+    yes = tasks.Yes(call=CallId(call), digest=said.digest, by=ask.by)
+    yes = replace(yes, whole_task=said.whole_task, vouch=said.vouch)
+    return a.task_row(await tasks.approve(ask.house, task, yes))
 
 
 async def _answered(ask: Ask[b.NoQuery, b.Approval], task: TaskId, call: CallId) -> Summary:

@@ -100,6 +100,8 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
     preset_rules: tuple[dict[str, Any], ...]
     ceilings: tuple[dict[str, Any], ...]
     leases: tuple[Lease, ...]
+    labels: str
+    apart: tuple[str, ...]
     doubts: tuple[str, ...]
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from holdfast.core import task as t
 from holdfast.core.error import Refused
-from holdfast.core.ids import SessionId, TaskId
+from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
 from holdfast.runtime import tasks
@@ -165,9 +165,8 @@ async def _answered(ask: Asking, task: t.Task, message: w.Message) -> None:
     match asked.answer_of(message):
         case asked.Approved(call=call, digest=digest, whole_task=whole_task):
             _check_person(ask)
-            await tasks.approve(
-                house, task.id, call, digest=digest, by=ask.by, whole_task=whole_task
-            )
+            yes = tasks.Yes(call=CallId(call), digest=digest, by=ask.by, whole_task=whole_task)
+            await tasks.approve(house, task.id, yes)
         case asked.Declined(call=call, reason=reason):
             await tasks.refuse(house, task.id, call, by=ask.by, reason=reason)
         case str() as text if sources := asked.sources_of(message, ask.by, person=_person(ask)):

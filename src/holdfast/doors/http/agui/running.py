@@ -137,7 +137,8 @@ async def _answered(
         text = payload if isinstance(payload, str) else str(told.get("text", ""))
         await tasks.say(house, task, text, by=by)
     elif told.get("approved") is True:
-        await tasks.approve(house, task, call, digest=digest, by=by)
+        yes = tasks.Yes(call=CallId(call), digest=digest, by=by)
+        await tasks.approve(house, task, yes)
     else:
         await tasks.refuse(house, task, call, by=by, reason=str(told.get("reason", "")))
 
