@@ -55,7 +55,7 @@ class Stage:
         self.blobs = MemoryBlobs()
         self.secrets: dict[str, str] = {}
         self.vault = MemoryVault()
-        self.questions = Questions(FakeClock())
+        self.questions = Questions(FakeClock(), lambda task, text: self.told.append(text))
         self.heard = Heard(FakeClock(), lambda text: text.replace(SECRET, "[***]"))
         self.sampled: list[Sampling] = []
         self.servers: Servers

@@ -135,11 +135,12 @@ async def yes(stage: Stage) -> None:
         await anyio.sleep(0.01)
 
 
+MANY = {str(number): CONFIRM for number in range(100)}
 OUTCOMES: list[tuple[Answer, str]] = [
     (lambda m: wants(m, state="again"), "unknown"),
     (wants, "unknown"),
     (lambda m: said(m, "task", content=[]), "unknown"),
-    (lambda m: wants(m, **{str(n): CONFIRM for n in range(100)}), "unknown"),
+    (lambda m: said(m, "input_required", inputRequests=MANY), "unknown"),
     (lambda m: wants(m, a={"method": "sampling/createMessage"}), "mcp_unmet"),
     (lambda m: wants(m, a={"method": "files/delete"}), "mcp_unmet"),
     (lambda m: refused(m["id"], -32_602, "no such tool"), "mcp_error"),

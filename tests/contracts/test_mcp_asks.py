@@ -36,6 +36,7 @@ async def answered(stage: Stage, content: dict[str, Any] | None, tool: str) -> s
             group.start_soon(run)
             while not (asked := stage.servers.questions()):
                 await anyio.sleep(0.01)
+            assert f"holdfast mcp answer {asked[0].id}" in stage.told[-1]
             stage.servers.answer(asked[0].id, content)
     assert not stage.servers.questions()
     return said[0]

@@ -33,7 +33,7 @@ from holdfast.runtime.house import InForce
 from .given import Given
 from .outside import Outside
 
-Hands = tuple[BoxOptions, Steering, Clock]
+Hands = tuple[BoxOptions, Steering, Clock, Live]
 Asked = tuple[InForce, Models, Ledger]
 Work = tuple[Blobs, Spool, Clock, Live]
 
@@ -100,7 +100,7 @@ def _unheard(_: Delta) -> None:
 
 def world_of_servers(given: Given, boxes: Boxes, out: Outside, hands: Hands, asked: Asked) -> World:
     """Their boxes are those of commands, each with the paths that the server needs besides."""
-    config, (options, steering, clock) = given.config, hands
+    config, (options, steering, clock, live) = given.config, hands
 
     home = config.home
 
@@ -132,7 +132,7 @@ def world_of_servers(given: Given, boxes: Boxes, out: Outside, hands: Hands, ask
         reveal=reveal,
         box=box,
         kept=steering.kept,
-        questions=Questions(clock),
+        questions=Questions(clock, lambda task, text: live.tell(task, Delta(note=text))),
         heard=Heard(clock, out.safe.redact),
         sample=sampler(*asked, clock),
         most=max(1, config.box.at_once // 2),
