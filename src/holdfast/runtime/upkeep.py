@@ -49,6 +49,9 @@ async def purge(
             raise Refused(f"{task_id} is {row.status}: cancel it first", code="not_ended")
     gone = await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
     house.recorder.drop(wanted)
+    for task_id in wanted:
+        for push in house.pushes.all(task_id):
+            await house.pushes.drop(task_id, push.id)
     return gone
 
 

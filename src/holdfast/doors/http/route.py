@@ -112,7 +112,11 @@ class Ask(Generic[Q, B]):
 
     async def task(self) -> TaskId:
         """The task that the path names. A key that is for some agents sees no others' tasks."""
-        found = await tasks.resolve(self.house, self.path("ref"))
+        return await self.task_called(self.path("ref"))
+
+    async def task_called(self, text: str) -> TaskId:
+        """As `task`, for one that is named elsewhere."""
+        found = await tasks.resolve(self.house, text)
         if self.grant.key is not None:
             self.grant.check_agent((await tasks.show(self.house, found)).agent)
         return found
