@@ -13,6 +13,7 @@ from holdfast.core.error import NotFound
 from holdfast.core.ids import CallId
 from holdfast.core.message import ModelSaid, Reply, Thought, ToolCall, Usage
 from holdfast.ports.model import Delta
+from holdfast.runtime.permissions import exposed
 from tests.doors.house import PAYS, Plan, Street, client, street
 from tests.doors.openai_schema import events, valid
 from tests.doors.test_openai_chat import leaving, refused, say_yes
@@ -297,3 +298,9 @@ async def test_what_is_kept_is_for_its_owner_alone_holds_no_secret_and_does_not_
     assert await few.find(names[-1], "me") == b"{}"
     with pytest.raises(NotFound):
         await few.find(names[0], "me")
+
+
+async def test_what_is_kept_is_for_the_owner_of_the_home_alone(tmp_path: Path):
+    kept = FileResponses(tmp_path / "responses")
+    await kept.keep(f"resp_{'0' * 32}", "key:ann", b"{}")
+    assert not exposed(tmp_path / "responses")
