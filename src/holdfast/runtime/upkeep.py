@@ -52,6 +52,7 @@ async def purge(
     for task_id in wanted:
         for push in house.pushes.all(task_id):
             await house.pushes.drop(task_id, push.id)
+        await house.undoing.forget(task_id)
     return gone
 
 
@@ -61,7 +62,16 @@ async def forget(house: House, days: int) -> int:
         return 0
     before = house.clock.now() - days * DAY
     await house.visits.forget(before)
-    return await house.journal.forget(before)
+    gone = await house.journal.forget(before)
+    await _forget_undos(house)
+    return gone
+
+
+async def _forget_undos(house: House) -> None:
+    """What is written down about tasks that are no more."""
+    for task_id in await house.undoing.tasks():
+        if await house.journal.summary(task_id) is None:
+            await house.undoing.forget(task_id)
 
 
 async def shrink(house: House, limit: int) -> int:
@@ -72,6 +82,8 @@ async def shrink(house: House, limit: int) -> int:
         if not oldest:
             break
         gone += await house.journal.forget(oldest[-1].updated_at + 1)
+    if gone:
+        await _forget_undos(house)
     return gone
 
 

@@ -13,11 +13,12 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 from pydantic import Field
 
-from holdfast.config import policy_in, to_rules
+from holdfast.config import policy_in, to_domains, to_rules
 from holdfast.core.error import Invalid
 from holdfast.core.gate.policy import Lease, Rules
 from holdfast.core.ids import Instant
 from holdfast.runtime import leases, policy, tasks
+from holdfast.runtime.domains import Domain
 
 from .bodies import Body, Name, NoQuery, NotAgain, Nothing, Question, Text
 from .route import Ask, Entry
@@ -150,7 +151,7 @@ async def policy_show(ask: Ask[PolicyAsk, Nothing]) -> Mapping[str, Any]:
 async def policy_explain(ask: Ask[NoQuery, Explain]) -> Mapping[str, Any]:
     said, house = ask.body, ask.house
     if said.task:
-        task = await ask.task_called(said.task)
+        task = await ask.task(said.task)
         return await policy.explain_recorded(house, task, said.call)
     if not said.tool:
         raise Invalid("name a tool, or a task", code="nothing_to_explain")
@@ -190,11 +191,12 @@ async def lease_revoke(ask: Ask[NoQuery, Nothing]) -> Lease:
 async def _rules(ask: Ask[Any, Any], text: str) -> Rules:
     if not text:
         return ask.house.rules
-    return await anyio.to_thread.run_sync(_read, text)
+    return ask.house.trust.laid(*await anyio.to_thread.run_sync(_read, text))
 
 
-def _read(text: str) -> Rules:
-    return to_rules(policy_in(text, Path("policy.toml")))
+def _read(text: str) -> tuple[Rules, tuple[Domain, ...]]:
+    told = policy_in(text, Path("policy.toml"))
+    return to_rules(told), to_domains(told)
 
 
 def _supposed(said: SupposedCall) -> policy.Supposed:

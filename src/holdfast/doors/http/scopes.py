@@ -34,6 +34,7 @@ RULES = (
     Rule("/api/v1/me", ANYBODY, ADMIN),
     Rule("/api/v1/tasks", "tasks.read", "tasks.write"),
     Rule("/api/v1/tasks/*/calls", "tasks.read", "approve"),
+    Rule("/api/v1/tasks/*/undo", "tasks.read", "approve"),
     Rule("/api/v1/approvals", "tasks.read", "approve"),
     Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
     Rule("/api/v1/models", "models", ADMIN),
@@ -47,6 +48,7 @@ RULES = (
     Rule("/api/v1/egress", "status", ADMIN),
     Rule("/api/v1/policy", "policy", ADMIN),
     Rule("/api/v1/policy/explain", "policy", "policy"),
+    Rule("/api/v1/trust", "policy", ADMIN),
     Rule("/api/v1/secrets", "secrets", "secrets"),
     Rule("/api/v1/vault", "secrets", ADMIN),
     Rule("/api/v1/audit", "audit", "audit"),
@@ -66,26 +68,31 @@ def is_of_all_agents(path: str) -> bool:
     return path.strip("/").split("/")[:3] in [["api", "v1", name] for name in _OF_ALL_AGENTS]
 
 
-def needed(method: str, path: str) -> str | None:
-    """The scope that a request needs; None for a path that no rule knows."""
-    pieces = path.strip("/").split("/")
-    best = max((rule for rule in RULES if _leads(rule.path, pieces)), key=_weight, default=None)
-    if best is None:
-        return None
-    return best.reads if method in _READING else best.writes
-
-
-def _leads(path: str, pieces: Sequence[str]) -> bool:
-    wanted = path.strip("/").split("/")
-    return len(wanted) <= len(pieces) and all(
-        one in ("*", piece) for one, piece in zip(wanted, pieces, strict=False)
-    )
-
-
 def _weight(rule: Rule) -> tuple[int, int]:
     """The longest rule counts; of two, the one that says more exactly what it means."""
     pieces = rule.path.split("/")
     return len(pieces), -pieces.count("*")
+
+
+_HEAVIEST_FIRST = tuple(
+    (rule, tuple(rule.path.strip("/").split("/")))
+    for rule in sorted(RULES, key=_weight, reverse=True)
+)
+
+
+def needed(method: str, path: str) -> str | None:
+    """The scope that a request needs; None for a path that no rule knows."""
+    pieces = path.strip("/").split("/")
+    for rule, wanted in _HEAVIEST_FIRST:
+        if _leads(wanted, pieces):
+            return rule.reads if method in _READING else rule.writes
+    return None
+
+
+def _leads(wanted: Sequence[str], pieces: Sequence[str]) -> bool:
+    return len(wanted) <= len(pieces) and all(
+        one in (piece, "*") for one, piece in zip(wanted, pieces, strict=False)
+    )
 
 
 def check(routes: Iterable[BaseRoute], before: str = "") -> None:
