@@ -24,7 +24,7 @@ from holdfast.config.sections import Output, Policy, Price, Role
 from holdfast.config.sections_acp import AcpAgent
 from holdfast.config.sections_mcp import McpServer
 from holdfast.config.sections_peers import PeerRow
-from holdfast.config.sections_policy import CeilingTable
+from holdfast.config.sections_policy import AnswerTable, CeilingTable, DomainTable
 from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
@@ -140,6 +140,12 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
             '{helper = {preset = "reader"}}',
             {"helper": CeilingTable(preset="reader")},
         ),
+        "policy.domain": (
+            '{mail = {tools = ["mail_*"]}}',
+            {"mail": DomainTable(tools=("mail_*",))},
+        ),
+        "policy.group": ('{us = ["key:a"]}', {"us": ("key:a",)}),
+        "policy.answer": ('[{by = ["key:a"]}]', (AnswerTable(by=("key:a",)),)),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "a2a.name": ("me", "me"),
         "a2a.description": ("mine", "mine"),

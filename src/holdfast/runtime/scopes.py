@@ -15,7 +15,7 @@ SCOPES: dict[str, str] = {
     "chat": "the doors that others speak: OpenAI's /v1, AG-UI and /ws",
     "agents": "the doors for other agents: MCP and A2A",
     "status": "see how the daemon is, its boxes, budgets, costs and what went out",
-    "policy": "see and explain the policy",
+    "policy": "see and explain the policy, and how far agents are trusted",
     "secrets": "put secrets in and list their names; nobody reads one",
     "audit": "read, verify and export the audit",
     ADMIN: "everything, with what changes the installation itself",

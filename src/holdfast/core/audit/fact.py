@@ -28,6 +28,7 @@ Kind = Literal[
     "config.changed",
     "config.refused",
     "access.changed",
+    "trust.changed",
     "budget.raised",
     "budget.settled",
     "task.undone",

@@ -11,6 +11,7 @@ from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
+from .table_trust import TRUST
 from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
 
@@ -162,7 +163,7 @@ _TASKS = (
             Option("--for", "WHOM", "do not ask again for such calls: task, session, agent or all"),
             Option("--rule", "RULE", "nor for those that this allows, e.g. 'exec:git push *'"),
             *LEASE,
-            Option("--alike", "", "answer all open questions about the very same read"),
+            Option("--alike", "", "all about the very same call: a read, or at medium trust"),
             Option("--edit", "NAME=VALUE", "no: propose it with this argument", repeats=True),
         ),
         examples=(
@@ -561,6 +562,7 @@ GROUPS = (
     ("Models", _MODELS),
     ("Secrets", SECRETS),
     ("Policy", POLICY),
+    ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
     ("Editors", EDITORS),
@@ -579,6 +581,7 @@ DEFAULTS = {
     "mcp": "mcp list",
     "peer": "peer list",
     "policy": "policy show",
+    "trust": "trust show",
     "secret": "secret list",
     "vault": "vault status",
     "task": "task list",

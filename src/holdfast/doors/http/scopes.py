@@ -48,6 +48,7 @@ _RULES = (
     _Rule("/api/v1/egress", "status", ADMIN),
     _Rule("/api/v1/policy", "policy", ADMIN),
     _Rule("/api/v1/policy/explain", "policy", "policy"),
+    _Rule("/api/v1/trust", "policy", ADMIN),
     _Rule("/api/v1/leases", "policy", "approve"),
     _Rule("/api/v1/secrets", "secrets", "secrets"),
     _Rule("/api/v1/vault", "secrets", ADMIN),

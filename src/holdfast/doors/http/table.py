@@ -27,6 +27,7 @@ from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
+from .trust import TRUST_ROUTES
 from .undo import UNDO_ROUTES
 from .webhooks import WEBHOOK_ROUTES
 
@@ -248,6 +249,7 @@ ROUTES: tuple[Entry, ...] = (
     *MCP_ROUTES,
     *PEER_ROUTES,
     *AUDIT_ROUTES,
+    *TRUST_ROUTES,
     *KEY_ROUTES,
     *CERTIFICATE_ROUTES,
     *WEBHOOK_ROUTES,
