@@ -108,7 +108,7 @@ def _decided(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[st
     for ceiling in _ceilings(leave, asking, rules):
         found = [matching(layer, matter) for layer in ceiling]
         most = _weighed(found, call, unattended=leave.unattended, until=until)
-        if isinstance(most, Deny) and not any(found):
+        if not any(found):
             most = Deny(rule=_BEYOND, reason="a ceiling over this agent does not allow it")
         verdict = _stricter(verdict, most)
     return verdict
