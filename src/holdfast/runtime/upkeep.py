@@ -54,6 +54,8 @@ async def purge(
     gone = await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
     await house.responses.purge(tuple(known))
     house.recorder.drop(wanted)
+    for task_id in wanted:
+        await house.undoing.forget(task_id)
     return gone
 
 
@@ -67,7 +69,16 @@ async def forget(house: House, days: int) -> int:
     if not days:
         return 0
     await house.visits.forget(before)
-    return await house.journal.forget(before)
+    gone = await house.journal.forget(before)
+    await _forget_undos(house)
+    return gone
+
+
+async def _forget_undos(house: House) -> None:
+    """What is written down about tasks that are no more."""
+    for task_id in await house.undoing.tasks():
+        if await house.journal.summary(task_id) is None:
+            await house.undoing.forget(task_id)
 
 
 async def shrink(house: House, limit: int) -> int:
@@ -78,6 +89,8 @@ async def shrink(house: House, limit: int) -> int:
         if not oldest:
             break
         gone += await house.journal.forget(oldest[-1].updated_at + 1)
+    if gone:
+        await _forget_undos(house)
     return gone
 
 

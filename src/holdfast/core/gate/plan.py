@@ -223,13 +223,13 @@ def apart(outcome: Outcome) -> Iterator[str]:
 
 
 def _picked(pick: Pick, answers: Sequence[Any]) -> Iterator[str]:
-    rows = [row for answer in answers for row in _records(answer)]
+    rows: list[Given] = [row for answer in answers for row in _records(answer)]
     rows = [row for row in rows if _at(row, pick.field) is not None]
     rows = [row for row in rows if all(_same(_at(row, k), v) for k, v in pick.where.items())]
     for field, best in ((pick.most, max), (pick.least, min)):
         if field and rows:
-            sizes = [_size(_at(row, field)) for row in rows]
-            rows = [row for row, size in zip(rows, sizes, strict=True) if size == best(sizes)]
+            most = best([_size(_at(row, field)) for row in rows])
+            rows = [row for row in rows if _size(_at(row, field)) == most]
     for row in rows:
         yield from leaves(_at(row, pick.field))
 

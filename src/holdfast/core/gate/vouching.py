@@ -92,7 +92,7 @@ class Said:
         if not any(_as_words(form, text) for form in _forms(value) for text in self._plain):
             return False
         beyond = _beyond_host(value)
-        return not beyond or any(beyond in text for text in self._texts)
+        return any(beyond in text for text in self._texts)
 
     def says_of(self, name: str, value: str) -> bool:
         """Whether somebody said `value` for an argument of this name. A bare number that is no

@@ -147,6 +147,8 @@ def approvals(desk: Desk, given: Given) -> int:
             desk.screen.tell(f"    asked by: {line(rule)}; what would allow it: {allows}")
         if strange := texts_of(question, "nobodys"):
             desk.screen.tell(f"    nobody has said: {line('; '.join(strange))}")
+        if whom := texts_of(question, "for_whom"):
+            desk.screen.tell(f"    for: {line('; '.join(whom))}")
     if asked:
         desk.screen.note("answer with: holdfast task approve TASK, or task deny TASK")
     return OK

@@ -63,6 +63,7 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
     """A question with its task; the `rule` that asks, and one that would allow it (`suggested`).
 
     `nobodys`: the values in it that no person has said; a yes with `vouch` takes them over.
+    `for_whom` says who may answer; empty: whoever may answer at all.
     """
 
     task: TaskId
@@ -73,6 +74,7 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
     rule: str
     suggested: str
     nobodys: tuple[str, ...]
+    for_whom: tuple[str, ...] = ()
 
 
 class Approvals(Struct, frozen=True, kw_only=True):
@@ -312,4 +314,5 @@ def open_question(row: Summary, question: Question, why: Why) -> OpenQuestion:
         rule=why.rule,
         suggested=why.suggested,
         nobodys=why.nobodys,
+        for_whom=why.for_whom,
     )
