@@ -43,7 +43,7 @@ async def purge(
         if not said:
             raise NotFound(f"there is no session {session}", code="session_not_found")
         wanted += said
-    known: list[str] = []
+    known: list[TaskId] = []
     for task_id in wanted:
         row = await house.journal.summary(task_id)
         if row is None:
@@ -54,7 +54,7 @@ async def purge(
     gone = await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
     await house.responses.purge(tuple(known))
     house.recorder.drop(wanted)
-    for task_id in wanted:
+    for task_id in known:
         await house.undoing.forget(task_id)
     return gone
 
