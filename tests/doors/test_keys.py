@@ -12,13 +12,16 @@ from holdfast.adapters.kept import Kept
 from holdfast.core.error import Broken
 from holdfast.core.message import Reply
 from holdfast.doors.http.pace import Buckets
-from holdfast.doors.http.scopes import check, needed
+from holdfast.doors.http.scopes import RULES, check, needed
 from holdfast.doors.http.table import ROUTES
 from holdfast.runtime.keyring import Key, Keyring, Keys, digest
 from holdfast.runtime.scopes import SCOPES
 from tests.doors.house import client, street
 
 pytestmark = pytest.mark.anyio
+
+PREFIXES = ("/v1", "/ag-ui", "/ws", "/mcp", "/a2a")
+"""Doors that are not in the table of routes."""
 
 
 @pytest.fixture
@@ -226,3 +229,10 @@ def test_a_route_that_nobody_thought_about_does_not_start():
 )
 def test_the_longest_rule_counts(method: str, path: str, scope: str | None):
     assert needed(method, path) == scope
+
+
+def test_no_rule_is_about_a_path_that_there_is_not():
+    """Such a rule says of a scope what is not so."""
+    served = [entry.path for entry in ROUTES] + ["/.well-known", *PREFIXES]
+    for rule in RULES:
+        assert any(path.startswith(rule.path.replace("*", "{ref}")) for path in served), rule

@@ -144,7 +144,7 @@ async def explain_recorded(house: House, task_id: TaskId, call_id: str) -> dict[
                 version = recorded.event.policy or task.policy
                 then = {**to_builtins(judged(one.verdict)), "policy": version}
                 return {**told, "task": task_id, "call_id": one.call.id, "then": then}
-    hint = "`holdfast task show TASK --events` names the calls of a task"
+    hint = "`holdfast task bundle TASK` has the calls of a task"
     raise NotFound(f"{task_id} has made no call {call_id}", code="call_not_found", hint=hint)
 
 

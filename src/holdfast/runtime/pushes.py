@@ -96,16 +96,30 @@ class Pushes:
 
     async def drop(self, task: TaskId, push_id: str) -> None:
         """Nobody minds if there is none."""
-        if push := self._there.get(task, {}).pop(push_id, None):
+        if push := self._there.get(task, {}).get(push_id):
+            self._forget(push)
             self._stop(push)
             async with self._writing:
                 await to_thread.run_sync(self._vault.delete, _place(push))
-        if not self._there.get(task):
-            self._there.pop(task, None)
 
     async def _save(self, push: Push) -> None:
+        """Nothing has changed where it cannot be kept. Raises `Unavailable`."""
+        before = self._there.get(push.task, {}).get(push.id)
         self._there.setdefault(push.task, {})[push.id] = push
-        await self._put(push)
+        try:
+            await self._put(push)
+        except HoldfastError:
+            if self._there.get(push.task, {}).get(push.id) is push:
+                self._forget(push)
+                if before is not None:
+                    self._there.setdefault(push.task, {})[push.id] = before
+            raise
+
+    def _forget(self, push: Push) -> None:
+        there = self._there.get(push.task, {})
+        there.pop(push.id, None)
+        if not there:
+            self._there.pop(push.task, None)
 
     async def _went(self, before: Push, after: Push) -> Push:
         """What became of a push; nothing where it was taken away or replaced meanwhile."""
@@ -144,13 +158,20 @@ class Pushes:
             scope.cancel()
 
     async def _work(self, house: House, push: Push, scope: anyio.CancelScope) -> None:
+        pauses = [*self._patience]
         with scope:
-            try:
-                await self._follow(house, push)
-            except (NotFound, Refused):
-                await self.drop(push.task, push.id)  # purged: nothing of it may go anywhere
-            except Unavailable as error:
-                _log.warning("a push is not told: %s", error, extra={"task": push.task})
+            while (now := self._there.get(push.task, {}).get(push.id)) and not now.over:
+                try:
+                    await self._follow(house, now)
+                except (NotFound, Refused):
+                    self._at_work.pop(_place(push), None)  # dropping it would end this first
+                    await self.drop(push.task, push.id)  # purged: nothing of it may go anywhere
+                except Unavailable as error:
+                    _log.warning("a push waits: %s", error, extra={"task": push.task})
+                    # Nothing rings when a store is back.
+                    await anyio.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])
+                else:
+                    break
         if self._at_work.get(_place(push)) is scope:
             del self._at_work[_place(push)]
 
