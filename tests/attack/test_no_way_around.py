@@ -62,6 +62,9 @@ TOUCHES: dict[str, dict[str, str]] = {
         "adapters/tools/output.py::Fitted.before": "is itself a tool's body",
         "adapters/tools/output.py::Fitted.check": "is itself a tool's body",
         "adapters/tools/output.py::Fitted.run": "is itself a tool's body",
+        "adapters/tools/undo/keeping.py::Kept.before": "is itself a tool's body",
+        "adapters/tools/undo/keeping.py::Kept.check": "is itself a tool's body",
+        "adapters/tools/undo/keeping.py::Kept.run": "is itself a tool's body",
         "adapters/stores/sqlite.py::SqliteJournal.work": "a job of the writer's, no tool's",
     },
     "a job, which is what a body is run with": {
@@ -121,6 +124,9 @@ TOUCHES: dict[str, dict[str, str]] = {
         "assembly/outside.py::browsers_for": "the house's own: the address of a remote browser",
         "assembly/outside.py::tools_of_the_web": "the house's own: the key of a search engine",
     },
+    "an undo": {
+        "runtime/undo.py::undo": "a person's, whom the door has authenticated, of an ended task",
+    },
     "a program": {
         "adapters/boxes": "the kinds of boxes: what they start is the box",
         "doors/cli": "a person at the terminal, with that person's rights",
@@ -178,6 +184,10 @@ def touched(node: ast.AST) -> Iterator[str]:  # noqa: C901 - a case for each way
             yield "a command in a box"
         case ast.Attribute(attr="fetch" | "serve", value=of) if "egress" in last_name(of):
             yield "the way out"
+        case ast.Attribute(attr="undo", value=of) if last_name(of) == "undoing" and not (
+            isinstance(of, ast.Name)  # the module: the use case itself
+        ):
+            yield "an undo"
         case ast.Attribute(attr="use" | "reveal", value=of) if last_name(of) in {
             *("secrets", "safe", "keeper", "vault")
         }:
@@ -231,6 +241,7 @@ def test_the_list_sees_a_new_way_to_each_thing_that_acts():
         "a command in a box": "box.exec(argv)",
         "the way out": "house.egress.fetch(request, reach)",
         "a secret's value": "house.secrets.use(name)",
+        "an undo": "house.undoing.undo(task, folder, wish, agreed)",
         "a program": "subprocess.run(argv)",
         "the network": "httpx2.AsyncClient()",
     }

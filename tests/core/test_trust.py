@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from holdfast.core.audit.fact import Fact
 from holdfast.core.gate.judge import Standing, decided
 from holdfast.core.gate.matter import Asking, Matter
 from holdfast.core.gate.policy import Allow, Ask, Ceiling, Deny, Leave, Rule, Rules, Say
@@ -16,7 +17,7 @@ from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
 from holdfast.runtime.answerers import Answerers, words
-from holdfast.runtime.autonomy import advised
+from holdfast.runtime.autonomy import Answers, advised, weighed
 from holdfast.runtime.domains import (
     Domain,
     Grant,
@@ -291,3 +292,45 @@ def test_who_may_answer_is_all_that_speak_of_a_call():
     assert one.may_meet(("mail_send",))
     assert one.may_meet(("m*",))
     assert not one.may_meet(("exec",))
+
+
+def judged(task: str, call: str, level: Level, digest: str = "") -> Fact:
+    verdict = "allow" if level is Level.HIGH else "ask"
+    rule = rule_name("email", level)
+    told = digest or f"{task} {call}"
+    return Fact(
+        kind="call.judged", at=1, task=task, call=call, verdict=verdict, rule=rule, digest=told
+    )
+
+
+def test_what_people_made_of_an_act_is_found_in_what_they_did():
+    """Part of row OK-50: undone, cancelled, refused later; the rest stands."""
+    high, low = Level.HIGH, Level.LOW
+    facts = [
+        judged("t1", "a", high),
+        judged("t1", "b", high),
+        judged("t2", "a", high, "same"),
+        judged("t3", "a", high),
+        judged("t3", "b", high),
+        judged("t4", "a", low, "same"),
+        judged("t5", "a", low),
+        judged("t6", "a", low),
+        judged("t7", "a", low),
+    ]
+    answers = Answers(
+        yes={("t5", "a"): "key:ann", ("t7", "a"): "key:ann"},
+        no={("t4", "a"): "key:bob"},
+        cancelled={"t1": "user:cy"},
+        undone={("t3", ""): "user:dan", ("t7", "a"): "user:dan"},
+    )
+    found = [(one.task, one.call, one.overridden, one.by) for one in weighed(facts, answers)]
+    assert found == [
+        ("t1", "a", "", ""),
+        ("t1", "b", "cancelled", "user:cy"),
+        ("t2", "a", "refused later", "key:bob"),
+        ("t3", "a", "undone", "user:dan"),
+        ("t3", "b", "undone", "user:dan"),
+        ("t4", "a", "refused", "key:bob"),
+        ("t5", "a", "", "key:ann"),
+        ("t7", "a", "undone", "user:dan"),
+    ], "nobody answered t6: it says nothing"

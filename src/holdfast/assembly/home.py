@@ -46,6 +46,7 @@ _FOLDERS = (
     "blobs",
     "outputs",
     "apart",
+    "undo",
     "outbox",
     "backups",
     "browsers",

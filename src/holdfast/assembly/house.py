@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import secrets as tokens
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -31,6 +31,7 @@ from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
+from holdfast.adapters.tools.undo.undoing import FolderUndo
 from holdfast.config import (
     Config,
     to_a2a,
@@ -56,7 +57,8 @@ from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
 from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
-from holdfast.ports.tools import Tool
+from holdfast.ports.secrets import Secrets
+from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
@@ -72,7 +74,7 @@ from holdfast.runtime.warrants import (
 )
 
 from .acp import agents_to_ask
-from .apart import kept_apart
+from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
 from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS, TRUST
@@ -116,21 +118,20 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
     far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
-        *_at_hand(boxes, (blobs, spool, clock), options, steering),
-        *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
+        *_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs))),
         *(*secret_tools(safe), TopUp(ledger, partial(budgets.resume, journal, recorder))),
         Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
     ]
     world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
-    own += agents_to_ask(config, world, spool, live)
-    work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
+    own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
+    peers = peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
-    every, asked = _every(own, servers, peers), (recorder, models, *pay)
-    tools = kept_apart(every, (given, force, warrants), asked)
-    performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
+    asked, lent.bearer = (recorder, models, ledger, clock), servers.bearer
+    tools = kept_apart(_every(own, servers, peers), (given, force, warrants), asked)
+    performer = _performer(config, asked, live, tools, WarrantedSecrets(safe, warrants))
     supervisor = _supervisor(config, (journal, recorder, clock), performer, channels)
     return House(
         home=home,
@@ -156,6 +157,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
+        undoing=undoing,
         responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=force,
@@ -186,8 +188,12 @@ def _channels(home: Path) -> dict[str, Channel]:
     return {"outbox": Outbox(home / "outbox")}
 
 
-def _limits(config: Config) -> Limits:
-    return Limits(tool_seconds=config.engine.tool_seconds)
+def _performer(
+    config: Config, asked: Asked, live: Live, tools: Tools, secrets: Secrets
+) -> Performer:
+    recorder, models, ledger, clock = asked
+    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
+    return Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
 
 
 def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:
@@ -198,18 +204,22 @@ def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry
 def _guarded(given: Given) -> GuardedModels:
     """The models, and nothing secret on its way to them."""
     hides = given.config.vault.redact_patterns
-    disguise = Disguise(secrets.token_bytes(32)) if hides else None
+    disguise = Disguise(tokens.token_bytes(32)) if hides else None
     return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
 
 
 def _at_hand(
-    boxes: Boxes, work: tuple[Blobs, Spool, Clock], options: BoxOptions, steering: Steering
+    boxes: Boxes,
+    work: tuple[Blobs, Spool, Clock, Live],
+    shown: tuple[BoxOptions, Steering],
+    more: Sequence[Tool],
 ) -> Sequence[Tool]:
-    """The tools that need nothing but a folder, a box and a clock."""
-    blobs, spool, clock = work
-    return builtin_tools(
+    """The tools that need nothing but a folder, a box and a clock; and others, fitted alike."""
+    (blobs, spool, clock, _), (options, steering) = work, shown
+    built_in = builtin_tools(
         boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options, steering=steering
-    ).all()
+    )
+    return [*built_in.all(), *(Fitted(tool, spool) for tool in more)]
 
 
 def _intake(config: Config) -> Intake:

@@ -25,6 +25,9 @@ _PAGE = 2_000
 _Place = tuple[str, str]
 """A task and its call."""
 
+_WHOLE = ""
+"""In place of a call: all that a task did."""
+
 
 class Act(Struct, frozen=True, kw_only=True):
     """A call that trust decided. `asked`: a person did, and said yes.
@@ -95,42 +98,80 @@ def advised(level: Level, right: int, acts: int) -> Advice:
     return "keep" if right / acts >= _KEEP or level is Level.NONE else "lower"
 
 
+class Answers(Struct, frozen=True, kw_only=True):
+    """What people made of calls, by task and call; who took a whole task back, by task."""
+
+    yes: Mapping[_Place, str] = {}
+    no: Mapping[_Place, str] = {}
+    cancelled: Mapping[str, str] = {}
+    undone: Mapping[_Place, str] = {}
+
+    def undone_by(self, place: _Place) -> str:
+        return self.undone.get(place) or self.undone.get((place[0], _WHOLE), "")
+
+
 async def _acts(house: House, since: Instant, agent: str) -> list[Act]:
     """What trust decided since then, oldest first."""
-    judged = [one async for one in _facts(house, "call.judged", since, agent)][::-1]
+
+    async def facts(kind: str) -> list[Fact]:
+        return [one async for one in _facts(house, kind, since, agent)][::-1]
+
+    judged = await facts("call.judged")
     if not any(read_name(one.rule) for one in judged):
         return []
-    approved = [one async for one in _facts(house, "call.approved", since, agent)]
-    refused = [one async for one in _facts(house, "call.refused", since, agent) if one.by]
-    ended = [one async for one in _facts(house, "task.ended", since, agent)]
-    yes = {(one.task, one.call): one.by for one in approved}
-    no = {(one.task, one.call): one.by for one in refused}
-    cancelled = {one.task: one.by for one in ended if one.code == "canceled" and ":" in one.by}
-    return _weighed(judged, yes, no, cancelled)
+    ended = [one for one in await facts("task.ended") if one.code == "canceled" and ":" in one.by]
+    answers = Answers(
+        yes={(one.task, one.call): one.by for one in await facts("call.approved")},
+        no={(one.task, one.call): one.by for one in await facts("call.refused") if one.by},
+        cancelled={one.task: one.by for one in ended},
+        undone=_undone(await facts("task.undone")),
+    )
+    return weighed(judged, answers)
 
 
-def _weighed(
-    judged: Sequence[Fact],
-    yes: Mapping[_Place, str],
-    no: Mapping[_Place, str],
-    cancelled: Mapping[str, str],
-) -> list[Act]:
+def _undone(facts: Iterable[Fact]) -> Mapping[_Place, str]:
+    """What was undone, one call or all that a task did, and not done again since (`before`)."""
+    found: dict[_Place, str] = {}
+    for one in facts:
+        if one.before:
+            found = {place: by for place, by in found.items() if place[0] != one.task}
+        else:
+            found[one.task, one.call] = one.by
+    return found
+
+
+def weighed(judged: Sequence[Fact], answers: Answers) -> list[Act]:
+    """The acts among verdicts (oldest first), each with what a person made of it."""
     last = {one.task: one.call for one in judged if _is_own(one)}
     later: dict[str, str] = {}
     acts: list[Act] = []
     for one in reversed(judged):
         place = (one.task, one.call)
         if _is_own(one):
-            ended = cancelled.get(one.task, "") if last[one.task] == one.call else ""
-            again = later.get(one.digest, "")
-            why = "cancelled" if ended else "refused later" if again else ""
-            acts.append(_act(one, overridden=why, by=ended or again))
-        elif one.verdict == "ask" and read_name(one.rule) and (place in yes or place in no):
-            why = "" if place in yes else "refused"
-            acts.append(_act(one, asked=True, overridden=why, by=yes.get(place) or no[place]))
-        if place in no:
-            later[one.digest] = no[place]
+            final = last[one.task] == one.call
+            why, by = _overridden(place, answers, later.get(one.digest, ""), final=final)
+            acts.append(_act(one, overridden=why, by=by))
+        elif read_name(one.rule) and (place in answers.yes or place in answers.no):
+            why, by = _answered(place, answers)
+            acts.append(_act(one, asked=True, overridden=why, by=by))
+        if place in answers.no:
+            later[one.digest] = answers.no[place]
     return acts[::-1]
+
+
+def _overridden(place: _Place, answers: Answers, later: str, *, final: bool) -> tuple[str, str]:
+    if by := answers.undone_by(place):
+        return "undone", by
+    if final and (by := answers.cancelled.get(place[0], "")):
+        return "cancelled", by
+    return ("refused later", later) if later else ("", "")
+
+
+def _answered(place: _Place, answers: Answers) -> tuple[str, str]:
+    if place not in answers.yes:
+        return "refused", answers.no[place]
+    by = answers.undone_by(place)
+    return ("undone", by) if by else ("", answers.yes[place])
 
 
 def _is_own(fact: Fact) -> bool:

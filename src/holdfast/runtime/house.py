@@ -39,6 +39,7 @@ from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
 from .trusting import Trust
+from .undoing import Undoing
 
 
 @dataclass(kw_only=True)
@@ -90,6 +91,7 @@ class House:
     departures: Departures
     pushes: Pushing
     blobs: Blobs
+    undoing: Undoing
     responses: Responses
     clock: Clock
     in_force: InForce

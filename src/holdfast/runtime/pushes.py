@@ -88,9 +88,10 @@ class Pushes:
         there = self._there.setdefault(push.task, {})
         if push.id not in there and len(there) >= MOST:
             raise Refused(f"a task has at most {MOST} places that are told", code="too_many")
-        await self._save(push)
         self._stop(push)
-        self._start(push)
+        await self._save(push)
+        if _place(push) not in self._at_work:  # `run` may have found it meanwhile
+            self._start(push)
         return push
 
     async def drop(self, task: TaskId, push_id: str) -> None:
@@ -127,7 +128,7 @@ class Pushes:
             except (msgspec.DecodeError, Broken) as error:
                 _log.warning("a push cannot be read: %s", error, extra={"entry": name})
                 continue
-            self._there.setdefault(push.task, {})[push.id] = push
+            self._there.setdefault(push.task, {}).setdefault(push.id, push)
 
     # At work.
 

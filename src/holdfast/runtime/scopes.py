@@ -10,7 +10,7 @@ ADMIN = "admin"
 SCOPES: dict[str, str] = {
     "tasks.read": "see tasks, conversations and what happened in them",
     "tasks.write": "give tasks, say something to them, cancel and retry them",
-    "approve": "answer the questions of tasks, and give leases",
+    "approve": "answer the questions of tasks, give leases, undo what tasks did",
     "models": "list models, ask one directly, make vectors",
     "chat": "the doors that others speak: OpenAI's /v1, AG-UI and /ws",
     "agents": "the doors for other agents: MCP and A2A",

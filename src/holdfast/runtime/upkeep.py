@@ -43,22 +43,42 @@ async def purge(
         if not said:
             raise NotFound(f"there is no session {session}", code="session_not_found")
         wanted += said
+    known: list[TaskId] = []
     for task_id in wanted:
         row = await house.journal.summary(task_id)
-        if row is not None and row.status not in ENDED:
+        if row is None:
+            continue
+        if row.status not in ENDED:
             raise Refused(f"{task_id} is {row.status}: cancel it first", code="not_ended")
+        known.append(task_id)
     gone = await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
+    await house.responses.purge(tuple(known))
     house.recorder.drop(wanted)
+    for task_id in known:
+        await house.undoing.forget(task_id)
     return gone
 
 
 async def forget(house: House, days: int) -> int:
-    """Delete tasks that ended more than `days` days ago, and visits; 0 keeps everything."""
+    """Delete tasks that ended more than `days` days ago, visits and kept answers.
+
+    0 keeps all but the answers, which are never kept for long.
+    """
+    before = house.clock.now() - days * DAY if days else 0
+    await house.responses.tidy(before)
     if not days:
         return 0
-    before = house.clock.now() - days * DAY
     await house.visits.forget(before)
-    return await house.journal.forget(before)
+    gone = await house.journal.forget(before)
+    await _forget_undos(house)
+    return gone
+
+
+async def _forget_undos(house: House) -> None:
+    """What is written down about tasks that are no more."""
+    for task_id in await house.undoing.tasks():
+        if await house.journal.summary(task_id) is None:
+            await house.undoing.forget(task_id)
 
 
 async def shrink(house: House, limit: int) -> int:
@@ -69,6 +89,8 @@ async def shrink(house: House, limit: int) -> int:
         if not oldest:
             break
         gone += await house.journal.forget(oldest[-1].updated_at + 1)
+    if gone:
+        await _forget_undos(house)
     return gone
 
 

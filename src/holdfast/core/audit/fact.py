@@ -31,6 +31,7 @@ Kind = Literal[
     "trust.changed",
     "budget.raised",
     "budget.settled",
+    "task.undone",
     "task.purged",
     "task.forgotten",
     "audit.forgotten",

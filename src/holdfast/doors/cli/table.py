@@ -12,6 +12,7 @@ from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
 from .table_trust import TRUST
+from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
@@ -137,6 +138,7 @@ _TASKS = (
         options=(Option("--reason", "TEXT", "why, for the record"),),
         examples=(("holdfast task cancel 3f2a91bc", "stops the model, its tools and children"),),
     ),
+    *UNDO,
     Command(
         "task retry",
         "Try a failed task again.",

@@ -34,6 +34,7 @@ _RULES = (
     _Rule("/api/v1/me", ANYBODY, ADMIN),
     _Rule("/api/v1/tasks", "tasks.read", "tasks.write"),
     _Rule("/api/v1/tasks/*/calls", "tasks.read", "approve"),
+    _Rule("/api/v1/tasks/*/undo", "tasks.read", "approve"),
     _Rule("/api/v1/approvals", "tasks.read", "approve"),
     _Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
     _Rule("/api/v1/models", "models", ADMIN),

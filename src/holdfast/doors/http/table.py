@@ -28,6 +28,7 @@ from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
 from .trust import TRUST_ROUTES
+from .undo import UNDO_ROUTES
 from .webhooks import WEBHOOK_ROUTES
 
 _TASK = "/api/v1/tasks/{ref}"
@@ -242,6 +243,7 @@ ROUTES: tuple[Entry, ...] = (
         errors=(409, 429, 502, 503, 504),
         streams=True,
     ),
+    *UNDO_ROUTES,
     *SECRET_ROUTES,
     *POLICY_ROUTES,
     *MCP_ROUTES,
