@@ -68,7 +68,7 @@ async def asking(house: Street) -> str:
 
 @pytest.mark.anyio
 async def test_the_policy_in_force_is_shown_as_far_as_it_concerns_an_agent(tmp_path: Path):
-    """Part of rows OC-44, OL-21."""
+    """Part of row OL-21."""
     async with street(tmp_path) as here:
         mine = Rule(say=Say.DENY, tools=("pay",), agents=("ann",))
         ceiling = Ceiling(agents=("crew-*",), layers=((), PRESETS["reader"]))
@@ -191,7 +191,7 @@ async def test_a_change_is_told_in_what_it_makes_wider_and_narrower(tmp_path: Pa
 
 @pytest.mark.anyio
 async def test_leave_is_given_used_shown_and_taken_back(tmp_path: Path):
-    """Row OC-15. Part of row OC-44."""
+    """Row OC-15."""
     journal = MemoryJournal()
     async with street(tmp_path, journal=journal) as here:
         terms = {"rule": "pay:ann", "scope": "agent", "of": "default", "uses": 3, "seconds": 60}

@@ -24,6 +24,7 @@ from holdfast.core.view import Summary, summary
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 
+from .advice import advice
 from .house import House
 
 _ALL = 500
@@ -32,12 +33,14 @@ _ALL = 500
 class Why(Struct, frozen=True, kw_only=True):
     """Why a person is asked: the rule that says so, and one under which nobody would be again.
 
-    `nobodys`: the values that no person has said, of a call that labels are about.
+    `nobodys`: the values that no person has said, of a call that labels are about. `advice`: what
+    in the words of strangers reads like orders; it decides nothing.
     """
 
     rule: str
     suggested: str
     nobodys: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
@@ -52,7 +55,8 @@ async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
         instead = f"none: {none}"
     call = opened.call
     strange = tuple(dict.fromkeys(nobodys(call, hearing(task)))) if call.labels else ()
-    return Why(rule=opened.verdict.rule, suggested=instead, nobodys=strange)
+    noticed = await advice(house, task_id)
+    return Why(rule=opened.verdict.rule, suggested=instead, nobodys=strange, advice=noticed)
 
 
 class Edit(Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ _EVENT_PAGE = 500
 
 
 def show(desk: Desk, given: Given) -> int:
-    wanted = query(show_thinking=showing(desk, given))
+    wanted = query(show_thinking=showing(desk, given), advice="true")
     row = desk.daemon.get(f"{_target(given)}{wanted}")
     if given.has("json"):
         desk.screen.json(row)
@@ -147,6 +147,8 @@ def approvals(desk: Desk, given: Given) -> int:
             desk.screen.tell(f"    asked by: {line(rule)}; what would allow it: {allows}")
         if strange := texts_of(question, "nobodys"):
             desk.screen.tell(f"    nobody has said: {line('; '.join(strange))}")
+        for noticed in texts_of(question, "advice"):
+            desk.screen.tell(f"    careful: {line(noticed)}")
     if asked:
         desk.screen.note("answer with: holdfast task approve TASK, or task deny TASK")
     return OK
@@ -298,6 +300,7 @@ def _facts(row: Json, now: float) -> list[tuple[str, str]]:
         ("heard", line(", ".join(str(one) for one in texts_of(row, "heard")))),
         ("fault", line(f"{fault.get('code', '')} {fault.get('message', '')}")),
     ]
+    facts += [("careful", line(noticed)) for noticed in texts_of(row, "advice")]
     facts += [
         ("asks", line(f"{q['call']}: {q.get('question')}")) for q in rows_of(row, "questions")
     ]
