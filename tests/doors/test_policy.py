@@ -10,14 +10,18 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.config import policy_in, to_rules
+from holdfast.core.error import Invalid
 from holdfast.core.gate.policy import Ceiling, Rule, Rules, Say
 from holdfast.core.gate.presets import ABOUT, PRESETS
+from holdfast.core.message import Reply
 from holdfast.testing.engine import calls
 from tests.doors.cli_stage import Stage, staged
 from tests.doors.house import Street, street
+from tests.whole_house import inhabited
 
 ROOT = Path(__file__).parents[2]
 NEW = """
@@ -95,6 +99,22 @@ async def test_a_rule_about_a_tool_that_there_is_not_is_doubted(tmp_path: Path):
 
 
 @pytest.mark.anyio
+async def test_a_source_from_which_nothing_answers_is_doubted(tmp_path: Path):
+    async with inhabited(tmp_path / "home", lambda _: Reply(text="done")) as lives:
+        apart = ("mail", "file", "web:*", "web:a.test", "mcp:mail", "bo?")
+        lives.house.in_force.rules = replace(lives.house.rules, apart=apart)
+        found = (await lives.tcp.get("/api/v1/policy")).json()
+    assert found["doubts"] == [
+        f"apart: nothing that there is answers from {one!r}" for one in ("mail", "mcp:mail")
+    ]
+
+
+def test_an_empty_pattern_is_no_source(tmp_path: Path):
+    with pytest.raises(Invalid, match="patterns that are not empty"):
+        policy_in('apart = ["file", " "]', tmp_path / "policy.toml")
+
+
+@pytest.mark.anyio
 async def test_while_thousands_of_rules_are_compared_others_are_answered(tmp_path: Path):
     rules = "".join(
         f'[[rule]]\nsay = "deny"\ncommand = ["git{number}", "*"]\n' for number in range(200)
@@ -157,7 +177,18 @@ async def test_a_recorded_call_is_explained_then_and_now(tmp_path: Path):
         assert found["then"]["say"] == "ask"
         assert found["then"]["policy"] == "policy-test"
         none = await said(here, "/api/v1/policy/explain", {"task": task, "call": "no"})
-        assert none["status"] == 404
+        assert (none["status"], none["hint"]) == (404, f"its calls: {found['call_id']}")
+
+
+@pytest.mark.anyio
+async def test_without_a_name_the_call_that_is_asked_about_is_explained(tmp_path: Path):
+    reads = calls(("none", {}))
+    async with street(tmp_path, [reads, calls(("pay", {"to": "ann"}))]) as here:
+        task = await asking(here)
+        found = await said(here, "/api/v1/policy/explain", {"task": task})
+        assert (found["call"], found["then"]["say"]) == ("pay ann", "ask")
+        first = {"task": task, "call": "c1_1"}
+        assert (await said(here, "/api/v1/policy/explain", first))["call"] == "none"
 
 
 @pytest.mark.anyio

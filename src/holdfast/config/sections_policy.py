@@ -164,3 +164,10 @@ class Policy(Section):
         default={},
         description="The most that an agent may do: `[policy.ceiling.NAME]`; NAME is a pattern.",
     )
+
+    @field_validator("apart")
+    @classmethod
+    def _name_something(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(one.strip() for one in value):
+            raise ValueError("expected patterns that are not empty")
+        return value
