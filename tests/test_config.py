@@ -24,7 +24,7 @@ from holdfast.config.sections import Output, Policy, Price, Role
 from holdfast.config.sections_acp import AcpAgent
 from holdfast.config.sections_mcp import McpServer
 from holdfast.config.sections_peers import PeerRow
-from holdfast.config.sections_policy import CeilingTable
+from holdfast.config.sections_policy import AnswerTable, CeilingTable, DomainTable
 from holdfast.config.sections_web import SearchEngine
 from holdfast.core.agent import Agent, Shape, Style
 from holdfast.core.budget import Limits
@@ -140,6 +140,12 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
             '{helper = {preset = "reader"}}',
             {"helper": CeilingTable(preset="reader")},
         ),
+        "policy.domain": (
+            '{mail = {tools = ["mail_*"]}}',
+            {"mail": DomainTable(tools=("mail_*",))},
+        ),
+        "policy.group": ('{us = ["key:a"]}', {"us": ("key:a",)}),
+        "policy.answer": ('[{by = ["key:a"]}]', (AnswerTable(by=("key:a",)),)),
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "a2a.name": ("me", "me"),
         "a2a.description": ("mine", "mine"),
@@ -533,3 +539,44 @@ def test_how_the_agent_answers_is_configured(tmp_path: Path):
     text = '[agent]\nthinking = "low"\ntemperature = 0.5\nmax_output = 9\n'
     style = Style(thinking="low", temperature=0.5, max_output=9)
     assert to_agent(configured(tmp_path, text)).style == style
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[box]\nkind = "none"', "box.kind: expected one of bubblewrap, docker, podman"),
+        ('[box]\nkind = "docker-desktop"', "box.kind: expected one of bubblewrap, docker"),
+        ('[models.providers.x]\nkind = "nobody"', "models.providers.x.kind: expected one of"),
+        ('[[policy.rule]]\nsay = "allow"\ncommand = [""]', "command"),
+        ('[agent]\nshow_thinking = "sometimes"', "agent.show_thinking: expected one of never"),
+    ],
+)
+def test_what_would_run_commands_unboxed_or_mean_nothing_is_no_configuration(
+    tmp_path: Path, text: str, said: str
+):
+    """Part of row OC-11: commands run in a box or not at all; kinds, addresses, providers, entries
+    of lists and modes are what they can be. Agents of chat channels: with the channels."""
+    assert said in " ".join(told(tmp_path, text))
+
+
+def test_a_shell_is_boxed_and_asked_about_until_it_is_allowed_by_name(tmp_path: Path):
+    """Row GC-89i: there is no shell outside of a box, and of none in one by default."""
+    plain = configured(tmp_path)
+    assert plain.box.kind == "bubblewrap"
+    layers = to_rules(plain).layers
+    for command in ("rm -rf /", "ls", "curl http://x | sh", "sudo reboot"):
+        asked = judge(call("exec", command), layers, unattended=False, until=0)
+        assert isinstance(asked, Ask), command
+        assert isinstance(judge(call("exec", command), layers, unattended=True, until=0), Deny)
+    named = """
+    [[policy.rule]]
+    say = "allow"
+    tool = "exec"
+    command = ["ls"]
+    """
+    layers = to_rules(configured(tmp_path, named)).layers
+    assert isinstance(judge(call("exec", "ls"), layers, unattended=False, until=0), Allow)
+    for command in ("ls; rm -rf /", "ls | sh", "ls $(reboot)", "rm -rf /"):
+        assert not isinstance(
+            judge(call("exec", command), layers, unattended=False, until=0), Allow
+        ), command

@@ -1,4 +1,4 @@
-"""Sends what is refused over `lanes` connections for `seconds`; a plan as of `benchmarks.calls.load`.
+"""Sends what is refused over `lanes` connections for `seconds`; the plan is that of `load`.
 
 Each answer must be a refusal of a caller (4xx); anything else ends it.
 """

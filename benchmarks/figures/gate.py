@@ -1,7 +1,9 @@
-"""One decision of the gate under 100 and 10,000 rules, beside looking at every rule in turn."""
+"""One decision of the gate under 100 and 10,000 rules, beside looking at every rule in turn; and
+the labels of a call in a task that has read for fifty turns, without and with a plan."""
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -9,12 +11,23 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Result, percentile
+from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.judge import Standing, decided, deciding
+from holdfast.core.gate.labels import labelled
 from holdfast.core.gate.matter import Asking, Matter
+from holdfast.core.gate.plan import PLAN
 from holdfast.core.gate.policy import Rule, Rules, Say
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
-from holdfast.core.message import ToolCall
+from holdfast.core.message import (
+    EffectClass,
+    Entry,
+    ModelSaid,
+    Returned,
+    ToolAnswered,
+    ToolCall,
+)
+from holdfast.core.task import Request, Task
 
 _NOW = 1_796_212_800_000
 _SAYS = (Say.ALLOW, Say.ASK, Say.DENY)
@@ -32,7 +45,68 @@ def measure(place: Path, quick: bool) -> dict[str, Result]:
         few = max(20, rounds * 100 // amount // 10)
         plain = _seconds(partial(_in_turn, standing=standing, rules=rules), calls, few)
         found[f"every rule in turn, {amount:,}"] = _spread(plain)
+    for name, planned in (("labels after 50 answers", False), ("the same with a plan", True)):
+        task, call = _read_for_long(planned), _mail(49)
+        label = partial(_labels, task)
+        found[name] = _spread(_seconds(label, [call], 20 if quick else 200))
     return found
+
+
+def _labels(task: Task, call: ToolCall) -> object:
+    """All that is worked out for a call before it is judged: what was heard, and its labels."""
+    return tuple(labelled((call,), hearing(task)))
+
+
+def _read_for_long(planned: bool) -> Task:
+    """Fifty answers of a server, 2 KB of fields each, read by a plan of a hundred steps or none."""
+    entries: list[Entry] = []
+    if planned:
+        steps = [
+            step
+            for number in range(50)
+            for step in (
+                {"tool": "mail_read", "arguments": {"id": number}},
+                {
+                    "tool": "mail_send",
+                    "arguments": {
+                        "to": {"from": 2 * number + 1, "field": "sender"},
+                        "body": {"text": "an answer"},
+                    },
+                },
+            )
+        ]
+        call = ToolCall(id=CallId("p"), tool=PLAN, arguments={"steps": steps}, aims=("*",))
+        entries = [
+            ModelSaid(text="", calls=(call,)),
+            ToolAnswered(call_id=call.id, tool=PLAN, outcome=Returned(text="The plan")),
+        ]
+    for number in range(50):
+        read = ToolCall(
+            id=CallId(f"r{number}"),
+            tool="mail_read",
+            arguments={"id": number},
+            source="mcp:mail",
+            effect=EffectClass.READS,
+        )
+        told = json.dumps({"sender": f"ann{number}@home.test", "text": "Some words. " * 160})
+        answer = Returned(text=told, structured=True)
+        entries += [
+            ModelSaid(text="", calls=(read,)),
+            ToolAnswered(call_id=read.id, tool=read.tool, outcome=answer, sources=("mcp:mail",)),
+        ]
+    request = Request(prompt="Answer mails 0 to 49, each to its sender")
+    return Task(request=request, transcript=tuple(entries))
+
+
+def _mail(number: int) -> ToolCall:
+    return ToolCall(
+        id=CallId("m"),
+        tool="mail_send",
+        arguments={"to": f"ann{number}@home.test", "body": "Thank you, I shall look at it."},
+        aims=("*",),
+        source="mcp:mail",
+        effect=EffectClass.WRITES,
+    )
 
 
 def _spread(seconds: Sequence[float]) -> Result:

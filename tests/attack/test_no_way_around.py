@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec import Struct
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from holdfast.adapters.boxes.pool import Pool
 from holdfast.adapters.egress.gateway import Gateway
 from holdfast.adapters.tools.craft import Craft
+from holdfast.adapters.tools.registry import Registry
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.core.context import Prompt
 from holdfast.core.error import NotAllowed
@@ -32,7 +33,13 @@ from holdfast.ports.box import Box, BoxSpec
 from holdfast.ports.egress import Request as Errand
 from holdfast.ports.secrets import Terms
 from holdfast.ports.tools import Job
-from holdfast.runtime.warrants import Warrants
+from holdfast.runtime.warrants import (
+    WarrantedBoxes,
+    WarrantedEgress,
+    WarrantedSecrets,
+    WarrantedTools,
+    Warrants,
+)
 from tests.whole_house import Inhabited, inhabited
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +62,9 @@ TOUCHES: dict[str, dict[str, str]] = {
         "adapters/tools/output.py::Fitted.before": "is itself a tool's body",
         "adapters/tools/output.py::Fitted.check": "is itself a tool's body",
         "adapters/tools/output.py::Fitted.run": "is itself a tool's body",
+        "adapters/tools/undo/keeping.py::Kept.before": "is itself a tool's body",
+        "adapters/tools/undo/keeping.py::Kept.check": "is itself a tool's body",
+        "adapters/tools/undo/keeping.py::Kept.run": "is itself a tool's body",
         "adapters/stores/sqlite.py::SqliteJournal.work": "a job of the writer's, no tool's",
     },
     "a job, which is what a body is run with": {
@@ -67,8 +77,8 @@ TOUCHES: dict[str, dict[str, str]] = {
         "engine/perform.py::Performer._run": "of a call that the core has allowed",
         "runtime/tasks.py::approve": "a person's, whom the door has authenticated",
         "runtime/leases.py::approve": "a person's, whom the door has authenticated",
-        "runtime/approvals.py::approve_alike": "a person's, to a read",
-        "runtime/approvals.py::_also": "the same person's, to the very same read",
+        "runtime/approvals.py::approve_alike": "a person's, to a read or what medium trust asks",
+        "runtime/approvals.py::_also": "the same person's, to the very same call",
         "core/gate/judge.py::_weighed": "the one function that judges",
         "core/rules/turns.py::_checks": "the submitter's own checks, which no deny rule meets",
     },
@@ -113,6 +123,9 @@ TOUCHES: dict[str, dict[str, str]] = {
         "assembly/outside.py::Lent.secret": "put into a request by the proxy, never seen inside",
         "assembly/outside.py::browsers_for": "the house's own: the address of a remote browser",
         "assembly/outside.py::tools_of_the_web": "the house's own: the key of a search engine",
+    },
+    "an undo": {
+        "runtime/undo.py::undo": "a person's, whom the door has authenticated, of an ended task",
     },
     "a program": {
         "adapters/boxes": "the kinds of boxes: what they start is the box",
@@ -171,6 +184,10 @@ def touched(node: ast.AST) -> Iterator[str]:  # noqa: C901 - a case for each way
             yield "a command in a box"
         case ast.Attribute(attr="fetch" | "serve", value=of) if "egress" in last_name(of):
             yield "the way out"
+        case ast.Attribute(attr="undo", value=of) if last_name(of) == "undoing" and not (
+            isinstance(of, ast.Name)  # the module: the use case itself
+        ):
+            yield "an undo"
         case ast.Attribute(attr="use" | "reveal", value=of) if last_name(of) in {
             *("secrets", "safe", "keeper", "vault")
         }:
@@ -224,6 +241,7 @@ def test_the_list_sees_a_new_way_to_each_thing_that_acts():
         "a command in a box": "box.exec(argv)",
         "the way out": "house.egress.fetch(request, reach)",
         "a secret's value": "house.secrets.use(name)",
+        "an undo": "house.undoing.undo(task, folder, wish, agreed)",
         "a program": "subprocess.run(argv)",
         "the network": "httpx2.AsyncClient()",
     }
@@ -503,6 +521,74 @@ def test_a_conversation_that_a_call_began_may_be_ended_after_it():
     warrants.errand(reach)
     with pytest.raises(NotAllowed):
         warrants.errand(replace(reach, tool="mcp:other"))
+
+
+@pytest.mark.parametrize("state", CallState)
+def test_a_call_that_was_denied_is_no_warrant_in_any_state(state: CallState):
+    """No such call ever starts; if one did, it would end here."""
+    task = standing(state, token="$SECRET{mine}")
+    (opened,) = task.calls.values()
+    denied = replace(opened, verdict=Deny(rule="r", reason="no"))
+    warrants = Warrants(lambda _: replace(task, calls={denied.call.id: denied}))
+    job = Job(task=TaskId("task_a"), call=CallId("c"), workspace=Path("/w"))
+    for attempt in (
+        lambda: warrants.call(job, "exec", state),
+        lambda: warrants.task("task_a browser", "a box"),
+        lambda: warrants.errand(Reach(task="task_a", agent="default", tool="mcp:far")),
+    ):
+        with pytest.raises(NotAllowed) as refused:
+            attempt()
+        assert refused.value.code == "no_warrant"
+
+
+class Untouched:
+    """Boxes, ways out and secrets in one, which nobody may use."""
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def use(*_: object, **__: object) -> object:
+            raise AssertionError(f"{name} was used")
+
+        return use
+
+
+async def test_boxes_the_way_out_and_secrets_ask_for_the_warrant_before_they_are_touched():
+    idle, real = Warrants(lambda _: Task()), cast("Any", Untouched())
+    spec, reach = BoxSpec(workspace=Path("/w")), Reach(task="task_a", agent="a", tool="http")
+    with pytest.raises(NotAllowed):
+        WarrantedBoxes(real, idle).lend("task_a", spec)
+    with pytest.raises(NotAllowed):
+        await WarrantedEgress(real, idle).fetch(Errand(method="GET", url="http://a/"), reach)
+    with pytest.raises(NotAllowed):
+        await WarrantedSecrets(real, idle).use("mine", agent="a", task="task_a", tool="exec")
+
+
+def test_a_tool_that_there_is_not_is_none():
+    assert WarrantedTools(Registry(()), Warrants(lambda _: Task())).get("nothing") is None
+
+
+def test_a_secret_is_for_the_call_that_names_it_whatever_runs_beside_it():
+    task = standing(CallState.STARTED, token="$SECRET{mine}")
+    other = standing(CallState.STARTED).calls[CallId("c")]
+    both = replace(task, calls={**task.calls, CallId("d"): other})
+    Warrants(lambda _: both).secret("mine", "task_a", "exec")
+
+
+def test_of_conversations_those_used_last_are_remembered():
+    task = standing(CallState.STARTED)
+    warrants = Warrants(lambda _: task)
+    ways = [Reach(task=f"task_{n}", agent="default", tool="peer:far") for n in range(4096)]
+    for reach in ways:
+        warrants.errand(reach)
+    task = Task()
+    for reach in (*ways, ways[0]):
+        warrants.errand(reach)
+    task = standing(CallState.STARTED)
+    warrants.errand(replace(ways[0], task="task_new"))
+    task = Task()
+    warrants.errand(ways[0])
+    warrants.errand(ways[2])
+    with pytest.raises(NotAllowed):
+        warrants.errand(ways[1])
 
 
 def test_what_the_watch_would_call_unwarranted_is_not_nothing():

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
-import os
 import random
-import sys
+import shutil
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
+import httpx2
 import pytest
 
-from holdfast.core import event as e
 from holdfast.core.context import Prompt
 from holdfast.core.ids import CallId
 from holdfast.core.message import ModelSaid, PersonSaid, Reply, ToolCall
-from holdfast.core.task import Child
 from holdfast.ports.model import ModelFailure
-from tests.whole_house import PATIENCE, Inhabited, Says, inhabited
+from holdfast.testing import tool_server
+from holdfast.testing.daemon import Daemon, stage, use_model
+from holdfast.testing.model_script import RecordedRequest, ScriptedCall
+from holdfast.testing.model_script import Reply as Scripted
+from holdfast.testing.model_server import Catalogue, ModelServer
+from tests.attack.ways_in import DOORS, PATIENCE, Ask, Json, Place, at_the_socket
+from tests.whole_house import Says, inhabited
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
@@ -30,6 +36,9 @@ POLICY = """
 queue_depth = 5000
 lanes = 1000
 agent_lanes = 1000
+provider_calls = 1000
+[limits]
+steps = 200
 [policy]
 preset = "ask"
 [[policy.rule]]
@@ -53,6 +62,17 @@ hosts = ["*.evil.example"]
 [[policy.rule]]
 say = "deny"
 tools = ["secret_generate"]
+[[policy.rule]]
+say = "deny"
+tools = ["lab_change"]
+[acp.agents.other]
+command = ["/bin/false"]
+[a2a.peers.lawyer]
+url = "https://lawyer.example/"
+[mcp.servers.lab]
+command = ["/usr/bin/python3", "SHELF/server.py"]
+read_only = ["SHELF"]
+effects = { echo = "reads" }
 """
 ACTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "read": ("read", {"path": "notes"}, "allow"),
@@ -74,37 +94,22 @@ ACTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "delegate": ("delegate", {"task": "nothing"}, "allow"),
     "ask a person": ("ask_person", {"question": "sure?"}, "allow"),
     "delete": ("delete", {"path": "notes"}, "ask"),
+    "ask an editor's agent": ("ask_other", {"prompt": "nothing"}, "ask"),
+    "ask an agent elsewhere": ("ask_lawyer", {"message": "nothing"}, "ask"),
+    "read by a server": ("lab_echo", {"text": "x"}, "allow"),
+    "write by a server": ("lab_note", {"text": "x"}, "ask"),
+    "do what no server may": ("lab_change", {}, "deny"),
 }
-Terms = dict[str, Any]
 
 
-async def _http(lives: Inhabited, prompt: str, terms: Terms) -> str:
-    return await lives.submit(prompt, **terms)
-
-
-async def _socket(lives: Inhabited, prompt: str, terms: Terms) -> str:
-    answer = await lives.local.post("/api/v1/tasks", json={"prompt": prompt, **terms})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
-
-
-async def _command(lives: Inhabited, prompt: str, terms: Terms) -> str:
-    home = lives.house.home
-    words = ["run", "--detach", "--json", "-C", terms["workspace"], "--session", terms["session"]]
-    words += ["--steps", str(terms["limits"]["steps"]), prompt]
-    around = {"PATH": os.defpath, "HOME": str(home), "HOLDFAST_HOME": str(home)}
-    argv = [sys.executable, "-m", "holdfast.doors.cli", *words]
-    done = await anyio.run_process(argv, env=around, input=b"")
-    return str(json.loads(done.stdout)["id"])
-
-
-Door = Callable[[Inhabited, str, Terms], Awaitable[str]]
-DOORS: dict[str, Door] = {"http": _http, "socket": _socket, "command": _command}
-"""How a task gets in. A new door is a line here, and all of the matrix holds for it."""
-
-TRIGGERS = ("direct", "child", "message", "retry")
+TRIGGERS = ("direct", "child", "message", "retry", "again")
 AGES = ("first turn", "after 50 turns", "in an old session")
-KINDS = ("fresh", "replayed", "resumed")
+KINDS = ("fresh", "replayed", "resumed", "restarted")
+KILLED = "restarted"
+"""Of a daemon that is killed meanwhile: a process, so these are played apart."""
+NOT_THERE = {
+    ("chat", "resumed"): "who waits for a chat's answer takes the task along when the house closes"
+}
 
 
 class Cell(NamedTuple):
@@ -117,55 +122,101 @@ class Cell(NamedTuple):
     kind: str
 
 
-ALL = tuple(Cell(*one) for one in itertools.product(ACTIONS, DOORS, TRIGGERS, AGES, KINDS))
+EVERY = [Cell(*one) for one in itertools.product(ACTIONS, DOORS, TRIGGERS, AGES, KINDS)]
+THERE = [one for one in EVERY if (one.door, one.kind) not in NOT_THERE]
+ALL = [one for one in THERE if one.kind != KILLED]
 
 
-def pairwise(cells: Sequence[Cell], seed: int = 7) -> list[Cell]:
-    """A few cells in which every two choices come together once at least."""
+Meetings = Callable[[Cell], set[tuple[Any, ...]]]
+
+
+def few(cells: Sequence[Cell], meetings: Meetings, seed: int = 7) -> list[Cell]:
+    """A few cells in which everything that can meet does so at least once."""
     dice, chosen = random.Random(seed), list[Cell]()
-    missing = {pair for cell in cells for pair in _pairs(cell)}
+    missing = {one for cell in cells for one in meetings(cell)}
     while missing:
-        tries = dice.sample(cells, 60)
-        best = max(tries, key=lambda cell: len(_pairs(cell) & missing))
-        if gained := _pairs(best) & missing:
+        tries = dice.sample(cells, min(60, len(cells)))
+        best = max(tries, key=lambda cell: len(meetings(cell) & missing))
+        if gained := meetings(best) & missing:
             missing -= gained
             chosen.append(best)
     return chosen
 
 
-def _pairs(cell: Cell) -> set[tuple[tuple[int, str], ...]]:
+def pairs(cell: Cell) -> set[tuple[Any, ...]]:
     return set(itertools.combinations(enumerate(cell), 2))
 
 
-def model(*, silent: bool) -> Says:
-    """Does what the plan in the prompt says. `silent`: but not what it is all about."""
-    failed: set[str] = set()
+def ways(cell: Cell) -> set[tuple[Any, ...]]:
+    """Every two ways with each other and with each verdict, and each action."""
+    return {(cell.action,), *pairs(cell._replace(action=ACTIONS[cell.action][2]))}
 
-    def turn(prompt: Prompt) -> Reply | ModelFailure | None:
-        plan, done = _plan(prompt)
+
+Turn = tuple[str, dict[str, Any]]
+"""What a model calls, and with what."""
+
+
+class Mind:
+    """Does what the plan in the prompt says. `silent`: but not what it is all about."""
+
+    def __init__(self) -> None:
+        self.silent = True
+        self._begun: set[str] = set()
+
+    def turn(self, plan: Json, done: int) -> Turn | str | None:
+        """The next call, or the last words; None to think for ever. Raises `LookupError`."""
         if not plan:
-            return Reply(text="nothing to do")
-        if plan["trigger"] == "retry" and silent and not done and plan["id"] not in failed:
-            failed.add(plan["id"])
-            return ModelFailure("invalid_request", "not today", retryable=False)
+            return "nothing to do"
+        if self.silent and not done and plan["id"] not in self._begun:
+            self._begun.add(plan["id"])
+            if plan["trigger"] == "retry":
+                raise LookupError("not today")
+            if plan["trigger"] == "again":
+                return "not now"
         before = _before(plan)
         if done < len(before):
-            return _calling(done, *before[done])
+            return before[done]
         if done > len(before):
-            return Reply(text="the work is done")
+            return "the work is done"
         if plan["trigger"] == "child":
-            inner = json.dumps({**plan, "trigger": "direct", "with": {}})
-            return _calling(done, "delegate", {"task": inner})
-        if silent and plan["kind"] == "resumed":
+            return "delegate", {"task": json.dumps({**plan, "trigger": "direct", "with": {}})}
+        if self.silent and plan["kind"] in {"resumed", KILLED}:
             return None
-        return _calling(done, *ACTIONS[plan["action"]][:2])
+        return ACTIONS[plan["action"]][:2]
 
-    return turn
+    def here(self, prompt: Prompt) -> Reply | ModelFailure | None:
+        """For a house in this process."""
+        plan, done = _plan(prompt)
+        try:
+            match self.turn(plan, done):
+                case None:
+                    return None
+                case str() as text:
+                    return Reply(text=text)
+                case tool, arguments:
+                    call = ToolCall(id=CallId(f"t{done}"), tool=tool, arguments=arguments)
+                    return Reply(calls=(call,))
+        except LookupError as error:
+            return ModelFailure("invalid_request", str(error), retryable=False)
+
+    def far(self, request: RecordedRequest) -> Scripted:
+        """For a daemon, over HTTP."""
+        plan, done = _far_plan(request.messages)
+        try:
+            match self.turn(plan, done):
+                case None:
+                    return Scripted(text="too late", delay=PATIENCE)
+                case str() as text:
+                    return Scripted(text=text)
+                case tool, arguments:
+                    return Scripted(calls=(ScriptedCall(name=tool, arguments=arguments),))
+        except LookupError as error:
+            return Scripted(status=400, text=str(error))
 
 
-def _plan(prompt: Prompt) -> tuple[dict[str, Any], int]:
+def _plan(prompt: Prompt) -> tuple[Json, int]:
     """The latest plan, and how many turns there have been since."""
-    plan: dict[str, Any] = {}
+    plan: Json = {}
     done = 0
     for entry in prompt.entries:
         if isinstance(entry, PersonSaid) and entry.text.startswith("{"):
@@ -174,8 +225,18 @@ def _plan(prompt: Prompt) -> tuple[dict[str, Any], int]:
     return plan, done
 
 
-def _before(plan: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    turns: list[tuple[str, dict[str, Any]]] = []
+def _far_plan(messages: Iterable[Json]) -> tuple[Json, int]:
+    plan: Json = {}
+    done = 0
+    for one in messages:
+        if one["role"] == "user" and str(one["content"]).startswith("{"):
+            plan, done = json.loads(one["content"]), 0
+        done += one["role"] == "assistant"
+    return plan, done
+
+
+def _before(plan: Json) -> list[Turn]:
+    turns: list[Turn] = []
     if plan["trigger"] == "message":
         turns.append(("ask_person", {"question": "ready?"}))
     if plan["age"] == "after 50 turns":
@@ -183,93 +244,163 @@ def _before(plan: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return turns
 
 
-def _calling(turn: int, tool: str, arguments: dict[str, Any]) -> Reply:
-    return Reply(calls=(ToolCall(id=CallId(f"t{turn}"), tool=tool, arguments=arguments),))
-
-
-async def _begun(lives: Inhabited, number: int, cell: Cell) -> str:
+async def _begun(place: Place, number: int, cell: Cell) -> str:
     """Get the task in by its door, and as far as it goes before the action itself."""
     # The words of the action are the person's own, so nothing that is read on the way taints them.
     plan = {**cell._asdict(), "id": str(number), "with": ACTIONS[cell.action][1]}
-    session = f"s{number}" if cell.age == "in an old session" else f"own{number}"
-    terms = {
-        "workspace": str(lives.house.home / "workspace"),
-        "session": session,
-        "limits": {"steps": 200},
-    }
+    door, session = DOORS[cell.door], ""
     if cell.age == "in an old session":
-        await lives.ended(await lives.submit("hello", session=session))
-    task = await DOORS[cell.door](lives, json.dumps(plan), terms)
-    if cell.trigger == "retry":
-        await lives.until(task, "FAILED")
-        assert (await lives.local.post(f"/api/v1/tasks/{task}/retry", json={})).status_code == 200
-    if cell.trigger == "message":
-        await lives.when(task, lambda one: bool(one.calls))
-        await lives.until(task, "WAITING")
-        said = await lives.local.post(f"/api/v1/tasks/{task}/say", json={"text": "go on"})
-        assert said.status_code == 200
-    if cell.trigger == "child":
-        await lives.when(task, lambda one: bool(one.children) or one.ended)
-        waits = [one.wait for one in await lives.events(task) if isinstance(one, e.CallWaiting)]
-        return next(str(wait.task) for wait in waits if isinstance(wait, Child))
+        hello = await place.ended(await door.enter(place, Ask("hello", f"old{number}", "")))
+        assert hello["status"] == "SUCCEEDED", hello
+        session = hello["session"]
+    task = await door.enter(place, Ask(json.dumps(plan), f"own{number}", session))
+    match cell.trigger:
+        case "retry" | "again":
+            row = await place.ended(task)
+            assert row["status"] == ("FAILED" if cell.trigger == "retry" else "SUCCEEDED"), row
+            return str((await place.does(task, "retry"))["id"])
+        case "message":
+            await place.first(task, lambda kind, _: kind == "CallWaiting")
+            await place.does(task, "say", text="go on")
+        case "child":
+
+            def waits(kind: str, data: Json) -> bool:
+                return kind == "CallWaiting" and data["wait"]["type"] == "child"
+
+            return str((await place.first(task, waits))["wait"]["task"])
+        case _:
+            pass
     return task
 
 
-async def _verdict(lives: Inhabited, task: str, cell: Cell) -> tuple[str, str]:
+async def _verdict(place: Place, task: str, cell: Cell) -> tuple[str, str]:
     """What was said of the action, and by which rule; asked of what is on disk."""
-    tool, arguments, _ = ACTIONS[cell.action]
 
-    def proposed(entry: object) -> bool:
-        calls = entry.calls if isinstance(entry, ModelSaid) else ()
-        return any(one.tool == tool and one.arguments == arguments for one in calls)
+    def proposed(kind: str, data: Json) -> bool:
+        return kind == "Replied" and bool(_judged(data, cell))
 
-    await lives.when(task, lambda one: any(map(proposed, one.transcript)))
-    found = [
-        (type(one.verdict).__name__.lower(), one.verdict.rule)
-        for event in await lives.events(task)
-        if isinstance(event, e.Replied)
-        for one in event.judged
-        if one.call.tool == tool and one.call.arguments == arguments
-    ]
+    (found,) = _judged(await place.first(task, proposed), cell)
     if cell.kind == "replayed":
-        told = (await lives.tcp.get(f"/api/v1/tasks/{task}/replay")).json()
+        told = (await place.local.get(f"/api/v1/tasks/{task}/replay")).json()
         assert told["same"], told
-    await lives.local.post(f"/api/v1/tasks/{task}/cancel", json={})
-    assert len(found) == 1, (cell, found)
-    return found[0]
+    await place.local.post(f"/api/v1/tasks/{task}/cancel", json={})
+    page = (await place.local.get(f"/api/v1/tasks/{task}/events", params={"limit": 1000})).json()
+    replies = [one["data"] for one in page["events"] if one["kind"] == "Replied"]
+    assert [one for data in replies for one in _judged(data, cell)] == [found], cell
+    return found
+
+
+def _judged(data: Json, cell: Cell) -> list[tuple[str, str]]:
+    tool, arguments, _ = ACTIONS[cell.action]
+    return [
+        (one["verdict"]["type"], one["verdict"].get("rule", ""))
+        for one in data.get("judged", ())
+        if one["call"]["tool"] == tool and one["call"]["arguments"] == arguments
+    ]
+
+
+async def _played(
+    place: Place, cells: Sequence[Cell], found: dict[Cell, tuple[str, str]]
+) -> dict[Cell, str]:
+    """All cells of one life: the task of each, and the verdicts that it is not too early for."""
+    tasks: dict[Cell, str] = {}
+    room = anyio.CapacityLimiter(8)
+
+    async def play(number: int, cell: Cell) -> None:
+        async with room:
+            tasks[cell] = await _begun(place, number, cell)
+            if cell.kind not in {"resumed", KILLED}:
+                found[cell] = await _verdict(place, tasks[cell], cell)
+
+    with anyio.fail_after(PATIENCE + len(cells) * 2):
+        async with anyio.create_task_group() as group:
+            for number, cell in enumerate(cells):
+                group.start_soon(play, number, cell)
+    return tasks
 
 
 async def verdicts(home: Path, cells: Sequence[Cell]) -> dict[Cell, tuple[str, str]]:
     """Every cell played out in one house; those that resume, in the life after."""
-    tasks: dict[Cell, str] = {}
     found: dict[Cell, tuple[str, str]] = {}
-    _furnish(home / "workspace")
-
-    async def begin(lives: Inhabited, number: int, cell: Cell) -> None:
-        async with room:
-            tasks[cell] = await _begun(lives, number, cell)
-            if cell.kind != "resumed":
-                found[cell] = await _verdict(lives, tasks[cell], cell)
-
-    room = anyio.CapacityLimiter(8)
-    environment = {"HOLDFAST_SECRET_MINE": "a value of some length"}
-    async with inhabited(home, model(silent=True), POLICY, environment) as lives:
-        with anyio.fail_after(PATIENCE + len(cells) * 2):
-            async with anyio.create_task_group() as group:
-                for number, cell in enumerate(cells):
-                    group.start_soon(begin, lives, number, cell)
-    async with inhabited(home, model(silent=False), POLICY, environment) as lives:
+    mind, config = Mind(), _furnish(home)
+    async with _at_home(home, mind.here, config) as place:
+        await _agree_to_servers(place)
+        tasks = await _played(place, cells, found)
+    mind.silent = False
+    async with _at_home(home, mind.here, config) as place:
         for cell in cells:
             if cell.kind == "resumed":
-                found[cell] = await _verdict(lives, tasks[cell], cell)
+                found[cell] = await _verdict(place, tasks[cell], cell)
     return found
 
 
-def _furnish(workspace: Path) -> None:
+@asynccontextmanager
+async def _at_home(home: Path, says: Says, config: str) -> AsyncGenerator[Place]:
+    environment = {"HOLDFAST_SECRET_MINE": "a value of some length"}
+    async with (
+        inhabited(home, says, config, environment) as lives,
+        at_the_socket(home) as local,
+        anyio.create_task_group() as room,
+    ):
+        yield Place(home=home, tcp=lives.tcp, local=local, room=room)
+        room.cancel_scope.cancel()
+
+
+async def _agree_to_servers(place: Place) -> None:
+    seen = (await place.local.post("/api/v1/mcp/lab/inspect")).json()
+    body = {"digest": seen["digest"]}
+    assert (await place.local.post("/api/v1/mcp/lab/trust", json=body)).is_success
+
+
+async def after_a_kill(home: Path, cells: Sequence[Cell]) -> dict[Cell, tuple[str, str]]:
+    """Every cell as far as its action in a daemon that is then killed; the verdict of the next."""
+    found: dict[Cell, tuple[str, str]] = {}
+    mind, config = Mind(), _furnish(home)
+    around = {"HOLDFAST_SERVER_HTTP": "true", "HOLDFAST_SERVER_PORT": "0"}
+    around |= {"HOLDFAST_SECRET_MINE": "a value of some length"}
+    with (
+        ModelServer(rule=mind.far, catalogue=Catalogue(models=("scripted",))) as model,
+        Daemon(home, around) as daemon,
+    ):
+        use_model(home, model.url)
+        with (home / "config.toml").open("a") as file:
+            file.write(config)
+        await anyio.to_thread.run_sync(daemon.start)
+        async with _outside(daemon) as place:
+            await _agree_to_servers(place)
+            tasks = await _played(place, cells, found)
+            await anyio.to_thread.run_sync(daemon.kill)
+        mind.silent = False
+        await anyio.to_thread.run_sync(daemon.start)
+        async with _outside(daemon) as place:
+            for cell in cells:
+                found[cell] = await _verdict(place, tasks[cell], cell)
+    return found
+
+
+@asynccontextmanager
+async def _outside(daemon: Daemon) -> AsyncGenerator[Place]:
+    (url,) = [one for one in daemon.get("/api/v1/status")["listening"] if "http" in one]
+    bearer = {"Authorization": f"Bearer {(daemon.home / 'token').read_text().strip()}"}
+    async with (
+        httpx2.AsyncClient(base_url=url, headers=bearer, trust_env=False) as tcp,
+        at_the_socket(daemon.home) as local,
+        anyio.create_task_group() as room,
+    ):
+        yield Place(home=daemon.home, tcp=tcp, local=local, room=room)
+        room.cancel_scope.cancel()
+
+
+def _furnish(home: Path) -> str:
+    """What the house works on, and its configuration."""
+    workspace, shelf = home / "workspace", home.parent / "shelf"
     (workspace / "many").mkdir(parents=True)
     for number in range(50):
         (workspace / "many" / str(number)).write_text(f"this is {number}")
     (workspace / "notes").write_text("notes")
+    shelf.mkdir()
+    shutil.copy(str(tool_server.__file__), shelf / "server.py")
+    return POLICY.replace("SHELF", str(shelf))
 
 
 def said_once(found: dict[Cell, tuple[str, str]], actions: Iterable[str] = ACTIONS) -> None:
@@ -282,16 +413,101 @@ def said_once(found: dict[Cell, tuple[str, str]], actions: Iterable[str] = ACTIO
         assert next(iter(told[action]))[0] == ACTIONS[action][2], (action, told[action])
 
 
-async def test_one_verdict_for_an_action_however_it_comes_about(tmp_path: Path):
-    """Every two of action, door, trigger, age and kind together, at least once."""
-    cells = pairwise(ALL)
-    assert {pair for cell in cells for pair in _pairs(cell)} == {p for c in ALL for p in _pairs(c)}
-    said_once(await verdicts(tmp_path / "home", cells))
+async def test_one_verdict_for_an_action_however_it_comes_about():
+    """Every two of door, trigger, age, kind and verdict together, and every action."""
+    with stage("verdict") as folder:
+        said_once(await verdicts(folder / "home", few(ALL, ways)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door", DOORS)
+async def test_one_verdict_for_an_action_through_a_door(door: str):
+    """Every two of action, trigger, age and kind together, at each door."""
+    cells = few([one for one in ALL if one.door == door], pairs)
+    with stage("verdict") as folder:
+        said_once(await verdicts(folder / "home", cells))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trigger", TRIGGERS)
-async def test_one_verdict_for_an_action_in_every_cell(tmp_path: Path, trigger: str):
-    """The whole product; the command is a process each time, so it takes part in pairs above."""
-    cells = [one for one in ALL if one.trigger == trigger and one.door != "command"]
-    said_once(await verdicts(tmp_path / "home", cells))
+async def test_one_verdict_for_an_action_in_every_cell(trigger: str):
+    """The whole product, at the two doors of the house's own interface."""
+    cells = [one for one in ALL if one.trigger == trigger and one.door in {"http", "socket"}]
+    with stage("verdict") as folder:
+        said_once(await verdicts(folder / "home", cells))
+
+
+FEW = ("read", "write elsewhere", "write where nobody may", "run what may not", "write by a server")
+
+
+@pytest.mark.slow
+async def test_one_verdict_for_an_action_of_a_task_that_outlived_its_daemon():
+    """Killed with SIGKILL when the action was about to be proposed."""
+    cells = few([one for one in THERE if one.kind == KILLED and one.action in FEW], pairs)
+    with stage("verdict") as folder:
+        said_once(await after_a_kill(folder / "home", cells), FEW)
+
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "holdfast"
+_READS = "lists tasks"
+_FORM = "a form in a browser"
+OTHERS = {
+    "runtime/tasks.py::submit": "what all doors call; it asks the engine",
+    "runtime/tasks.py::retry": "the trigger `again`, at every door",
+    "runtime/delegate.py::": "names its type",
+    "runtime/delegate.py::Delegate.__init__": "the trigger `child`",
+    "assembly/house.py::_furnished": "what is given to `delegate`",
+    "engine/supervise.py::Supervisor.submit": "tells the one writer",
+    "core/command.py::": "names the command",
+    "core/decide.py::": "names the command",
+    "core/decide.py::_decided": "decides it",
+    "core/rules/life.py::submitted": "decides it",
+    "core/replay.py::_candidates": "decides once more what is recorded, and performs nothing",
+    "doors/cli/run.py::run": "the door `command`",
+    "doors/cli/chat.py::Talk.message": "in a conversation, the same request as the door `command`",
+    "doors/cli/chat.py::Talk._of_session": _READS,
+    "doors/cli/listing.py::task_list": _READS,
+    "doors/cli/live.py::_tasks": _READS,
+    "doors/acp/agent.py::Agent.listed": _READS,
+    "doors/acp/session.py::Session.replay": _READS,
+    "doors/acp/session.py::Session.resume": _READS,
+    "doors/http/mcp_server/resources.py::": _READS,
+    "doors/http/mcp_server/table.py::": "names the route, which the door `mcp` goes through",
+    "doors/http/table.py::": "names the function of the route",
+    "doors/http/scopes.py::": "says who may",
+    "doors/http/openapi.py::": "describes it",
+    "adapters/tools/browser/tools.py::Type": _FORM,
+    "adapters/tools/browser/tools.py::_Tools.type": _FORM,
+}
+
+
+def begins(node: ast.AST, parents: Sequence[str] = ()) -> Iterator[str]:
+    """The functions in which something is submitted, by whatever name it goes."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield from begins(child, (*parents, child.name))
+                continue
+            case ast.Attribute(attr="submit") | ast.Name(id="submit" | "Submit"):
+                yield ".".join(parents)
+            case ast.ImportFrom(names=names):
+                if any(one.asname and one.name in {"submit", "Submit"} for one in names):
+                    yield ".".join(parents)
+            case ast.Attribute(attr="Submit") | ast.Constant(value="/api/v1/tasks"):
+                yield ".".join(parents)
+            case _:
+                pass
+        yield from begins(child, parents)
+
+
+def test_whoever_begins_a_task_is_a_door_of_the_matrix_or_has_a_reason():
+    """Fails for every new way in until it stands in `DOORS`."""
+    found = {
+        f"{path.relative_to(SOURCE).as_posix()}::{function}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        if "testing" not in path.relative_to(SOURCE).parts
+        for function in begins(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    known = {place for door in DOORS.values() for place in door.by}
+    assert found - known - OTHERS.keys() == set(), "a way in that the matrix does not go"
+    assert (known | OTHERS.keys()) - found == set(), "no longer there"

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.core import event as e
-from holdfast.core.budget import Limits
+from holdfast.core.budget import Limits, Spent
 from holdfast.core.command import (
     Approve,
     ClearCall,
@@ -207,6 +207,7 @@ def test_an_approval_counts_once():
 
 
 def test_an_approval_comes_too_late_once_its_time_is_over():
+    """Part of rows GC-100, OL-53: nobody answers in time, and that is a no."""
     story = asked().when(Release()).when(Tick(), after=DAY - 1).then()
     story.now += 1
     story.refuses(yes(), "approval_expired")
@@ -299,3 +300,53 @@ def test_a_call_settled_before_it_could_wait_waits_for_nothing():
     story = running().replies(call("d", "delegate", EffectClass.READS)).runs("d")
     late = SuspendCall(call_id=CallId("d"), wait=Timer(until=NOW))
     story.refuses(late, "call_not_open")
+
+
+# What is nobody's business
+
+
+def test_a_child_may_answer_before_its_call_waits_for_it_and_only_a_child():
+    """After a crash the child is there already when its call is run again."""
+    story = running().replies(call("d", "delegate", EffectClass.READS))
+    answer = SettleCall(call_id=CallId("d"), outcome=Returned(text="found"))
+    story.refuses(answer, "call_allowed")
+    story.when(replace(answer, spent=Spent(steps=1)))
+    assert story.answer("d") == Returned(text="found")
+
+
+def test_a_check_is_not_answered_before_it_runs_by_whoever_it_is():
+    story = running(checks=("make",)).replies(text="done")
+    (name,) = story.task.calls
+    answer = SettleCall(call_id=name, outcome=Returned(text="ok"), spent=Spent(steps=1))
+    story.refuses(answer, "call_allowed")
+
+
+def test_what_checks_say_again_is_not_remarked_upon():
+    same = call("s", "exec", target="make", arguments={"command": "make"})
+    story = running(checks=("make",)).replies(same).runs("s", Returned(text="ok"))
+    story.replies(text="done")
+    (name,) = story.task.calls
+    story.runs(name, Returned(text="ok"))
+    assert [one.note for one in story.happened(e.CallSettled)] == ["", ""]
+
+
+def test_a_yes_for_the_whole_task_is_no_second_yes_to_what_runs_already():
+    rules = Rules(layers=((Rule(say=RuleSays.ASK, tool="pay", target="bob"),), PRESETS["open"]))
+    story = running(rules=rules).replies(pay("p"), pay("q", "ann")).starts("q")
+    story.when(replace(yes(whole_task=True), digest=questions(story.task)[0].digest))
+    assert [one.call_id for one in story.happened(e.CallApproved)] == [P]
+
+
+def test_a_no_to_one_of_two_questions_wakes_nobody():
+    story = running().replies(pay("p"), pay("q", "ann")).when(Release())
+    story.when(Refuse(call_id=P, by="ann"))
+    assert story.status is Status.WAITING
+    assert story.happened(e.Woken) == []
+
+
+def test_checks_that_fail_are_told_though_a_message_has_come_since():
+    story = running(checks=("make",)).replies(text="done")
+    (name,) = story.task.calls
+    story.when(Say(text="also the docs", by="bob")).runs(name, Failed(text="2 failed"))
+    assert len(story.happened(e.ChecksFailed)) == 1
+    assert story.happened(e.Nudged) == []

@@ -20,6 +20,7 @@ ANYTHING = st.text(alphabet="git sh-c\"'\\;|&$`<>()\n*?{}#=~! rm/x", max_size=40
         ("a && b || c; d | e & f\ng", [("a",), ("b",), ("c",), ("d",), ("e",), ("f",), ("g",)]),
         ("git show HEAD~1 # why", [("git", "show", "HEAD~1")]),
         ("git \\\n status", [("git", "status")]),
+        ("ls # why\nrm x", [("ls",), ("rm", "x")]),
         ("curl http://a/b#c", [("curl", "http://a/b#c")]),
         ("git status ''#; rm x", [("git", "status", "#"), ("rm", "x")]),
         ('git status ""# x\nrm x', [("git", "status", "#", "x"), ("rm", "x")]),
@@ -59,6 +60,8 @@ def test_a_plain_line_is_its_words(line: str, words: list[tuple[str, ...]]):
         "make prefix=a:~/x",
         "git $'a'",
         'git $"a"',
+        "time rm x",
+        "while true",
     ],
 )
 def test_what_is_more_than_words_is_not_plain(line: str):
@@ -94,6 +97,7 @@ def test_what_is_more_than_words_is_not_plain(line: str):
         "cat > a <<'EOF'\nit's\nEOF\nrm x\necho 'done'",
         "cat > a <<-EOF\n\tit's\n\tEOF\nrm x\necho 'done'",
         "cat <<A <<B\nit's\nA\nit's\nB\nrm x\necho 'done'",
+        "cat > a <<EOF\n\tEOF\nit's\nEOF\nrm x\necho 'done'",
         "cat <<EOF\nit's $(rm x) it's\nEOF",
         "bash <<EOF\nrm x\nEOF",
         "bash <<EOF\nrm x",
@@ -130,6 +134,16 @@ def test_a_line_made_to_be_hard_to_read_is_not_read_for_ever(line: str):
     assert sum(map(len, pieces(parsed(line)))) < 500_000
 
 
+@pytest.mark.parametrize("line", ["cat <<EOF\nit's\nEOF\necho '\nrm x\n'", "echo 'rm x'", "# rm x"])
+def test_words_that_only_look_like_a_command_are_none(line: str):
+    assert not any(fits(argv, ("rm", "*"), anywhere=True) for argv in pieces(parsed(line)))
+
+
+def test_lines_within_lines_are_not_followed_for_ever():
+    nested = "\n".join(f"cat <<A{number}" for number in range(3_000))
+    assert pieces(parsed(nested))[0] == ("cat",)
+
+
 def test_a_program_is_found_under_its_path():
     assert fits(("/bin/rm", "x"), ("rm", "x"), anywhere=True)
     assert not fits(("/bin/rm", "x"), ("rm", "x"))
@@ -161,9 +175,14 @@ def test_no_line_is_too_odd_to_be_read(line: str):
     assert set(read.commands) <= set(pieces(read))
 
 
+OPENING = "if then elif else fi for while until do done case esac select function time coproc"
+SHELLS = frozenset([*OPENING.split(), "!", "{", "}", "[[", "-p", "--"])
+"""Words of the shell's own. Quoted they are none, and a line that begins with one is not plain."""
+
+
 @given(st.lists(st.text(min_size=1, max_size=6).filter(lambda w: "\0" not in w), min_size=1))
 def test_quoted_words_are_the_words(words: list[str]):
     line = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
     read = parsed(line)
-    if words[0] not in {"if", "{", "}", "!"} and "=" not in words[0]:
+    if words[0] not in SHELLS and "=" not in words[0]:
         assert read.commands[0] == tuple(words)

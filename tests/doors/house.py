@@ -26,6 +26,7 @@ from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.tools.undo.undoing import FolderUndo
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
@@ -273,6 +274,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     settings = ModelsConfig(vault=vault, probe=False)
     catalog = models if isinstance(models, Catalog) else Catalog(settings)
     (home / "workspace").mkdir(exist_ok=True)
+    blobs = MemoryBlobs()
     return House(
         home=home,
         journal=journal,
@@ -296,7 +298,8 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         boxes=plan.boxes,
         departures=Departures(recorder, plan.boxes.release),
         pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),
-        blobs=MemoryBlobs(),
+        blobs=blobs,
+        undoing=FolderUndo(home / "undo", blobs),
         responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),

@@ -132,7 +132,7 @@ async def test_who_changes_what_they_have_not_seen_is_told_to_look_first(tmp_pat
         ({"limits.stepz": 5}, 422, "bad_config"),
         ({"limits": {"steps": 5}}, 422, "bad_config"),
         ({"../x.y": 5}, 422, "bad_config"),
-        ({"server.host": "0.0.0.0"}, 403, "exposed"),
+        ({"server.listen": "0.0.0.0"}, 422, "bad_config"),
         ({"models.providers.other.api_key": "***"}, 422, "bad_config"),
         ({"limits.steps": "\x7f"}, 409, "by_hand"),
         ({}, 422, "invalid"),
@@ -148,6 +148,43 @@ async def test_what_would_not_start_is_not_written(
         assert (tmp_path / "config.toml").read_text() == TEXT
         assert not list(tmp_path.glob("*.trial"))
         assert "trial" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("server.port", "server.host", "server.tls", "server.certificate_key"),
+        *("vault.env_file", "vault.redact_patterns", "audit.mirror", "storage.retention_days"),
+    ],
+)
+async def test_who_reaches_the_house_and_what_it_proves_is_not_changed_from_afar(
+    tmp_path: Path, key: str
+):
+    """Row OC-12: any other key is changed above, and with `dry_run` only tried."""
+    async with configured(tmp_path) as at:
+        tag, _ = await read(at)
+        for body in ({"set": {key: 1}}, {"set": {"limits.steps": 7, key: None}, "dry_run": True}):
+            answer = await at.tcp.patch(PATH, json=body, headers={"If-Match": tag})
+            assert error(answer) == (409, "not_mutable")
+            assert answer.json()["detail"] == f"{key} is not mutable from here"
+        assert (tmp_path / "config.toml").read_text() == TEXT
+
+
+async def test_a_change_that_is_only_tried_is_judged_and_not_made(tmp_path: Path):
+    """Part of row OC-12: `dry_run` validates only."""
+    async with configured(tmp_path) as at:
+        tag, _ = await read(at)
+        body = {"set": {"limits.steps": 30}, "dry_run": True}
+        tried = await at.tcp.patch(PATH, json=body, headers={"If-Match": tag})
+        assert (tried.status_code, tried.headers["etag"]) == (200, tag)
+        rows = {one["key"]: one["value"] for one in tried.json()["settings"]}
+        assert rows["limits.steps"] == 30
+        assert (await read(at))[1]["limits.steps"]["value"] == 20
+        assert (tmp_path / "config.toml").read_text() == TEXT
+        assert not (await at.tcp.get("/api/v1/audit?kind=config")).json()["records"]
+        body = {"set": {"limits.steps": 0}, "dry_run": True}
+        answer = await at.tcp.patch(PATH, json=body, headers={"If-Match": tag})
+        assert error(answer) == (422, "bad_config")
 
 
 async def test_only_who_may_do_everything_sees_or_changes_it(tmp_path: Path):

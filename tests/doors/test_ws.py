@@ -250,7 +250,7 @@ async def test_a_cursor_that_is_gone_is_said_to_be_gone(tmp_path: Path):
 
 
 async def test_questions_are_told_and_answered_over_the_socket(tmp_path: Path):
-    """Row GC-57. Part of row GC-63."""
+    """Rows GC-57, GC-100. Part of row GC-63."""
     async with street(tmp_path, [PAYS, Reply(text="paid")]) as at, listening(at) as url:  # noqa: SIM117
         async with called(url) as caller, called(url) as other:
             await other.result("approvals.subscribe")

@@ -59,6 +59,14 @@ client_id = "Iv1"
 say = "deny"
 [policy.ceiling."crew-*"]
 preset = "reader"
+[policy.domain.lab]
+tools = ["read"]
+[[policy.domain.lab.calls]]
+tools = ["list"]
+[policy.group]
+lab = ["key:lab"]
+[[policy.answer]]
+by = ["group:lab"]
 [[egress.allow]]
 host = "api.example.com"
 [web.search.brave]

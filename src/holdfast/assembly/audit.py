@@ -65,7 +65,7 @@ async def _note(house: House, kind: Kind) -> None:
         at=house.clock.now(),
         subject=house.version,
         after=force.config,
-        policy=force.rules.version,
+        policy=house.rules.version,
         digest=house.signer.key.hex(),
     )
     await house.audit.append(fact)

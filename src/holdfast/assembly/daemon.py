@@ -190,12 +190,13 @@ async def _follow(
             continue
         seen = now
         force.rules, force.agent = fresh.rules, fresh.agent
+        force.domains, force.answerers = fresh.domains, fresh.answerers
         force.ways, force.servers, force.a2a = fresh.ways, fresh.servers, fresh.a2a
         force.config, force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         force.show_thinking = fresh.show_thinking
         force.max_thinking_chars = fresh.max_thinking_chars
-        _log.info("configuration %s, %s", fresh.config, fresh.rules.version)
+        _log.info("configuration %s, %s", fresh.config, house.rules.version)
         try:
             await budgets.resume(house.journal, house.recorder)
         except Unavailable as failure:
@@ -210,7 +211,7 @@ def _changed(house: House, fresh: InForce) -> Fact:
         subject="file",
         before=house.in_force.config,
         after=fresh.config,
-        policy=fresh.rules.version,
+        policy=house.trust.over(fresh).version,
     )
 
 

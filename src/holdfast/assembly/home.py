@@ -17,6 +17,7 @@ AUDIT_KEY = "audit.key"
 LISTS = Path("cache") / "models"
 CHOICES = "models.json"
 KEYS = "keys.json"
+TRUST = "trust.json"
 WEBHOOKS = "webhooks"
 SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
@@ -45,6 +46,7 @@ _FOLDERS = (
     "blobs",
     "outputs",
     "apart",
+    "undo",
     "outbox",
     "backups",
     "browsers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import secrets as tokens
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -31,7 +31,18 @@ from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
-from holdfast.config import Config, to_a2a, to_agent, to_budgets, to_rules, to_servers, to_ways
+from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.config import (
+    Config,
+    to_a2a,
+    to_agent,
+    to_answerers,
+    to_budgets,
+    to_domains,
+    to_rules,
+    to_servers,
+    to_ways,
+)
 from holdfast.config.read import POLICY
 from holdfast.core.patterns import Disguise
 from holdfast.doors.cli.version import VERSION
@@ -46,13 +57,15 @@ from holdfast.ports.blobs import Blobs
 from holdfast.ports.box import Boxes
 from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
-from holdfast.ports.tools import Tool
+from holdfast.ports.secrets import Secrets
+from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.top_up import TopUp
+from holdfast.runtime.trusting import Granted, Trust
 from holdfast.runtime.warrants import (
     WarrantedBoxes,
     WarrantedEgress,
@@ -61,10 +74,10 @@ from holdfast.runtime.warrants import (
 )
 
 from .acp import agents_to_ask
-from .apart import kept_apart
+from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
-from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS
+from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -96,32 +109,30 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
 
 async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> House:
     config, home, safe = given.config, given.config.home, given.kept.secrets
-    journal, ledger, clock, signer = stores
+    (journal, ledger, clock, signer), trust = stores, _trust(home)
     models, live, force, channels = _guarded(given), Live(), in_force(config), _channels(home)
-    recorder = Recorder(journal, clock, live, lambda: force.rules, safe.clean)
+    recorder = Recorder(journal, clock, live, lambda: trust.over(force), safe.clean)
     visits, blobs, lent = journal.visits(), FileBlobs(home / "blobs"), Lent(safe, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
     out = Outside(WarrantedEgress(gateway(lent, visits, clock), warrants), lambda: force.ways, safe)
     boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
     spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
     far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
-        *_at_hand(boxes, (blobs, spool, clock), options, steering),
-        *(Fitted(tool, spool) for tool in (*far, *browser_tools(browsers, blobs))),
+        *_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs))),
         *(*secret_tools(safe), TopUp(ledger, partial(budgets.resume, journal, recorder))),
         Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
     ]
     world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
-    own += agents_to_ask(config, world, spool, live)
-    work, peers = (blobs, spool, clock, live), peers_for(config, out, recorder, (blobs, spool), own)
+    own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
+    peers = peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    pay, filled, lent.bearer = (ledger, clock), WarrantedSecrets(safe, warrants), servers.bearer
-    every, asked = _every(own, servers, peers), (recorder, models, *pay)
-    tools = kept_apart(every, (given, force, warrants), asked)
-    performer = Performer(recorder, live, models, tools, _limits(config), pay, secrets=filled)
-    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
-    supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+    asked, lent.bearer = (recorder, models, ledger, clock), servers.bearer
+    tools = kept_apart(_every(own, servers, peers), (given, force, warrants), asked)
+    performer = _performer(config, asked, live, tools, WarrantedSecrets(safe, warrants))
+    supervisor = _supervisor(config, (journal, recorder, clock), performer, channels)
     return House(
         home=home,
         journal=journal,
@@ -146,6 +157,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
+        undoing=undoing,
         responses=FileResponses(home / "responses"),
         clock=clock,
         in_force=force,
@@ -153,15 +165,35 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         started_at=clock.now(),
         version=VERSION,
         keys=Keyring(Kept(home / KEYS, Keys())),
+        trust=trust,
     )
+
+
+def _supervisor(
+    config: Config,
+    records: tuple[SqliteJournal, Recorder, Clock],
+    performer: Performer,
+    channels: dict[str, Channel],
+) -> Supervisor:
+    journal, recorder, clock = records
+    timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
+    return Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
+
+
+def _trust(home: Path) -> Trust:
+    return Trust(Kept(home / TRUST, Granted()))
 
 
 def _channels(home: Path) -> dict[str, Channel]:
     return {"outbox": Outbox(home / "outbox")}
 
 
-def _limits(config: Config) -> Limits:
-    return Limits(tool_seconds=config.engine.tool_seconds)
+def _performer(
+    config: Config, asked: Asked, live: Live, tools: Tools, secrets: Secrets
+) -> Performer:
+    recorder, models, ledger, clock = asked
+    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
+    return Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
 
 
 def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:
@@ -172,18 +204,22 @@ def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry
 def _guarded(given: Given) -> GuardedModels:
     """The models, and nothing secret on its way to them."""
     hides = given.config.vault.redact_patterns
-    disguise = Disguise(secrets.token_bytes(32)) if hides else None
+    disguise = Disguise(tokens.token_bytes(32)) if hides else None
     return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
 
 
 def _at_hand(
-    boxes: Boxes, work: tuple[Blobs, Spool, Clock], options: BoxOptions, steering: Steering
+    boxes: Boxes,
+    work: tuple[Blobs, Spool, Clock, Live],
+    shown: tuple[BoxOptions, Steering],
+    more: Sequence[Tool],
 ) -> Sequence[Tool]:
-    """The tools that need nothing but a folder, a box and a clock."""
-    blobs, spool, clock = work
-    return builtin_tools(
+    """The tools that need nothing but a folder, a box and a clock; and others, fitted alike."""
+    (blobs, spool, clock, _), (options, steering) = work, shown
+    built_in = builtin_tools(
         boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options, steering=steering
-    ).all()
+    )
+    return [*built_in.all(), *(Fitted(tool, spool) for tool in more)]
 
 
 def _intake(config: Config) -> Intake:
@@ -197,6 +233,8 @@ def in_force(config: Config) -> InForce:
         load_part("shapes").check(agent.shape.schema)
     return InForce(
         rules=to_rules(config),
+        domains=to_domains(config),
+        answerers=to_answerers(config),
         agent=agent,
         ways=to_ways(config),
         servers=to_servers(config),

@@ -29,7 +29,7 @@ class ConfigFile:
         """Raises `Invalid` where the file is not a configuration."""
         return _shown(load(environment=self._environment), self._tag())
 
-    def change(self, changes: Mapping[str, Any], tag: str) -> Settings:
+    def change(self, changes: Mapping[str, Any], tag: str, *, only_try: bool = False) -> Settings:
         """Only on top of what `tag` stands for. Raises `Stale`, `Invalid`, `Refused`."""
         with private.locked(self._path.with_name(f".{self._path.name}.lock")):
             if tag != self._tag():
@@ -37,6 +37,8 @@ class ConfigFile:
             text = edited(text_of(self._path), changes)
             parsed(self._path, text)
             config = self._tried(text)
+            if only_try:
+                return _shown(config, tag)
             try:
                 private.write(self._path, text.encode())
             except OSError as error:

@@ -18,16 +18,25 @@ _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_*-]+)*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HINT = "change it by hand in the file"
 
+FIXED = (
+    *("server.host", "server.port", "server.tls", "server.certificate", "server.certificate_key"),
+    *("vault", "storage", "audit"),
+)
+"""Who reaches the house, what keeps its secrets, what it remembers and proves: a person changes
+that at the machine, and never anybody from afar, whatever key they have."""
+
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
     """The text with each `section.key` set; None takes a key out. `***` is what it was.
 
-    Raises `Invalid` for what is no key, and `Refused` (by_hand) where the file is written so that
-    only a person can change it: nothing is guessed.
+    Raises `Invalid` for what is no key, and `Refused`: `not_mutable` for what is fixed, `by_hand`
+    where the file is written so that only a person can change it: nothing is guessed.
     """
     for key, value in changes.items():
         if not _KEY.fullmatch(key) or "." not in key:
             raise Invalid(f"{key!r} is no key: write section.key", code="bad_config")
+        if any(f"{key}.".startswith(f"{fixed}.") for fixed in FIXED):
+            raise Refused(f"{key} is not mutable from here", code="not_mutable", hint=_HINT)
         told = tomllib.loads(text)
         value = _unmasked(value, _at(told, key.split(".")))  # noqa: PLW2901 - the same, complete
         text = _checked(text, key, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from holdfast.core.gate.hours import Zone
 from holdfast.core.gate.policy import Ceiling, Rule, Rules, Say
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import digest
+from holdfast.runtime.answerers import Answerers
+from holdfast.runtime.domains import Domain
 
 from .read import POLICY_HINT, parsed, text_of
 from .sections import Settings
-from .sections_policy import RuleRow
+from .sections_policy import Conditions, RuleRow
 from .words import problem, spot
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -49,6 +51,43 @@ def to_rules(config: Settings) -> Rules:
         reports=reports,
         apart=apart,
     )
+
+
+def to_domains(config: Settings) -> tuple[Domain, ...]:
+    """The kinds of work in which agents can be trusted, in the order of the file."""
+    return tuple(
+        Domain(name=name, calls=tuple(map(_calls, table.kinds)), about=table.about)
+        for name, table in config.policy.domain.items()
+    )
+
+
+def to_answerers(config: Settings) -> tuple[Answerers, ...]:
+    """Who may answer which questions; of a domain, both its conditions and those of the table."""
+    found: list[Answerers] = []
+    for table in config.policy.answer:
+        domain = config.policy.domain[table.domain].kinds if table.domain else ()
+        found.append(
+            Answerers(
+                calls=_calls(table),
+                domain=tuple(map(_calls, domain)),
+                by=table.by,
+                members=tuple(_members(table.by, config.policy.group)),
+                not_requester=table.not_requester,
+            )
+        )
+    return tuple(found)
+
+
+def _members(by: tuple[str, ...], groups: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for one in by:
+        yield from groups[one.removeprefix("group:")] if one.startswith("group:") else (one,)
+
+
+def _calls(table: Conditions) -> Rule:
+    """The conditions of a table, as a rule that is met where any of them could be."""
+    told = {name: getattr(table, name) for name in Conditions.model_fields}
+    told["paths"] = tuple(plain for one in table.paths for plain in _paths(one))
+    return Rule(say=Say.ASK, **told)
 
 
 def to_rule_rows(rows: tuple[RuleRow, ...]) -> tuple[Rule, ...]:

@@ -15,6 +15,8 @@ _TABLES = (
     ("[models.roles.NAME]", "Role"),
     ("[[policy.rule]]", "RuleRow"),
     ("[policy.ceiling.NAME]", "CeilingTable"),
+    ("[policy.domain.NAME]", "DomainTable"),
+    ("[[policy.answer]]", "AnswerTable"),
     ("[agent.output]", "Output"),
     ("[web.search.NAME]", "SearchEngine"),
 )

@@ -69,10 +69,9 @@ class Authority:
 
     def _remembered(self) -> Rules:
         now = self._rules()
-        if self._versions.get(now.version) is not now:
-            self._versions[now.version] = now
-            if len(self._versions) > _KEPT:
-                self._versions.popitem(last=False)
+        self._versions[now.version] = now
+        if len(self._versions) > _KEPT:
+            self._versions.popitem(last=False)
         return now
 
     def _with_leases(self, rules: Rules) -> Rules:

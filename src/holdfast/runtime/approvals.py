@@ -20,11 +20,13 @@ from holdfast.core.gate.suggest import suggested
 from holdfast.core.ids import CallId, TaskId, canonical
 from holdfast.core.message import EffectClass, ToolCall
 from holdfast.core.task import CallState, OpenCall, Task, bound
-from holdfast.core.view import Summary, summary
+from holdfast.core.view import Summary
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 
 from .advice import advice
+from .answering import answered, check, who
+from .domains import Level, read_name
 from .house import House
 
 _ALL = 500
@@ -34,13 +36,15 @@ class Why(Struct, frozen=True, kw_only=True):
     """Why a person is asked: the rule that says so, and one under which nobody would be again.
 
     `nobodys`: the values that no person has said, of a call that labels are about. `advice`: what
-    in the words of strangers reads like orders; it decides nothing.
+    in the words of strangers reads like orders; it decides nothing. `for_whom` says who may answer;
+    empty: whoever may answer at all.
     """
 
     rule: str
     suggested: str
     nobodys: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    for_whom: tuple[str, ...] = ()
 
 
 async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
@@ -53,10 +57,15 @@ async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
         instead = suggested(opened.call).label
     except Invalid as none:
         instead = f"none: {none}"
-    call = opened.call
+    call, whom = opened.call, who(house, task, opened)
     strange = tuple(dict.fromkeys(nobodys(call, hearing(task)))) if call.labels else ()
-    noticed = await advice(house, task_id)
-    return Why(rule=opened.verdict.rule, suggested=instead, nobodys=strange, advice=noticed)
+    return Why(
+        rule=opened.verdict.rule,
+        suggested=instead,
+        nobodys=strange,
+        advice=await advice(house, task_id),
+        for_whom=whom,
+    )
 
 
 class Edit(Struct, frozen=True, kw_only=True):
@@ -77,6 +86,7 @@ async def edit(house: House, task_id: TaskId, wish: Edit) -> Summary:
     """
     task = await house.recorder.load(task_id)
     opened = _asked(task, wish.call)
+    check(house, task, opened, wish.by)
     if wish.digest != bound(task, opened):
         hint = "look at the call again, then edit what it says now"
         raise Refused(
@@ -91,7 +101,7 @@ async def edit(house: House, task_id: TaskId, wish: Edit) -> Summary:
         raise NotAllowed(message, code="edit_denied", hint=f"rule: {verdict.rule}")
     reason = f"propose {call.tool} with these arguments instead: {canonical(call.arguments)}"
     command = Refuse(call_id=wish.call, by=wish.by, reason=reason)
-    return summary(await house.recorder.tell(task_id, command))
+    return await answered(house, task_id, command)
 
 
 def _edited(house: House, task: Task, opened: OpenCall, given: Mapping[str, Any]) -> ToolCall:
@@ -113,35 +123,48 @@ def _edited(house: House, task: Task, opened: OpenCall, given: Mapping[str, Any]
 async def approve_alike(
     house: House, task_id: TaskId, call_id: CallId, *, digest: str, by: str
 ) -> Summary:
-    """Say yes to a read, and to every open question about the very same one, in any task.
+    """Say yes to a call, and to every open question about the very same one in that workspace.
 
-    Each gets an approval of its own, bound to it alone. Raises `Refused` for what is no read.
+    Each gets an approval of its own, bound to it alone. Raises `Refused` for what is no read and
+    in no domain that is trusted so far.
     """
-    opened = _asked(await house.recorder.load(task_id), call_id)
-    if opened.call.effect is not EffectClass.READS:
+    first = await house.recorder.load(task_id)
+    opened = _asked(first, call_id)
+    if not _may_be_several(opened):
         message = f"{opened.call.tool} is no read: each call of it gets its own answer"
         raise Refused(message, code="not_a_read", hint="approve it without the others")
     command = Approve(call_id=call_id, digest=digest, by=by)
-    row = summary(await house.recorder.tell(task_id, command))
+    row = await answered(house, task_id, command)
     for other in await house.journal.query(Query(asked=True, limit=_ALL)):
         task = await house.recorder.load(other.id)
+        if task.request.workspace != first.request.workspace:
+            continue
         for one in task.calls.values():
-            if one.state is CallState.ASKED and _alike(one.call, opened.call):
+            if one.state is CallState.ASKED and _alike(one, opened):
                 await _also(house, task, one, by)
     return row
 
 
-def _alike(one: ToolCall, other: ToolCall) -> bool:
-    same = one.key == other.key and one.target == other.target and one.also == other.also
-    return same and one.effect is EffectClass.READS and one.labels == other.labels
+def _alike(one: OpenCall, other: OpenCall) -> bool:
+    mine, its = one.call, other.call
+    same = mine.key == its.key and mine.target == its.target and mine.also == its.also
+    return same and mine.labels == its.labels and _may_be_several(one)
+
+
+def _may_be_several(opened: OpenCall) -> bool:
+    """One yes may answer several reads, and what a domain of medium trust asks."""
+    if opened.call.effect is EffectClass.READS:
+        return True
+    named = read_name(opened.verdict.rule) if isinstance(opened.verdict, Ask) else None
+    return named is not None and named[1] is Level.MEDIUM
 
 
 async def _also(house: House, task: Task, opened: OpenCall, by: str) -> None:
     command = Approve(call_id=opened.call.id, digest=bound(task, opened), by=by)
     try:
-        await house.recorder.tell(task.id, command)
-    except Refused:
-        return  # somebody else has answered it, or its time is over
+        await answered(house, task.id, command)
+    except (Refused, NotAllowed):
+        return  # somebody else has answered it or has to, or its time is over
 
 
 def _asked(task: Task, call_id: CallId) -> OpenCall:

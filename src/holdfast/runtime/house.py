@@ -31,11 +31,15 @@ from holdfast.ports.secrets import Safe
 from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
+from .answerers import Answerers
 from .departures import Departures
+from .domains import Domain
 from .elsewhere import Peers
 from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
+from .trusting import Trust
+from .undoing import Undoing
 
 
 @dataclass(kw_only=True)
@@ -48,6 +52,8 @@ class InForce:
 
     rules: Rules
     agent: Agent
+    domains: tuple[Domain, ...] = ()
+    answerers: tuple[Answerers, ...] = ()
     ways: Ways = field(default_factory=Ways)
     servers: tuple[ServerSpec, ...] = ()
     a2a: Hospitality = field(default_factory=Hospitality)
@@ -85,6 +91,7 @@ class House:
     departures: Departures
     pushes: Pushing
     blobs: Blobs
+    undoing: Undoing
     responses: Responses
     clock: Clock
     in_force: InForce
@@ -92,10 +99,12 @@ class House:
     started_at: Instant
     version: str
     keys: Keyring = field(default_factory=Keyring)
+    trust: Trust = field(default_factory=Trust)
 
     @property
     def rules(self) -> Rules:
-        return self.in_force.rules
+        """The rules in force, with what trust says."""
+        return self.trust.over(self.in_force)
 
     @property
     def agent(self) -> Agent:

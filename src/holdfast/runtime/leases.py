@@ -13,8 +13,9 @@ from holdfast.core.gate.matter import Matter
 from holdfast.core.gate.policy import LEASE_SCOPES, Lease, Rule
 from holdfast.core.gate.suggest import allowing, suggested
 from holdfast.core.ids import CallId, TaskId, sortable
-from holdfast.core.view import Summary, summary
+from holdfast.core.view import Summary
 
+from .answering import answered
 from .house import House
 
 DAY = 86_400
@@ -84,7 +85,7 @@ async def approve(house: House, task_id: TaskId, yes: Yes) -> Summary:
         raise Invalid(f"{yes.rule!r} does not allow this call", code="bad_lease")
     lease = made(house, rule, terms, by=yes.by)
     command = Approve(call_id=yes.call, digest=yes.digest, by=yes.by, lease=lease)
-    return summary(await house.recorder.tell(task_id, command))
+    return await answered(house, task_id, command)
 
 
 async def revoke(house: House, name: str) -> Lease:

@@ -26,6 +26,7 @@ from holdfast.core.message import ToolCall
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 
+from .domains import read_name
 from .house import House
 
 _TASKS = 200
@@ -168,7 +169,7 @@ def _told(call: ToolCall, found: Explanation) -> dict[str, Any]:
         "policy": found.version,
         "matches": [
             {
-                "where": match.where,
+                "where": "trust" if read_name(match.rule.name) else match.where,
                 "say": match.rule.say,
                 "rule": match.rule.label,
                 "reason": match.rule.reason,

@@ -25,6 +25,7 @@ from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query, Recorded
 from holdfast.ports.model import Delta
 
+from .answering import answered, check_leave
 from .house import House
 
 MAX_PROMPT = 1_000_000
@@ -160,6 +161,7 @@ class Yes(Struct, frozen=True, kw_only=True):
 
 
 async def approve(house: House, task_id: TaskId, yes: Yes) -> Summary:
+    """Raises `NotAllowed` where the policy leaves the answer to others."""
     command = Approve(
         call_id=yes.call,
         digest=yes.digest,
@@ -167,14 +169,14 @@ async def approve(house: House, task_id: TaskId, yes: Yes) -> Summary:
         whole_task=yes.whole_task,
         vouch=yes.vouch,
     )
-    return summary(await house.recorder.tell(task_id, command))
+    return await answered(house, task_id, command)
 
 
 async def refuse(
     house: House, task_id: TaskId, call_id: str, *, by: str, reason: str = ""
 ) -> Summary:
     command = Refuse(call_id=CallId(call_id), by=by, reason=reason)
-    return summary(await house.recorder.tell(task_id, command))
+    return await answered(house, task_id, command)
 
 
 async def asked(house: House, task_id: TaskId) -> tuple[Question, ...]:
@@ -251,6 +253,7 @@ def _checked(house: House, request: Request) -> Request:
     _check_workspace(request.workspace, house.home)
     _check_rules_outside(request.workspace, house.in_force.files)
     _check_checks(house, request)
+    check_leave(house, request)
     house.models.find(request.agent.model)
     if match := _CALL_LIMIT.search(request.prompt):
         calls = min(_MAX_CALLS, int(match[1]))

@@ -49,6 +49,8 @@ async def purge(
             raise Refused(f"{task_id} is {row.status}: cancel it first", code="not_ended")
     gone = await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
     house.recorder.drop(wanted)
+    for task_id in wanted:
+        await house.undoing.forget(task_id)
     return gone
 
 
@@ -58,7 +60,16 @@ async def forget(house: House, days: int) -> int:
         return 0
     before = house.clock.now() - days * DAY
     await house.visits.forget(before)
-    return await house.journal.forget(before)
+    gone = await house.journal.forget(before)
+    await _forget_undos(house)
+    return gone
+
+
+async def _forget_undos(house: House) -> None:
+    """What is written down about tasks that are no more."""
+    for task_id in await house.undoing.tasks():
+        if await house.journal.summary(task_id) is None:
+            await house.undoing.forget(task_id)
 
 
 async def shrink(house: House, limit: int) -> int:
@@ -69,6 +80,8 @@ async def shrink(house: House, limit: int) -> int:
         if not oldest:
             break
         gone += await house.journal.forget(oldest[-1].updated_at + 1)
+    if gone:
+        await _forget_undos(house)
     return gone
 
 

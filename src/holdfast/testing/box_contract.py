@@ -175,6 +175,18 @@ async def one_talks_with_a_command_and_it_ends_with_the_talk(
                 assert await talk.wait() == -9
 
 
+async def a_command_may_be_waited_for_and_killed_by_several_at_once(
+    kind: BoxKind, workspace: Path
+) -> None:
+    async with opened(kind, BoxSpec(workspace=workspace)) as box:
+        with anyio.fail_after(20):
+            async with box.start(["cat"]) as talk, anyio.create_task_group() as group:
+                await talk.send(b"here")
+                assert await talk.receive() == b"here"
+                for act in (talk.wait, talk.kill, talk.wait, talk.kill):
+                    group.start_soon(act)
+
+
 async def files_are_put_and_got_and_no_link_leads_out(kind: BoxKind, workspace: Path) -> None:
     outside = anyio.Path(workspace.parent / "outside")
     await outside.mkdir()
@@ -245,6 +257,7 @@ CLAUSES: tuple[Clause, ...] = (
     commands_of_a_box_share_its_scratch_and_end_independently,
     a_variable_of_one_command_is_laid_over_those_of_the_box,
     one_talks_with_a_command_and_it_ends_with_the_talk,
+    a_command_may_be_waited_for_and_killed_by_several_at_once,
     files_are_put_and_got_and_no_link_leads_out,
     what_is_destroyed_is_gone,
     what_makes_no_sense_is_refused,

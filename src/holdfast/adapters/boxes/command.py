@@ -69,6 +69,7 @@ class Command:
     ending: signal.Signals = signal.SIGKILL
     memory_kills: int = 0
     dead: bool = False
+    looking: anyio.Lock = field(default_factory=anyio.Lock)
 
     def __post_init__(self) -> None:
         for stream in (self.stdin, self.stdout, self.stderr):
@@ -82,14 +83,16 @@ class Command:
         with anyio.move_on_after(_DEATH):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.first, self.ending)
-            await anyio.wait_readable(self.first)
-            self.dead = True
+            await self.gone()
             return
         raise Broken("the processes of a box cannot be killed")
 
     async def gone(self) -> None:
-        await anyio.wait_readable(self.first)
-        self.dead = True
+        """Wait until it is dead. Of all who wait, the loop lets one look at the descriptor."""
+        async with self.looking:
+            if not self.dead:
+                await anyio.wait_readable(self.first)
+                self.dead = True
 
     def code(self) -> int | None:
         """The command's own code once it is dead; None if it was killed with all others."""

@@ -84,10 +84,8 @@ def _code(outcome: Outcome) -> str:
     match outcome:
         case Returned():
             return "returned"
-        case Failed(code=code):
+        case Failed(code=code) | Refused(rule=code):
             return code
-        case Refused(rule=rule):
-            return rule
         case Unknown():
             return "unknown"
 

@@ -48,7 +48,7 @@ def matching(rules: Sequence[Rule], matter: Matter) -> list[Rule]:
     if len(rules) <= _FEW:
         return [rule for rule in rules if rule.matches(matter)]
     kept = _BOOKS.get(id(rules))
-    if kept is None or kept[0] is not rules:
+    if kept is None:
         # The layer is kept beside its book, so that no other can have its place in memory.
         kept = _BOOKS[id(rules)] = (rules, Book(rules))
         if len(_BOOKS) > _KEPT:
@@ -97,19 +97,16 @@ def _probes(matter: Matter, kinds: frozenset[str]) -> Iterator[Key]:
     yield ("tool", call.tool)
     yield ("agent", matter.asking.agent)
     yield from (("label", label) for label in call.labels)
-    if "program" in kinds:
+    if "program" in kinds:  # or the line need not be taken apart
         for argv in matter.commands:
             yield ("program", argv[0])
             yield ("program", argv[0].rpartition("/")[2])
-    if "host" in kinds and matter.host:
-        yield ("host", matter.host)
-        parts = matter.host.split(".")
-        yield from (("host", ".".join(parts[start:])) for start in range(1, len(parts)))
-    if "path" in kinds:
-        for path in matter.paths:
-            yield from (("path", folder) for folder in _folders(path))
-            if matter.covered:
-                yield ("above", path)
+    parts = matter.host.split(".")
+    yield from (("host", ".".join(parts[start:])) for start in range(len(parts)))
+    for path in matter.paths:
+        yield from (("path", folder) for folder in _folders(path))
+        if matter.covered:
+            yield ("above", path)
 
 
 def _folders(path: str) -> Iterator[str]:

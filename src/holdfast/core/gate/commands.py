@@ -100,7 +100,7 @@ def parsed(text: str, depth: int = 0) -> Line:
         found = _TOKEN.match(text, place)
         if found is None:  # pragma: no cover - `odd` takes every character
             break
-        if found.lastgroup == "odd" and text[place] == "#" and reading.word is None:
+        if text[place] == "#" and reading.word is None:
             end = text.find("\n", place)
             place = len(text) if end < 0 else end
             continue

@@ -48,7 +48,7 @@ def hearing(task: Task) -> Heard:
                 calls |= {call.id: call for call in entry.calls}
                 fresh |= {call.id for call in entry.calls if not behind and not outside}
             case _:
-                continue
+                pass
     texts = tuple(text for text in said if text)
     return Heard(
         said=texts,

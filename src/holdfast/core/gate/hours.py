@@ -39,7 +39,7 @@ def _spans(text: str) -> tuple[tuple[int, int], ...]:
         start, end = _clock(text, span["from"]), _clock(text, span["to"])
         if start in {end, _DAY}:
             raise _bad(text)
-        length = end - start if end > start else end + _DAY - start
+        length = (end - start) % _DAY or _DAY
         found += [(day * _DAY + start, length) for day in _named(text, span["first"], span["last"])]
     return tuple(found)
 

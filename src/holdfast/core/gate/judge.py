@@ -108,7 +108,7 @@ def _decided(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[st
     for ceiling in _ceilings(leave, asking, rules):
         found = [matching(layer, matter) for layer in ceiling]
         most = _weighed(found, call, unattended=leave.unattended, until=until)
-        if isinstance(most, Deny) and not any(found):
+        if not any(found):
             most = Deny(rule=_BEYOND, reason="a ceiling over this agent does not allow it")
         verdict = _stricter(verdict, most)
     return verdict
@@ -207,8 +207,7 @@ def _matches(call: ToolCall, standing: Standing, rules: Rules, verdict: Verdict)
     live = tuple(leased(one) for one in rules.leases if one.covers(asking))
     placed = list(zip(names, layers, strict=False))
     placed.insert(2, ("lease", live))
-    for ceiling in _ceilings(leave, asking, rules):
-        placed += [("ceiling", layer) for layer in ceiling]
+    placed += [("ceiling", one) for ceiling in _ceilings(leave, asking, rules) for one in ceiling]
     return [
         Match(where, rule, decided=rule.label == verdict.rule)
         for where, layer in placed

@@ -82,7 +82,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """Where the call stands in the plan; of several places the one that leaves least open."""
         found: list[Place] = []
         for index, step in enumerate(self.steps):
-            if step.tool != call.tool or not self._has_room(index, call.effect):
+            if step.tool != call.tool:
                 continue
             try:
                 left = tuple(
@@ -90,7 +90,8 @@ class Plan(Struct, frozen=True, kw_only=True):
                 )
             except _OtherError:
                 continue
-            found.append(Place(step=index, open=left))
+            if self._has_room(index, call.effect):
+                found.append(Place(step=index, open=left))
         fresh = [place for place in found if place.step not in self.taken]
         return min([*fresh, *found], key=lambda place: len(place.open), default=None)
 
@@ -182,9 +183,9 @@ class _Fitting:
         """One value must be the only one there is, and several must be all there are."""
         there, wanted = self._plan.picked(pick), set(leaves(given))
         sure = wanted <= there if pick.each else wanted == there
-        talked = self._plan.strayed or any(map(self._said.is_talked_of, wanted))
-        free = wanted <= there and not talked
-        if not (sure or free) or not all(map(self._has_said, pick.where.items())):
+        known = wanted <= there
+        talked = self._plan.strayed or (known and any(map(self._said.is_talked_of, wanted)))
+        if not (sure or (known and not talked)) or not all(map(self._has_said, pick.where.items())):
             yield from wanted
 
     def _has_said(self, settled: tuple[str, Any]) -> bool:
@@ -222,13 +223,13 @@ def apart(outcome: Outcome) -> Iterator[str]:
 
 
 def _picked(pick: Pick, answers: Sequence[Any]) -> Iterator[str]:
-    rows = [row for answer in answers for row in _records(answer)]
+    rows: list[Given] = [row for answer in answers for row in _records(answer)]
     rows = [row for row in rows if _at(row, pick.field) is not None]
     rows = [row for row in rows if all(_same(_at(row, k), v) for k, v in pick.where.items())]
     for field, best in ((pick.most, max), (pick.least, min)):
         if field and rows:
-            sizes = [_size(_at(row, field)) for row in rows]
-            rows = [row for row, size in zip(rows, sizes, strict=True) if size == best(sizes)]
+            most = best([_size(_at(row, field)) for row in rows])
+            rows = [row for row in rows if _size(_at(row, field)) == most]
     for row in rows:
         yield from leaves(_at(row, pick.field))
 

@@ -92,7 +92,7 @@ class Said:
         if not any(_as_words(form, text) for form in _forms(value) for text in self._plain):
             return False
         beyond = _beyond_host(value)
-        return not beyond or any(beyond in text for text in self._texts)
+        return any(beyond in text for text in self._texts)
 
     def says_of(self, name: str, value: str) -> bool:
         """Whether somebody said `value` for an argument of this name. A bare number that is no
@@ -104,7 +104,8 @@ class Said:
             rf"(?:(?<![^\W_])(?:{words}|id|no|nr|number)s?(?![^\W_])"
             r"[\W_]{0,3}(?:\w+\W{1,3}){0,2}|#)"
         )
-        return any(re.search(rf"{beside}{value}(?![\w]|[.,]\w)", text) for text in self._plain)
+        there = (text for text in self._plain if value in text)
+        return any(re.search(rf"{beside}{value}(?![\w]|[.,]\w)", text) for text in there)
 
     def strange(self, text: str) -> Iterator[str]:
         """The addresses in `text` that nobody has said."""

@@ -17,6 +17,7 @@ from .telling import Telling
 Json = dict[str, Any]
 _ASKING = {"Replied", "TopUpRequested", "ChecksDue", "CallWaiting"}
 _LIMITS = {"steps": "max_turn_requests", "tokens": "max_tokens"}
+_OTHERS = "not_yours_to_answer"
 _OPTIONS = [
     {"optionId": "once", "name": "Allow once", "kind": "allow_once"},
     {"optionId": "task", "name": "Allow for this task", "kind": "allow_always"},
@@ -144,13 +145,21 @@ class Turn:
         target = f"/api/v1/tasks/{self.task}/calls/{question['call']}"
         if chosen.outcome != "selected":
             return
-        with anyio.CancelScope(shield=True), suppress(Fault):  # or somebody else was faster
-            if chosen.option_id in {"once", "task"}:
-                whole = chosen.option_id == "task"
-                body = {"digest": question["digest"], "whole_task": whole}
-                await self._daemon.post(f"{target}/approve", body)
-            else:
-                await self._daemon.post(f"{target}/refuse", {"reason": "refused in the editor"})
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._answer(target, question, chosen)
+            except Fault as fault:
+                if (fault.data or {}).get("code") == _OTHERS:  # else somebody was faster
+                    content = {"type": "text", "text": f"{fault}.\n\n"}
+                    await self._update({"sessionUpdate": "agent_thought_chunk", "content": content})
+
+    async def _answer(self, target: str, question: Json, chosen: _Chosen) -> None:
+        if chosen.option_id in {"once", "task"}:
+            whole = chosen.option_id == "task"
+            body = {"digest": question["digest"], "whole_task": whole}
+            await self._daemon.post(f"{target}/approve", body)
+        else:
+            await self._daemon.post(f"{target}/refuse", {"reason": "refused in the editor"})
 
     def _end(self, row: Json) -> None:
         status = row.get("status")

@@ -11,6 +11,8 @@ from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
+from .table_trust import TRUST
+from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
 
 _MOST = Option("-n --limit", "N", "how many to show", kind="count")
@@ -136,6 +138,7 @@ _TASKS = (
         options=(Option("--reason", "TEXT", "why, for the record"),),
         examples=(("holdfast task cancel 3f2a91bc", "stops the model, its tools and children"),),
     ),
+    *UNDO,
     Command(
         "task retry",
         "Try a failed task again.",
@@ -160,7 +163,7 @@ _TASKS = (
             Option("--for", "WHOM", "do not ask again for such calls: task, session, agent or all"),
             Option("--rule", "RULE", "nor for those that this allows, e.g. 'exec:git push *'"),
             *LEASE,
-            Option("--alike", "", "answer all open questions about the very same read"),
+            Option("--alike", "", "all about the very same call: a read, or at medium trust"),
             Option("--edit", "NAME=VALUE", "no: propose it with this argument", repeats=True),
         ),
         examples=(
@@ -559,6 +562,7 @@ GROUPS = (
     ("Models", _MODELS),
     ("Secrets", SECRETS),
     ("Policy", POLICY),
+    ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
     ("Editors", EDITORS),
@@ -577,6 +581,7 @@ DEFAULTS = {
     "mcp": "mcp list",
     "peer": "peer list",
     "policy": "policy show",
+    "trust": "trust show",
     "secret": "secret list",
     "vault": "vault status",
     "task": "task list",

@@ -149,6 +149,8 @@ def approvals(desk: Desk, given: Given) -> int:
             desk.screen.tell(f"    nobody has said: {line('; '.join(strange))}")
         for noticed in texts_of(question, "advice"):
             desk.screen.tell(f"    careful: {line(noticed)}")
+        if whom := texts_of(question, "for_whom"):
+            desk.screen.tell(f"    for: {line('; '.join(whom))}")
     if asked:
         desk.screen.note("answer with: holdfast task approve TASK, or task deny TASK")
     return OK

@@ -67,6 +67,7 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
 
     `nobodys`: the values in it that no person has said; a yes with `vouch` takes them over.
     `advice`: what in the words of strangers that its task has heard reads like orders.
+    `for_whom` says who may answer; empty: whoever may answer at all.
     """
 
     task: TaskId
@@ -78,6 +79,7 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
     suggested: str
     nobodys: tuple[str, ...]
     advice: tuple[str, ...]
+    for_whom: tuple[str, ...] = ()
 
 
 class Approvals(Struct, frozen=True, kw_only=True):
@@ -318,4 +320,5 @@ def open_question(row: Summary, question: Question, why: Why) -> OpenQuestion:
         suggested=why.suggested,
         nobodys=why.nobodys,
         advice=why.advice,
+        for_whom=why.for_whom,
     )

@@ -73,10 +73,10 @@ def create_app(
 
 
 def _routes(door: Door, mcp: McpDoor) -> list[BaseRoute]:
-    """Every way in, protocol by protocol."""
+    """Every way in, protocol by protocol; they are tried in this order, so the busiest leads."""
     return [
-        *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
         *openai_routes(door),
+        *(Route(entry.path, Endpoint(door, entry), methods=[entry.method]) for entry in ROUTES),
         *a2a_routes(door),
         *agui_routes(door),
         Route(PATH, mcp, methods=METHODS),

@@ -162,10 +162,9 @@ def _capped(headers: Headers, receive: Receive, most: int) -> Receive:
     async def receiving() -> Message:
         nonlocal read
         message = await receive()
-        if message["type"] == "http.request":
-            read += len(message.get("body", b""))
-            if read > most:
-                raise _too_large(most)
+        read += len(message.get("body", b""))
+        if read > most:
+            raise _too_large(most)
         return message
 
     return receiving

@@ -293,7 +293,7 @@ class Approval(Body):
     lease: NotAgain | None = Field(default=None, description="Do not ask again for such calls.")
     alike: bool = Field(
         default=False,
-        description="Only for a read: answer every open question about the very same one.",
+        description="Of a read, or at medium trust: answer all about the very same call.",
     )
     arguments: dict[str, Any] | None = Field(
         default=None,

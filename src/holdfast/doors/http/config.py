@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Protocol
 
 import anyio.to_thread
@@ -54,8 +55,9 @@ class File(Protocol):
 
     def read(self) -> Settings: ...
 
-    def change(self, changes: Mapping[str, Any], tag: str) -> Settings:
-        """Raises `Stale` unless the file is what `tag` stands for."""
+    def change(self, changes: Mapping[str, Any], tag: str, *, only_try: bool = False) -> Settings:
+        """What is then in force; with `only_try` it is not written. Raises `Stale` unless the file
+        is what `tag` stands for."""
         ...
 
 
@@ -65,6 +67,7 @@ class ToChange(Body):
     set: Annotated[dict[Annotated[str, Field(max_length=200)], Any], Field(max_length=200)] = Field(
         min_length=1, description="What is to be said in the file."
     )
+    dry_run: bool = Field(default=False, description="Only say whether it could be, and how.")
 
 
 def _file(ask: Ask[Any, Any]) -> File:
@@ -84,7 +87,10 @@ async def config_change(ask: Ask[NoQuery, ToChange]) -> Response:
         hint = "send `If-Match` with the ETag of what you have read"
         raise Unconditional("of what is this a change?", hint=hint)
     tag, changes, house = given.strip().removeprefix("W/").strip('"'), ask.body.set, ask.house
-    after = await anyio.to_thread.run_sync(_file(ask).change, changes, tag)
+    change = partial(_file(ask).change, changes, tag, only_try=ask.body.dry_run)
+    after = await anyio.to_thread.run_sync(change)
+    if ask.body.dry_run:
+        return _told(after)
     told = Fact(
         kind="config.changed",
         at=house.clock.now(),

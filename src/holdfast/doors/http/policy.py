@@ -13,11 +13,12 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 from pydantic import Field
 
-from holdfast.config import policy_in, to_rules
+from holdfast.config import policy_in, to_domains, to_rules
 from holdfast.core.error import Invalid
 from holdfast.core.gate.policy import Lease, Rules
 from holdfast.core.ids import Instant
 from holdfast.runtime import leases, policy, tasks
+from holdfast.runtime.domains import Domain
 
 from .bodies import Body, Name, NoQuery, NotAgain, Nothing, Question, Text
 from .route import Ask, Entry
@@ -190,11 +191,12 @@ async def lease_revoke(ask: Ask[NoQuery, Nothing]) -> Lease:
 async def _rules(ask: Ask[Any, Any], text: str) -> Rules:
     if not text:
         return ask.house.rules
-    return await anyio.to_thread.run_sync(_read, text)
+    return ask.house.trust.laid(*await anyio.to_thread.run_sync(_read, text))
 
 
-def _read(text: str) -> Rules:
-    return to_rules(policy_in(text, Path("policy.toml")))
+def _read(text: str) -> tuple[Rules, tuple[Domain, ...]]:
+    told = policy_in(text, Path("policy.toml"))
+    return to_rules(told), to_domains(told)
 
 
 def _supposed(said: SupposedCall) -> policy.Supposed:

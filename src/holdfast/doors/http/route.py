@@ -110,9 +110,10 @@ class Ask(Generic[Q, B]):
     def path(self, name: str) -> str:
         return self.request.path_params[name]
 
-    async def task(self) -> TaskId:
-        """The task that the path names. A key that is for some agents sees no others' tasks."""
-        found = await tasks.resolve(self.house, self.path("ref"))
+    async def task(self, ref: str = "") -> TaskId:
+        """The task that the path, or `ref` of it, names. A key that is for some agents sees no
+        others' tasks."""
+        found = await tasks.resolve(self.house, ref or self.path("ref"))
         if self.grant.key is not None:
             self.grant.check_agent((await tasks.show(self.house, found)).agent)
         return found

@@ -34,6 +34,7 @@ _RULES = (
     _Rule("/api/v1/me", ANYBODY, ADMIN),
     _Rule("/api/v1/tasks", "tasks.read", "tasks.write"),
     _Rule("/api/v1/tasks/*/calls", "tasks.read", "approve"),
+    _Rule("/api/v1/tasks/*/undo", "tasks.read", "approve"),
     _Rule("/api/v1/approvals", "tasks.read", "approve"),
     _Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
     _Rule("/api/v1/models", "models", ADMIN),
@@ -47,6 +48,7 @@ _RULES = (
     _Rule("/api/v1/egress", "status", ADMIN),
     _Rule("/api/v1/policy", "policy", ADMIN),
     _Rule("/api/v1/policy/explain", "policy", "policy"),
+    _Rule("/api/v1/trust", "policy", ADMIN),
     _Rule("/api/v1/leases", "policy", "approve"),
     _Rule("/api/v1/secrets", "secrets", "secrets"),
     _Rule("/api/v1/vault", "secrets", ADMIN),
@@ -60,26 +62,31 @@ _RULES = (
 )
 
 
-def needed(method: str, path: str) -> str | None:
-    """The scope that a request needs; None for a path that no rule knows."""
-    pieces = path.strip("/").split("/")
-    best = max((rule for rule in _RULES if _leads(rule.path, pieces)), key=_weight, default=None)
-    if best is None:
-        return None
-    return best.reads if method in _READING else best.writes
-
-
-def _leads(path: str, pieces: Sequence[str]) -> bool:
-    wanted = path.strip("/").split("/")
-    return len(wanted) <= len(pieces) and all(
-        one in ("*", piece) for one, piece in zip(wanted, pieces, strict=False)
-    )
-
-
 def _weight(rule: _Rule) -> tuple[int, int]:
     """The longest rule counts; of two, the one that says more exactly what it means."""
     pieces = rule.path.split("/")
     return len(pieces), -pieces.count("*")
+
+
+_HEAVIEST_FIRST = tuple(
+    (rule, tuple(rule.path.strip("/").split("/")))
+    for rule in sorted(_RULES, key=_weight, reverse=True)
+)
+
+
+def needed(method: str, path: str) -> str | None:
+    """The scope that a request needs; None for a path that no rule knows."""
+    pieces = path.strip("/").split("/")
+    for rule, wanted in _HEAVIEST_FIRST:
+        if _leads(wanted, pieces):
+            return rule.reads if method in _READING else rule.writes
+    return None
+
+
+def _leads(wanted: Sequence[str], pieces: Sequence[str]) -> bool:
+    return len(wanted) <= len(pieces) and all(
+        one in (piece, "*") for one, piece in zip(wanted, pieces, strict=False)
+    )
 
 
 def check(routes: Iterable[BaseRoute], before: str = "") -> None:

@@ -27,6 +27,8 @@ from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
+from .trust import TRUST_ROUTES
+from .undo import UNDO_ROUTES
 from .webhooks import WEBHOOK_ROUTES
 
 _TASK = "/api/v1/tasks/{ref}"
@@ -241,11 +243,13 @@ ROUTES: tuple[Entry, ...] = (
         errors=(409, 429, 502, 503, 504),
         streams=True,
     ),
+    *UNDO_ROUTES,
     *SECRET_ROUTES,
     *POLICY_ROUTES,
     *MCP_ROUTES,
     *PEER_ROUTES,
     *AUDIT_ROUTES,
+    *TRUST_ROUTES,
     *KEY_ROUTES,
     *CERTIFICATE_ROUTES,
     *WEBHOOK_ROUTES,

@@ -19,7 +19,7 @@ import tempfile
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,7 +87,8 @@ def sandbox(process: int) -> Sandbox:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Command:
-    """One `runsc exec`, held as `first`. `number` reads the command's process number inside."""
+    """One `runsc exec`, held as `first`. `number` reads the command's process number inside. Once
+    it has `ended`, processes of it may be left; once it is `dead`, none."""
 
     sandbox: Sandbox
     process: subprocess.Popen[bytes]
@@ -98,7 +99,9 @@ class _Command:
     stderr: IO[bytes]
     group: Group | None
     memory_kills: int = 0
+    ended: bool = False
     dead: bool = False
+    looking: anyio.Lock = field(default_factory=anyio.Lock)
 
     def __post_init__(self) -> None:
         for stream in (self.stdin, self.stdout, self.stderr):
@@ -106,7 +109,10 @@ class _Command:
         self.memory_kills = self.group.killed_for_memory() if self.group else 0
 
     async def gone(self) -> None:
-        await anyio.wait_readable(self.first)
+        async with self.looking:  # the loop lets one at a time look at a descriptor
+            if not self.ended:
+                await anyio.wait_readable(self.first)
+                self.ended = True
 
     async def kill(self) -> None:
         if self.dead:
@@ -123,7 +129,7 @@ class _Command:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.first, signal.SIGKILL)
         with anyio.move_on_after(_SECONDS):
-            await anyio.wait_readable(self.first)
+            await self.gone()
             self.dead = True
             return
         raise Broken("a command of gVisor cannot be killed")

@@ -139,6 +139,26 @@ ROWS: tuple[Row, ...] = (
         ("limits",),
     ),
     Row(
+        "preview_undo",
+        "What an undo would do",
+        "What undo_task would put back now, what it would leave alone and why, and which effects "
+        "of the task cannot be undone. Changes nothing.",
+        "GET",
+        f"{_TASK}/undo",
+        only=("call",),
+    ),
+    Row(
+        "undo_task",
+        "Undo a task",
+        "Put back the files that an ended task changed, where nobody else has changed them since. "
+        "`ref` may be the id of an undo (TASK.1): then that is taken back. Only on a person's "
+        "explicit word: never decide this yourself.",
+        "POST",
+        f"{_TASK}/undo",
+        _ENDS,
+        ("call",),
+    ),
+    Row(
         "verify_task",
         "Verify a task's history",
         "Is the recorded history of a task whole and unchanged?",
