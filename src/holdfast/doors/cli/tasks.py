@@ -87,9 +87,7 @@ def retry(desk: Desk, given: Given) -> int:
 def approve(desk: Desk, given: Given) -> int:
     row, question = _question(desk, given)
     body: Json = {"digest": question["digest"], "whole_task": given.has("whole-task")}
-    body["vouch"] = given.has("vouch")
-    if given.has("alike"):
-        body["alike"] = True
+    body |= {name: True for name in ("vouch", "alike") if given.has(name)}
     if given.has("edit"):
         body["arguments"] = edited(given.many("edit"))
     if any(map(given.has, ("for", "rule", "uses", "until"))):
