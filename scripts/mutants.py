@@ -9,6 +9,7 @@ survives is printed, and is the exit code.
     python scripts/mutants.py                    all of it, as JSON
     python scripts/mutants.py core/egress.py     one module
     python scripts/mutants.py --every 8          each eighth mutant
+    python scripts/mutants.py --again told.json  those that survived an earlier run
 """
 
 from __future__ import annotations
@@ -274,6 +275,7 @@ class Run:
 
     every: int
     loader: Loader
+    again: frozenset[str] = frozenset()
     killed: dict[int, str] = field(default_factory=dict[int, str])
     survived: list[Mutant] = field(default_factory=list[Mutant])
     tried: list[Mutant] = field(default_factory=list[Mutant])
@@ -281,7 +283,8 @@ class Run:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         reach = self._reach(session.items)
-        self.tried = self.loader.mutants[:: self.every]
+        wanted = (one for one in self.loader.mutants if not self.again or one.name in self.again)
+        self.tried = list(wanted)[:: self.every]
         began, good = time.monotonic(), Counter[tuple[tuple[str, str], str]]()
         for count, mutant in enumerate(self.tried, start=1):
             place = mutant.module, mutant.function
@@ -376,12 +379,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Remove or invert every check of the gate.")
     parser.add_argument("modules", nargs="*", default=list(MODULES), help="below src/holdfast")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth mutant")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="survivors of an earlier run")
     parser.add_argument("--tests", nargs="*", default=list(TESTS), help="which tests may notice")
     given = parser.parse_args(arguments)
     sys.path.insert(0, str(ROOT))
     loader = Loader(given.modules)
     sys.meta_path.insert(0, loader)
-    run = Run(every=max(1, given.every), loader=loader)
+    before = json.loads(given.again.read_text())["survivors"] if given.again else ()
+    again = frozenset(one.partition(": ")[2] for one in before)
+    run = Run(every=max(1, given.every), loader=loader, again=again)
     tests = [one for one in given.tests if (ROOT / one.partition("::")[0]).exists()]
     options = ["-p", "no:terminal", "--rootdir", str(ROOT)]
     code = pytest.main([*options, *(str(ROOT / one) for one in tests)], plugins=[run])

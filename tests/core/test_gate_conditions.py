@@ -224,6 +224,23 @@ def test_an_explanation_lists_leases_that_hold_newer_rules_and_nothing_for_an_em
     assert nothing.matches == ()
 
 
+def test_labels_that_are_only_reported_ask_nobody_and_are_told():
+    """What would be asked for its labels is allowed; a deny, and an ask of its own, stay."""
+
+    def verdict(*rules: Rule) -> Any:
+        return decided(PAY, Standing(), Rules(layers=(rules,), reports=True))
+
+    labelled, free = ask(labels=("untrusted:*",), name="labelled"), allow(name="free")
+    reported = verdict(labelled, free)
+    assert isinstance(reported, Allow)
+    assert (reported.rule, reported.reported) == ("free", "labelled")
+    assert verdict(free) == Allow(rule="free")
+    assert isinstance(verdict(labelled), Ask), "without labels nothing would allow it"
+    assert verdict(ask(name="asks"), labelled).rule == "asks"
+    newer = Rules(layers=((labelled, free),), reports=True)
+    assert isinstance(decided(PAY, Standing(), replace(newer, reports=False)), Ask)
+
+
 # Suggestions
 
 
