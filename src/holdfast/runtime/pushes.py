@@ -85,53 +85,37 @@ class Pushes:
 
     async def keep(self, push: Push) -> Push:
         """Durable on return; the same id again takes its place, and is told what comes next."""
-        there = self._there.setdefault(push.task, {})
-        if push.id not in there and len(there) >= MOST:
-            raise Refused(f"a task has at most {MOST} places that are told", code="too_many")
-        self._stop(push)
-        await self._save(push)
-        if _place(push) not in self._at_work:  # `run` may have found it meanwhile
+        async with self._writing:
+            there = self._there.get(push.task, {})
+            if push.id not in there and len(there) >= MOST:
+                raise Refused(f"a task has at most {MOST} places that are told", code="too_many")
+            await self._save(push)
+            self._stop(push)
             self._start(push)
         return push
 
     async def drop(self, task: TaskId, push_id: str) -> None:
         """Nobody minds if there is none."""
-        if push := self._there.get(task, {}).get(push_id):
-            self._forget(push)
-            self._stop(push)
-            async with self._writing:
+        async with self._writing:
+            there = self._there.get(task, {})
+            if push := there.pop(push_id, None):
+                self._stop(push)
                 await to_thread.run_sync(self._vault.delete, _place(push))
+            if not there:
+                self._there.pop(task, None)
 
     async def _save(self, push: Push) -> None:
-        """Nothing has changed where it cannot be kept. Raises `Unavailable`."""
-        before = self._there.get(push.task, {}).get(push.id)
+        """On the disk first, then true; while `_writing` is held."""
+        text = msgspec.json.encode(push).decode()
+        await to_thread.run_sync(self._vault.put, _place(push), text)
         self._there.setdefault(push.task, {})[push.id] = push
-        try:
-            await self._put(push)
-        except HoldfastError:
-            if self._there.get(push.task, {}).get(push.id) is push:
-                self._forget(push)
-                if before is not None:
-                    self._there.setdefault(push.task, {})[push.id] = before
-            raise
-
-    def _forget(self, push: Push) -> None:
-        there = self._there.get(push.task, {})
-        there.pop(push.id, None)
-        if not there:
-            self._there.pop(push.task, None)
 
     async def _went(self, before: Push, after: Push) -> Push:
         """What became of a push; nothing where it was taken away or replaced meanwhile."""
-        if self._there.get(before.task, {}).get(before.id) == before:
-            await self._save(after)
-        return after
-
-    async def _put(self, push: Push) -> None:
         async with self._writing:
-            if self._there.get(push.task, {}).get(push.id) == push:
-                text = msgspec.json.encode(push).decode()
-                await to_thread.run_sync(self._vault.put, _place(push), text)
+            if self._there.get(before.task, {}).get(before.id) == before:
+                await self._save(after)
+        return after
 
     def _load(self) -> None:
         for name in self._vault.names():
