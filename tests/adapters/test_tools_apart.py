@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from holdfast.adapters.tools.apart import KeptApart, Shelf, Wanted, typed
 from holdfast.adapters.tools.beneath import Denied
+from holdfast.core.error import Unavailable
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import (
     Change,
@@ -220,3 +221,23 @@ async def test_where_nothing_can_be_kept_nothing_is_said(tmp_path: Path):
     assert isinstance(found, Returned)
     assert found.text == "ask_them answered. What it said could not be kept apart: File exists."
     assert found.apart
+
+
+class Breaking(Stranger):
+    """One whose call ends in an error of the house, with the stranger's words in it."""
+
+    async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome:
+        raise Unavailable(f"it said {ORDER}", code="mcp_gone")
+
+
+@pytest.mark.anyio
+async def test_an_error_with_a_strangers_words_stays_apart_too(tmp_path: Path):
+    nothing = Returned(text="")
+    shelf = shelf_in(tmp_path)
+    found = await KeptApart(Breaking("mcp:mail", nothing), shelf, lambda: ("mcp:*",)).run(
+        {}, job(tmp_path)
+    )
+    assert isinstance(found, Failed)
+    assert (found.code, found.apart, "mallory" in found.text) == ("mcp_gone", True, False)
+    with pytest.raises(Unavailable):
+        await KeptApart(Breaking("web", nothing), shelf, lambda: ("mcp:*",)).run({}, job(tmp_path))

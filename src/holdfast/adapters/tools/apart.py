@@ -19,7 +19,7 @@ import msgspec
 from anyio import to_thread
 from msgspec import Meta, Struct
 
-from holdfast.core.error import Unavailable
+from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.core.gate.labels import APART, source_of
 from holdfast.core.ids import TaskId
 from holdfast.core.message import (
@@ -156,7 +156,15 @@ class KeptApart:
         return await self._tool.before(arguments, job)
 
     async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
-        return await self._kept(await self._tool.run(arguments, job), arguments, job)
+        try:
+            outcome = await self._tool.run(arguments, job)
+        except HoldfastError as error:  # a stranger's words may be in it
+            failed = Failed(text=str(error), code=error.code)
+            kept = await self._kept(failed, arguments, job)
+            if kept is failed:
+                raise
+            return kept
+        return await self._kept(outcome, arguments, job)
 
     async def check(
         self, arguments: Mapping[str, Any], before: Sequence[Change], job: Job

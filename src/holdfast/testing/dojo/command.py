@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -343,6 +344,8 @@ def _not_there(python: str, said: str) -> Unavailable:
 
 
 def main() -> int:
+    # Ended from outside it still takes its daemon and its servers with it.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         return bench(sys.argv[1:])
     except HoldfastError as error:
