@@ -35,7 +35,7 @@ def root() -> Generator[logging.Logger]:
 def test_no_line_has_a_secret_and_nobody_else_can_read_it(
     tmp_path: Path, root: logging.Logger, as_json: bool
 ):
-    """Part of rows OC-95, OK-96."""
+    """Row OL-10. Part of rows OC-95, OK-96."""
     known = Redactor([("github", SECRET)])
     previous = os.umask(0)
     try:

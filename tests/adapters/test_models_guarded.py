@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,7 @@ class Talker:
     def __init__(self, *pieces: Delta, failure: ModelFailure | None = None) -> None:
         self.pieces, self.failure = pieces, failure
         self.shown: list[Prompt] = []
+        self.odds: tuple[dict[str, Any], ...] = ()
 
     def reserve(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Reservation:
         return Reservation()
@@ -48,7 +50,8 @@ class Talker:
             hear(piece)
         if self.failure:
             raise self.failure
-        return Reply(text="".join(piece.text for piece in self.pieces))
+        text = "".join(piece.text for piece in self.pieces)
+        return Reply(text=text, logprobs=self.odds)
 
 
 async def answered(
@@ -122,3 +125,15 @@ async def test_what_is_turned_into_vectors_is_redacted():
     ours = await guarded.embed("", [f"a {SECRET}"], Book())
     theirs = await embedder.embed("", ["a <<SECRET_github>>"], Book())
     assert ours.vectors == theirs.vectors
+
+
+async def test_what_was_taken_out_of_a_text_is_not_told_token_by_token() -> None:
+    odds = tuple({"token": token, "logprob": -0.1} for token in ("canary-", "0123456789"))
+    for text, told in ((f"it is {SECRET}", ()), ("it is nothing", odds)):
+        model = Talker(Delta(text=text))
+        model.odds = odds
+        guarded = GuardedModels(OneModel(model), lambda: KNOWN)
+        prompt = Prompt(system="", entries=(PersonSaid(text="hello"),), saw=1)
+        reply = await guarded.answer("", prompt, (), lambda _: None, Book())
+        assert reply.logprobs == told
+        assert SECRET not in reply.text

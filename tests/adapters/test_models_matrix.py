@@ -44,7 +44,7 @@ class Bench:
     """One provider, its model, and the server that plays it."""
 
     def __init__(self, name: str, http: ModelServer, catalog: Catalog, quick: Catalog) -> None:
-        self.name, self.http = name, http
+        self.name, self.http, self.catalog = name, http, catalog
         told = f"{name}/{KNOWN[name].model or 'scripted'}"
         self.model, self.hasty = catalog.find(told), quick.find(told)
         self.heard: list[Delta] = []
@@ -251,6 +251,36 @@ async def test_a_known_provider_does_all_that_its_row_of_the_matrix_says(
             except (AssertionError, ModelFailure, TimeoutError) as error:
                 wrong[cell] = error
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["openai", "azure", "openrouter", "groq", "deepseek", "xai"])
+async def test_how_likely_tokens_were_is_told(http: ModelServer, name: str):
+    async with bench(name, http) as one:
+        await _tells_odds(one, one.model)
+
+
+async def test_how_likely_tokens_were_is_told_over_openais_newer_protocol(http: ModelServer):
+    async with bench("openai-responses", http) as one:
+        await _tells_odds(one, one.catalog.find("openai-responses/gpt-4.1"))
+
+
+async def _tells_odds(one: Bench, model: Model) -> None:
+    for streamed in (True, False):
+        wish = replace(prompt("hello"), style=Style(logprobs=2), stream=streamed)
+        reply = await one.ask(Say(text="Hello, you.", chunks=3), asked=wish, model=model)
+        assert "".join(token["token"] for token in reply.logprobs) == "Hello, you."
+        assert {len(token["top_logprobs"]) for token in reply.logprobs} == {2}
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock", "openai-responses"])
+async def test_where_that_cannot_be_told_nothing_is_sent(http: ModelServer, name: str):
+    """The last one's default model thinks first, and says nothing of its odds then."""
+    async with bench(name, http) as one:
+        wish = replace(prompt("hello"), style=Style(logprobs=2))
+        with pytest.raises(ModelFailure, match="logprobs") as caught:
+            await one.ask(Say(text="Hello, you."), asked=wish)
+        assert caught.value.code == "invalid_request"
+        assert list(http.requests) == []
 
 
 @pytest.mark.parametrize("name", [name for name, known in KNOWN.items() if not known.beside])

@@ -136,6 +136,7 @@ ASKED = Ask(rule="r", question="?", until=1)
 def test_an_answer_comes_from_its_tool_a_refusal_from_the_house():
     web = opened("web", ASKED, "web")
     assert sources_of(web, FOUND, ("x",)) == ("web", "x")
+    assert sources_of(web, Failed(text="what a page said"), ()) == ("web",)
     assert sources_of(web, Refused(reason="no"), ("x",)) == ("x",)
     assert sources_of(opened("read", ASKED), FOUND, ("x",)) == ("x",)
 

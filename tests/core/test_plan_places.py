@@ -134,6 +134,12 @@ def test_values_are_of_the_records_that_are_meant(field: str, more: Any, values:
     assert picked(ROWS, field, **more) == values
 
 
+def test_of_sizes_a_number_is_more_than_words():
+    rows = {"rows": [{"id": "a", "size": 9}, {"id": "b", "size": "big"}]}
+    assert picked(rows, "id", most="size") == {"a"}
+    assert picked(rows, "id", least="size") == {"b"}
+
+
 def test_one_value_may_be_chosen_freely_only_where_nothing_was_read_beside_the_plan():
     vague, each = of(1, "id"), of(1, "id", each=True)
     one = call("delete", id="7")
@@ -147,6 +153,13 @@ def test_all_that_there_are_may_be_taken_though_strangers_talk_of_them():
     people = [of(1, "people", where={"title": "Intro"}, each=True)]
     inviting = plan(LOOKING, step("invite", people=people))
     assert labels_of(call("invite", people=[EVA]), inviting, LOOKED, told) == ()
+
+
+def test_all_of_what_is_meant_for_each_may_be_taken_at_once():
+    people = of(1, "people", where={"title": "Intro"}, each=True)
+    inviting = plan(LOOKING, step("invite", people=people))
+    for some in ([EVA], [EVA, "bob@home.test"]):
+        assert labels_of(call("invite", people=some), inviting, LOOKED, STRAY) == ()
 
 
 def test_some_of_several_may_not_be_taken_if_strangers_talk_of_any_of_them():
@@ -185,6 +198,9 @@ def settled(given: Any, spec: Any, name: str = "title") -> bool:
         (["Lunch"], {"a": "Lunch"}, False),
         ("Lunch", ["Lunch"], False),
         (["Lunch"], "Lunch", False),
+        ("a", {"a": "Lunch"}, False),
+        ("", {"a": {"text": "words"}}, False),
+        ({"L": "x"}, "Lunch", False),
         (["Lunch"], ["Lunch"], True),
         (["Lunch", {"a": "x"}], ["Lunch", {"a": {"text": "w"}}], False),
         (["Lunch", {"note": "x"}], ["Lunch", {"note": {"text": "w"}}], True),
@@ -197,6 +213,12 @@ def settled(given: Any, spec: Any, name: str = "title") -> bool:
 )
 def test_an_argument_is_what_was_planned_part_by_part(given: Any, spec: Any, fits: bool):
     assert settled(given, spec) is fits
+
+
+def test_a_letter_is_no_list_of_one():
+    assert settled(["L"], ["L"], "note")
+    assert not settled("L", ["L"], "note")
+    assert not settled(["L"], "L", "note")
 
 
 def test_an_argument_that_was_left_open_may_be_left_out_and_no_other():

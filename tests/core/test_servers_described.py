@@ -72,6 +72,7 @@ def test_nothing_is_wrong_with_what_makes_sense(spec: ServerSpec, changed: dict[
         (FAR, {"url": "ftp://mcp.example.com/"}, "expected a url like"),
         (FAR, {"url": "https://a.example:0/"}, "expected a url like"),
         (FAR, {"url": "https://:80/"}, "expected a url like"),
+        (FAR, {"url": "https://ann@a.example/"}, "expected a url like"),
         (FAR, {"url": "https://[::1/"}, "expected a url like"),
         (FAR, {"url": "https://a.example:99999/"}, "expected a url like"),
         (FAR, {"url": "https://a.example/$SECRET{x}"}, "expected no secret in the url"),

@@ -36,6 +36,7 @@ def test_a_value_is_vouched_for_as_it_was_said(said: str, value: str, does: bool
 def test_a_number_beside_what_it_numbers_may_stand_in_any_text():
     assert Said(("good morning", "delete file 13")).says_of("file_id", "13")
     assert not Said(("we are 13 people",)).says_of("1", "13"), "a name without letters"
+    assert not Said(("we are: 13 people",)).says_of("1", "13")
     assert Said(("delete no. 13",)).says_of("1", "13")
 
 

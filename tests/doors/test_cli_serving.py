@@ -154,7 +154,7 @@ def test_a_home_too_deep_for_a_socket_is_an_error_in_words(home: Path):
 
 
 def test_detached_it_returns_when_the_daemon_is_ready_and_status_tells_since_when(home: Path):
-    """Part of row OK-143: returns at once, status shows the uptime, restart, graceful stop."""
+    """Row OL-01. Part of row OK-143: returns at once, status shows the uptime, graceful stop."""
     assert tell(home, "serve", "status").code == 1
     assert starts(home) == []
     told = tell(home, "serve", "--detach")

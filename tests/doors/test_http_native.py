@@ -55,7 +55,7 @@ def error(answer: httpx2.Response) -> tuple[int, str]:
 async def test_a_submitted_task_is_accepted_at_once_and_can_be_read_until_it_is_done(
     tmp_path: Path,
 ):
-    """Row OC-68."""
+    """Row OC-68. Row OK-120."""
     async with street(tmp_path, [HELLO]) as at:
         answer = await at.tcp.post("/api/v1/tasks", json={"prompt": "say hello", "session": "s1"})
         row = answer.json()
@@ -160,6 +160,7 @@ async def test_two_different_keys_for_one_request_are_refused(tmp_path: Path):
 
 
 async def test_limits_of_a_request_lie_over_the_configured_ones(tmp_path: Path):
+    """Part of row OK-120."""
     plan = Plan(agent=Agent(limits=Limits(steps=7, tokens=500), model="scripted/script"))
     limits = {"tokens": 0, "cost_usd": 1.5, "attempts": 1}
     async with street(tmp_path, never, plan=plan) as at:
@@ -176,7 +177,7 @@ async def test_limits_of_a_request_lie_over_the_configured_ones(tmp_path: Path):
 
 
 async def test_tasks_are_listed_newest_first_in_pages(tmp_path: Path):
-    """Row OC-67. Row GC-68."""
+    """Row OC-67. Row GC-68. Row OK-121."""
     async with street(tmp_path, [HELLO] * 3) as at:
         rows = [await at.done(str(number), session=f"s{number % 2}") for number in range(3)]
         ids = [row["id"] for row in reversed(rows)]
@@ -258,6 +259,7 @@ async def test_a_refused_call_does_not_run(tmp_path: Path):
 
 
 async def test_a_running_task_hears_a_message_and_is_cancelled_twice_as_once(tmp_path: Path):
+    """Row OK-122."""
     async with street(tmp_path, never) as at:
         row = await at.submit()
         path = f"/api/v1/tasks/{row['id']}"
@@ -318,6 +320,7 @@ async def test_a_session_is_listed_and_read(tmp_path: Path):
 
 
 async def test_the_status_tells_how_the_daemon_is(tmp_path: Path):
+    """Row OK-123."""
     database = tmp_path / "journal.db"
     database.write_bytes(b"x" * 100)
     Path(f"{database}-wal").write_bytes(b"y" * 11)
@@ -406,6 +409,7 @@ async def test_over_the_socket_the_peer_is_the_principal_and_names_the_workspace
 
 
 async def test_health_and_the_document_need_no_token_and_nothing_else_goes_without(tmp_path: Path):
+    """Row OK-119."""
     async with street(tmp_path) as at:
         nobody = client(at.app)
         assert (await nobody.get("/healthz")).json() == {"ok": True, "version": "0.0-test"}
@@ -419,6 +423,7 @@ async def test_health_and_the_document_need_no_token_and_nothing_else_goes_witho
     ["", "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"bearer  {TOKEN[:-1]}"],
 )
 async def test_a_wrong_token_is_nobody(tmp_path: Path, header: str):
+    """Part of row OK-119."""
     async with street(tmp_path) as at:
         answer = await client(at.app).get("/api/v1/status", headers={"Authorization": header})
         assert error(answer) == (401, "unauthenticated")

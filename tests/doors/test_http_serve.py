@@ -108,7 +108,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path, path: Path
 
 
 async def test_a_port_that_is_taken_says_how_to_go_on(tmp_path: Path, path: Path):
-    """Part of row GC-86."""
+    """Part of row GC-86. Part of row OL-01."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

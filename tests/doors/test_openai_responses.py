@@ -1,5 +1,6 @@
 """OpenAI's responses: kept, chained, in the background, and everybody's own."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from holdfast.adapters.responses.files import FileResponses
 from holdfast.core.context import Prompt
 from holdfast.core.error import NotFound
-from holdfast.core.ids import CallId
+from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ModelSaid, Reply, Thought, ToolCall, Usage
 from holdfast.ports.model import Delta
+from holdfast.runtime import upkeep
 from holdfast.runtime.permissions import exposed
 from tests.doors.house import PAYS, Plan, Street, client, street
 from tests.doors.openai_schema import events, valid
@@ -238,6 +240,64 @@ async def test_in_the_background_a_task_goes_on_whoever_leaves(tmp_path: Path):
         assert await found(at, response["id"]) == done, "it is kept as it ended"
 
 
+async def test_a_stream_in_the_background_is_gone_on_with_from_any_event(tmp_path: Path):
+    """Whatever was seen of it, and in whatever pieces it came: nothing is missing or doubled."""
+    turns = 0
+
+    async def turn(prompt: Prompt, hear: Callable[[Delta], None]) -> Reply:
+        nonlocal turns
+        turns += 1
+        hear(Delta(thought="hm"))
+        text = "I pay, then." if turns == 1 else "all paid"
+        for piece in text.split(" "):
+            hear(Delta(text=piece if piece == text.split(" ", maxsplit=1)[0] else f" {piece}"))
+            await anyio.sleep(0)
+        return Reply(text=text, calls=PAYS.calls if turns == 1 else ())
+
+    async with street(tmp_path, turn) as at:
+        live: list[dict[str, Any]] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(say_yes, at)
+            live += told_of(await at.tcp.post(AT, json={**AGENT, **STREAMED}))
+        name = live[0]["response"]["id"]
+        whole = said_in(live)
+        last = live[-1]["sequence_number"]
+        for seen in range(-1, last):
+            before = [one for one in live if one["sequence_number"] <= seen]
+            after = before[-1]["sequence_number"] if before else -1
+            query = f"stream=true&starting_after={after}" if before else "stream=true"
+            rest = told_of(await at.tcp.get(f"{AT}/{name}?{query}"))
+            assert all(one["sequence_number"] > after for one in rest)
+            assert said_in(before) + said_in(rest) == whole
+            assert rest[-1] == live[-1]
+        middle = told_of(await at.tcp.get(f"{AT}/{name}?stream=true&starting_after=6"))
+        assert said_in(middle) == whole[3:], "an event of a text can be cut"
+        for wrong in ("x", "-1", "1.5", "9" * 16, ""):
+            answer = await at.tcp.get(f"{AT}/{name}?stream=true&starting_after={wrong}")
+            error = valid("ErrorResponse", answer.json())["error"]
+            assert (answer.status_code, error["param"]) == (400, "starting_after")
+        plain = await made(at, model="agent:default")
+        answer = await at.tcp.get(f"{AT}/{plain['id']}?stream=true")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "stream")
+        assert turns == 3, "nothing was asked again for it"
+
+
+STREAMED = {"background": True, "stream": True}
+
+
+def told_of(answer: Any) -> list[dict[str, Any]]:
+    """The events of a stream, each with a higher number than the one before."""
+    assert answer.status_code == 200, answer.text
+    told = [valid("ResponseStreamEvent", one) for one in events(answer.text)]
+    numbers = [one["sequence_number"] for one in told]
+    assert numbers == sorted(set(numbers))
+    return told
+
+
+def said_in(told: list[dict[str, Any]]) -> str:
+    return "".join(one["delta"] for one in told if one["type"] == "response.output_text.delta")
+
+
 async def test_a_response_in_the_background_can_be_cancelled(tmp_path: Path):
     async def turn(prompt: Prompt, hear: Callable[[Delta], None]) -> Reply:
         await anyio.sleep_forever()
@@ -298,6 +358,35 @@ async def test_what_is_kept_is_for_its_owner_alone_holds_no_secret_and_does_not_
     assert await few.find(names[-1], "me") == b"{}"
     with pytest.raises(NotFound):
         await few.find(names[0], "me")
+
+
+async def test_what_a_purged_task_said_is_kept_nowhere(tmp_path: Path):
+    async with street(tmp_path, [PONG] * 3) as at:
+        plain = await made(at)
+        agents = await made(at, model="agent:default")
+        later = (await at.tcp.get("/api/v1/tasks")).json()["tasks"]
+        (task,) = [one["id"] for one in later]
+        answer = await at.tcp.post("/api/v1/purge", json={"task": task, "reason": "asked"})
+        assert answer.status_code == 200, answer.text
+        await upkeep.purge(at.house, tasks=[TaskId(""), TaskId("resp")], by="me", reason="none")
+        assert (await at.tcp.get(f"{AT}/{agents['id']}")).status_code == 404
+        assert (await at.tcp.get(f"{AT}/{plain['id']}")).status_code == 200
+
+
+async def test_answers_go_with_the_tasks_of_their_time_and_after_thirty_days(tmp_path: Path):
+    now = 40 * 86_400.0
+    kept = FileResponses(tmp_path / "kept", now=lambda: now)
+    old, late, new = (f"resp_{number:032x}" for number in range(3))
+    for name, days in ((old, 31), (late, 8), (new, 1)):
+        await kept.keep(name, "me", b"{}")
+        (path,) = (tmp_path / "kept").rglob(name)
+        moment = now - days * 86_400
+        os.utime(path, (moment, moment))
+    await kept.tidy(0)
+    assert sorted(path.name for path in (tmp_path / "kept").rglob("resp_*")) == [late, new]
+    await kept.tidy(int((now - 7 * 86_400) * 1000))
+    assert [path.name for path in (tmp_path / "kept").rglob("resp_*")] == [new]
+    await FileResponses(tmp_path / "nothing").tidy(0)
 
 
 async def test_what_is_kept_is_for_the_owner_of_the_home_alone(tmp_path: Path):

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from openai.types.chat import ChatCompletionToolParam
@@ -16,9 +17,11 @@ from pydantic import BaseModel
 
 from holdfast.testing.daemon import Daemon, stage, use_model
 from holdfast.testing.model_server import ModelServer, Reply
+from tests.doors.openai_schema import events, valid
 from tests.e2e.at_home import until
 from tests.e2e.clever import clever
-from tests.kits.npm import installed, node
+from tests.kits.npm import KITS, installed, node
+from tests.kits.python import interpreter
 
 MODEL = "scripted/scripted"
 PING: Any = [{"role": "user", "content": "ping"}]
@@ -101,6 +104,12 @@ def test_openais_python_client_chats_streams_calls_tools_and_gets_what_it_wants(
         assert after.choices[0].message.content == "pong"
         parsed = chat.parse(model=MODEL, messages=PING, response_format=Sum)
         assert parsed.choices[0].message.parsed == Sum(a=1)
+        both = chat.create(model=MODEL, messages=PING, n=2, logprobs=True, top_logprobs=2)
+        for choice in both.choices:
+            assert choice.logprobs
+            assert choice.logprobs.content
+            (token,) = choice.logprobs.content
+            assert (token.token, len(token.top_logprobs)) == ("pong", 2)
         assert len(client.embeddings.create(model=MODEL, input=["a", "b"]).data) == 2
 
 
@@ -132,7 +141,7 @@ def test_openais_python_client_knows_our_errors_by_their_kind(at: At):
             stranger.chat.completions.create(model=MODEL, messages=PING)
         assert foreign.value.code == "invalid_api_key"
         with pytest.raises(openai.BadRequestError) as bad:
-            client.chat.completions.create(model=MODEL, messages=PING, n=2)
+            client.chat.completions.create(model="agent:default", messages=PING, n=2)
         assert bad.value.param == "n"
 
 
@@ -159,8 +168,45 @@ def test_a_response_in_the_background_survives_the_daemon(at: At):
         until(lambda: client.responses.retrieve(made.id).status == "completed")
         found = client.responses.retrieve(made.id)
         assert (found.status, found.output_text) == ("completed", "pong")
+        with client.responses.retrieve(made.id, stream=True, starting_after=1) as stream:
+            told = list(stream)
+        said = [event.delta for event in told if event.type == "response.output_text.delta"]
+        assert ("".join(said), told[-1].type) == ("pong", "response.completed")
         client.responses.cancel(made.id)
         assert client.responses.retrieve(made.id).status == "completed"
+
+
+def test_what_a_daemon_says_is_what_openai_describes(at: At):
+    """Ten checks: models, whole and streamed chats with their usage, errors, and responses."""
+    now = At(at.lab, at.daemon)
+    plain: dict[str, Any] = {"model": MODEL, "messages": PING}
+    with httpx2.Client(base_url=now.base, timeout=30) as client:
+        client.headers["authorization"] = f"Bearer {now.key}"
+        valid("ListModelsResponse", client.get("/models").json())
+        valid("CreateChatCompletionResponse", client.post("/chat/completions", json=plain).json())
+        wish = {"stream": True, "stream_options": {"include_usage": True}}
+        answer = client.post("/chat/completions", json=plain | wish)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        told = [valid("CreateChatCompletionStreamResponse", one) for one in events(answer.text)]
+        assert [one["usage"]["total_tokens"] for one in told if one["usage"]] == [15]
+        wrong: list[tuple[int, dict[str, Any]]] = [
+            (404, {**plain, "model": "no-such-model"}),
+            (400, {"model": MODEL}),
+            (400, {**plain, "messages": [{"role": "zzz", "content": 1}]}),
+        ]
+        for status, body in wrong:
+            answer = client.post("/chat/completions", json=body)
+            assert answer.status_code == status
+            valid("ErrorResponse", answer.json())
+        kind = {"content-type": "application/json"}
+        answer = client.post("/chat/completions", content=b"{bad", headers=kind)
+        assert answer.status_code == 400
+        valid("ErrorResponse", answer.json())
+        stranger = {"authorization": "Bearer wrong"}
+        answer = client.post("/chat/completions", json=plain, headers=stranger)
+        assert answer.status_code == 401
+        asked = {"model": MODEL, "input": "ping"}
+        valid("Response", client.post("/responses", json=asked).json())
 
 
 @pytest.mark.slow
@@ -174,6 +220,24 @@ def test_openais_node_client(at: At):
     assert len(said) == 12
     assert [line for line in said if not line.startswith("ok ")] == []
     assert 'errors: [["NotFoundError","model_not_found"]' in said[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_other_peoples_clients_do_all_that_they_do_elsewhere(at: At):
+    """Eighteen things that five clients do: all of them work."""
+    now, vercel = At(at.lab, at.daemon), installed("vercel")
+    script = KITS / "clients" / "clients.py"
+    said: list[str] = []
+    for command in (
+        [interpreter("clients"), str(script), now.base, now.key, MODEL],
+        [node(), str(vercel / "client.mjs"), now.base, now.key, MODEL],
+    ):
+        run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert run.returncode == 0, run.stderr
+        said += run.stdout.splitlines()
+    assert [line for line in said if not line.startswith("ok ")] == []
+    assert len(said) == 18
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_a_conversation_is_kept_counted_resumed_and_forgotten_on_request(home: P
 
 
 def test_what_was_said_long_ago_comes_back_shortened(home: Path) -> None:
-    """Row OK-31."""
+    """Rows OK-31, OC-75."""
     long = "word " * 100
     script = [Reply(text=f"answer {n} {long}") for n in range(9)]
     with ModelServer(script) as server:
@@ -143,3 +143,38 @@ def test_the_answer_of_a_past_task_comes_back_byte_for_byte(home: Path) -> None:
     with zipfile.ZipFile(target) as bundle:
         kept = bundle.read("output.md").decode()
     assert kept == task["answer"] == "naïve\n\n  café ☕"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_four_processes_that_speak_in_one_session_lose_no_word(home: Path) -> None:
+    """Row OC-74."""
+    script = (
+        "import sys, pathlib; from tests.e2e.at_home import ask\n"
+        "home, who, folder = sys.argv[1:]\n"
+        "for number in range(25):\n"
+        "    said = {'prompt': f'say {who}-{number}', 'session': 'shared'}\n"
+        "    body = {**said, 'workspace': folder}\n"
+        "    ask(pathlib.Path(home) / 'run' / 'holdfast.sock', 'POST', '/api/v1/tasks', body)\n"
+    )
+    where = {**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    with ModelServer(default=Reply(text="heard")) as server:
+        (home / "config.toml").write_text(CONFIG.format(url=server.url))
+        assert holdfast(home, "serve", "--detach").returncode == 0
+        told = [str(home), str(files(home))]
+        running = [
+            subprocess.Popen([sys.executable, "-c", script, told[0], who, told[1]], env=where)
+            for who in "abcd"
+        ]
+        assert [one.wait(60) for one in running] == [0, 0, 0, 0]
+        until(lambda: all(row["status"] == "SUCCEEDED" for row in _of_session(home)), 90)
+    titles = [row["title"] for row in reversed(_of_session(home))]
+    assert len(titles) == 100
+    for who in "abcd":  # the words of each in the order in which it said them
+        mine = [title for title in titles if title.startswith(f"say {who}-")]
+        assert mine == [f"say {who}-{number}" for number in range(25)]
+
+
+def _of_session(home: Path) -> list[dict[str, Any]]:
+    page = ask(home / "run" / "holdfast.sock", "GET", "/api/v1/tasks?session=shared&limit=200")
+    return page["tasks"]

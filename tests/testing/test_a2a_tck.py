@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-from collections.abc import Generator
 from typing import Any
 
 import httpx2
 import pytest
 
 from holdfast.testing.a2a_tck import marked
-from tests.e2e.at_home import ENVIRONMENT
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def sut() -> Generator[str]:
-    running = subprocess.Popen(
-        [sys.executable, "-m", "holdfast.testing.a2a_tck", "--port", "0"],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stdout
-    try:
-        yield running.stdout.readline().strip()
-    finally:
-        running.send_signal(signal.SIGINT)
-        running.wait(30)
-        running.stdout.close()
 
 
 @pytest.mark.parametrize(

@@ -233,20 +233,19 @@ async def _look_around(catalog: Catalog, config: Config) -> None:
 
 
 async def _tidy(house: House, config: Config) -> None:
-    """At the start and once an hour, if anything is to go: old outputs, old tasks, too many."""
+    """At the start and once an hour: old outputs, old answers, old tasks, too many."""
     days, tasks, size = (
         config.storage.keep_outputs_days,
         config.storage.keep_days,
         config.storage.max_mb << 20,
     )
-    while days or tasks or size or config.audit.keep_days:
+    while True:
         try:
             await audit.forget(house, config.audit.keep_days)
             if days:
                 for folder in (house.home / "outputs", house.home / "apart"):
                     await anyio.to_thread.run_sync(sweep, folder, days * upkeep.DAY)
-            if tasks:
-                await upkeep.forget(house, tasks)
+            await upkeep.forget(house, tasks)
             if size:
                 await upkeep.shrink(house, size)
         except (OSError, Unavailable) as failure:

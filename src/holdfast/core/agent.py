@@ -14,7 +14,7 @@ class Style(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a model is to answer, where it can be told. None and "" leave it to the provider.
 
     `thinking` is off, low, medium or high; `max_output` the most tokens of one reply (0: what is
-    usual for the model).
+    usual for the model); `logprobs` how many other tokens to tell with each, and how likely.
     """
 
     thinking: str = ""
@@ -26,6 +26,7 @@ class Style(Struct, frozen=True, kw_only=True, omit_defaults=True):
     top_k: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    logprobs: int | None = None
 
 
 class Shape(Struct, frozen=True, kw_only=True, omit_defaults=True):

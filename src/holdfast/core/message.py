@@ -154,7 +154,8 @@ Outcome = Returned | Failed | Refused | Unknown
 class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One whole answer of a model. `finish` is stop, calls or length; `tried` led to it, in order.
 
-    `problem` says why the answer has not the shape that was wanted.
+    `problem` says why the answer has not the wanted shape. `logprobs` says of each token of
+    `text` how likely it was, where that was wished for, in OpenAI's words.
     """
 
     text: str = ""
@@ -165,6 +166,7 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish: str = "stop"
     tried: tuple[Try, ...] = ()
     problem: str = ""
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 class PersonSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="person"):

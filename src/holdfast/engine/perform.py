@@ -21,14 +21,7 @@ from holdfast.core.command import (
 )
 from holdfast.core.effect import AskModel, CheckCall, Deliver, Effect, RunTool, TellChild
 from holdfast.core.error import Conflict, HoldfastError, Invalid, NotAllowed, Refused, Unavailable
-from holdfast.core.message import (
-    Change,
-    EffectClass,
-    Failed,
-    Outcome,
-    ToolCall,
-    Unknown,
-)
+from holdfast.core.message import Change, EffectClass, Failed, Outcome, ToolCall, Unknown
 from holdfast.core.reference import filled, misplaced, named
 from holdfast.core.task import Child, Human, OpenCall, Status, Task, Timer
 from holdfast.ports.model import Models

@@ -10,12 +10,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from msgspec import Struct
 
 from holdfast.core.command import Cancel, Claim, Recover, Start, Submit
-from holdfast.core.error import (
-    Broken,
-    Refused,
-    Saturated,
-    Unavailable,
-)
+from holdfast.core.error import Broken, Refused, Saturated, Unavailable
 from holdfast.core.ids import TaskId
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Summary

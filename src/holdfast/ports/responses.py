@@ -17,3 +17,9 @@ class Responses(Protocol):
 
     async def forget(self, name: str, by: str) -> None:
         """Raises as `find`."""
+
+    async def tidy(self, before: int) -> None:
+        """What was kept before that moment goes, and what is too old in any case."""
+
+    async def purge(self, words: tuple[str, ...]) -> None:
+        """Everything in which one of these ids stands goes, whoever's it is."""

@@ -24,6 +24,7 @@ from holdfast.core.view import Summary
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 
+from .advice import advice
 from .answering import answered, check, who
 from .domains import Level, read_name
 from .house import House
@@ -35,13 +36,15 @@ _ALL = 500
 class Why(Struct, frozen=True, kw_only=True):
     """Why a person is asked: the rule that says so, and one under which nobody would be again.
 
-    `nobodys`: the values that no person has said, of a call that labels are about. `for_whom` says
-    who may answer; empty: whoever may answer at all.
+    `nobodys`: the values that no person has said, of a call that labels are about. `advice`: what
+    in the words of strangers reads like orders; it decides nothing. `for_whom` says who may answer;
+    empty: whoever may answer at all.
     """
 
     rule: str
     suggested: str
     nobodys: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
     for_whom: tuple[str, ...] = ()
 
 
@@ -57,7 +60,13 @@ async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
         instead = f"none: {none}"
     call, whom = opened.call, who(house, task, opened)
     strange = tuple(dict.fromkeys(nobodys(call, hearing(task)))) if call.labels else ()
-    return Why(rule=opened.verdict.rule, suggested=instead, nobodys=strange, for_whom=whom)
+    return Why(
+        rule=opened.verdict.rule,
+        suggested=instead,
+        nobodys=strange,
+        advice=await advice(house, task_id),
+        for_whom=whom,
+    )
 
 
 class Edit(Struct, frozen=True, kw_only=True):

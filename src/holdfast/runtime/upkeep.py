@@ -43,13 +43,18 @@ async def purge(
         if not said:
             raise NotFound(f"there is no session {session}", code="session_not_found")
         wanted += said
+    known: list[TaskId] = []
     for task_id in wanted:
         row = await house.journal.summary(task_id)
-        if row is not None and row.status not in ENDED:
+        if row is None:
+            continue
+        if row.status not in ENDED:
             raise Refused(f"{task_id} is {row.status}: cancel it first", code="not_ended")
+        known.append(task_id)
     gone = await house.journal.purge(wanted, by=by, reason=reason, at=house.clock.now())
+    await house.responses.purge(tuple(known))
     house.recorder.drop(wanted)
-    for task_id in wanted:
+    for task_id in known:
         for push in house.pushes.all(task_id):
             await house.pushes.drop(task_id, push.id)
         await house.undoing.forget(task_id)
@@ -57,10 +62,14 @@ async def purge(
 
 
 async def forget(house: House, days: int) -> int:
-    """Delete tasks that ended more than `days` days ago, and visits; 0 keeps everything."""
+    """Delete tasks that ended more than `days` days ago, visits and kept answers.
+
+    0 keeps all but the answers, which are never kept for long.
+    """
+    before = house.clock.now() - days * DAY if days else 0
+    await house.responses.tidy(before)
     if not days:
         return 0
-    before = house.clock.now() - days * DAY
     await house.visits.forget(before)
     gone = await house.journal.forget(before)
     await _forget_undos(house)

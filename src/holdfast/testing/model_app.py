@@ -140,6 +140,7 @@ class ModelApp:
             reply=reply,
             calls=number_calls(reply, self._turns),
             wants_usage=asked.wants_usage,
+            others=asked.others,
             texts=asked.texts,
             coded=asked.coded,
         )

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from .model_script import DialectName, Reply, Usage
-from .model_wire import Asked, Call, Piece, Turn, encode
+from .model_wire import Asked, Call, Piece, Turn, encode, likely
 
 _ERRORS = {
     400: ("invalid_request_error", None),
@@ -31,6 +31,7 @@ class OpenAI:
             messages=list(body["messages"]),
             streaming=streaming,
             wants_usage=not streaming or bool(options.get("include_usage")),
+            others=body.get("top_logprobs") or 0 if body.get("logprobs") else None,
         )
 
     def opening(self, turn: Turn) -> bytes:
@@ -41,7 +42,7 @@ class OpenAI:
             case "thinking":
                 return _event(turn, {"reasoning_content": piece.text})
             case "text":
-                return _event(turn, {"content": piece.text})
+                return _event(turn, {"content": piece.text}, odds=_odds(turn, piece.text))
             case Call() as call:
                 opening = _event(turn, {"tool_calls": [_call(call, "")]}) if piece.first else b""
                 fragment = {"index": call.index, "function": {"arguments": piece.text}}
@@ -66,7 +67,8 @@ class OpenAI:
             message["tool_calls"] = [_call(call, call.raw) for call in turn.calls]
             for call in message["tool_calls"]:
                 del call["index"]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": turn.finish}
+        odds = _odds(turn, reply.text)
+        choice = {"index": 0, "message": message, "logprobs": odds, "finish_reason": turn.finish}
         body = _chunk(turn) | {"object": "chat.completion", "choices": [choice]}
         if reply.usage:
             body["usage"] = _usage(reply.usage)
@@ -102,8 +104,18 @@ def _chunk(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _event(turn: Turn, delta: dict[str, Any], finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _odds(turn: Turn, text: str) -> dict[str, Any] | None:
+    found = likely(text, turn.others)
+    return {"content": found, "refusal": None} if found else None
+
+
+def _event(
+    turn: Turn,
+    delta: dict[str, Any],
+    finish: str | None = None,
+    odds: dict[str, Any] | None = None,
+) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": odds, "finish_reason": finish}
     chunk = _chunk(turn) | {"choices": [choice]}
     if turn.wants_usage:
         chunk["usage"] = None

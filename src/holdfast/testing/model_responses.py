@@ -4,7 +4,7 @@ from typing import Any
 
 from .model_openai import OpenAI
 from .model_script import DialectName, Usage
-from .model_wire import Asked, Call, Piece, Turn, encode
+from .model_wire import Asked, Call, Piece, Turn, encode, likely
 
 # What a model thought, sealed: clients must send it back untouched.
 _SEALED = "c2NyaXB0ZWQgdGhpbmtpbmc="
@@ -19,8 +19,12 @@ class Responses(OpenAI):
     def read(self, path: str, body: dict[str, Any]) -> Asked:
         given: list[dict[str, Any]] | str = body["input"]
         messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        odds = "message.output_text.logprobs" in (body.get("include") or ())
         return Asked(
-            model=str(body["model"]), messages=messages, streaming=bool(body.get("stream"))
+            model=str(body["model"]),
+            messages=messages,
+            streaming=bool(body.get("stream")),
+            others=body.get("top_logprobs") or 0 if odds else None,
         )
 
     def opening(self, turn: Turn) -> bytes:
@@ -86,6 +90,8 @@ def _done(turn: Turn, number: int, piece: Piece) -> bytes:
     item = _item(turn, piece.block, piece.part, said, done=True)
     kind, place = _delta(piece, item)
     word = "arguments" if isinstance(piece.part, Call) else "text"
+    if piece.part == "text":
+        place["logprobs"] = likely(said, turn.others)
     sent = _event(f"response.{kind}.done", number, **{word: said}, **place)
     return sent + _event("response.output_item.done", number, item=item, output_index=piece.block)
 
@@ -109,7 +115,7 @@ def _item(turn: Turn, block: int, part: _Part, said: str, *, done: bool) -> dict
             "summary": summary,
             "encrypted_content": _SEALED if done else None,
         }
-    content = [_text(said)] if done else []
+    content = [_text(said) | {"logprobs": likely(said, turn.others)}] if done else []
     return {
         "id": f"msg_{turn.number}_{block}",
         "type": "message",

@@ -1,5 +1,6 @@
 """What every model dialect shares: a turn to render, its pieces, and how they are sent."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -61,6 +62,7 @@ class Turn:
     wants_usage: bool
     texts: tuple[str, ...] = ()
     coded: bool = False
+    others: int | None = None
 
     @property
     def finish(self) -> Finish:
@@ -69,7 +71,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a dialect reads from a request; `texts` to embed, as base64 if `coded`."""
+    """What a dialect reads from a request; `texts` to embed, as base64 if `coded`.
+
+    `others`: with each token how likely it was, and this many others; None: nothing of that.
+    """
 
     model: str
     messages: list[dict[str, Any]]
@@ -77,6 +82,22 @@ class Asked:
     wants_usage: bool = True
     texts: tuple[str, ...] = ()
     coded: bool = False
+    others: int | None = None
+
+
+def likely(text: str, others: int | None) -> list[dict[str, Any]]:
+    """How likely each word was: as likely as the next one, and each of the others less."""
+    if others is None:
+        return []
+    return [
+        _odds(word, -0.1)
+        | {"top_logprobs": [_odds(word + "s" * i, -1.0 * i) for i in range(others)]}
+        for word in re.findall(r"\s*\S+|\s+", text)
+    ]
+
+
+def _odds(token: str, logprob: float) -> dict[str, Any]:
+    return {"token": token, "bytes": [*token.encode()], "logprob": logprob}
 
 
 class Dialect(Protocol):

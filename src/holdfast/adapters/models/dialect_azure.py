@@ -58,4 +58,4 @@ def _client(address: Address, http: httpx2.AsyncClient) -> openai.AsyncAzureOpen
 
 
 def voice(address: Address, model: Model) -> Voice:
-    return Voice(name=address.provider_name, system=model.system, thinking="field")
+    return Voice(name=address.provider_name, system=model.system, thinking="field", tells_odds=True)

@@ -93,4 +93,6 @@ def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
 
 def voice(address: Address, model: Model) -> Voice:
     thinking = "sealed" if address.provider.flavour == "openrouter" else "field"
-    return Voice(name=address.provider_name, system=model.system, thinking=thinking)
+    return Voice(
+        name=address.provider_name, system=model.system, thinking=thinking, tells_odds=True
+    )

@@ -35,4 +35,6 @@ def open_model(address: Address, http: httpx2.AsyncClient) -> Model:
 
 
 def voice(address: Address, model: Model) -> Voice:
-    return Voice(name=address.provider_name, system=model.system, thinking="sealed")
+    return Voice(
+        name=address.provider_name, system=model.system, thinking="sealed", tells_odds=True
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from holdfast.core.agent import Shape
 from holdfast.core.context import Prompt
 from holdfast.core.message import Reply
@@ -55,7 +57,10 @@ class GuardedModels:
         pieces.end()
         if disguise is not None:
             reply = disguise.take_off(reply)
-        return self._known().clean(reply)
+        clean = self._known().clean(reply)
+        if clean.text != reply.text and clean.logprobs:
+            return replace(clean, logprobs=())  # token by token they say what was taken out
+        return clean
 
 
 class GuardedEmbedder:

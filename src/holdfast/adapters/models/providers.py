@@ -27,7 +27,7 @@ from .failures import MISSHAPEN, diverted, explained, failure
 from .question import Asker, Files, Question
 from .readers import readers
 from .remote import Address
-from .translate import Voice, from_response
+from .translate import Voice, from_response, odds_of
 
 Hear = Callable[[Delta], None]
 
@@ -165,6 +165,7 @@ class OpenExchange:
             usage=usage,
             model=self._address.name,
             finish="calls" if answer.calls and finish == "stop" else finish,
+            logprobs=odds_of(response) if prompt.style.logprobs is not None else (),
         )
 
     def _check_end(self, response: m.ModelResponse, *, streamed: bool) -> None:

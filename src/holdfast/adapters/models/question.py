@@ -70,6 +70,7 @@ class Asker:
     async def question(self, prompt: Prompt, tools: tuple[ToolSpec, ...]) -> Question:
         files = await self._fetched(prompt)
         settings = self._settings(prompt.style)
+        self._say_odds(settings, prompt.style)
         _say_choice(settings, prompt, tools)
         declared = tools
         if not tools and self.voice.needs_tools and (declared := used_tools(prompt)):
@@ -138,6 +139,18 @@ class Asker:
         if style.top_k is not None and "top_k" in self._ignored:
             told["extra_body"] = {"top_k": style.top_k}  # not in the protocol, but servers know it
         settings |= cast("ModelSettings", {k: v for k, v in told.items() if v is not None})
+
+    def _say_odds(self, settings: ModelSettings, style: Style) -> None:
+        """Raises `ModelFailure` where that cannot be said: a wish is not left out in silence."""
+        others = style.logprobs
+        if others is None:
+            return
+        if not self.voice.tells_odds or self._reasons(style):
+            why = "it does not say how likely its words are (logprobs)"
+            raise failure("invalid_request", self._address, why)
+        settings |= cast("ModelSettings", {"openai_logprobs": True})
+        if others:
+            settings |= cast("ModelSettings", {"openai_top_logprobs": others})
 
     def _effort(self, wanted: Effort, most: int) -> Effort:
         """As much of it as fits a reply: older Claudes are given tokens for it, of the reply's."""

@@ -45,7 +45,8 @@ class Voice(Struct, frozen=True, kw_only=True):
     back to it: in the `field` they came in, `signed`, as a signature `ahead` of what follows, or
     `sealed` with all that came with them. `redacted` is the library's name for a thought without
     words. `flags_errors`: a failed tool is marked as such. `needs_tools`: the tools of a
-    conversation must be declared even when none may be called.
+    conversation must be declared even when none may be called. `tells_odds`: it can say how likely
+    each token of its answer was.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Voice(Struct, frozen=True, kw_only=True):
     redacted: str = "redacted_thinking"
     flags_errors: bool = False
     needs_tools: bool = False
+    tells_odds: bool = False
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -144,6 +146,15 @@ def from_response(response: m.ModelResponse, voice: Voice) -> Answer:
             case _:
                 continue
     return Answer(text=_unicode("".join(texts)), thoughts=tuple(thoughts), calls=tuple(calls))
+
+
+def odds_of(response: m.ModelResponse) -> tuple[dict[str, Any], ...]:
+    """How likely each token of the answer was, if it was said: of the whole, or of its parts."""
+    parts = (part for part in response.parts if isinstance(part, m.TextPart))
+    told: list[dict[str, Any]] = []
+    for details in (response.provider_details, *(part.provider_details for part in parts)):
+        told += (details or {}).get("logprobs") or ()
+    return tuple(told)
 
 
 def _heard(

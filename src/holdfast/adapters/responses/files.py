@@ -38,6 +38,13 @@ class FileResponses:
     async def forget(self, name: str, by: str) -> None:
         await to_thread.run_sync(self._forget, name, by)
 
+    async def tidy(self, before: int) -> None:
+        await to_thread.run_sync(self._tidy_all, before / 1000)
+
+    async def purge(self, words: tuple[str, ...]) -> None:
+        told = tuple(word.encode() for word in words if word)
+        await to_thread.run_sync(self._purge, told)
+
     def _keep(self, path: Path, data: bytes) -> None:
         fresh = path.with_name(f".{secrets.token_hex(8)}")
         try:
@@ -74,14 +81,39 @@ class FileResponses:
         except OSError as error:
             raise Unavailable(f"{name} cannot be deleted: {error.strerror}") from error
 
-    def _tidy(self, folder: Path) -> None:
+    def _tidy_all(self, before: float) -> None:
+        for folder in self._folders():
+            self._tidy(folder, before)
+
+    def _purge(self, words: tuple[bytes, ...]) -> None:
+        """Which answers speak of a task only they know: each is read. That is seldom done."""
+        for folder in self._folders():
+            for path in folder.iterdir():
+                try:
+                    if any(word in path.read_bytes() for word in words):
+                        path.unlink()
+                except FileNotFoundError:
+                    continue  # its client was quicker
+                except OSError as error:
+                    raise Unavailable(f"{path} cannot be purged: {error.strerror}") from error
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [path for path in self._folder.iterdir() if path.is_dir()]
+        except FileNotFoundError:
+            return []
+
+    def _tidy(self, folder: Path, before: float = 0) -> None:
         """Names begin with the time. What a killed writer left is old some day, too."""
-        before = self._now() - DAYS * 86_400
+        before = max(before, self._now() - DAYS * 86_400)
         names = sorted(folder.iterdir(), key=lambda path: path.name)
         for place, path in enumerate(names):
             too_many = place < len(names) - self._most
-            if too_many or path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
+            try:
+                if too_many or path.stat().st_mtime < before:
+                    path.unlink()
+            except FileNotFoundError:
+                continue  # its client was quicker
 
     def _path(self, name: str, by: str) -> Path:
         if not _NAME.fullmatch(name):

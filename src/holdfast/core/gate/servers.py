@@ -75,7 +75,7 @@ def _plain(url: str) -> bool:
     """It has a host that can be judged by its words, and a port that there is."""
     try:
         parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

@@ -27,6 +27,7 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
 from holdfast.runtime import approvals as asked
 from holdfast.runtime import inspect, leases, mcp, tasks, upkeep
+from holdfast.runtime.advice import advice
 from holdfast.runtime.owners import check_session
 
 from . import answers as a
@@ -118,7 +119,8 @@ async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
 async def show(ask: Ask[b.ShowQuery, b.Nothing]) -> a.TaskRow:
     row = await tasks.show(ask.house, await ask.task())
     thinking = await tasks.thinking(ask.house, row, ask.query.show_thinking)
-    return a.task_row(row, thinking, await tasks.heard_from(ask.house, row))
+    shown = a.task_row(row, thinking, await tasks.heard_from(ask.house, row))
+    return replace(shown, advice=await advice(ask.house, row.id)) if ask.query.advice else shown
 
 
 async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:

@@ -14,7 +14,15 @@ from holdfast.core import task as t
 from holdfast.core.error import HoldfastError
 from holdfast.core.gate.hearing import hearing
 from holdfast.core.ids import Instant
-from holdfast.core.message import File, ModelSaid, PersonSaid
+from holdfast.core.message import (
+    Entry,
+    File,
+    ModelSaid,
+    PersonSaid,
+    Returned,
+    ToolAnswered,
+    ToolCall,
+)
 from holdfast.core.task import Status
 from holdfast.core.view import Question, Summary, questions
 from holdfast.runtime.house import House
@@ -25,6 +33,8 @@ from .words import Artifact, Message, Part, State, Task, TaskStatus
 ANSWER, FILES = "answer", "files"
 _LARGEST = 1 << 20
 _KEY = "a2a:"
+_ASKING = "ask_person"
+"""The tool with which the model speaks to whoever gave the task: what it asks was said to them."""
 _ENDS = {
     Status.SUCCEEDED: State.COMPLETED,
     Status.FAILED: State.FAILED,
@@ -167,25 +177,39 @@ async def _history(house: House, task: t.Task, most: int | None) -> tuple[Messag
     found: list[Message] = []
     context_id = context(task.id, task.request.session)
     for place, entry in enumerate(task.transcript):
-        match entry:
-            case PersonSaid(text=text, files=files):
-                parts = (Part(text=text), *[await _shown_file(house, one) for one in files])
-                told, role = parts, "ROLE_USER"
-            case ModelSaid(text=text) if text.strip():
-                told, role = (Part(text=text),), "ROLE_AGENT"
-            case _:
-                continue
+        parts = await _parts(house, entry)
+        if not parts:
+            continue
         first = message_of(task.request.key) if place == 0 else ""
         found.append(
             Message(
                 message_id=first or f"{task.id}.{place}",
                 context_id=context_id,
                 task_id=task.id,
-                role=role,
-                parts=told,
+                role="ROLE_AGENT" if isinstance(entry, ModelSaid) else "ROLE_USER",
+                parts=parts,
             )
         )
     return tuple(found if most is None else found[-most:])
+
+
+async def _parts(house: House, entry: Entry) -> tuple[Part, ...]:
+    """What was said; a question in words, and its answer, are said like anything else."""
+    match entry:
+        case PersonSaid(text=text, files=files):
+            return (Part(text=text), *[await _shown_file(house, one) for one in files])
+        case ModelSaid(text=text, calls=calls):
+            texts = (text, *(_question_in(call) for call in calls if call.tool == _ASKING))
+            return tuple(Part(text=one) for one in texts if one.strip())
+        case ToolAnswered(tool=tool, outcome=Returned(text=text)) if tool == _ASKING:
+            return (Part(text=text),)
+        case _:
+            return ()
+
+
+def _question_in(call: ToolCall) -> str:
+    asked = call.arguments.get("question")
+    return asked if isinstance(asked, str) else ""
 
 
 async def _shown_file(house: House, file: File) -> Part:

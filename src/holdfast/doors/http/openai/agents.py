@@ -19,7 +19,7 @@ from holdfast.runtime.house import House
 from holdfast.runtime.owners import check_session, session_of_user
 
 from .errors import NoSuchModel, TaskFailed, Wrong
-from .stream import Hear
+from .stream import Hear, Piece
 from .wanted import Answer, Used, Wanted
 
 PREFIX = "agent:"
@@ -41,6 +41,12 @@ async def submit(house: House, wanted: Wanted, by: str) -> Summary:
     if wanted.tools and wanted.choice != "none":
         hint = "leave 'tools' out, or ask a plain model, which gives the calls back"
         raise Wrong("An agent uses the tools of its own house.", param="tools", hint=hint)
+    if wanted.count > 1:
+        what = "'n': an agent works on one answer; ask again for another."
+        raise Wrong(what, param="n", code="unsupported_parameter")
+    if wanted.style.logprobs is not None:
+        what = "'logprobs': an agent says them of no answer; ask a plain model."
+        raise Wrong(what, param="logprobs", code="unsupported_parameter")
     last = wanted.entries[-1] if wanted.entries else None
     if not isinstance(last, PersonSaid):
         raise Wrong("The last message must be the user's.", param="messages")
@@ -60,11 +66,26 @@ async def submit(house: House, wanted: Wanted, by: str) -> Summary:
     return await tasks.submit(house, request)
 
 
-async def follow(house: House, row: Summary, wanted: Wanted, hear: Hear, *, keep: bool) -> Answer:
-    """The answer of a task. Whoever stops waiting cancels it, unless it is to be kept."""
+async def follow(house: House, row: Summary, wanted: Wanted, hear: Hear) -> Answer:
+    """The answer of a task. Whoever stops waiting cancels it."""
     telling = Telling(hear, held=wanted.shape is not None)
-    row = await runtime.attend(house, row.id, telling.hear, by=row.by, keep=keep)
+    row = await runtime.attend(house, row.id, telling.hear, by=row.by)
     return telling.answer(row, wanted.model)
+
+
+async def watch(house: House, task: TaskId, model: str, hear: Hear, *, shaped: bool) -> Answer:
+    """The same of one that goes on whoever leaves: all that happened to it, and what happens.
+
+    Nothing is heard of its thoughts: they are not in the journal as they were thought.
+    """
+
+    def said(piece: Piece) -> None:
+        if not (isinstance(piece, Delta) and piece.thought):
+            hear(piece)
+
+    telling = Telling(said, held=shaped)
+    row = await runtime.attend(house, task, telling.hear, by="", keep=True)
+    return telling.answer(row, model)
 
 
 async def so_far(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+import anyio
+from msgspec.structs import replace
+
 from holdfast.core.context import Prompt
-from holdfast.core.error import Invalid
+from holdfast.core.error import HoldfastError, Invalid
 from holdfast.core.message import Reply
 from holdfast.doors.http.errors import Unanswered
 from holdfast.ports.ledger import Payer
@@ -14,8 +17,8 @@ from holdfast.runtime import models
 from holdfast.runtime.house import House
 
 from . import agents
-from .errors import Misshapen, NoSuchModel
-from .stream import Hear, Work
+from .errors import Misshapen, NoSuchModel, Wrong
+from .stream import Among, Hear, Work
 from .wanted import Answer, Wanted
 
 
@@ -26,9 +29,9 @@ async def ready(house: House, wanted: Wanted, by: str) -> Work:
             house.models.find(wanted.model)
         except Invalid as error:
             raise NoSuchModel(str(error), hint=error.hint) from None
-        return partial(ask, house, wanted, by)
+        return several(partial(ask, house, wanted, by), wanted.count)
     row = await agents.submit(house, wanted, by)
-    return lambda hear: agents.follow(house, row, wanted, hear, keep=False)
+    return lambda hear: agents.follow(house, row, wanted, hear)
 
 
 async def ask(house: House, wanted: Wanted, by: str, hear: Hear) -> Answer:
@@ -51,6 +54,9 @@ async def ask(house: House, wanted: Wanted, by: str, hear: Hear) -> Answer:
     except ModelFailure as failure:
         raise Unanswered(failure) from failure
     _check(reply, strict=bool(wanted.shape and wanted.shape.strict))
+    if wanted.style.logprobs is not None and reply.text and not reply.logprobs:
+        what = f"'logprobs': {reply.model} does not say how likely its words are."
+        raise Wrong(what, param="logprobs", code="unsupported_parameter")
     thought = "\n\n".join(thought.text for thought in reply.thoughts if thought.text)
     words.end(reply.text, thought)
     return Answer(
@@ -60,7 +66,37 @@ async def ask(house: House, wanted: Wanted, by: str, hear: Hear) -> Answer:
         calls=reply.calls,
         usage=reply.usage,
         finish=reply.finish,
+        odds=reply.logprobs,
     )
+
+
+def several(one: Work, count: int) -> Work:
+    """The same asked `count` times at once: the first answer, with the others beside it.
+
+    Each is a call of its own, under the same budgets; one that fails breaks the others off.
+    """
+    if count == 1:
+        return one
+
+    async def all_of_them(hear: Hear) -> Answer:
+        found: dict[int, Answer] = {}
+        failed: list[HoldfastError] = []
+
+        async def ask_once(place: int) -> None:
+            try:
+                found[place] = await one(lambda piece: hear(Among(place=place, piece=piece)))
+            except HoldfastError as error:
+                failed.append(error)
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for place in range(count):
+                group.start_soon(ask_once, place)
+        if failed:
+            raise failed[0]
+        return replace(found[0], others=tuple(found[place] for place in range(1, count)))
+
+    return all_of_them
 
 
 def _check(reply: Reply, *, strict: bool) -> None:

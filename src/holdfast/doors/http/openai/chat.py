@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp
 
 from holdfast.core.error import HoldfastError
-from holdfast.core.message import ToolCall, Usage
+from holdfast.core.message import ToolCall
 from holdfast.doors.http.sse import attended
 
 from . import messages
 from .answering import ready
 from .asked import Asked
 from .errors import told
-from .stream import Flow, Piece, data
-from .wanted import Answer, Used
+from .stream import Among, Flow, Piece, data
+from .wanted import Answer, Used, Wanted
 
 _FINISH = {"calls": "tool_calls", "length": "length"}
 Said = dict[str, Any]
@@ -30,13 +31,20 @@ async def complete(asked: Asked) -> Said | ASGIApp:
     begun = asked.house.clock.now() // 1000
     name = asked.house.clock.new_id("chatcmpl").replace("_", "-")
     if wanted.stream:
-        script = Chunks(name, begun, wanted.model, usage=messages.stream_usage(asked.body))
+        script = Chunks(name, begun, wanted, usage=messages.stream_usage(asked.body))
         return Flow(work, script, asked.door)
     answer = await attended(asked.request.receive, lambda: work(lambda _: None))
     return {"id": name, "object": "chat.completion", "created": begun, **_completion(answer)}
 
 
 def _completion(answer: Answer) -> Said:
+    answers = (answer, *answer.others)
+    choices = [{"index": place, **_choice(one)} for place, one in enumerate(answers)]
+    ours = {"holdfast": _ours(answer)} if answer.task else {}
+    return {"model": answer.model, "choices": choices, "usage": _usage(answers), **ours}
+
+
+def _choice(answer: Answer) -> Said:
     message: Said = {
         "role": "assistant",
         "content": answer.text,
@@ -47,47 +55,59 @@ def _completion(answer: Answer) -> Said:
         message |= {"content": answer.text or None, "tool_calls": [*map(_call, answer.calls)]}
     if answer.thought:
         message["reasoning_content"] = answer.thought
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(answer)}
-    ours = {"holdfast": _ours(answer)} if answer.task else {}
-    return {"model": answer.model, "choices": [choice], "usage": _usage(answer.usage), **ours}
+    return {"message": message, "logprobs": _odds(answer), "finish_reason": _finish(answer)}
 
 
 class Chunks:
-    """Tells an answer as chunks; with `usage` the last one says what it took."""
+    """Tells answers as chunks; with `usage` the last one says what they took."""
 
-    def __init__(self, name: str, begun: int, model: str, *, usage: bool) -> None:
-        self._usage = usage
+    def __init__(self, name: str, begun: int, wanted: Wanted, *, usage: bool) -> None:
+        self._usage, self._count = usage, wanted.count
         self._base: Said = {"id": name, "object": "chat.completion.chunk", "created": begun}
-        self._base |= {"model": model, **({"usage": None} if usage else {})}
+        self._base |= {"model": wanted.model, **({"usage": None} if usage else {})}
 
     def opened(self) -> bytes:
-        return self._chunk({"role": "assistant", "content": ""})
+        first = {"role": "assistant", "content": ""}
+        return b"".join(self._chunk(place, first) for place in range(self._count))
 
-    def heard(self, piece: Piece) -> bytes:
+    def heard(self, piece: Piece, place: int = 0) -> bytes:
+        if isinstance(piece, Among):
+            return self.heard(piece.piece, piece.place)
         if isinstance(piece, Used):
-            return self._chunk({}, holdfast={"tool": _tool(piece)})
+            return self._chunk(place, {}, holdfast={"tool": _tool(piece)})
         chunk = b""
         if piece.thought:
-            chunk += self._chunk({"reasoning_content": piece.thought})
-        return chunk + self._chunk({"content": piece.text}) if piece.text else chunk
+            chunk += self._chunk(place, {"reasoning_content": piece.thought})
+        return chunk + self._chunk(place, {"content": piece.text}) if piece.text else chunk
 
     async def ended(self, answer: Answer) -> bytes:
+        answers = (answer, *answer.others)
+        said = b"".join(self._end(place, one) for place, one in enumerate(answers))
+        if self._usage:
+            said += data({**self._base, "choices": [], "usage": _usage(answers)})
+        return said + b"data: [DONE]\n\n"
+
+    def _end(self, place: int, answer: Answer) -> bytes:
         said = b"".join(
-            self._chunk({"tool_calls": [{"index": place, **_call(call)}]})
-            for place, call in enumerate(answer.calls)
+            self._chunk(place, {"tool_calls": [{"index": number, **_call(call)}]})
+            for number, call in enumerate(answer.calls)
         )
         ours = {"holdfast": _ours(answer)} if answer.task else {}
-        said += self._chunk({}, _finish(answer), **ours)
-        if self._usage:
-            said += data({**self._base, "choices": [], "usage": _usage(answer.usage)})
-        return said + b"data: [DONE]\n\n"
+        return said + self._chunk(place, {}, answer, **ours)
 
     def failed(self, error: HoldfastError) -> bytes:
         return data({"error": told(error)})
 
-    def _chunk(self, delta: Said, finish: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _chunk(self, place: int, delta: Said, end: Answer | None = None, **more: Any) -> bytes:
+        """With the `end` of an answer its last chunk, which has the odds of all of it."""
+        choice: Said = {"index": place, "delta": delta, "logprobs": None, "finish_reason": None}
+        if end is not None:
+            choice |= {"logprobs": _odds(end), "finish_reason": _finish(end)}
         return data({**self._base, "choices": [choice], **more})
+
+
+def _odds(answer: Answer) -> Said | None:
+    return {"content": list(answer.odds), "refusal": None} if answer.odds else None
 
 
 def _finish(answer: Answer) -> str:
@@ -112,11 +132,14 @@ def _tool(used: Used) -> Said:
     return {**told, "state": used.state, **({"output": used.text} if used.text else {})}
 
 
-def _usage(usage: Usage) -> Said:
+def _usage(answers: Sequence[Answer]) -> Said:
+    """What all of them took."""
+    used = [answer.usage for answer in answers]
+    prompt, completion = sum(one.input for one in used), sum(one.output for one in used)
     return {
-        "prompt_tokens": usage.input,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": sum(one.cache_read for one in used)},
+        "completion_tokens_details": {"reasoning_tokens": sum(one.reasoning for one in used)},
     }

@@ -18,6 +18,7 @@ _EFFORTS = {
     "medium": "medium", "high": "high", "xhigh": "high",
 }  # fmt: skip
 _MOST_LABELS, _LONGEST_LABEL = 16, 512
+_MOST_OTHERS = 20
 _ANY_OBJECT = {"type": "object"}
 
 
@@ -127,8 +128,9 @@ def model(body: Fields) -> str:
     return name
 
 
-def style(body: Fields, most: int | None, effort: str) -> Style:
-    """How to answer. `most` is the limit of the answer's tokens."""
+def style(body: Fields, most: int | None, effort: str, *, odds: bool) -> Style:
+    """How to answer. `most` is the limit of the answer's tokens; with `odds` it says of each how
+    likely it was."""
     if effort and effort not in _EFFORTS:
         known = ", ".join(_EFFORTS)
         raise Wrong(f"The reasoning effort must be one of: {known}.", param="reasoning_effort")
@@ -142,7 +144,14 @@ def style(body: Fields, most: int | None, effort: str) -> Style:
         max_output=most or 0,
         presence_penalty=number(body, "presence_penalty", -2, 2),
         frequency_penalty=number(body, "frequency_penalty", -2, 2),
+        logprobs=_others(body, odds=odds),
     )
+
+
+def _others(body: Fields, *, odds: bool) -> int | None:
+    """How many other tokens are told with each of the answer; None where none is told."""
+    others = whole(body, "top_logprobs", 0, _MOST_OTHERS)
+    return others or 0 if odds else None
 
 
 def _stops(value: object) -> tuple[str, ...]:

@@ -32,9 +32,9 @@ _REFUSED = {
     "max_tool_calls": "a plain model's calls are yours; an agent has limits of its own.",
     "moderation": "there is none here.",
     "prompt": "no prompts are kept here; use 'instructions' and 'input'.",
-    "top_logprobs": "they are not passed on.",
 }
 _MOST_ITEMS = 10_000
+_ODDS = "message.output_text.logprobs"
 # What an answer may hold beside words and calls: for people, and not for the next turn.
 _PASSED_OVER = frozenset({"reasoning", "mcp_call", "mcp_list_tools"})
 
@@ -57,13 +57,12 @@ async def wanted(body: f.Fields, items: Items, by: str, attach: Attach) -> Wante
     if body.get("truncation") not in (None, "disabled"):
         what = "'truncation': a conversation that is too long is refused."
         raise Wrong(what, param="truncation", code="unsupported_parameter")
-    if "message.output_text.logprobs" in f.texts(body, "include"):
-        what = "'include': logprobs are not passed on."
-        raise Wrong(what, param="include", code="unsupported_parameter")
     model = f.model(body)
     tools = tuple(_tool(one, at) for at, one in enumerate(f.listed(body.get("tools"), "tools")))
     system, entries = await _conversation(items, by, attach)
     effort = f.text(f.object_of(body.get("reasoning")), "effort")
+    most = f.whole(body, "max_output_tokens", 1, 10_000_000)
+    odds = _ODDS in f.texts(body, "include") or bool(body.get("top_logprobs"))
     return Wanted(
         model=model,
         system="\n\n".join(filter(None, (f.text(body, "instructions"), system))),
@@ -71,7 +70,7 @@ async def wanted(body: f.Fields, items: Items, by: str, attach: Attach) -> Wante
         tools=tools,
         choice=f.choice(body.get("tool_choice"), tools),
         parallel=f.flag(body, "parallel_tool_calls", True),
-        style=f.style(body, f.whole(body, "max_output_tokens", 1, 10_000_000), effort),
+        style=f.style(body, most, effort, odds=odds),
         shape=f.shape(f.object_of(body.get("text")).get("format"), "text.format"),
         stream=f.flag(body, "stream", False),
         user=f.text(body, "user"),
@@ -171,7 +170,7 @@ def echoed(body: f.Fields, asked: Wanted) -> dict[str, Any]:
         "top_p": 1.0 if style.top_p is None else style.top_p,
         "presence_penalty": style.presence_penalty or 0.0,
         "frequency_penalty": style.frequency_penalty or 0.0,
-        "top_logprobs": 0,
+        "top_logprobs": style.logprobs or 0,
         "text": {"format": _echoed_format(text.get("format"), asked)},
         "tool_choice": _echoed_choice(asked.choice),
         "tools": [_echoed_tool(one) for one in asked.tools],

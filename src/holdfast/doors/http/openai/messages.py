@@ -27,11 +27,9 @@ _REFUSED = {
     "function_call": "use 'tool_choice'.",
     "functions": "use 'tools'.",
     "logit_bias": "it is not passed on.",
-    "logprobs": "they are not passed on.",
-    "top_logprobs": "they are not passed on.",
     "web_search_options": "models are asked without a search of their own; agents have one.",
 }
-_MOST_MESSAGES = 10_000
+_MOST_MESSAGES, _MOST_CHOICES = 10_000, 16
 _BEGUN = "[the conversation begins with what you said]"
 _CONTINUE = "[go on]"
 SIGNED = "extra_content"
@@ -46,9 +44,9 @@ def stream_usage(body: f.Fields) -> bool:
 async def wanted(body: f.Fields, by: str, attach: Attach) -> Wanted:
     """What a chat asks for. Raises `Wrong`."""
     f.check(body, _KNOWN, _REFUSED)
-    if body.get("n") not in (None, 1):
-        what = "'n': there is one choice; ask again for another."
-        raise Wrong(what, param="n", code="unsupported_parameter")
+    odds = f.flag(body, "logprobs", False)
+    if body.get("top_logprobs") and not odds:
+        raise Wrong("'top_logprobs' needs 'logprobs'.", param="top_logprobs")
     if body.get("modalities") not in (None, [], ["text"]):
         raise Wrong("'modalities': answers are text.", param="modalities")
     model = f.model(body)
@@ -70,10 +68,11 @@ async def wanted(body: f.Fields, by: str, attach: Attach) -> Wanted:
         tools=tools,
         choice=f.choice(body.get("tool_choice"), tools),
         parallel=f.flag(body, "parallel_tool_calls", True),
-        style=f.style(body, most, f.text(body, "reasoning_effort")),
+        style=f.style(body, most, f.text(body, "reasoning_effort"), odds=odds),
         shape=f.shape(body.get("response_format"), "response_format"),
         stream=f.flag(body, "stream", False),
         user=f.text(body, "user"),
+        count=f.whole(body, "n", 1, _MOST_CHOICES) or 1,
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from holdfast.core.message import ToolCall, Usage
 
 from .messages import SIGNED
-from .stream import Piece
+from .stream import Among, Piece
 from .wanted import Answer, Used
 
 Said = dict[str, Any]
@@ -26,6 +26,8 @@ class Output:
         self._used: dict[str, int] = {}
 
     def heard(self, piece: Piece) -> list[Said]:
+        if isinstance(piece, Among):
+            raise TypeError("a response is one answer")
         if isinstance(piece, Used):
             return [*self._closed(), *self._tool(piece)]
         events: list[Said] = []
@@ -37,6 +39,8 @@ class Output:
 
     def ended(self, answer: Answer) -> list[Said]:
         """Closes what is open and adds the calls that are the client's."""
+        if self._open is not None and self._open["type"] == "message":
+            self._open["content"][0]["logprobs"] = list(answer.odds)
         events = self._closed("incomplete" if answer.finish == "length" else "completed")
         for call in answer.calls:
             events += self._call(call)
@@ -85,7 +89,7 @@ class Output:
             item["status"] = status
             (part,) = item["content"]
             at = {**place, "content_index": 0}
-            done: Said = {"type": "response.output_text.done", **at, "logprobs": []}
+            done: Said = {"type": "response.output_text.done", **at, "logprobs": part["logprobs"]}
             end = {"type": "response.content_part.done", **at, "part": dict(part)}
         else:
             (part,) = item["summary"]

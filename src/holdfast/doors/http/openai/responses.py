@@ -20,11 +20,13 @@ from .answering import ready
 from .asked import Asked
 from .errors import TaskFailed, Wrong
 from .kept import Kept, Page
-from .stream import Flow, Piece
+from .stream import Flow, Piece, Work
 from .wanted import Answer, Wanted
 
 Said = dict[str, Any]
 _NO_TASK = TaskId("")
+_TEXT = "response.output_text.delta"
+_LONGEST_NUMBER = 15
 # OpenAI ends without it, Open Responses with it; every client we know takes both.
 _DONE = b"data: [DONE]\n\n"
 _RUNNING = {Status.QUEUED: "queued", Status.CANCELED: "cancelled", Status.SUCCEEDED: "completed"}
@@ -39,9 +41,10 @@ async def create(asked: Asked) -> Said | ASGIApp:
     asked.check_agent(wanted.model)
     name, begun = house.clock.new_id("resp"), house.clock.now() // 1000
     page = Page(name, begun, wanted.model, items.echoed(body, wanted))
-    making = Making(asked, page, wanted, [dict(item) for item in own])
+    shaped = wanted.shape is not None
+    making = Making(asked, page, [dict(item) for item in own], shaped=shaped)
     if fields.flag(body, "background", False):
-        return await making.in_background(store=fields.flag(body, "store", True))
+        return await making.in_background(wanted, store=fields.flag(body, "store", True))
     work = await ready(house, wanted, asked.by)
     if wanted.stream:
         return Flow(work, Events(making), asked.door)
@@ -49,12 +52,35 @@ async def create(asked: Asked) -> Said | ASGIApp:
     return await making.ended(answer)
 
 
-async def show(asked: Asked) -> Said:
-    name = asked.request.path_params["id"]
-    if asked.request.query_params.get("stream") == "true":
-        what = "'stream': a response is streamed while it is made; ask again without it."
+async def show(asked: Asked) -> Said | ASGIApp:
+    name, query = asked.request.path_params["id"], asked.request.query_params
+    found = await kept.find(asked.house, name, asked.by)
+    if query.get("stream") == "true":
+        return await _again(asked, found, _last_seen(query.get("starting_after")))
+    return await _now(asked, found)
+
+
+def _last_seen(told: str | None) -> int:
+    """The number of the last event that a client has seen; -1 if it has seen none."""
+    if told is None:
+        return -1
+    if not (told.isascii() and told.isdecimal() and len(told) <= _LONGEST_NUMBER):
+        what = "'starting_after' must be the number of an event."
+        raise Wrong(what, param="starting_after", code="invalid_type")
+    return int(told)
+
+
+async def _again(asked: Asked, found: Kept, after: int) -> ASGIApp:
+    """The stream of a response in the background, from behind what was seen of it."""
+    if not found.response["background"]:
+        what = "'stream': only a response in the background is streamed again."
         raise Wrong(what, param="stream", code="unsupported_parameter")
-    return await _now(asked, await kept.find(asked.house, name, asked.by))
+    await tasks.show(asked.house, found.task)
+    making = Making(asked, kept.again(found.response), found.input, shaped=found.shaped)
+    if found.status not in {"queued", "in_progress"}:
+        making.told = found.response
+    events = Events(making, found.task, after)
+    return Flow(making.watched(found.task), events, asked.door, at_once=True)
 
 
 async def show_input(asked: Asked) -> Said:
@@ -73,7 +99,7 @@ async def show_input(asked: Asked) -> Said:
 
 async def cancel(asked: Asked) -> Said:
     found = await kept.find(asked.house, asked.request.path_params["id"], asked.by)
-    if not found.task:
+    if not found.response["background"]:
         what = "Only a response in the background can be cancelled."
         raise Wrong(what, param="id", code="not_in_background")
     try:
@@ -125,10 +151,15 @@ async def _now(asked: Asked, found: Kept) -> Said:
 
 
 class Making:
-    """One response while it is made: what is heard of it, and how it is kept."""
+    """One response while it is made: what is heard of it, and how it is kept.
 
-    def __init__(self, asked: Asked, page: Page, wanted: Wanted, own: list[Said]) -> None:
-        self._asked, self.page, self._wanted, self._own = asked, page, wanted, own
+    `told`: how it ended before, where it is only told again.
+    """
+
+    told: Said | None = None
+
+    def __init__(self, asked: Asked, page: Page, own: list[Said], *, shaped: bool) -> None:
+        self._asked, self.page, self._own, self._shaped = asked, page, own, shaped
 
     def hear(self, piece: Piece) -> None:
         self.page.output.heard(piece)
@@ -136,17 +167,19 @@ class Making:
     async def ended(self, answer: Answer) -> Said:
         """The whole response, kept unless that is not wanted."""
         self.page.output.ended(answer)
-        return await self.finish(answer)
+        return await self.finish(answer, TaskId(answer.task))
 
     async def finish(self, answer: Answer, task: TaskId = _NO_TASK) -> Said:
+        if self.told is not None:
+            return self.told
         response = self.page.ended(answer, self._asked.house.clock.now() // 1000)
         if response["store"]:
             await self._keep(response, task)
         return response
 
-    async def in_background(self, *, store: bool) -> Said | ASGIApp:
+    async def in_background(self, wanted: Wanted, *, store: bool) -> Said | ASGIApp:
         """Told at once; the agent's task goes on whoever leaves."""
-        asked, wanted = self._asked, self._wanted
+        asked = self._asked
         if not wanted.model.startswith(agents.PREFIX):
             hint = f"use {agents.PREFIX}default"
             what = "'background' is for agents: a plain model answers while you wait."
@@ -158,20 +191,27 @@ class Making:
         await self._keep(response, row.id)
         if not wanted.stream:
             return response
-        follow = partial(agents.follow, asked.house, row, wanted, keep=True)
-        return Flow(follow, Events(self, row.id), asked.door, at_once=True)
+        return Flow(self.watched(row.id), Events(self, row.id), asked.door, at_once=True)
+
+    def watched(self, task: TaskId) -> Work:
+        """What becomes of a task in the background."""
+        model = self.page.told("queued")["model"]
+        return partial(agents.watch, self._asked.house, task, model, shaped=self._shaped)
 
     async def _keep(self, response: Said, task: TaskId = _NO_TASK) -> None:
-        shaped = self._wanted.shape is not None
-        record = Kept(response=response, input=self._own, task=task, shaped=shaped)
+        record = Kept(response=response, input=self._own, task=task, shaped=self._shaped)
         await runtime.keep(self._asked.house, self.page.name, self._asked.by, record)
 
 
 class Events:
-    """Tells a response as OpenAI's events, each with its number."""
+    """Tells a response as OpenAI's events, each with its number; of those only what is `after` one.
 
-    def __init__(self, making: Making, task: TaskId = _NO_TASK) -> None:
-        self._making, self._page, self._task = making, making.page, task
+    A text in the background counts as many as it has characters, so that the numbers say the same
+    in whatever pieces it comes, now or over again; an event has the number of its last one.
+    """
+
+    def __init__(self, making: Making, task: TaskId = _NO_TASK, after: int = -1) -> None:
+        self._making, self._page, self._task, self._after = making, making.page, task, after
         self._number = 0
 
     def opened(self) -> bytes:
@@ -184,7 +224,7 @@ class Events:
 
     async def ended(self, answer: Answer) -> bytes:
         events = self._page.output.ended(answer)
-        response = await self._making.finish(answer, self._task)
+        response = await self._making.finish(answer, self._task or TaskId(answer.task))
         kind = f"response.{response['status']}"
         return self._events([*events, {"type": kind, "response": response}]) + _DONE
 
@@ -196,6 +236,12 @@ class Events:
         return b"".join(map(self._event, events))
 
     def _event(self, said: Said) -> bytes:
-        numbered = {**said, "sequence_number": self._number}
-        self._number += 1
-        return b"event: %b\ndata: %b\n\n" % (said["type"].encode(), msgspec.json.encode(numbered))
+        first, counts = self._number, self._task and said["type"] == _TEXT
+        self._number += len(said["delta"]) if counts else 1
+        last = self._number - 1
+        if last <= self._after:
+            return b""
+        if counts and first <= self._after:
+            said = {**said, "delta": said["delta"][self._after + 1 - first :]}
+        told = msgspec.json.encode({**said, "sequence_number": last})
+        return b"event: %b\ndata: %b\n\n" % (said["type"].encode(), told)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import anyio
 import msgspec
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from holdfast.core.error import HoldfastError, Unavailable
@@ -18,7 +19,16 @@ from .wanted import Answer, Used
 
 _PACE = 0.05
 _FAREWELL = 1.0
-Piece = Delta | Used
+
+
+class Among(Struct, frozen=True, kw_only=True):
+    """A piece of one of several answers."""
+
+    place: int
+    piece: Delta | Used | Among
+
+
+Piece = Delta | Used | Among
 Hear = Callable[[Piece], None]
 Work = Callable[[Hear], Awaitable[Answer]]
 

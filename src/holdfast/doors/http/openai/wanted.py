@@ -15,6 +15,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """A conversation and what its next turn must look like. `model` as the client named it.
 
     `user` is the client's own word for who speaks there; it names a conversation and nobody.
+    `count` is how many answers are wanted.
     """
 
     model: str
@@ -28,6 +29,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     stream: bool = False
     user: str = ""
     key: str = ""
+    count: int = 1
 
 
 class Used(Struct, frozen=True, kw_only=True):
@@ -41,7 +43,10 @@ class Used(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What came back. `finish` is stop, calls or length; `task` and `used` are an agent's."""
+    """What came back. `finish` is stop, calls or length; `task` and `used` are an agent's.
+
+    `odds` say of each token how likely it was; `others` are the other answers that were wanted.
+    """
 
     text: str
     model: str
@@ -51,3 +56,5 @@ class Answer(Struct, frozen=True, kw_only=True):
     finish: str = "stop"
     task: str = ""
     used: tuple[Used, ...] = ()
+    odds: tuple[dict[str, Any], ...] = ()
+    others: tuple[Answer, ...] = ()
