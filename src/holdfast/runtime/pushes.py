@@ -87,11 +87,14 @@ class Pushes:
         """Durable on return; the same id again takes its place, and is told what comes next."""
         async with self._writing:
             there = self._there.get(push.task, {})
-            if push.id not in there and len(there) >= MOST:
+            before = there.get(push.id)
+            if before is None and len(there) >= MOST:
                 raise Refused(f"a task has at most {MOST} places that are told", code="too_many")
             await self._save(push)
-            self._stop(push)
-            self._start(push)
+            if before is not None:
+                self._stop(before)
+            if _place(push) not in self._at_work:  # `run` may have found it meanwhile
+                self._start(push)
         return push
 
     async def drop(self, task: TaskId, push_id: str) -> None:
