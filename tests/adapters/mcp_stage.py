@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.mcp.asked import Sampling
+from holdfast.adapters.tools.mcp.heard import Heard
+from holdfast.adapters.tools.mcp.opening import World
 from holdfast.adapters.tools.mcp.questions import Questions
 from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
-from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
 from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.vaults.memory import MemoryVault
@@ -30,6 +31,7 @@ from holdfast.testing.fake_clock import FakeClock
 from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.plain_boxes import PlainBoxes
 
+SECRET = "canary-in-a-remark"
 SCRIPT = str(tool_server.__file__)
 
 
@@ -53,7 +55,8 @@ class Stage:
         self.blobs = MemoryBlobs()
         self.secrets: dict[str, str] = {}
         self.vault = MemoryVault()
-        self.questions = Questions(FakeClock())
+        self.questions = Questions(FakeClock(), lambda task, text: self.told.append(text))
+        self.heard = Heard(FakeClock(), lambda text: text.replace(SECRET, "[***]"))
         self.sampled: list[Sampling] = []
         self.servers: Servers
         self.job = Job(task=TaskId("task_1"), call=CallId("c1_1"), workspace=self.workspace)
@@ -81,6 +84,7 @@ class Stage:
             box=box,
             kept=self.steering.kept,
             questions=self.questions,
+            heard=self.heard,
             sample=sample,
         )
         return Household(

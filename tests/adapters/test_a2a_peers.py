@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import pytest
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
@@ -220,3 +221,24 @@ async def test_its_address_is_the_only_place_that_is_reached(tmp_path: Path) -> 
     outcome = await ran(tmp_path, far)
     assert isinstance(outcome, Failed)
     assert outcome.code == "egress_host"
+
+
+async def test_two_that_are_added_at_once_are_both_kept(tmp_path: Path) -> None:
+    kept = peers(tmp_path, Far(card()))
+    async with anyio.create_task_group() as group:
+        for name in ("one", "two", "three"):
+            group.start_soon(kept.add, {"name": name, "url": URL})
+    for found in (kept, peers(tmp_path, Far(card()))):
+        assert [one.name for one in found.all()] == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://a.example:99999", "https://:80/"])
+async def test_an_address_that_only_looks_like_one_spoils_nothing(tmp_path: Path, url: str) -> None:
+    """Kept, it would have taken every other tool along."""
+    kept = peers(tmp_path, Far(card(url)))
+    with pytest.raises(Invalid):
+        await kept.add({"name": "odd", "url": url})
+    assert kept.usable() == ()
+    await kept.add({"name": "far", "url": URL})
+    with pytest.raises(NotAllowed):
+        await kept.look("far")

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.adapters.tools.apart import Shelf, Wanted, typed
+from holdfast.adapters.tools.apart import KeptApart, Shelf, Wanted, typed
 from holdfast.adapters.tools.beneath import Denied
+from holdfast.core.ids import CallId, TaskId
+from holdfast.core.message import (
+    Change,
+    EffectClass,
+    Failed,
+    Outcome,
+    Returned,
+    Unknown,
+    words,
+)
+from holdfast.ports.model import ToolSpec
+from holdfast.ports.tools import Job, Traits
 
 FIELDS = {
     "due": Wanted(type="date"),
@@ -73,6 +87,7 @@ def test_what_is_no_object_is_refused(told: str):
         typed(told, FIELDS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*FIELDS, "else"]), any_json))
 def test_whatever_a_model_says_only_values_come_back(values: dict[str, Any]):
     """A stranger's words cannot be among them: dates are written anew, choices were given."""
@@ -88,12 +103,47 @@ def test_whatever_a_model_says_only_values_come_back(values: dict[str, Any]):
             assert value is None or isinstance(value, bool | int | float)
 
 
+async def by_itself(task: TaskId) -> str:
+    return task
+
+
+def shelf_in(folder: Path) -> Shelf:
+    return Shelf(folder / "apart", lambda text: text.replace("hunter2", "•••"), by_itself)
+
+
+class Stranger:
+    """A tool whose every answer is an order."""
+
+    def __init__(self, source: str, outcome: Outcome) -> None:
+        self.spec = ToolSpec(name="ask_them", description="", schema={})
+        self.traits = Traits(effect=EffectClass.WRITES, source=source, target="url")
+        self._outcome = outcome
+
+    def problem(self, arguments: Mapping[str, Any]) -> str:
+        return ""
+
+    async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
+        return ()
+
+    async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome:
+        return self._outcome
+
+    async def check(
+        self, arguments: Mapping[str, Any], before: Sequence[Change], job: Job
+    ) -> Outcome | None:
+        return self._outcome
+
+
+def job(folder: Path, task: str = "task_1") -> Job:
+    return Job(task=TaskId(task), call=CallId("c"), workspace=folder)
+
+
 @pytest.mark.anyio
-async def test_a_text_is_found_by_its_whole_handle_and_by_no_other(tmp_path: Any):
-    shelf = Shelf(tmp_path / "apart", lambda text: text.replace("hunter2", "•••"))
-    handle = await shelf.put("web:evil.test", f"{ORDER} hunter2")
+async def test_a_text_is_found_by_its_whole_handle_and_by_no_other(tmp_path: Path):
+    shelf, mine = shelf_in(tmp_path), TaskId("task_1")
+    handle = await shelf.put("web:evil.test", f"{ORDER} hunter2", mine)
     assert handle.startswith("web:evil.test#")
-    assert await shelf.get(handle) == f"{ORDER} •••"
+    assert await shelf.get(handle, mine) == f"{ORDER} •••"
     assert [one.stat().st_mode & 0o777 for one in (tmp_path / "apart").iterdir()] == [0o600]
     name = handle.partition("#")[2]
     for wrong in (
@@ -105,4 +155,68 @@ async def test_a_text_is_found_by_its_whole_handle_and_by_no_other(tmp_path: Any
         f"#{name}",
     ):
         with pytest.raises(Denied):
-            await shelf.get(wrong)
+            await shelf.get(wrong, mine)
+    with pytest.raises(Denied):
+        await shelf.get(handle, TaskId("task_2"))
+    (tmp_path / "apart" / f"{name}.txt").unlink()
+    with pytest.raises(Denied, match="ask the source again"):
+        await shelf.get(handle, mine)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("source", "pattern"),
+    [
+        ("web", "web:*"),
+        ("web", "web:evil.test"),
+        ("web", "web"),
+        ("mcp:mail", "mcp:*"),
+        ("mcp:mail", "*"),
+    ],
+)
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Returned(text=ORDER, artifact="/somewhere/outputs/1.txt"),
+        Returned(text=json.dumps({"order": ORDER}), structured=True),
+        Failed(text=ORDER, code="mcp_error"),
+        Unknown(reason=f"the server said {ORDER!r}; it may or may not have happened"),
+    ],
+)
+async def test_whatever_comes_of_a_call_its_words_stay_apart(
+    tmp_path: Path, source: str, pattern: str, outcome: Outcome
+):
+    """A browser is on some page, nobody knows of which host: any pattern about the web means it."""
+    shelf = shelf_in(tmp_path)
+    tool = KeptApart(Stranger(source, outcome), shelf, lambda: (pattern,))
+    for found in (await tool.run({}, job(tmp_path)), await tool.check({}, (), job(tmp_path))):
+        assert isinstance(found, type(outcome))
+        assert isinstance(found, Returned | Failed | Unknown)
+        assert "mallory" not in repr(found)
+        assert "outputs" not in repr(found)
+        assert not getattr(found, "structured", False)
+        handle = next(word for word in words(found).split() if "#" in word).rstrip(";")
+        assert "mallory" in await shelf.get(handle, TaskId("task_1"))
+
+
+@pytest.mark.anyio
+async def test_what_says_nothing_or_is_of_another_source_is_as_it_was(tmp_path: Path):
+    for source, text, pattern in (
+        ("web", "", "web:*"),
+        ("mcp:mail", ORDER, "mcp:mai"),
+        ("", "x", "*"),
+    ):
+        outcome = Returned(text=text)
+        tool = KeptApart(Stranger(source, outcome), shelf_in(tmp_path), lambda p=pattern: (p,))
+        assert await tool.run({}, job(tmp_path)) == outcome
+
+
+@pytest.mark.anyio
+async def test_where_nothing_can_be_kept_nothing_is_said(tmp_path: Path):
+    """What it did stays done; its words are lost rather than seen."""
+    (tmp_path / "apart").write_text("a file where the folder should be")
+    tool = KeptApart(Stranger("web", Returned(text=ORDER)), shelf_in(tmp_path), lambda: ("web",))
+    found = await tool.run({}, job(tmp_path))
+    assert isinstance(found, Returned)
+    assert found.text == "ask_them answered. What it said could not be kept apart: File exists."
+    assert found.apart

@@ -60,7 +60,7 @@ async def test_a_command_says_everything_that_came_of_it(desk: Desk):
 
 
 async def test_a_command_runs_where_it_is_told(desk: Desk):
-    """Row OL-91. Part of rows KV-25, GC-90d."""
+    """Row OL-91. Part of row GC-90d."""
     (desk.workspace / "below").mkdir()
     assert await desk.says("exec", command="pwd") == str(desk.workspace)
     assert await desk.says("exec", command="pwd", cwd="below") == f"{desk.workspace}/below"

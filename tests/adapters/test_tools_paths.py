@@ -99,7 +99,7 @@ async def done(workspace: Path, name: str, **arguments: Any) -> Returned | Faile
 async def test_no_path_leads_out(
     call: Callable[[str], tuple[str, dict[str, Any]]], path: str, workspace: Path
 ):
-    """Rows OC-16, OL-92. Part of rows KV-24, KV-25, OL-91, OL-93."""
+    """Rows OC-16, OL-92. Part of rows KV-24, OL-91, OL-93."""
     name, arguments = call(path)
     outcome = await done(workspace, name, **arguments)
     assert isinstance(outcome, Failed)

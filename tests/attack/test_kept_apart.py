@@ -16,6 +16,7 @@ from holdfast.core.context import Prompt
 from holdfast.core.gate.policy import Allow
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ModelSaid, PersonSaid, Reply, ToolAnswered, ToolCall, words
+from holdfast.ports.model import ModelFailure
 from tests.whole_house import Inhabited, Says, inhabited
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
@@ -25,6 +26,7 @@ NOTES = f"Invoice 4711: 250 EUR, due 2026-12-24.\n{ORDER}\n"
 KEPT = '[policy]\npreset = "operator"\napart = ["file"]\n'
 FIELDS = {"amount": {"type": "number"}, "paid": {"type": "boolean"}}
 Turn = tuple[str, dict[str, Any]]
+JSON = {"Content-Type": "application/json"}
 
 
 def turns(*calls: Turn | Callable[[Sequence[str]], Turn], values: str = "{}") -> Says:
@@ -112,6 +114,73 @@ async def test_what_a_reader_makes_up_never_comes_back(tmp_path: Path):
         assert row["status"] == "SUCCEEDED", row
         said = [x for x in await lives.events(task) if isinstance(x, e.CallSettled)]
         assert "did not answer in values: amount is no number" in words(said[1].outcome)
+
+
+async def test_a_handle_opens_in_its_conversation_and_nowhere_else(tmp_path: Path):
+    """A helper and the next task of the conversation read with it; a stranger's task is told that
+    there is nothing, exactly as for a handle that nobody ever had."""
+    _notes(home := tmp_path / "home")
+    seen: list[str] = []
+
+    def says(prompt: Prompt) -> Reply:
+        if not prompt.tools:
+            return Reply(text='{"amount": 250, "paid": false}')
+        answers = [words(x.outcome) for x in prompt.entries if isinstance(x, ToolAnswered)]
+        seen.extend(word.rstrip(";") for said in answers for word in said.split() if "#" in word)
+        told = [x.text for x in prompt.entries if isinstance(x, PersonSaid)][-1]
+        if (any(isinstance(x, ModelSaid) for x in prompt.entries[-2:])) and answers:
+            return Reply(text=answers[-1])
+        tool, arguments = READ
+        if told == "again":
+            tool, arguments = "read_apart", {"of": seen[0], "fields": FIELDS}
+        if told == "let a helper":
+            tool, arguments = "delegate", {"task": "again"}
+        return Reply(calls=(ToolCall(id=CallId("t"), tool=tool, arguments=arguments),))
+
+    async with inhabited(home, says, KEPT) as lives:
+        await lives.ended(await lives.submit("look", session="mine"))
+        same = await lives.ended(await lives.submit("again", session="mine"))
+        helped = await lives.ended(await lives.submit("let a helper", session="mine"))
+        others = [
+            await lives.ended(await lives.submit("again", **more))
+            for more in ({}, {"session": "yours"})
+        ]
+        assert json.loads(same["answer"]) == {"amount": 250, "paid": False}
+        assert '"amount":250' in helped["answer"]
+        for row in others:
+            assert row["answer"].startswith("nothing is kept apart as"), row["answer"]
+
+
+async def test_a_provider_that_repeats_what_it_was_sent_tells_the_task_nothing(tmp_path: Path):
+    """Its error may hold the stranger's words: the task gets the code of the failure."""
+
+    def says(prompt: Prompt) -> Reply | ModelFailure:
+        if not prompt.tools:
+            return ModelFailure("bad_request", f"unsafe content: {ORDER}", retryable=False)
+        return turns(READ, _read_apart)(prompt) or Reply()
+
+    _notes(home := tmp_path / "home")
+    async with inhabited(home, says, KEPT) as lives:
+        task = await lives.submit("Pay what the notes say")
+        row = await lives.ended(task)
+        assert row["status"] == "SUCCEEDED", row
+        said = [x for x in await lives.events(task) if isinstance(x, e.CallSettled)]
+        assert words(said[1].outcome) == "the model that reads did not answer (bad_request)"
+        assert "unsafe" not in (await lives.tcp.get(f"/api/v1/tasks/{task}/events")).text
+
+
+async def test_no_task_says_what_is_kept_apart_or_whether_labels_count(tmp_path: Path):
+    """Both stand in the policy alone: a request that names them is none."""
+    _notes(home := tmp_path / "home")
+    async with inhabited(home, turns(READ), KEPT) as lives:
+        for name, value in (("apart", "[]"), ("labels", '"report"'), ("policy", "{}")):
+            body = f'{{"prompt": "x", "{name}": {value}}}'
+            answer = await lives.tcp.post("/api/v1/tasks", content=body, headers=JSON)
+            assert answer.status_code == 422, name
+        for leave in ({"preset": "open"}, {"allow": ["*"]}):
+            task = await lives.submit("look", **leave)
+            assert (await lives.ended(task))["status"] == "SUCCEEDED"
+            assert ORDER not in (await lives.tcp.get(f"/api/v1/tasks/{task}/events")).text
 
 
 async def test_reading_apart_is_paid_for_like_every_call(tmp_path: Path):

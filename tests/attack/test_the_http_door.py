@@ -1,5 +1,7 @@
 """The door is attacked: by nobody, by the wrong one, by pages, by patience, by strange bytes."""
 
+import socket
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +22,10 @@ from tests.doors.house import TOKEN, Plan, Street, client, street
 pytestmark = pytest.mark.anyio
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NOTHING_YET = (b"", None)
+
+
+RESET = struct.pack("ii", 1, 0)
+"""As SO_LINGER: closing hangs up at once, whatever was not read yet."""
 
 
 @pytest.fixture
@@ -114,6 +120,25 @@ async def shaken(app: Any, path: str, headers: dict[str, str]) -> int:
         "websocket.http.response.body",
     ]
     return int(said[0]["status"])
+
+
+@pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": True}), ("asyncio", {"use_uvloop": False})],
+    ids=["uvloop", "asyncio"],
+)
+async def test_who_hangs_up_before_we_look_up_is_not_taken_for_the_owner(tmp_path: Path):
+    """The kernel no longer says who is at the other end of such a line, and still hands over
+    what was sent on it: without an address it must not pass for the Unix socket."""
+    async with street(tmp_path) as at, listening(at) as port:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port)) as line:  # the loop does not run
+                line.sendall(b"POST /api/v1/stop HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        assert b" 401 " in await talk(
+            port, b"GET /api/v1/me HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        )
+        assert at.stops == []
 
 
 async def test_nothing_in_a_request_says_who_somebody_is(tmp_path: Path):

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,15 @@ from holdfast.testing.fake_visits import FakeVisits
 from tests.adapters.mcp_stage import Stage, staged
 
 _PATIENCE = 3
+_BESIDES = (
+    ("resources/list", "resources", "uri", "resources/read"),
+    ("prompts/list", "prompts", "name", "prompts/get"),
+)
+_PLAIN: dict[str, Any] = {"number": 1, "integer": 1, "boolean": True}
 _ARGUMENTS: dict[str, dict[str, Any]] = {"add_numbers": {"a": 5, "b": 3}}
 
 
-def spec_of(url: str, context: dict[str, str]) -> tuple[ServerSpec, dict[str, str]]:
+def spec_of(url: str, context: dict[str, Any]) -> tuple[ServerSpec, dict[str, str]]:
     """The server as its owner would describe it, and the secrets that this names."""
     login: dict[str, Any] = {"document": "https://conformance-test.local/client-metadata.json"}
     kept: dict[str, str] = {}
@@ -80,15 +86,34 @@ async def say_yes(stage: Stage) -> None:
 def arguments(stage: Stage, tool: str) -> dict[str, Any]:
     """What the suite wants a tool to be called with; a schema as it was agreed to."""
     if tool != "json_schema_echo":
-        return _ARGUMENTS.get(tool, {})
+        schema = stage.tool(tool).spec.schema
+        wanted = {name: schema["properties"][name] for name in schema.get("required", ())}
+        plain = {name: _PLAIN.get(about.get("type"), "text") for name, about in wanted.items()}
+        return _ARGUMENTS.get(tool, plain)
     lock = json.loads((stage.home / "mcp.lock.json").read_text(encoding="utf-8"))
     offers = [one["offer"] for one in lock["servers"]["suite"]["tools"]]
     return {"schema": next(one["schema"] for one in offers if one["name"] != tool)}
 
 
-async def call(stage: Stage, tool: str) -> None:
+def calls(stage: Stage, context: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What is called, with what: as the scenario says, or every tool once."""
+    if wanted := context.get("toolCalls"):
+        return [(one["name"], one["arguments"]) for one in wanted]
+    names = [tool.spec.name for tool in stage.servers.usable() if "_resource" not in tool.spec.name]
+    return [(name, arguments(stage, name)) for name in names]
+
+
+async def read(stage: Stage) -> None:
+    """What it has besides tools, each once, as `holdfast mcp resources` and `prompts` do."""
+    for listing, key, field, question in _BESIDES:
+        with suppress(HoldfastError):
+            for one in (await stage.servers.ask("suite", listing, {}))[key]:
+                await stage.servers.ask("suite", question, {field: one[field]})
+
+
+async def call(stage: Stage, tool: str, given: dict[str, Any]) -> None:
     for left in reversed(range(_PATIENCE)):
-        outcome = await stage.run(tool, **arguments(stage, tool))
+        outcome = await stage.run(tool, **given)
         print(tool, outcome, file=sys.stderr)
         if not (isinstance(outcome, Failed) and outcome.code == "mcp_login_needed" and left):
             return
@@ -96,7 +121,7 @@ async def call(stage: Stage, tool: str) -> None:
 
 
 async def main(url: str) -> None:
-    context: dict[str, str] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+    context: dict[str, Any] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
     context["name"] = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
     spec, kept = spec_of(url, context)
     stages: list[Stage] = []
@@ -112,8 +137,9 @@ async def main(url: str) -> None:
             await agree(stage)
             async with anyio.create_task_group() as group:
                 group.start_soon(say_yes, stage)
-                for tool in stage.servers.usable():
-                    await call(stage, tool.spec.name)
+                for tool, given in calls(stage, context):
+                    await call(stage, tool, given)
+                await read(stage)
                 group.cancel_scope.cancel()
 
 

@@ -1,10 +1,25 @@
 """A server made with the official kit, for the contract: on stdio, or over HTTP on a free port."""
 
 import sys
+from typing import Annotated
 
-from mcp.server.mcpserver import Context, Image, MCPServer
-from mcp.shared.exceptions import MCPError
-from mcp.types import SamplingMessage, TextContent, ToolAnnotations
+from mcp.server.mcpserver import (
+    Context,
+    Elicit,
+    ElicitationResult,
+    Image,
+    ListRoots,
+    MCPServer,
+    Resolve,
+    Sample,
+)
+from mcp.types import (
+    CreateMessageResult,
+    ListRootsResult,
+    SamplingMessage,
+    TextContent,
+    ToolAnnotations,
+)
 from pydantic import BaseModel
 
 
@@ -49,30 +64,34 @@ class Who(BaseModel):
     age: int = 36
 
 
+def who() -> Elicit[Who]:
+    return Elicit("Who are you?", Who)
+
+
 @server.tool()
-async def meet(ctx: Context) -> str:
+async def meet(told: Annotated[ElicitationResult[Who], Resolve(who)]) -> str:
     """Asks its person who they are."""
-    told = await ctx.elicit("Who are you?", Who)
     return f"{told.action} {getattr(told, 'data', None)}"
 
 
-@server.tool()
-async def think(ctx: Context) -> str:
-    """Has a model asked."""
+def sum_up() -> Sample:
     said = SamplingMessage(role="user", content=TextContent(type="text", text="2 and 2?"))
-    try:
-        told = await ctx.session.create_message(  # pyright: ignore[reportDeprecated]
-            messages=[said], max_tokens=20
-        )
-    except MCPError as error:
-        return f"no: {error}"
+    return Sample([said], max_tokens=20)
+
+
+@server.tool()
+async def think(told: Annotated[CreateMessageResult, Resolve(sum_up)]) -> str:
+    """Has a model asked."""
     return f"{told.model} says {getattr(told.content, 'text', '')}"
 
 
+def seen() -> ListRoots:
+    return ListRoots()
+
+
 @server.tool()
-async def roots(ctx: Context) -> str:
+async def roots(told: Annotated[ListRootsResult, Resolve(seen)]) -> str:
     """What it was given to see."""
-    told = await ctx.session.list_roots()  # pyright: ignore[reportDeprecated]
     return str(told.roots[0].uri)
 
 
@@ -106,6 +125,8 @@ if __name__ == "__main__":
     kind = sys.argv[1] if len(sys.argv) > 1 else "stdio"
     if kind == "stdio":
         server.run("stdio")
+    elif kind == "sse":
+        server.run("sse", port=int(sys.argv[2]))
     else:
         server.run(
             "streamable-http",

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -45,30 +46,34 @@ def listening(kind: str) -> Generator[str]:
             except OSError:
                 assert time.monotonic() < deadline, "it never came up"
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield f"http://127.0.0.1:{port}/{'sse' if kind == 'sse' else 'mcp'}"
     finally:
         running.kill()
         running.wait(10)
 
 
 @asynccontextmanager
-async def served(kind: str, place: Path, url: str = "") -> AsyncGenerator[Stage]:
+async def served(kind: str, place: Path, url: str = "", **more: Any) -> AsyncGenerator[Stage]:
     if kind == "stdio":
         path = {"PYTHONPATH": os.pathsep.join(sys.path)}
-        command = (sys.executable, KIT)
-        spec = ServerSpec(name="kit", command=command, environment=path, believe_hints=True)
+        more |= {"command": (sys.executable, KIT), "environment": path}
     else:
-        spec = ServerSpec(name="kit", url=url, believe_hints=True)
+        more["url"] = url
+    spec = ServerSpec(name="kit", believe_hints=True, start_seconds=60, **more)
     async with staged(place, spec, egress=PlainEgress()) as stage:
         yield stage
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_server_of_the_kit_is_spoken_with(kind: str, tmp_path: Path):
-    """Rows KV-53, KV-54. Part of rows KV-51, OK-108, OK-138, GC-94."""
+@pytest.mark.parametrize(
+    ("kind", "handshake"),
+    [*((kind, old) for kind in KINDS for old in (False, True)), ("sse", True)],
+)
+async def test_a_server_of_the_kit_is_spoken_with(kind: str, handshake: bool, tmp_path: Path):
+    """Rows GC-94, KV-53, KV-54, OK-108, OL-132. Part of rows KV-51, OK-138."""
     with listening(kind) if kind != "stdio" else nullcontext("") as url:
-        async with served(kind, tmp_path, url) as stage:
+        async with served(kind, tmp_path, url, handshake=handshake) as stage:
             seen = await stage.servers.inspect("kit")
+            assert seen.protocol == ("2025-11-25" if handshake else "2026-07-28")
             assert (seen.title, seen.version, seen.trusted) == ("kit", "3.1", True)
             assert {tool.name for tool in seen.tools} >= {"add", "weather", "broken", "drawing"}
             assert stage.tool("kit_add").traits.effect is EffectClass.READS
@@ -90,7 +95,7 @@ async def test_a_server_of_the_kit_is_spoken_with(kind: str, tmp_path: Path):
 async def test_a_server_over_http_that_was_started_anew_is_spoken_with_again(tmp_path: Path):
     """Part of rows GC-94, OL-132."""
     with listening("http") as url:
-        async with served("http", tmp_path, url) as stage:
+        async with served("http", tmp_path, url, handshake=True) as stage:
             await stage.says("kit_add", a=1, b=1)
             port = int(url.rpartition(":")[2].partition("/")[0])
             # Its session is forgotten, as after a restart.
@@ -105,7 +110,7 @@ async def forget(stage: Stage, port: int) -> None:
     """End the session from outside, with its own name."""
     sessions = stage.servers._sessions._sessions  # pyright: ignore[reportPrivateUsage]
     peer = next(iter(sessions.values())).peer
-    ticket = getattr(peer, "_session")  # noqa: B009
+    ticket = getattr(getattr(peer, "_posting"), "session")  # noqa: B009
     request = (
         f"DELETE /mcp HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nMcp-Session-Id: {ticket}\r\n"
         "MCP-Protocol-Version: 2025-11-25\r\nConnection: close\r\n\r\n"

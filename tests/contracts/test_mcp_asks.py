@@ -29,20 +29,24 @@ async def answered(stage: Stage, content: dict[str, Any] | None, tool: str) -> s
     said: list[str] = []
 
     async def run() -> None:
-        said.append(inner(await stage.says(tool)))
+        said.append(getattr(await stage.run(tool), "text"))  # noqa: B009
 
     with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             while not (asked := stage.servers.questions()):
                 await anyio.sleep(0.01)
+            assert f"holdfast mcp answer {asked[0].id}" in stage.told[-1]
             stage.servers.answer(asked[0].id, content)
     assert not stage.servers.questions()
     return said[0]
 
 
+@pytest.mark.parametrize("handshake", [False, True])
 @pytest.mark.parametrize("kind", ["stdio", "http"])
-async def test_a_person_is_asked_and_what_they_leave_out_is_as_proposed(kind: str, tmp_path: Path):
+async def test_a_person_is_asked_and_what_they_leave_out_is_as_proposed(
+    kind: str, handshake: bool, tmp_path: Path
+):
     """Part of rows GC-94, OK-108."""
 
     async def use(stage: Stage) -> None:
@@ -50,7 +54,7 @@ async def test_a_person_is_asked_and_what_they_leave_out_is_as_proposed(kind: st
         assert "decline" in await answered(stage, None, "kit_meet")
 
     with listening(kind) if kind != "stdio" else nullcontext("") as url:
-        await asking(kind, tmp_path, url, use, ask_seconds=30.0)
+        await asking(kind, tmp_path, url, use, ask_seconds=30.0, handshake=handshake)
 
 
 async def test_nobody_is_asked_where_the_owner_gives_no_time_or_nobody_attends(tmp_path: Path):
@@ -66,7 +70,10 @@ async def test_nobody_is_asked_where_the_owner_gives_no_time_or_nobody_attends(t
     await asking("stdio", tmp_path, "", use, ask_seconds=30.0)
 
 
-async def test_a_model_is_asked_only_after_a_yes_or_where_that_is_always_given(tmp_path: Path):
+@pytest.mark.parametrize("handshake", [False, True])
+async def test_a_model_is_asked_only_after_a_yes_or_where_that_is_always_given(
+    handshake: bool, tmp_path: Path
+):
     """Part of row GC-94."""
 
     async def ask(stage: Stage) -> None:
@@ -82,9 +89,10 @@ async def test_a_model_is_asked_only_after_a_yes_or_where_that_is_always_given(t
         assert "four" not in str(await stage.run("kit_think"))
         assert not stage.sampled
 
-    await asking("stdio", tmp_path, "", ask, ask_seconds=30.0, sampling="ask")
-    await asking("stdio", tmp_path, "", always, sampling="always")
-    await asking("stdio", tmp_path, "", never, ask_seconds=30.0)
+    old = {"handshake": handshake}
+    await asking("stdio", tmp_path, "", ask, ask_seconds=30.0, sampling="ask", **old)
+    await asking("stdio", tmp_path, "", always, sampling="always", **old)
+    await asking("stdio", tmp_path, "", never, ask_seconds=30.0, **old)
 
 
 async def test_a_command_is_told_its_folder_and_what_it_has_is_read(tmp_path: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core import event as e
 from holdfast.core.context import Prompt
@@ -136,6 +137,22 @@ async def test_one_yes_answers_all_that_ask_for_the_very_same_read(tmp_path: Pat
             approved = [x for x in await lives.events(task) if isinstance(x, e.CallApproved)]
             assert [x.by for x in approved] == ["token:default"] * 2
             assert len({x.call_id for x in approved}) == 2
+
+
+async def test_a_yes_to_all_alike_is_for_no_agent_that_the_key_is_not_for(tmp_path: Path):
+    async with inhabited(tmp_path / "home", turns((READ,)), ASKS) as lives:
+        one = await lives.submit("read")
+        in_force = lives.house.in_force
+        in_force.agent = replace(in_force.agent, name="other")
+        two = await lives.submit("read")
+        (question,), _ = [(await lives.asks_or_ends(task))["questions"] for task in (one, two)]
+        new = {"name": "crew", "scopes": ["approve"], "agents": ["default"]}
+        key = (await lives.local.post("/api/v1/keys", json=new)).json()["key"]
+        crew = {"Authorization": f"Bearer {key}"}
+        place = f"/api/v1/tasks/{one}/calls/{question['call']}/approve"
+        told = {"digest": question["digest"], "alike": True}
+        assert (await lives.tcp.post(place, json=told, headers=crew)).status_code == 200
+        assert len((await lives.asks_or_ends(two))["questions"]) == 1
 
 
 async def test_a_question_says_which_rule_asks_what_would_allow_it_and_until_when(tmp_path: Path):

@@ -11,14 +11,18 @@ from hypothesis import strategies as some
 from holdfast.adapters.kept import Kept
 from holdfast.core.error import Broken
 from holdfast.core.message import Reply
+from holdfast.doors.http.access import Access
 from holdfast.doors.http.pace import Buckets
-from holdfast.doors.http.scopes import check, needed
+from holdfast.doors.http.scopes import RULES, check, needed
 from holdfast.doors.http.table import ROUTES
 from holdfast.runtime.keyring import Key, Keyring, Keys, digest
 from holdfast.runtime.scopes import SCOPES
-from tests.doors.house import client, street
+from tests.doors.house import Plan, client, street
 
 pytestmark = pytest.mark.anyio
+
+PREFIXES = ("/v1", "/ag-ui", "/ws", "/mcp", "/a2a")
+"""Doors that are not in the table of routes."""
 
 
 @pytest.fixture
@@ -57,8 +61,17 @@ async def test_a_key_may_come_in_the_header_of_keys_too(tmp_path: Path):
 
 
 async def test_a_key_does_what_its_scopes_say_and_nothing_else(tmp_path: Path):
-    """Scope by scope, over every route of the table. Part of row OL-02."""
-    async with street(tmp_path) as at:
+    """Scope by scope, over every route of the table; and without a key, or with one that is none,
+    nothing but what is for everybody. Row OL-02."""
+    access = Access(tries_per_minute=10_000)
+    async with street(tmp_path, plan=Plan(access=access)) as at:
+        for wrong in ({}, {"Authorization": "Bearer hfk_00_wrong"}):
+            async with client(at.app, headers=wrong) as nobody:
+                for entry in ROUTES:
+                    path = entry.path.replace("{", "").replace("}", "")
+                    answer = await nobody.request(entry.method, path)
+                    public = needed(entry.method, entry.path) == ""
+                    assert (answer.status_code == 401) is not public, (entry.method, path)
         for scope in SCOPES:
             async with await at.keyed(scope, name=f"only-{scope}") as holder:
                 for entry in ROUTES:
@@ -124,6 +137,34 @@ async def test_a_key_for_other_agents_neither_gives_work_nor_sees_it(tmp_path: P
             assert (await other.get("/api/v1/tasks")).json()["tasks"] == []
         async with await at.keyed("tasks.read", name="mine", agents=["def*"]) as mine:
             assert len((await mine.get("/api/v1/tasks")).json()["tasks"]) == 1
+
+
+async def test_an_agents_key_is_its_name_and_opens_nothing_of_another(tmp_path: Path):
+    """Whatever a request says of itself, it is done by whose key it came with. Row OL-03."""
+    async with street(tmp_path, [Reply(text="hello")] * 2) as at:
+        scopes = ("tasks.read", "tasks.write")
+        mine = await at.keyed(*scopes, name="ann", agents=["default"])
+        other = await at.keyed(*scopes, name="bob", agents=["bob"])
+        async with mine, other, client(at.app) as nobody:
+            row = (await mine.post("/api/v1/tasks", json={"prompt": "x"})).json()
+            assert row["by"] == "key:ann"
+            place = f"/api/v1/tasks/{row['id']}"
+            assert error(await nobody.get(place)) == (401, "unauthenticated")
+            cut = mine.headers["authorization"][:-1]
+            answer = await nobody.get(place, headers={"Authorization": cut})
+            assert error(answer) == (401, "unauthenticated")
+            for answer in (
+                await other.get(place),
+                await other.get(f"{place}/events"),
+                await other.post(f"{place}/cancel", json={}),
+                await other.post(f"{place}/say", json={"text": "do mine"}),
+            ):
+                assert error(answer) == (403, "other_agent")
+            for forged in ({"by": "key:ann"}, {"agent_id": "default"}, {"agent": "default"}):
+                answer = await other.post("/api/v1/tasks", json={"prompt": "x", **forged})
+                assert error(answer) in {(422, "invalid"), (403, "other_agent")}, forged
+                answer = await other.get(place, params=forged)
+                assert answer.status_code in {403, 422}, forged
 
 
 async def test_a_key_that_asks_too_often_is_told_when_to_come_back(tmp_path: Path):
@@ -226,3 +267,10 @@ def test_a_route_that_nobody_thought_about_does_not_start():
 )
 def test_the_longest_rule_counts(method: str, path: str, scope: str | None):
     assert needed(method, path) == scope
+
+
+def test_no_rule_is_about_a_path_that_there_is_not():
+    """Such a rule says of a scope what is not so."""
+    served = [entry.path for entry in ROUTES] + ["/.well-known", *PREFIXES]
+    for rule in RULES:
+        assert any(path.startswith(rule.path.replace("*", "{ref}")) for path in served), rule

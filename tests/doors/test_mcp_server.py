@@ -270,6 +270,8 @@ async def test_resources_are_a_tree_of_tasks(tmp_path: Path):
         assert (kinds[0], kinds[-1]) == ("Submitted", "Finished")
         later = json.loads(await host.reads(f"{task}/events?after=2"))["events"]
         assert later[0]["seq"] == 3
+        more = json.loads(await host.reads(f"{task}/events?after=2&follow=true"))["events"]
+        assert more == later, "what is read is no stream"
         assert json.loads(await host.reads(f"{task}/bundle/meta.json"))["task"] == row["id"]
         assert json.loads(await host.reads("session://talk"))["exchanges"][0]["answer"]
         whole = (await host.session.read_resource(f"{task}/bundle")).contents[0]

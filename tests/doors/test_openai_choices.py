@@ -109,6 +109,7 @@ async def test_one_of_several_that_fails_breaks_the_others_off(tmp_path: Path) -
             await anyio.sleep_forever()
         finally:
             gone.set()
+        raise AssertionError("for ever has ended")
 
     async with street(tmp_path, turn) as at:
         with anyio.fail_after(10):

@@ -15,6 +15,7 @@ from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ModelSaid, Reply, Thought, ToolCall, Usage
 from holdfast.ports.model import Delta
 from holdfast.runtime import upkeep
+from holdfast.runtime.permissions import exposed
 from tests.doors.house import PAYS, Plan, Street, client, street
 from tests.doors.openai_schema import events, valid
 from tests.doors.test_openai_chat import leaving, refused, say_yes
@@ -386,3 +387,9 @@ async def test_answers_go_with_the_tasks_of_their_time_and_after_thirty_days(tmp
     await kept.tidy(int((now - 7 * 86_400) * 1000))
     assert [path.name for path in (tmp_path / "kept").rglob("resp_*")] == [new]
     await FileResponses(tmp_path / "nothing").tidy(0)
+
+
+async def test_what_is_kept_is_for_the_owner_of_the_home_alone(tmp_path: Path):
+    kept = FileResponses(tmp_path / "responses")
+    await kept.keep(f"resp_{'0' * 32}", "key:ann", b"{}")
+    assert not exposed(tmp_path / "responses")

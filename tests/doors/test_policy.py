@@ -10,14 +10,18 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.config import policy_in, to_rules
+from holdfast.core.error import Invalid
 from holdfast.core.gate.policy import Ceiling, Rule, Rules, Say
 from holdfast.core.gate.presets import ABOUT, PRESETS
+from holdfast.core.message import Reply
 from holdfast.testing.engine import calls
 from tests.doors.cli_stage import Stage, staged
 from tests.doors.house import Street, street
+from tests.whole_house import inhabited
 
 ROOT = Path(__file__).parents[2]
 NEW = """
@@ -68,7 +72,7 @@ async def asking(house: Street) -> str:
 
 @pytest.mark.anyio
 async def test_the_policy_in_force_is_shown_as_far_as_it_concerns_an_agent(tmp_path: Path):
-    """Part of rows OC-44, OL-21."""
+    """Part of row OL-21."""
     async with street(tmp_path) as here:
         mine = Rule(say=Say.DENY, tools=("pay",), agents=("ann",))
         ceiling = Ceiling(agents=("crew-*",), layers=((), PRESETS["reader"]))
@@ -92,6 +96,22 @@ async def test_a_rule_about_a_tool_that_there_is_not_is_doubted(tmp_path: Path):
         here.house.in_force.rules = Rules(layers=((odd,), PRESETS["ask"]))
         found = await said(here, "/api/v1/policy")
         assert found["doubts"] == ["odd: there is no tool 'pya'"]
+
+
+@pytest.mark.anyio
+async def test_a_source_from_which_nothing_answers_is_doubted(tmp_path: Path):
+    async with inhabited(tmp_path / "home", lambda _: Reply(text="done")) as lives:
+        apart = ("mail", "file", "web:*", "web:a.test", "mcp:mail", "bo?")
+        lives.house.in_force.rules = replace(lives.house.rules, apart=apart)
+        found = (await lives.tcp.get("/api/v1/policy")).json()
+    assert found["doubts"] == [
+        f"apart: nothing that there is answers from {one!r}" for one in ("mail", "mcp:mail")
+    ]
+
+
+def test_an_empty_pattern_is_no_source(tmp_path: Path):
+    with pytest.raises(Invalid, match="patterns that are not empty"):
+        policy_in('apart = ["file", " "]', tmp_path / "policy.toml")
 
 
 @pytest.mark.anyio
@@ -157,7 +177,18 @@ async def test_a_recorded_call_is_explained_then_and_now(tmp_path: Path):
         assert found["then"]["say"] == "ask"
         assert found["then"]["policy"] == "policy-test"
         none = await said(here, "/api/v1/policy/explain", {"task": task, "call": "no"})
-        assert none["status"] == 404
+        assert (none["status"], none["hint"]) == (404, f"its calls: {found['call_id']}")
+
+
+@pytest.mark.anyio
+async def test_without_a_name_the_call_that_is_asked_about_is_explained(tmp_path: Path):
+    reads = calls(("none", {}))
+    async with street(tmp_path, [reads, calls(("pay", {"to": "ann"}))]) as here:
+        task = await asking(here)
+        found = await said(here, "/api/v1/policy/explain", {"task": task})
+        assert (found["call"], found["then"]["say"]) == ("pay ann", "ask")
+        first = {"task": task, "call": "c1_1"}
+        assert (await said(here, "/api/v1/policy/explain", first))["call"] == "none"
 
 
 @pytest.mark.anyio
@@ -191,7 +222,7 @@ async def test_a_change_is_told_in_what_it_makes_wider_and_narrower(tmp_path: Pa
 
 @pytest.mark.anyio
 async def test_leave_is_given_used_shown_and_taken_back(tmp_path: Path):
-    """Row OC-15. Part of row OC-44."""
+    """Row OC-15."""
     journal = MemoryJournal()
     async with street(tmp_path, journal=journal) as here:
         terms = {"rule": "pay:ann", "scope": "agent", "of": "default", "uses": 3, "seconds": 60}

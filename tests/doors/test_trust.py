@@ -320,3 +320,18 @@ async def test_below_high_the_answers_of_people_are_what_counts(tmp_path: Path):
         assert (found["acts"], found["right"], found["advice"]) == (6, 5, "keep")
         assert all(one["asked"] for one in found["latest"])
         assert found["latest"][-1]["overridden"] == "refused"
+
+
+async def test_what_a_person_undoes_counts_as_overridden_until_it_is_done_again(tmp_path: Path):
+    """Part of rows OK-50 and OK-51."""
+    async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
+        await grant(lives, "high")
+        task = await lives.submit("write it")
+        await lives.ended(task)
+        gone = ("undone", "token:default")
+        for name, told in ((task, gone), (f"{task}.1", ("", "")), (f"{task}.2", gone)):
+            undone = await lives.tcp.post(f"/api/v1/tasks/{name}/undo", json={})
+            assert undone.status_code == 200, undone.text
+            found = (await lives.tcp.get("/api/v1/trust/audit?domain=files")).json()["records"]
+            (act,) = found[0]["latest"]
+            assert (act["overridden"], act["by"]) == told

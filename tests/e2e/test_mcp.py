@@ -125,7 +125,7 @@ def owned(daemon: Daemon, task: str) -> list[Any]:
 
 
 def test_an_allow_rule_lets_it_run_and_a_deny_rule_does_not(home: Home):
-    """Part of rows GC-94, GC-89e."""
+    """Part of row GC-94."""
     with model(calling("lab_note", text="hello")) as far, Daemon(home.path) as daemon:
         home.configure(far.url)
         daemon.start()
@@ -138,6 +138,51 @@ def test_an_allow_rule_lets_it_run_and_a_deny_rule_does_not(home: Home):
         rows = daemon.get(f"/api/v1/tasks/{task}/events?limit=1000")["events"]
         assert "CallStarted" not in [row["kind"] for row in rows]
         assert (home.workspace / "notes.txt").read_text() == "hello\n"
+        daemon.stop()
+
+
+def test_who_may_use_which_tools_of_which_server_is_said_tool_by_tool(home: Home):
+    """By default nobody; for all agents or one, all tools or some; and one agent's list is made
+    shorter by its ceiling. A rule does not win by being more specific: a deny wins anywhere, so
+    that adding one never widens. Row GC-89e."""
+    policy = """
+    preset = "nothing"
+    [[rule]]
+    say = "allow"
+    tools = ["lab_echo"]
+    [[rule]]
+    say = "allow"
+    agents = ["writer", "clerk"]
+    tools = ["lab_*"]
+    [[rule]]
+    say = "deny"
+    agents = ["guest-*"]
+    tools = ["lab_*"]
+    [[ceiling.clerk.rule]]
+    say = "allow"
+    tools = ["lab_about"]
+    """
+    with model(calling("lab_about")) as far, Daemon(home.path) as daemon:
+        home.configure(far.url)
+        (home.path / "policy.toml").write_text(policy)
+        daemon.start()
+        home.trust()
+        table = {
+            "default": {"lab_echo"},
+            "anybody": {"lab_echo"},
+            "writer": {"lab_echo", "lab_about", "lab_note"},
+            "clerk": {"lab_about"},
+            "guest-1": set[str](),
+        }
+        for agent, allowed in table.items():
+            for tool in ("lab_echo", "lab_about", "lab_note"):
+                asked = {"tool": tool, "agent": agent}
+                verdict = daemon.post("/api/v1/policy/explain", asked)["verdict"]["say"]
+                assert verdict == ("allow" if tool in allowed else "deny"), (agent, tool)
+        task = daemon.submit("look", home.workspace, preset="nothing")
+        ended(daemon, task)
+        rows = daemon.get(f"/api/v1/tasks/{task}/events?limit=1000")["events"]
+        assert "CallStarted" not in [row["kind"] for row in rows]
         daemon.stop()
 
 

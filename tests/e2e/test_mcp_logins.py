@@ -15,11 +15,14 @@ import pytest
 
 from holdfast.testing import tool_server
 from holdfast.testing.daemon import Daemon, stage, use_model
-from holdfast.testing.website import Website
+from holdfast.testing.model_server import RecordedRequest
+from holdfast.testing.model_server import Reply as ModelReply
+from holdfast.testing.website import Reply, Website
 from tests.adapters.mcp_issuer import CANARY, Locked
 from tests.e2e.at_home import ENVIRONMENT, files, holdfast
 from tests.e2e.test_mcp import calling, ended, model, outcome
 from tests.kits.npm import installed, node
+from tests.kits.python import interpreter
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -206,3 +209,38 @@ def test_a_reference_server_is_added_and_used_in_its_box(home: Path, name: str):
         assert json.loads(added.stdout)["tools"] >= least
         assert words in called(daemon, home, f"{name}_{tool}")
         daemon.stop()
+
+
+PAGE = b"<html><title>Tides</title><body><h1>Tides</h1><p>High water at six.</p></body></html>"
+
+
+@pytest.mark.slow
+def test_the_reference_server_that_fetches_reaches_what_a_row_allows_and_nothing_else(home: Path):
+    """Part of rows GC-94, OK-108, OL-132."""
+    python = interpreter("fetch")
+    pages = {"/tides": Reply(headers={"Content-Type": "text/html"}, body=PAGE)}
+    command = ["--", python, "-m", "mcp_server_fetch", "--allow-private-ips", "--ignore-robots-txt"]
+    places = [str(Path(python).parents[1]), sys.base_prefix]
+    shows = [word for place in places for word in ("--read-only", place)]
+    shows += ["--env", "PATH=/nowhere"]  # where it finds node, it installs packages as it runs
+    with Website(pages) as site, Website(pages) as other, Daemon(home) as daemon:
+        wanted = [site.port]
+
+        def fetches(request: RecordedRequest) -> ModelReply:
+            return calling("fetch_fetch", url=f"http://localhost:{wanted[-1]}/tides")(request)
+
+        with model(fetches) as far:
+            use_model(home, far.url)
+            with (home / "config.toml").open("a", encoding="utf-8") as file:
+                row = f'host = "localhost"\nport = {site.port}\ntools = ["mcp:fetch"]'
+                file.write('\n[egress]\nprivate = ["localhost"]\n')
+                file.write(f"[[egress.allow]]\n{row}\nboxes = true\n")
+            daemon.start()
+            added = holdfast(home, "mcp", "add", "fetch", "--yes", "--json", *shows, *command)
+            assert added.returncode == 0, added.stderr
+            assert "High water at six." in called(daemon, home, "fetch_fetch")
+            assert [one.path for one in site.asked] == ["/tides"]
+            wanted.append(other.port)
+            assert "High water" not in called(daemon, home, "fetch_fetch")
+            assert other.asked == []
+            daemon.stop()

@@ -206,14 +206,15 @@ def test_there_is_no_snippet_for_what_nobody_knows(home: Path):
 
 
 @pytest.mark.slow
-def test_the_inspector_lists_and_calls_tools(home: Path):
+@pytest.mark.parametrize("way", ["stdio", "http"])
+def test_the_inspector_lists_calls_reads_and_fills_in(home: Path, way: str):
     """Part of row KV-55."""
-    kit = installed("inspector")
-    inspector = str(kit / "node_modules" / ".bin" / "mcp-inspector")
+    inspector = str(installed("inspector") / "node_modules" / ".bin" / "mcp-inspector")
+    target = BRIDGE if way == "stdio" else at_an_address(home)
 
-    def inspect(*words: str) -> dict[str, Any]:
+    def inspect(method: str, *words: str) -> dict[str, Any]:
         ran = subprocess.run(
-            [node(), inspector, "--cli", *BRIDGE, *words],
+            [node(), inspector, "--cli", *target, "--method", method, *words],
             env={**surroundings(home), "PATH": f"{Path(node()).parent}:{os.environ['PATH']}"},
             cwd=files(home),
             capture_output=True,
@@ -221,15 +222,32 @@ def test_the_inspector_lists_and_calls_tools(home: Path):
             timeout=120,
             check=False,
         )
-        assert ran.returncode == 0, ran.stderr
+        assert ran.returncode == 0, (ran.stdout, ran.stderr)
         return json.loads(ran.stdout)
 
-    names = {tool["name"] for tool in inspect("--method", "tools/list")["tools"]}
+    names = {tool["name"] for tool in inspect("tools/list")["tools"]}
     assert {"submit_task", "list_approvals", "show_costs"} <= names
-    said = inspect("--method", "tools/call", "--tool-name", "list_tasks", "--tool-arg", "limit=3")
+    said = inspect("tools/call", "--tool-name", "list_tasks", "--tool-arg", "limit=3")
     assert said["structuredContent"]["tasks"] == []
-    assert inspect("--method", "resources/list")["resources"]
-    assert inspect("--method", "prompts/list")["prompts"]
+    resources = {one["uri"] for one in inspect("resources/list")["resources"]}
+    assert "holdfast://status" in resources
+    (read,) = inspect("resources/read", "--uri", "holdfast://status")["contents"]
+    assert "version" in json.loads(read["text"])
+    assert inspect("resources/templates/list")["resourceTemplates"]
+    assert "delegate" in {one["name"] for one in inspect("prompts/list")["prompts"]}
+    words = ("--prompt-name", "delegate", "--prompt-args", "job=count the files")
+    filled = inspect("prompts/get", *words)
+    assert "count the files" in filled["messages"][0]["content"]["text"]
+
+
+def at_an_address(home: Path) -> list[str]:
+    """The same daemon over HTTP, with the token of its home."""
+    assert holdfast(home, "serve", "--detach").returncode == 0
+    places = json.loads(holdfast(home, "status", "--json").stdout)["listening"]
+    place = next(one for one in places if one.startswith("http"))
+    token = (home / "token").read_text(encoding="utf-8").strip()
+    header = f"Authorization: Bearer {token}"
+    return [f"{place}/mcp", "--transport", "http", "--header", header]
 
 
 @pytest.mark.slow

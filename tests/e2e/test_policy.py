@@ -12,6 +12,7 @@ import pytest
 from holdfast.testing.daemon import Daemon, stage, use_model
 from holdfast.testing.model_script import Reply, ScriptedCall
 from holdfast.testing.model_server import ModelServer
+from tests.e2e.at_home import served
 
 PATIENCE = 20.0
 SHUT = '[[rule]]\nsay = "deny"\ntools = ["write"]\nreason = "shut"\n'
@@ -60,6 +61,26 @@ def test_a_changed_policy_counts_within_two_seconds_and_a_bad_one_never(place: P
         (home / "policy.toml").unlink()
         until(lambda: not daemon.get("/api/v1/status")["config_problem"])
         assert daemon.get("/api/v1/policy")["version"] == first
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ('preset = "everything"', "policy.preset: expected one of"),
+        ('[[rule]]\nsay = "allow"\neffects = ["foo.bar"]', "policy.rule.1.effects"),
+        ('[[rule]]\nsay = "allow"\ncapabilities = ["x"]', "rule.1.capabilities: unknown key"),
+        ('[[rule]]\nsay = "perhaps"', "policy.rule.1.say: expected one of"),
+        ("[[rule]", "policy.toml"),
+    ],
+)
+def test_with_a_policy_that_makes_no_sense_it_does_not_start(place: Path, policy: str, said: str):
+    """Whatever a rule may be about has a fixed name, but for tools, which come and go with their
+    servers: one that there is not allows nothing, and `policy show` doubts it. Row GC-89b."""
+    (place / "home" / "policy.toml").write_text(policy)
+    code, told = served(place / "home")
+    assert code == 2
+    assert said in told
+    assert "Traceback" not in told
 
 
 def test_a_lease_is_used_once_though_the_daemon_is_killed(place: Path):

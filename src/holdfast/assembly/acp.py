@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.adapters.tools.acp.tool import AskAgent
-from holdfast.adapters.tools.mcp.sessions import World
+from holdfast.adapters.tools.mcp.opening import World
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.config import Config
 from holdfast.engine.live import Live

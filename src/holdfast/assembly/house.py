@@ -117,15 +117,15 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     out = Outside(WarrantedEgress(gateway(lent, visits, clock), warrants), lambda: force.ways, safe)
     boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    spool, options = Spool(home / "outputs", safe.redact), box_options(config)
+    options, steering, spool = box_options(config), Steering(), Spool(home / "outputs", safe.redact)
+    far, hands = tools_of_the_web(config, out, given.environment), (options, steering, clock, live)
     work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
-    far, steering = tools_of_the_web(config, out, given.environment), Steering()
     own = [
         *_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs))),
         *(*secret_tools(safe), TopUp(ledger, partial(budgets.resume, journal, recorder))),
         Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
     ]
-    world = world_of_servers(given, boxes, out, (options, steering, clock), (force, models, ledger))
+    world = world_of_servers(given, boxes, out, hands, (force, models, ledger))
     own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
     peers = peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from holdfast.adapters.tools.execute import BoxOptions
 from holdfast.adapters.tools.mcp.asked import Sample, Sampling
+from holdfast.adapters.tools.mcp.heard import Heard
+from holdfast.adapters.tools.mcp.opening import World
 from holdfast.adapters.tools.mcp.questions import Questions
 from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
-from holdfast.adapters.tools.mcp.sessions import World
 from holdfast.adapters.tools.output import Spool
 from holdfast.adapters.tools.steering import Steering
 from holdfast.core.agent import Style
@@ -32,7 +33,7 @@ from holdfast.runtime.house import InForce
 from .given import Given
 from .outside import Outside
 
-Hands = tuple[BoxOptions, Steering, Clock]
+Hands = tuple[BoxOptions, Steering, Clock, Live]
 Asked = tuple[InForce, Models, Ledger]
 Work = tuple[Blobs, Spool, Clock, Live]
 
@@ -99,7 +100,7 @@ def _unheard(_: Delta) -> None:
 
 def world_of_servers(given: Given, boxes: Boxes, out: Outside, hands: Hands, asked: Asked) -> World:
     """Their boxes are those of commands, each with the paths that the server needs besides."""
-    config, (options, steering, clock) = given.config, hands
+    config, (options, steering, clock, live) = given.config, hands
 
     home = config.home
 
@@ -131,7 +132,8 @@ def world_of_servers(given: Given, boxes: Boxes, out: Outside, hands: Hands, ask
         reveal=reveal,
         box=box,
         kept=steering.kept,
-        questions=Questions(clock),
+        questions=Questions(clock, lambda task, text: live.tell(task, Delta(note=text))),
+        heard=Heard(clock, out.safe.redact),
         sample=sampler(*asked, clock),
         most=max(1, config.box.at_once // 2),
     )

@@ -103,6 +103,9 @@ class McpServer(Section):
         "person says yes within `ask_seconds`.",
         "ask",
     )
+    handshake: bool = word(
+        False, "Speak a revision up to 2025-11-25 with it, even if it knows the newest."
+    )
     private: bool = word(False, "The name in `url` may lead to a private address.")
     login: McpLogin = Field(
         default=McpLogin(), description="How one logs in: `[mcp.servers.NAME.login]`."

@@ -251,6 +251,13 @@ class Policy(Section):
         default=(), strict=False, description="Who may answer which questions: `[[policy.answer]]`."
     )
 
+    @field_validator("apart")
+    @classmethod
+    def _name_something(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(one.strip() for one in value):
+            raise ValueError("expected patterns that are not empty")
+        return value
+
     @field_validator("domain")
     @classmethod
     def _have_names(cls, value: dict[str, DomainTable]) -> dict[str, DomainTable]:

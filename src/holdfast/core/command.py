@@ -211,31 +211,3 @@ Command = (
     | StopChild
     | ConfirmDelivery
 )
-
-__all__ = [
-    "Approve",
-    "BeginAsk",
-    "Cancel",
-    "Claim",
-    "ClearCall",
-    "Command",
-    "ConfirmDelivery",
-    "CutContext",
-    "FailAttempt",
-    "HearReply",
-    "Recover",
-    "Refuse",
-    "Release",
-    "ReleaseAsk",
-    "RequestTopUp",
-    "ResumeAsking",
-    "Retry",
-    "Say",
-    "SettleCall",
-    "Start",
-    "StartCall",
-    "StopChild",
-    "Submit",
-    "SuspendCall",
-    "Tick",
-]

@@ -34,6 +34,7 @@ class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     `environment` can hold. `seconds` is how long a call may take, `start_seconds` how long it may
     take to come up. `shared`: one process for all tasks, in a folder of its own. `ask_seconds`: how
     long it may wait for a person whom it asks (0: it may not); `sampling`: for a model of ours.
+    `handshake`: it is greeted as up to 2025-11-25, whatever else it knows.
     """
 
     name: str
@@ -57,3 +58,4 @@ class ServerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     login: LoginSpec = LoginSpec()
     sampling: Literal["never", "ask", "always"] = "never"
     ask_seconds: float = 0.0
+    handshake: bool = False

@@ -170,11 +170,15 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PersonSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="person"):
-    """A human's (or a calling program's) words. `by` is the authenticated principal."""
+    """A human's (or a calling program's) words. `by` is the authenticated principal.
+
+    `sources`: whose they are if they are no person's, in an earlier task.
+    """
 
     text: str
     by: str = ""
     files: tuple[File, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 class ModelSaid(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="model"):

@@ -37,7 +37,7 @@ async def history(journal: Journal, recorder: Recorder, task: Task) -> tuple[Ent
             room -= len(prompt) + len(answer)
             if room < 0:
                 break
-        said = PersonSaid(text=prompt, by=asked.by)
+        said = PersonSaid(text=prompt, by=asked.by, sources=asked.sources)
         entries = [said, ModelSaid(text=answer, sources=sources), *entries]
     return tuple(entries)
 

@@ -85,6 +85,15 @@ class ServerQuestion(Struct, frozen=True, kw_only=True):
     fields: dict[str, dict[str, Any]] = {}
 
 
+class ServerRemark(Struct, frozen=True, kw_only=True):
+    """What a server said without being asked, while it worked for `task`."""
+
+    at: Instant
+    task: str
+    level: str
+    text: str
+
+
 class ServerLogins(Protocol):
     """Logins to servers: of each that has one or wants one. `answer` is the address that a browser
     ended at; `forget` tells whether the issuer has taken the login back.
@@ -106,8 +115,8 @@ class ToolServers(Protocol):
     breaks the protocol or its bounds. `trust` agrees to what was last seen; it raises `Refused` if
     that has another digest. `add` is durable on return; it raises `Invalid`, and `Refused` for a
     name that is taken. `remove` forgets a server and what was agreed to; it raises `Refused` for
-    one of the configuration. `ask` is for resources and prompts, in the protocol's words. `answer`
-    with None says no to a question.
+    one of the configuration. `ask` is for resources and prompts, in the protocol's words. `remarks`
+    are the last ones, the oldest first. `answer` with None says no to a question.
     """
 
     @property
@@ -119,5 +128,6 @@ class ToolServers(Protocol):
     async def add(self, spec: ServerSpec) -> ServerState: ...
     async def remove(self, name: str) -> None: ...
     async def ask(self, name: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]: ...
+    def remarks(self, name: str) -> Sequence[ServerRemark]: ...
     def questions(self) -> Sequence[ServerQuestion]: ...
     def answer(self, question: str, content: Mapping[str, Any] | None) -> ServerQuestion: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ from holdfast.core.view import Summary
 from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 
+from .advice import advice
 from .answering import answered, check, who
 from .domains import Level, read_name
 from .house import House
+from .tasks import Yes
 
 _ALL = 500
 
@@ -34,13 +36,15 @@ _ALL = 500
 class Why(Struct, frozen=True, kw_only=True):
     """Why a person is asked: the rule that says so, and one under which nobody would be again.
 
-    `nobodys`: the values that no person has said, of a call that labels are about. `for_whom` says
-    who may answer; empty: whoever may answer at all.
+    `nobodys`: the values that no person has said, of a call that labels are about. `advice`: what
+    in the words of strangers reads like orders; it decides nothing. `for_whom` says who may answer;
+    empty: whoever may answer at all.
     """
 
     rule: str
     suggested: str
     nobodys: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
     for_whom: tuple[str, ...] = ()
 
 
@@ -56,7 +60,13 @@ async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
         instead = f"none: {none}"
     call, whom = opened.call, who(house, task, opened)
     strange = tuple(dict.fromkeys(nobodys(call, hearing(task)))) if call.labels else ()
-    return Why(rule=opened.verdict.rule, suggested=instead, nobodys=strange, for_whom=whom)
+    return Why(
+        rule=opened.verdict.rule,
+        suggested=instead,
+        nobodys=strange,
+        advice=await advice(house, task_id),
+        for_whom=whom,
+    )
 
 
 class Edit(Struct, frozen=True, kw_only=True):
@@ -112,27 +122,30 @@ def _edited(house: House, task: Task, opened: OpenCall, given: Mapping[str, Any]
 
 
 async def approve_alike(
-    house: House, task_id: TaskId, call_id: CallId, *, digest: str, by: str
+    house: House, task_id: TaskId, yes: Yes, may_answer: Callable[[str], bool]
 ) -> Summary:
-    """Say yes to a call, and to every open question about the very same one in that workspace.
+    """Say yes to a call, and to every open question about the very same one in that workspace, of
+    agents that `may_answer` is true of.
 
     Each gets an approval of its own, bound to it alone. Raises `Refused` for what is no read and
     in no domain that is trusted so far.
     """
     first = await house.recorder.load(task_id)
-    opened = _asked(first, call_id)
+    opened = _asked(first, yes.call)
     if not _may_be_several(opened):
         message = f"{opened.call.tool} is no read: each call of it gets its own answer"
         raise Refused(message, code="not_a_read", hint="approve it without the others")
-    command = Approve(call_id=call_id, digest=digest, by=by)
+    command = Approve(call_id=yes.call, digest=yes.digest, by=yes.by)
     row = await answered(house, task_id, command)
     for other in await house.journal.query(Query(asked=True, limit=_ALL)):
+        if not may_answer(other.agent):
+            continue
         task = await house.recorder.load(other.id)
         if task.request.workspace != first.request.workspace:
             continue
         for one in task.calls.values():
             if one.state is CallState.ASKED and _alike(one, opened):
-                await _also(house, task, one, by)
+                await _also(house, task, one, yes.by)
     return row
 
 

@@ -130,10 +130,12 @@ async def _acts(house: House, since: Instant, agent: str) -> list[Act]:
 
 
 def _undone(facts: Iterable[Fact]) -> Mapping[_Place, str]:
-    """What was undone, one call or all that a task did, and not done again since (`before`)."""
+    """What was undone, one call or all that a task did, and stayed so: an undo can be undone."""
     found: dict[_Place, str] = {}
+    away: dict[str, bool] = {}
     for one in facts:
-        if one.before:
+        away[one.subject] = not away.get(one.before, False)
+        if not away[one.subject]:
             found = {place: by for place, by in found.items() if place[0] != one.task}
         else:
             found[one.task, one.call] = one.by

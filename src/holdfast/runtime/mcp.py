@@ -8,7 +8,14 @@ from typing import Any
 
 from holdfast.core.error import Unavailable
 from holdfast.core.mcp import ServerSpec
-from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
+from holdfast.ports.mcp import (
+    Inspection,
+    ServerLogin,
+    ServerQuestion,
+    ServerRemark,
+    ServerState,
+    ServerTool,
+)
 
 from .house import House
 
@@ -76,6 +83,11 @@ async def prompt(
     """One prompt, filled in."""
     params = {"name": wanted, "arguments": dict(arguments)}
     return await house.servers.ask(name, "prompts/get", params)
+
+
+def remarks(house: House, name: str) -> Sequence[ServerRemark]:
+    """What a server said lately without being asked."""
+    return house.servers.remarks(name)
 
 
 def questions(house: House) -> Sequence[ServerQuestion]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio.lowlevel
 from msgspec import Struct, to_builtins
@@ -130,22 +130,28 @@ def explain(house: House, supposed: Supposed, rules: Rules | None = None) -> dic
 
 
 async def explain_recorded(house: House, task_id: TaskId, call_id: str) -> dict[str, Any]:
-    """What was said of a call then, and what today's policy says of it. Raises `NotFound`."""
+    """What was said of a call then, and what today's policy says of it; without `call_id` of the
+    latest that was asked about, or of the latest. Raises `NotFound`."""
     past = await house.journal.read(task_id)
-    for place, recorded in enumerate(past):
-        if not isinstance(recorded.event, Replied):
-            continue
-        for one in recorded.event.judged:
-            if call_id in {"", one.call.id}:
-                task = fold(each.event for each in past[:place])
-                standing = standing_of(task, recorded.at)
-                rules = house.recorder.authority.current()
-                told = _told(one.call, explained(one.call, standing, rules))
-                version = recorded.event.policy or task.policy
-                then = {**to_builtins(judged(one.verdict)), "policy": version}
-                return {**told, "task": task_id, "call_id": one.call.id, "then": then}
-    hint = "`holdfast task show TASK --events` names the calls of a task"
-    raise NotFound(f"{task_id} has made no call {call_id}", code="call_not_found", hint=hint)
+    made = [
+        (place, one)
+        for place, recorded in enumerate(past)
+        if isinstance(recorded.event, Replied)
+        for one in recorded.event.judged
+    ]
+    named = [(place, one) for place, one in made if call_id in {"", one.call.id}]
+    if not named:
+        what = f"{task_id} has made no call {call_id}".strip()
+        known = ", ".join(one.call.id for _, one in made)
+        hint = f"its calls: {known}" if known else ""
+        raise NotFound(what, code="call_not_found", hint=hint)
+    place, one = max(named, key=lambda each: (isinstance(each[1].verdict, Ask), each[0]))
+    recorded, task = past[place], fold(each.event for each in past[:place])
+    standing, rules = standing_of(task, recorded.at), house.recorder.authority.current()
+    told = _told(one.call, explained(one.call, standing, rules))
+    version = cast("Replied", recorded.event).policy or task.policy
+    then = {**to_builtins(judged(one.verdict)), "policy": version}
+    return {**told, "task": task_id, "call_id": one.call.id, "then": then}
 
 
 def _told(call: ToolCall, found: Explanation) -> dict[str, Any]:
@@ -199,13 +205,23 @@ def show(house: House, agent: str = "") -> dict[str, Any]:
 
 
 def _doubts(house: House, rules: Rules) -> Iterator[str]:
-    """Rules about tools that there are not: they may be misspelt, and would never count."""
-    known = [tool.spec.name for tool in house.tools.all()]
+    """Rules about tools, and sources kept apart, that there are not: they may be misspelt, and
+    would never count."""
+    tools = house.tools.all()
+    known, sources = [tool.spec.name for tool in tools], {tool.traits.source for tool in tools}
+    for pattern in rules.apart:
+        if not any(_is_about(pattern, source) for source in sources if source):
+            yield f"apart: nothing that there is answers from {pattern!r}"
     own = (rule for layer in rules.layers[:-1] for rule in layer)
     for rule in own:
         for name in rule.tools or (rule.tool,):
             if not any(fnmatchcase(tool, name) for tool in known):
                 yield f"{rule.label}: there is no tool {name!r}"
+
+
+def _is_about(pattern: str, source: str) -> bool:
+    """Whether a pattern is about a source, or about one place of its kind."""
+    return fnmatchcase(source, pattern) or pattern.partition(":")[0] == source
 
 
 def _layer(layer: Iterable[Rule], agent: str) -> list[dict[str, Any]]:
@@ -256,15 +272,14 @@ async def _corpus(house: House, *policies: Rules) -> list[tuple[ToolCall, Standi
                 found += [(one.call, standing, False) for one in recorded.event.judged]
         if len(found) > _CALLS:
             break
-    effects = {tool.spec.name: tool.traits for tool in house.tools.all()}
     at = house.clock.now()
     for rules in policies:
         for number, example in enumerate(examples(rules)):
             await _for_others(number)
-            traits = effects.get(example.call.tool)
-            call = example.call
-            if traits is not None:
-                call = replace(call, effect=traits.effect, names_paths=bool(traits.paths))
+            call, tool = example.call, house.tools.get(example.call.tool)
+            if tool is not None:
+                paths = bool(tool.traits.paths)
+                call = replace(call, effect=tool.traits.effect, names_paths=paths)
             agent = example.asking.agent or house.agent.name
             asking = replace(example.asking, agent=agent, at=example.asking.at or at)
             found.append((call, Standing(asking=asking), True))

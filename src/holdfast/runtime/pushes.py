@@ -85,39 +85,37 @@ class Pushes:
 
     async def keep(self, push: Push) -> Push:
         """Durable on return; the same id again takes its place, and is told what comes next."""
-        there = self._there.setdefault(push.task, {})
-        if push.id not in there and len(there) >= MOST:
-            raise Refused(f"a task has at most {MOST} places that are told", code="too_many")
-        self._stop(push)
-        await self._save(push)
-        if _place(push) not in self._at_work:  # `run` may have found it meanwhile
+        async with self._writing:
+            there = self._there.get(push.task, {})
+            if push.id not in there and len(there) >= MOST:
+                raise Refused(f"a task has at most {MOST} places that are told", code="too_many")
+            await self._save(push)
+            self._stop(push)
             self._start(push)
         return push
 
     async def drop(self, task: TaskId, push_id: str) -> None:
         """Nobody minds if there is none."""
-        if push := self._there.get(task, {}).pop(push_id, None):
-            self._stop(push)
-            async with self._writing:
+        async with self._writing:
+            there = self._there.get(task, {})
+            if push := there.pop(push_id, None):
+                self._stop(push)
                 await to_thread.run_sync(self._vault.delete, _place(push))
-        if not self._there.get(task):
-            self._there.pop(task, None)
+            if not there:
+                self._there.pop(task, None)
 
     async def _save(self, push: Push) -> None:
+        """On the disk first, then true; while `_writing` is held."""
+        text = msgspec.json.encode(push).decode()
+        await to_thread.run_sync(self._vault.put, _place(push), text)
         self._there.setdefault(push.task, {})[push.id] = push
-        await self._put(push)
 
     async def _went(self, before: Push, after: Push) -> Push:
         """What became of a push; nothing where it was taken away or replaced meanwhile."""
-        if self._there.get(before.task, {}).get(before.id) == before:
-            await self._save(after)
-        return after
-
-    async def _put(self, push: Push) -> None:
         async with self._writing:
-            if self._there.get(push.task, {}).get(push.id) == push:
-                text = msgspec.json.encode(push).decode()
-                await to_thread.run_sync(self._vault.put, _place(push), text)
+            if self._there.get(before.task, {}).get(before.id) == before:
+                await self._save(after)
+        return after
 
     def _load(self) -> None:
         for name in self._vault.names():
@@ -144,13 +142,20 @@ class Pushes:
             scope.cancel()
 
     async def _work(self, house: House, push: Push, scope: anyio.CancelScope) -> None:
+        pauses = [*self._patience]
         with scope:
-            try:
-                await self._follow(house, push)
-            except (NotFound, Refused):
-                await self.drop(push.task, push.id)  # purged: nothing of it may go anywhere
-            except Unavailable as error:
-                _log.warning("a push is not told: %s", error, extra={"task": push.task})
+            while (now := self._there.get(push.task, {}).get(push.id)) and not now.over:
+                try:
+                    await self._follow(house, now)
+                except (NotFound, Refused):
+                    self._at_work.pop(_place(push), None)  # dropping it would end this first
+                    await self.drop(push.task, push.id)  # purged: nothing of it may go anywhere
+                except Unavailable as error:
+                    _log.warning("a push waits: %s", error, extra={"task": push.task})
+                    # Nothing rings when a store is back.
+                    await anyio.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])
+                else:
+                    break
         if self._at_work.get(_place(push)) is scope:
             del self._at_work[_place(push)]
 

@@ -55,6 +55,8 @@ async def purge(
     await house.responses.purge(tuple(known))
     house.recorder.drop(wanted)
     for task_id in known:
+        for push in house.pushes.all(task_id):
+            await house.pushes.drop(task_id, push.id)
         await house.undoing.forget(task_id)
     return gone
 

@@ -12,7 +12,14 @@ from holdfast.core.gate.servers import problems
 from holdfast.core.ids import digest
 from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
+from holdfast.ports.mcp import (
+    Inspection,
+    ServerLogin,
+    ServerQuestion,
+    ServerRemark,
+    ServerState,
+    ServerTool,
+)
 
 
 class FakeLogins:
@@ -50,6 +57,7 @@ class FakeServers:
     def __init__(self) -> None:
         self.words = "Say it back."
         self.asked: dict[str, ServerQuestion] = {}
+        self.said: list[ServerRemark] = []
         self.answers: dict[str, Mapping[str, Any] | None] = {}
         self.logins = FakeLogins(self._spec)
         self._specs: dict[str, ServerSpec] = {}
@@ -94,6 +102,10 @@ class FakeServers:
         self._spec(name)
         del self._specs[name]
         self._trusted.pop(name, None)
+
+    def remarks(self, name: str) -> Sequence[ServerRemark]:
+        self._spec(name)
+        return tuple(self.said)
 
     async def ask(self, name: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         self._spec(name)

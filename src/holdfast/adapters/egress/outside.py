@@ -59,6 +59,9 @@ async def dial_tcp(address: str, port: int) -> ByteStream:
         raise ConnectionError(f"{address} broke off at once") from failed
 
 
+_OWN = "a certificate of your own: start the daemon with SSL_CERT_FILE, a file of all to trust"
+
+
 class Outside:
     """Where everything leaves. `trust` verifies the other side, else what this machine trusts."""
 
@@ -116,7 +119,7 @@ class Outside:
             why = f"the certificate of {target.host} is not valid: {error.verify_message}"
         except (ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream, OSError):
             why = f"{target.authority} does not speak TLS with us"
-        raise Unavailable(why, code="egress_tls")
+        raise Unavailable(why, code="egress_tls", hint=_OWN)
 
 
 def _system_trust() -> ssl.SSLContext:

@@ -48,7 +48,8 @@ class FileResponses:
     def _keep(self, path: Path, data: bytes) -> None:
         fresh = path.with_name(f".{secrets.token_hex(8)}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._folder, path.parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(fresh, "xb", opener=private.opener) as out:
                 out.write(data)
                 out.flush()

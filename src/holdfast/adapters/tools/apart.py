@@ -18,10 +18,19 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from anyio import to_thread
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
+from holdfast.core.error import Unavailable
 from holdfast.core.gate.labels import APART, source_of
-from holdfast.core.message import Change, EffectClass, Failed, Outcome, Returned
+from holdfast.core.ids import TaskId
+from holdfast.core.message import (
+    Change,
+    EffectClass,
+    Failed,
+    Outcome,
+    Returned,
+    Unknown,
+    words,
+)
 from holdfast.core.task import Wait
 from holdfast.ports.model import ToolSpec
 from holdfast.ports.tools import Job, Tool, Tools, Traits
@@ -62,33 +71,48 @@ Question = tuple[str, str, Mapping[str, Any]]
 """What a model is told, the text that it reads, and the JSON Schema of its answer."""
 
 Ask = Callable[[Job, Question], Awaitable[str]]
-"""Asks a model without tools, at the task's expense."""
+"""Asks a model without tools, at the task's expense. Raises `Unavailable`, in words that hold
+nothing of the text."""
+
+Family = Callable[[TaskId], Awaitable[str]]
+"""The conversation of a task, or the task that helpers work for: who may read what it kept."""
 
 
 class Shelf:
-    """A folder of texts that are kept apart, each named by its source and a hash."""
+    """A folder of texts that are kept apart, each named by its source and a hash.
 
-    def __init__(self, folder: Path, redact: Callable[[str], str]) -> None:
-        self._folder, self._redact = folder, redact
+    The hash is over the family, too: a handle opens nothing in another conversation, and nobody can
+    find out by guessing what others have read.
+    """
 
-    async def put(self, source: str, text: str) -> str:
-        """The handle of a text. Raises `OSError`."""
+    def __init__(self, folder: Path, redact: Callable[[str], str], family: Family) -> None:
+        self._folder, self._redact, self._family = folder, redact, family
+
+    async def put(self, source: str, text: str, task: TaskId) -> str:
+        """The handle of a text that a task was told. Raises `OSError`."""
         data = f"{source}\n{self._redact(text)}".encode(errors="replace")
-        name = hashlib.sha256(data).hexdigest()[:32]
+        name = _named(await self._family(task), data)
         await to_thread.run_sync(kept_file, self._folder, f"{name}.txt", data)
         return f"{source}#{name}"
 
-    async def get(self, handle: str) -> str:
-        """Raises `Denied` where no text has this handle."""
-        found = _NAME.fullmatch(handle)
-        path = self._folder / f"{found['file']}.txt" if found else None
-        if found is None or path is None or not await to_thread.run_sync(path.is_file):
-            raise Denied("not_kept", f"nothing is kept apart as {handle!r}; give the handle whole")
-        data = await to_thread.run_sync(path.read_bytes)
+    async def get(self, handle: str, task: TaskId) -> str:
+        """Raises `Denied` where no text has this handle for this task."""
+        gone = f"nothing is kept apart as {handle!r} here: give the handle whole, or ask the source"
+        if (found := _NAME.fullmatch(handle)) is None:
+            raise Denied("not_kept", f"{gone} again")
+        try:
+            path = self._folder / f"{found['file']}.txt"
+            data = await to_thread.run_sync(path.read_bytes)
+        except OSError:  # swept, most likely
+            raise Denied("not_kept", f"{gone} again") from None
         source, _, text = data.decode(errors="replace").partition("\n")
-        if source != found["source"]:
-            raise Denied("not_kept", f"what {handle!r} names is not of {found['source']}")
+        if source != found["source"] or _named(await self._family(task), data) != found["file"]:
+            raise Denied("not_kept", f"{gone} again")
         return text
+
+
+def _named(family: str, data: bytes) -> str:
+    return hashlib.sha256(f"{family}\n".encode() + data).hexdigest()[:32]
 
 
 class Apart:
@@ -132,44 +156,64 @@ class KeptApart:
         return await self._tool.before(arguments, job)
 
     async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
-        return await self._kept(await self._tool.run(arguments, job), arguments)
+        return await self._kept(await self._tool.run(arguments, job), arguments, job)
 
     async def check(
         self, arguments: Mapping[str, Any], before: Sequence[Change], job: Job
     ) -> Outcome | None:
         outcome = await self._tool.check(arguments, before, job)
-        return None if outcome is None else cast("Outcome", await self._kept(outcome, arguments))
+        if outcome is None:
+            return None
+        return cast("Outcome", await self._kept(outcome, arguments, job))
 
-    async def _kept(self, outcome: Outcome | Wait, arguments: Mapping[str, Any]) -> Outcome | Wait:
+    async def _kept(
+        self, outcome: Outcome | Wait, arguments: Mapping[str, Any], job: Job
+    ) -> Outcome | Wait:
         traits = self._tool.traits
         source = source_of(traits.source, str(arguments.get(traits.target, "")))
-        if not source or not any(fnmatchcase(source, one) for one in self._patterns()):
+        if not source or not any(_is_of(source, one) for one in self._patterns()):
             return outcome
-        if not isinstance(outcome, Returned | Failed) or not outcome.text:
+        if not isinstance(outcome, Returned | Failed | Unknown) or not (said := words(outcome)):
             return outcome
         try:
-            handle = await self._shelf.put(source, outcome.text)
+            handle = await self._shelf.put(source, said, job.task)
+            kept = f"What it said ({len(said):,} characters) is kept apart as {handle}; "
+            kept += f"{READ_APART} reads values out of it."
         except OSError as error:
-            lost = f"what {self.spec.name} answered could not be kept apart: {error.strerror}"
-            return Failed(text=lost, code="not_kept", apart=True)
-        did = "failed" if isinstance(outcome, Failed) else "answered"
-        words = (
-            f"{self.spec.name} {did}. What it said ({len(outcome.text):,} characters) is kept "
-            f"apart as {handle}; {READ_APART} reads values out of it."
-        )
-        outcome = replace(outcome, text=words, apart=True)
-        return replace(outcome, structured=False) if isinstance(outcome, Returned) else outcome
+            kept = f"What it said could not be kept apart: {error.strerror}."
+        return _told(self.spec.name, outcome, kept)
+
+
+def _told(tool: str, outcome: Returned | Failed | Unknown, kept: str) -> Outcome:
+    """The same outcome in the house's own words: that something was said, and where it is."""
+    match outcome:
+        case Returned():
+            return Returned(text=f"{tool} answered. {kept}", reused=outcome.reused, apart=True)
+        case Failed():
+            return Failed(
+                text=f"{tool} failed ({outcome.code}). {kept}", code=outcome.code, apart=True
+            )
+        case Unknown():
+            return Unknown(reason=f"{tool} may or may not have done it. {kept}")
+
+
+def _is_of(source: str, pattern: str) -> bool:
+    """Whether a pattern is about a source. One of which only the kind is known, as of the page that
+    a browser is on, may be any of its kind."""
+    return fnmatchcase(source, pattern) or source == pattern.partition(":")[0]
 
 
 def read_apart(shelf: Shelf, ask: Ask) -> Tool:
     """The tool that reads values out of what is kept apart."""
 
     async def read(asked: ReadApart, job: Job) -> Outcome:
-        text, wrong = await shelf.get(asked.of), ""
+        text, wrong = await shelf.get(asked.of, job.task), ""
         for _ in range(_TRIES):
-            told = await ask(job, (_instructions(asked.fields), text, _schema(asked.fields)))
             try:
+                told = await ask(job, (_instructions(asked.fields), text, _schema(asked.fields)))
                 values = typed(told, asked.fields)
+            except Unavailable as failure:
+                return Failed(text=str(failure), code=failure.code)
             except ValueError as error:
                 wrong = str(error)
                 continue

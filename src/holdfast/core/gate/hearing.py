@@ -29,8 +29,9 @@ def hearing(task: Task) -> Heard:
     fresh = set[CallId]()
     for entry in task.transcript:
         match entry:
-            case PersonSaid(text=text, files=files):
-                if not (request.sources and text == request.prompt):
+            case PersonSaid(text=text, files=files, sources=strange):
+                behind |= set(strange)
+                if not (strange or (request.sources and text == request.prompt)):
                     said.append(text)
                 if files:  # a person sent them, and need not have written them
                     behind.add("file")

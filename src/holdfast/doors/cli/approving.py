@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 from .out import line, plain
-from .reading import part_of, rows_of
+from .reading import part_of, rows_of, texts_of
 from .stop import REFUSED, Stop
 
 TYPE_CHECKING = False
@@ -30,10 +30,12 @@ class Approver:
 
     def look(self, calls: dict[str, Json]) -> None:
         """Ask everything that is open now. `calls` are the calls heard of, by id."""
-        row = self._desk.daemon.get(f"/api/v1/tasks/{self._task}")
+        row = self._desk.daemon.get(f"/api/v1/tasks/{self._task}?advice=true")
         for question in rows_of(row, "questions"):
             if question["call"] not in self._done:
                 self._done.add(question["call"])
+                for noticed in texts_of(row, "advice"):
+                    self._desk.screen.ask(f"  careful: {line(noticed)}\n")
                 self._put(question, calls.get(question["call"], {}))
 
     def _put(self, question: Json, call: Json) -> None:

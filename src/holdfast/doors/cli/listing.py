@@ -104,6 +104,8 @@ def describe(found: Json) -> list[tuple[str, str]]:
     problem = str(found.get("config_problem") or "")
     waiting = [line(one) for one in texts_of(found, "servers")]
     there = next((one for one in texts_of(found, "listening") if one.startswith("http")), "")
+    for everywhere in ("//0.0.0.0:", "//[::]:"):  # no name that one can ask for
+        there = there.replace(everywhere, "//localhost:")
     size, memory = count_of(found, "database_bytes"), count_of(found, "rss_bytes")
     return [
         ("daemon", f"version {found.get('version')}, process {found.get('pid')}"),

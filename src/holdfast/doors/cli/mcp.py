@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from .client import quote
-from .out import line, plain
+from .out import ago, line, plain
 from .reading import count_of, rows_of, text_of, texts_of
 from .stop import OK, Stop
 
@@ -55,6 +56,7 @@ def mcp_add(desk: Desk, given: Given) -> int:
         "read_only": given.many("read-only"),
         "shared": given.has("shared"),
         "private": given.has("private"),
+        "handshake": given.has("handshake"),
     }
     for option, key in (("timeout", "timeout_seconds"), ("ask-seconds", "ask_seconds")):
         if (seconds := given.number(option)) is not None:
@@ -103,6 +105,21 @@ def mcp_tools(desk: Desk, given: Given) -> int:
     else:
         hint = f"holdfast mcp trust {given.word()}"
         desk.screen.note(f"nobody has agreed to its tools yet: {hint}")
+    return OK
+
+
+def mcp_log(desk: Desk, given: Given) -> int:
+    found = desk.daemon.get(f"{_place(given.word())}/remarks")
+    if given.has("json"):
+        desk.screen.json(found)
+        return OK
+    rows = rows_of(found, "remarks")
+    if not rows:
+        desk.screen.note(f"{given.word()} has said nothing without being asked")
+    now = time.time()
+    for one in rows:
+        words = (ago(count_of(one, "at"), now), text_of(one, "level"), line(text_of(one, "text")))
+        desk.screen.tell("  ".join(words))
     return OK
 
 

@@ -42,6 +42,7 @@ MCP = (
             Option("--own-login", "", "the house logs in by itself (client credentials)"),
             Option("--shared", "", "one process for all tasks, in a folder of its own"),
             Option("--private", "", "the url's name may lead to a private address"),
+            Option("--handshake", "", "speak a revision up to 2025-11-25 with it, not the newest"),
             Option("--yes", "", "agree to what it offers without being asked"),
         ),
         examples=(
@@ -145,6 +146,15 @@ MCP = (
         arguments=(("[NAME]", "one of them"),),
         takes=(0, 1),
         examples=(("holdfast mcp status", "who is logged in where, and until when"),),
+    ),
+    Command(
+        "mcp log",
+        "Show what a server said lately without being asked.",
+        "mcp:mcp_log",
+        arguments=(("NAME", "which one"),),
+        takes=(1, 1),
+        examples=(("holdfast mcp log tickets", "its remarks, and which resources changed"),),
+        more="The last 200 remarks since the daemon started; a stranger's words.",
     ),
     Command(
         "mcp questions",

@@ -52,7 +52,7 @@ POLICY = (
                 "holdfast policy explain write a.py --label untrusted:web:example.com",
                 "and if a page had led to it?",
             ),
-            ("holdfast policy explain --task 3f2a91bc call_2", "why was that asked?"),
+            ("holdfast policy explain --task 3f2a91bc c2_1", "why was that asked?"),
         ),
     ),
     Command(

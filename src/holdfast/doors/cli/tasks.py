@@ -31,7 +31,7 @@ _EVENT_PAGE = 500
 
 
 def show(desk: Desk, given: Given) -> int:
-    wanted = query(show_thinking=showing(desk, given))
+    wanted = query(show_thinking=showing(desk, given), advice="true")
     row = desk.daemon.get(f"{_target(given)}{wanted}")
     if given.has("json"):
         desk.screen.json(row)
@@ -87,9 +87,7 @@ def retry(desk: Desk, given: Given) -> int:
 def approve(desk: Desk, given: Given) -> int:
     row, question = _question(desk, given)
     body: Json = {"digest": question["digest"], "whole_task": given.has("whole-task")}
-    body["vouch"] = given.has("vouch")
-    if given.has("alike"):
-        body["alike"] = True
+    body |= {name: True for name in ("vouch", "alike") if given.has(name)}
     if given.has("edit"):
         body["arguments"] = edited(given.many("edit"))
     if any(map(given.has, ("for", "rule", "uses", "until"))):
@@ -147,6 +145,8 @@ def approvals(desk: Desk, given: Given) -> int:
             desk.screen.tell(f"    asked by: {line(rule)}; what would allow it: {allows}")
         if strange := texts_of(question, "nobodys"):
             desk.screen.tell(f"    nobody has said: {line('; '.join(strange))}")
+        for noticed in texts_of(question, "advice"):
+            desk.screen.tell(f"    careful: {line(noticed)}")
         if whom := texts_of(question, "for_whom"):
             desk.screen.tell(f"    for: {line('; '.join(whom))}")
     if asked:
@@ -300,6 +300,7 @@ def _facts(row: Json, now: float) -> list[tuple[str, str]]:
         ("heard", line(", ".join(str(one) for one in texts_of(row, "heard")))),
         ("fault", line(f"{fault.get('code', '')} {fault.get('message', '')}")),
     ]
+    facts += [("careful", line(noticed)) for noticed in texts_of(row, "advice")]
     facts += [
         ("asks", line(f"{q['call']}: {q.get('question')}")) for q in rows_of(row, "questions")
     ]

@@ -17,6 +17,9 @@ from .scopes import ANYBODY, PUBLIC
 
 MAX_BODY = 10_000_000
 
+EVERY = "*"
+"""Instead of an agent's name: only a key for all of them may use it."""
+
 GRANT = "holdfast.grant"
 """Key of the scope: what the principal may do."""
 

@@ -26,13 +26,16 @@ class TaskRow(Summary, frozen=True, kw_only=True, omit_defaults=True):
     """A task's summary; `short` is the end of its id and names it as well.
 
     `thinking` is what the model thought, where `show_thinking` says that people are to see it;
-    `heard` is from where words came that could be behind the answer. Both only of one task.
+    `heard` is from where words came that could be behind the answer; `advice`, where it was asked
+    for, what in these words reads like orders to a model, or like data on its way out. All only of
+    one task.
     """
 
     cost_usd: float
     short: str
     thinking: str = ""
     heard: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
@@ -63,6 +66,7 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
     """A question with its task; the `rule` that asks, and one that would allow it (`suggested`).
 
     `nobodys`: the values in it that no person has said; a yes with `vouch` takes them over.
+    `advice`: what in the words of strangers that its task has heard reads like orders.
     `for_whom` says who may answer; empty: whoever may answer at all.
     """
 
@@ -74,6 +78,7 @@ class OpenQuestion(Question, frozen=True, kw_only=True):
     rule: str
     suggested: str
     nobodys: tuple[str, ...]
+    advice: tuple[str, ...]
     for_whom: tuple[str, ...] = ()
 
 
@@ -314,5 +319,6 @@ def open_question(row: Summary, question: Question, why: Why) -> OpenQuestion:
         rule=why.rule,
         suggested=why.suggested,
         nobodys=why.nobodys,
+        advice=why.advice,
         for_whom=why.for_whom,
     )

@@ -14,11 +14,11 @@ from holdfast.core.error import Invalid
 from holdfast.core.ids import Instant
 from holdfast.runtime.house import House
 
-from .access import GRANT, Access, Grant
+from .access import EVERY, GRANT, Access, Grant, grant
 from .cookies import Sessions, check_csrf
 from .errors import TooLarge, Unauthenticated
 from .pace import Buckets, Pace, TooMany
-from .scopes import needed
+from .scopes import is_of_all_agents, needed
 
 PEER = "holdfast.peer"
 """Key of the connection's state: the user id at the other end of a Unix socket."""
@@ -60,6 +60,18 @@ class Locks:
         key = self._ring.named(found.key, self._now())
         return Grant(by=f"key:{key.name}", key=key, csrf=found.csrf) if key else None
 
+    def still(self, scope: Scope) -> bool:
+        """Whether whoever opened a stream may go on hearing: keys and sessions end meanwhile."""
+        had = grant(scope)
+        if had.csrf:
+            return self.session(Headers(scope=scope)) is not None
+        return had.key is None or self._ring.named(had.key.name, self._now()) is not None
+
+    def check_still(self, scope: Scope) -> None:
+        """Raises `Unauthenticated` once their key or session has ended."""
+        if not self.still(scope):
+            raise Unauthenticated("the key or session has ended", hint="holdfast key list")
+
     def count_try(self, scope: Scope) -> None:
         """A wrong key costs; a right one never waits for those who guess. Raises `TooMany`."""
         tries, address = self._access.tries_per_minute, self._access.client(scope)
@@ -67,13 +79,13 @@ class Locks:
         if pace is not None and pace.left < 0:
             raise TooMany("too many wrong keys", pace)
 
-    def paced(self, grant: Grant) -> Pace | None:
+    def paced(self, asker: Grant) -> Pace | None:
         """How a key stands after this request. Raises `TooMany`."""
-        if (key := grant.key) is None:
+        if (key := asker.key) is None:
             return None
-        pace = self._buckets.take(grant.by, key.per_minute, key.burst, anyio.current_time())
+        pace = self._buckets.take(asker.by, key.per_minute, key.burst, anyio.current_time())
         if pace is not None and pace.left < 0:
-            raise TooMany(f"{grant.by} may ask {key.per_minute} times a minute", pace)
+            raise TooMany(f"{asker.by} may ask {key.per_minute} times a minute", pace)
         return pace
 
     def _now(self) -> Instant:
@@ -91,10 +103,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        grant = self._known(scope, headers)
-        scope[GRANT], scope[BY] = grant, grant.by
-        pace = self._locks.paced(grant)
-        _check_use(grant, scope, headers)
+        asker = self._known(scope, headers)
+        scope[GRANT], scope[BY] = asker, asker.by
+        pace = self._locks.paced(asker)
+        _check_use(asker, scope, headers)
         taken = _capped(headers, receive, self._access.max_body)
         await self._app(scope, taken, send if pace is None else _saying(send, pace))
 
@@ -119,12 +131,14 @@ class Gate:
         raise Unauthenticated("the key is missing or wrong", hint=hint)
 
 
-def _check_use(grant: Grant, scope: Scope, headers: Headers) -> None:
+def _check_use(asker: Grant, scope: Scope, headers: Headers) -> None:
     need = needed(_method(scope), scope["path"])
-    if not grant.may(need):
-        grant.check(need or "admin")
-    if grant.csrf and _method(scope) not in _SAFE:
-        check_csrf(grant.csrf, headers)
+    if not asker.may(need):
+        asker.check(need or "admin")
+    if is_of_all_agents(scope["path"]):
+        asker.check_agent(EVERY)
+    if asker.csrf and _method(scope) not in _SAFE:
+        check_csrf(asker.csrf, headers)
 
 
 def peer(scope: Scope) -> int | None:

@@ -339,6 +339,9 @@ class ShowQuery(Question):
     """How to show a task."""
 
     show_thinking: ShowThinking = ""
+    advice: bool = Field(
+        default=False, description="Also what in the words of strangers reads like orders."
+    )
 
 
 class TaskQuery(Question):

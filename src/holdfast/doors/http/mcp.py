@@ -9,7 +9,14 @@ from pydantic import Field
 
 from holdfast.core.mcp import LoginSpec, ServerSpec
 from holdfast.core.message import EffectClass
-from holdfast.ports.mcp import Inspection, ServerLogin, ServerQuestion, ServerState, ServerTool
+from holdfast.ports.mcp import (
+    Inspection,
+    ServerLogin,
+    ServerQuestion,
+    ServerRemark,
+    ServerState,
+    ServerTool,
+)
 from holdfast.runtime import mcp
 
 from .bodies import Body, Name, NoQuery, Nothing, Patterns
@@ -77,6 +84,9 @@ class NewServer(Body):
     sampling: Literal["never", "ask", "always"] = Field(
         default="never", description="Whether it may have the task's model asked."
     )
+    handshake: bool = Field(
+        default=False, description="Speak a revision up to 2025-11-25, even if it knows the newest."
+    )
     login: HowToLogIn = Field(default=HowToLogIn(), description="How one logs in to it.")
 
 
@@ -131,6 +141,13 @@ class ServerAnswer(Body):
     content: Annotated[dict[Name, Any], Field(max_length=50)] = Field(
         default={}, description="The fields that are not left to their defaults."
     )
+
+
+class ServerRemarks(Struct, frozen=True, kw_only=True):
+    """What a server said lately without being asked: a stranger's words."""
+
+    server: str
+    remarks: tuple[ServerRemark, ...]
 
 
 class ServerQuestionList(Struct, frozen=True, kw_only=True):
@@ -221,6 +238,11 @@ async def prompt_fill(ask: Ask[NoQuery, PromptToFill]) -> ServerSaid:
     name, wanted = ask.path("name"), ask.body
     said = await mcp.prompt(ask.house, name, wanted.prompt, wanted.arguments)
     return ServerSaid(server=name, said=dict(said))
+
+
+async def remark_list(ask: Ask[NoQuery, Nothing]) -> ServerRemarks:
+    name = ask.path("name")
+    return ServerRemarks(server=name, remarks=tuple(mcp.remarks(ask.house, name)))
 
 
 async def question_list(ask: Ask[NoQuery, Nothing]) -> ServerQuestionList:
@@ -320,6 +342,13 @@ MCP_ROUTES: tuple[Entry, ...] = (
         ServerSaid,
         body=PromptToFill,
         errors=(503,),
+    ),
+    Entry(
+        "GET",
+        f"{_SERVER}/remarks",
+        remark_list,
+        "What a server said lately without being asked.",
+        ServerRemarks,
     ),
     Entry(
         "GET",

@@ -27,14 +27,16 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
 from holdfast.runtime import approvals as asked
 from holdfast.runtime import inspect, leases, mcp, tasks, upkeep
+from holdfast.runtime.advice import advice
+from holdfast.runtime.owners import check_session
 
 from . import answers as a
 from . import bodies as b
+from .access import EVERY
 from .route import Ask, json_answer
 from .sse import EventStream
 
 _ALL = 500
-_EVERY = "*"  # a conversation may be with any agent: only a key for all of them sees it
 _NO_TASK = TaskId("task_none")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -42,6 +44,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
     new, house = ask.body, ask.house
     ask.grant.check_agent(house.agent.name)
+    if new.session and not (ask.grant.may("tasks.read") and ask.grant.may_use(EVERY)):
+        # What was said there is shown to the model, and so to whoever reads its answer.
+        await check_session(house, new.session, ask.by)
     key = ask.request.headers.get("idempotency-key", "")
     if key and new.key and key != new.key:
         raise Invalid("the Idempotency-Key header and `key` differ", code="two_keys")
@@ -114,7 +119,8 @@ async def list_tasks(ask: Ask[b.TaskQuery, b.Nothing]) -> a.TaskPage:
 async def show(ask: Ask[b.ShowQuery, b.Nothing]) -> a.TaskRow:
     row = await tasks.show(ask.house, await ask.task())
     thinking = await tasks.thinking(ask.house, row, ask.query.show_thinking)
-    return a.task_row(row, thinking, await tasks.heard_from(ask.house, row))
+    shown = a.task_row(row, thinking, await tasks.heard_from(ask.house, row))
+    return replace(shown, advice=await advice(ask.house, row.id)) if ask.query.advice else shown
 
 
 async def events(ask: Ask[b.EventQuery, b.Nothing]) -> a.EventPage | ASGIApp:
@@ -159,6 +165,7 @@ async def retry(ask: Ask[b.NoQuery, b.Again]) -> a.TaskRow:
 async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:
     task, call, said = await ask.task(), ask.path("call"), ask.body
     if said.lease is not None:
+        _check_lease(ask, said.lease)
         lasting = leases.Yes(
             call=CallId(call),
             digest=said.digest,
@@ -174,11 +181,23 @@ async def approve(ask: Ask[b.NoQuery, b.Approval]) -> a.TaskRow:
     return a.task_row(await tasks.approve(ask.house, task, yes))
 
 
+def _check_lease(ask: Ask[b.NoQuery, b.Approval], lease: b.NotAgain) -> None:
+    """A key that is for some agents gives no leave that others would have as well."""
+    match lease.scope, lease.of:
+        case ("task" | "agent", ""):
+            return
+        case ("agent", agent):
+            ask.grant.check_agent(agent)
+        case _:
+            ask.grant.check_agent(EVERY)
+
+
 async def _answered(ask: Ask[b.NoQuery, b.Approval], task: TaskId, call: CallId) -> Summary:
     """An edit, or a yes to all that are alike."""
     said, by = ask.body, ask.by
     if said.arguments is None:
-        return await asked.approve_alike(ask.house, task, call, digest=said.digest, by=by)
+        yes = tasks.Yes(call=call, digest=said.digest, by=by)
+        return await asked.approve_alike(ask.house, task, yes, ask.grant.may_use)
     wish = asked.Edit(call=call, digest=said.digest, arguments=said.arguments, by=by)
     return await asked.edit(ask.house, task, wish)
 
@@ -230,12 +249,10 @@ async def replay(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
 
 
 async def sessions(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
-    ask.grant.check_agent(_EVERY)
     return {"sessions": await upkeep.sessions(ask.house)}
 
 
 async def exchanges(ask: Ask[b.NoQuery, b.Nothing]) -> Mapping[str, Any]:
-    ask.grant.check_agent(_EVERY)
     session = ask.path("id")
     said = await upkeep.exchanges(ask.house, session)
     if not said:

@@ -14,7 +14,7 @@ from holdfast.core.ids import Instant
 
 _DAY = 86_400_000
 _MOST = 2_000
-_LARGEST = 1 << 18
+_LARGEST, _ALL = 1 << 18, 32 << 20
 _LONGEST_KEY = 200
 
 
@@ -27,14 +27,17 @@ class _Answer:
     messages: list[Message] = field(default_factory=list[Message])
     done: anyio.Event = field(default_factory=anyio.Event)
     good: bool = False
+    size: int = 0
 
 
 class Once:
-    """Remembers answers for a day, or until the daemon ends. What failed is asked again."""
+    """Remembers answers for a day, or until the daemon ends; the oldest of very many, or of more
+    than 32 MiB, are forgotten before. What failed is asked again."""
 
     def __init__(self, now: Callable[[], Instant]) -> None:
         self._now = now
         self._answers: dict[tuple[str, str, str], _Answer] = {}
+        self._size = 0
 
     async def answer(self, name: tuple[str, str, str], body: bytes, app: ASGIApp) -> ASGIApp:
         """The app that answers: the one given, or one that says again what was said.
@@ -59,14 +62,11 @@ class Once:
 
     def _first(self, name: tuple[str, str, str], answer: _Answer, app: ASGIApp) -> ASGIApp:
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            size = 0
-
             async def sending(message: Message) -> None:
-                nonlocal size
                 if message["type"] == "http.response.start":
                     answer.good = message["status"] < 300
-                size += len(message.get("body", b""))
-                if size <= _LARGEST:
+                answer.size += len(message.get("body", b""))
+                if answer.size <= _LARGEST:
                     answer.messages.append(dict(message))
                 await send(message)
 
@@ -74,8 +74,12 @@ class Once:
                 await app(scope, receive, sending)
                 answer.done.set()
             finally:
-                if not (answer.done.is_set() and answer.good and size <= _LARGEST):
-                    self._answers.pop(name, None)
+                good = answer.done.is_set() and answer.good and answer.size <= _LARGEST
+                if self._answers.get(name) is answer:  # not forgotten meanwhile
+                    if good:
+                        self._size += answer.size
+                    else:
+                        del self._answers[name]
 
         return run
 
@@ -83,8 +87,11 @@ class Once:
         now = self._now()
         while self._answers:
             oldest = next(iter(self._answers))
-            if len(self._answers) < _MOST and now < self._answers[oldest].until:
+            known = self._answers[oldest]
+            room = len(self._answers) < _MOST and self._size <= _ALL
+            if room and now < known.until:
                 return
+            self._size -= known.size if known.done.is_set() else 0
             del self._answers[oldest]
 
 

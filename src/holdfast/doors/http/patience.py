@@ -42,9 +42,10 @@ class Listener(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        if self.client is None:
+        # By the socket's own kind: one over TCP whose other end has hung up has no address either.
+        if transport.get_extra_info("socket").family == socket.AF_UNIX:
             self.app_state = {**self.app_state, PEER: _uid(transport)}
-        elif self._are_too_many():
+        elif self.client is None or self._are_too_many():
             transport.abort()
             return
         self._wait(self.reception.head)

@@ -151,7 +151,7 @@ async def policy_show(ask: Ask[PolicyAsk, Nothing]) -> Mapping[str, Any]:
 async def policy_explain(ask: Ask[NoQuery, Explain]) -> Mapping[str, Any]:
     said, house = ask.body, ask.house
     if said.task:
-        task = await tasks.resolve(house, said.task)
+        task = await ask.task(said.task)
         return await policy.explain_recorded(house, task, said.call)
     if not said.tool:
         raise Invalid("name a tool, or a task", code="nothing_to_explain")

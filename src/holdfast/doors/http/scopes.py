@@ -17,7 +17,7 @@ ANYBODY = "*"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """`reads` is needed to look, `writes` for all else. `*` in the path is any one piece of it."""
 
     path: str
@@ -25,44 +25,50 @@ class _Rule(NamedTuple):
     writes: str
 
 
-_RULES = (
-    _Rule("/healthz", PUBLIC, ADMIN),
-    _Rule("/openapi.json", PUBLIC, ADMIN),
-    _Rule("/.well-known", PUBLIC, ADMIN),
-    _Rule("/api/v1/login", PUBLIC, PUBLIC),
-    _Rule("/api/v1/logout", ANYBODY, ANYBODY),
-    _Rule("/api/v1/me", ANYBODY, ADMIN),
-    _Rule("/api/v1/tasks", "tasks.read", "tasks.write"),
-    _Rule("/api/v1/tasks/*/calls", "tasks.read", "approve"),
-    _Rule("/api/v1/tasks/*/undo", "tasks.read", "approve"),
-    _Rule("/api/v1/approvals", "tasks.read", "approve"),
-    _Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
-    _Rule("/api/v1/models", "models", ADMIN),
-    _Rule("/api/v1/models/refresh", "models", "models"),
-    _Rule("/api/v1/models/ask", "models", "models"),
-    _Rule("/api/v1/models/embed", "models", "models"),
-    _Rule("/api/v1/status", "status", ADMIN),
-    _Rule("/api/v1/boxes", "status", ADMIN),
-    _Rule("/api/v1/budgets", "status", ADMIN),
-    _Rule("/api/v1/costs", "status", ADMIN),
-    _Rule("/api/v1/egress", "status", ADMIN),
-    _Rule("/api/v1/policy", "policy", ADMIN),
-    _Rule("/api/v1/policy/explain", "policy", "policy"),
-    _Rule("/api/v1/trust", "policy", ADMIN),
-    _Rule("/api/v1/leases", "policy", "approve"),
-    _Rule("/api/v1/secrets", "secrets", "secrets"),
-    _Rule("/api/v1/vault", "secrets", ADMIN),
-    _Rule("/api/v1/audit", "audit", "audit"),
-    _Rule("/api/v1", ADMIN, ADMIN),
-    _Rule("/v1", "chat", "chat"),
-    _Rule("/ag-ui", "chat", "chat"),
-    _Rule("/ws", "chat", "chat"),
-    _Rule("/mcp", "agents", "agents"),
-    _Rule("/a2a", "agents", "agents"),
+RULES = (
+    Rule("/healthz", PUBLIC, ADMIN),
+    Rule("/openapi.json", PUBLIC, ADMIN),
+    Rule("/.well-known", PUBLIC, ADMIN),
+    Rule("/api/v1/login", PUBLIC, PUBLIC),
+    Rule("/api/v1/logout", ANYBODY, ANYBODY),
+    Rule("/api/v1/me", ANYBODY, ADMIN),
+    Rule("/api/v1/tasks", "tasks.read", "tasks.write"),
+    Rule("/api/v1/tasks/*/calls", "tasks.read", "approve"),
+    Rule("/api/v1/tasks/*/undo", "tasks.read", "approve"),
+    Rule("/api/v1/approvals", "tasks.read", "approve"),
+    Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
+    Rule("/api/v1/models", "models", ADMIN),
+    Rule("/api/v1/models/refresh", "models", "models"),
+    Rule("/api/v1/models/ask", "models", "models"),
+    Rule("/api/v1/models/embed", "models", "models"),
+    Rule("/api/v1/status", "status", ADMIN),
+    Rule("/api/v1/boxes", "status", ADMIN),
+    Rule("/api/v1/budgets", "status", ADMIN),
+    Rule("/api/v1/costs", "status", ADMIN),
+    Rule("/api/v1/egress", "status", ADMIN),
+    Rule("/api/v1/policy", "policy", ADMIN),
+    Rule("/api/v1/policy/explain", "policy", "policy"),
+    Rule("/api/v1/trust", "policy", ADMIN),
+    Rule("/api/v1/secrets", "secrets", "secrets"),
+    Rule("/api/v1/vault", "secrets", ADMIN),
+    Rule("/api/v1/audit", "audit", "audit"),
+    Rule("/api/v1", ADMIN, ADMIN),
+    Rule("/v1", "chat", "chat"),
+    Rule("/ag-ui", "chat", "chat"),
+    Rule("/ws", "chat", "chat"),
+    Rule("/mcp", "agents", "agents"),
+    Rule("/a2a", "agents", "agents"),
 )
 
+_OF_ALL_AGENTS = ("audit", "boxes", "costs", "egress", "sessions")
 
-def _weight(rule: _Rule) -> tuple[int, int]:
+
+def is_of_all_agents(path: str) -> bool:
+    """What shows of every task at once is for no key that is for some agents."""
+    return path.strip("/").split("/")[:3] in [["api", "v1", name] for name in _OF_ALL_AGENTS]
+
+
+def _weight(rule: Rule) -> tuple[int, int]:
     """The longest rule counts; of two, the one that says more exactly what it means."""
     pieces = rule.path.split("/")
     return len(pieces), -pieces.count("*")
@@ -70,7 +76,7 @@ def _weight(rule: _Rule) -> tuple[int, int]:
 
 _HEAVIEST_FIRST = tuple(
     (rule, tuple(rule.path.strip("/").split("/")))
-    for rule in sorted(_RULES, key=_weight, reverse=True)
+    for rule in sorted(RULES, key=_weight, reverse=True)
 )
 
 

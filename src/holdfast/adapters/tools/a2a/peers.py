@@ -18,7 +18,7 @@ from holdfast.core.error import Broken, Invalid, NotFound, Refused, Unavailable
 from holdfast.core.ids import CallId, TaskId
 from holdfast.ports.tools import Job, Tool
 
-from .saying import Peer, Refusal
+from .saying import Peer, Refusal, origin_of
 from .spec import PeerCard, PeerSpec
 from .tool import AskPeer, Means, tool_name
 
@@ -98,21 +98,23 @@ class SavedPeers:
             raise Invalid(f"that is no agent: {error}", code="bad_peer") from None
         if wrong := problem(spec):
             raise Invalid(wrong, code="bad_peer")
-        others = self._specs()
-        names = self._taken | set(map(tool_name, others.values()))
-        if spec.name in others or tool_name(spec) in names:
-            hint = f"holdfast peer remove {spec.name}"
-            what = f"there is an agent or a tool of the name {spec.name} already"
-            raise Refused(what, code="peer_exists", hint=hint)
-        await self._save({**self._added, spec.name: spec})
+        async with self._writing:
+            others = self._specs()
+            names = self._taken | set(map(tool_name, others.values()))
+            if spec.name in others or tool_name(spec) in names:
+                hint = f"holdfast peer remove {spec.name}"
+                what = f"there is an agent or a tool of the name {spec.name} already"
+                raise Refused(what, code="peer_exists", hint=hint)
+            await self._save({**self._added, spec.name: spec})
         return spec
 
     async def remove(self, name: str) -> None:
-        if not self._spec(name).added:
-            hint = f"take [peers.{name}] out of it"
-            what = f"the agent {name} is in the configuration"
-            raise Refused(what, code="peer_configured", hint=hint)
-        await self._save({key: spec for key, spec in self._added.items() if key != name})
+        async with self._writing:
+            if not self._spec(name).added:
+                hint = f"take [a2a.peers.{name}] out of it"
+                what = f"the agent {name} is in the configuration"
+                raise Refused(what, code="peer_configured", hint=hint)
+            await self._save({key: spec for key, spec in self._added.items() if key != name})
 
     def _specs(self) -> dict[str, PeerSpec]:
         return {**self._added, **{spec.name: spec for spec in self._configured}}
@@ -125,9 +127,9 @@ class SavedPeers:
         return found
 
     async def _save(self, peers: Mapping[str, PeerSpec]) -> None:
-        async with self._writing:
-            await to_thread.run_sync(_write, self._path, peers)
-            self._added = peers
+        """While `_writing` is held."""
+        await to_thread.run_sync(_write, self._path, peers)
+        self._added = peers
 
 
 class OfPeers:
@@ -147,7 +149,7 @@ def problem(spec: PeerSpec) -> str:
     """What is wrong with a description, as a sentence for a person; empty if nothing is."""
     if not _NAME.fullmatch(spec.name):
         return f"expected a name like books or our-lawyer, at most 32 long, not {spec.name[:40]!r}"
-    if not _ADDRESS.fullmatch(spec.url):
+    if not (_ADDRESS.fullmatch(spec.url) and origin_of(spec.url)[1]):
         return f"expected a url like https://agents.example.com for {spec.name}, in lower case"
     if spec.secret and not _SECRET.fullmatch(spec.secret):
         return f"expected the name of a secret for {spec.name}, not the secret itself"

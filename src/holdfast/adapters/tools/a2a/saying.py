@@ -159,7 +159,7 @@ class Peer:
     def _endpoint(self, card: _Card) -> str:
         for one in card.supported_interfaces:
             if one.protocol_binding == "JSONRPC" and one.protocol_version.startswith("1."):
-                if _origin(one.url) != _origin(self.spec.url):
+                if origin_of(one.url) != origin_of(self.spec.url):
                     what = f"{self.spec.name}: its card leads to another place, {one.url[:200]}"
                     hint = "add the agent with the address of that place"
                     raise NotAllowed(what, code="peer_elsewhere", hint=hint)
@@ -203,16 +203,18 @@ def card_url(spec: PeerSpec) -> str:
 
 def reach_of(spec: PeerSpec, usual: Reach) -> Reach:
     """The one place where it is, with its token put in on the way out."""
-    parts = urlsplit(spec.url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    _, host, port = origin_of(spec.url)
     headers = {"authorization": f"Bearer $SECRET{{{spec.secret}}}"} if spec.secret else {}
     own = Allowed(host=host, port=port, headers=headers)
     near = (host,) if spec.private else ()
     return replace(usual, allowed=(own,), web=False, private=near)
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port; nothing of what is no address, whoever wrote it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", "", 0
     return parts.scheme, parts.hostname or "", port

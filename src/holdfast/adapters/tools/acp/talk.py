@@ -62,7 +62,7 @@ class Talk:
         if answer is None:
             raise Gone(self._over)
         if answer.error is not None:
-            raise Said(answer.error.message, answer.error.code)
+            raise Said(answer.error)
         if not bytes(answer.result):
             raise Odd(f"the answer to {method} has no result")
         return answer.result

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.mcp.lines import Lines
 from holdfast.adapters.tools.mcp.messages import shaped
-from holdfast.adapters.tools.mcp.sessions import World
+from holdfast.adapters.tools.mcp.opening import World
 from holdfast.adapters.tools.mcp.trouble import Odd, Said, Trouble
 from holdfast.adapters.tools.web.outside import cleaned, framed, removed
 from holdfast.core.error import HoldfastError

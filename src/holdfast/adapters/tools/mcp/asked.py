@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from holdfast.adapters.tools.web.outside import cleaned
-from holdfast.core.error import HoldfastError
+from holdfast.core.error import HoldfastError, NotAllowed
 from holdfast.core.mcp import ServerSpec
 from holdfast.ports.tools import Job
 
 from . import messages
+from .heard import Heard
 from .messages import Message, shaped
 from .questions import Questions
 from .trouble import Odd
@@ -22,6 +23,7 @@ from .trouble import Odd
 _POSTS, _AT_ONCE = 64, 8
 _LONGEST = 200_000
 _REFUSED, _BUSY = -1, -32_000
+_ABILITIES = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling"}
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -45,12 +47,13 @@ Sample = Callable[[ServerSpec, Job, Sampling], Awaitable[tuple[str, str]]]
 
 class Host(Struct, frozen=True, kw_only=True):
     """For whom a server works in a conversation, and what it may ask of them. `root` is a folder
-    that it can see."""
+    that it can see; what it says unasked is `heard`."""
 
     spec: ServerSpec
     job: Job
     questions: Questions
     sample: Sample
+    heard: Heard
     root: Path | None = None
 
     @property
@@ -65,33 +68,29 @@ class Host(Struct, frozen=True, kw_only=True):
             able["sampling"] = {}
         return able
 
-    def at_once(self, message: Message) -> bytes | None:
-        """The answer to what needs nobody; None if somebody must be asked."""
-        if message.method == "ping":
-            return messages.result(message.id, {})
-        if message.method == "roots/list" and self.root:
-            root = {"uri": self.root.as_uri(), "name": self.root.name}
-            return messages.result(message.id, {"roots": [root]})
-        able = self.abilities
-        if message.method == "elicitation/create" and "elicitation" in able:
-            return None
-        if message.method == "sampling/createMessage" and "sampling" in able:
-            return None
-        return messages.reply(message)
+    def known(self, method: str) -> dict[str, Any] | None:
+        """The answer to what needs nobody."""
+        if method == "ping":
+            return {}
+        if method == "roots/list" and self.root:
+            return {"roots": [{"uri": self.root.as_uri(), "name": self.root.name}]}
+        return None
 
-    async def later(self, message: Message) -> bytes:
-        """The answer of a person, or of a model if a person lets it be asked."""
-        try:
-            if message.method == "elicitation/create":
-                return messages.result(message.id, await self._elicited(message))
-            return await self._sampled(message)
-        except Odd as odd:
-            return messages.failure(message.id, -32_602, str(odd))
-        except HoldfastError as error:
-            return messages.failure(message.id, _REFUSED, str(error))
+    def may(self, method: str) -> bool:
+        """Whether somebody is asked for the server."""
+        return _ABILITIES.get(method) in self.abilities
 
-    async def _elicited(self, message: Message) -> dict[str, Any]:
-        asked = shaped(message.params, _Elicit, "what it asks of a person")
+    async def asked(self, method: str, params: Raw) -> dict[str, Any]:
+        """What a person says, or a model if a person lets it be asked.
+
+        Raises `Odd` for a question that makes no sense, `HoldfastError` for none that is answered.
+        """
+        if method == "elicitation/create":
+            return await self._elicited(params)
+        return await self._sampled(params)
+
+    async def _elicited(self, params: Raw) -> dict[str, Any]:
+        asked = shaped(params, _Elicit, "what it asks of a person")
         text = f"{asked.message}\n{asked.url}" if asked.url else asked.message
         answer = await self.questions.ask(self.spec, self.job, text, asked.requested_schema)
         told: dict[str, Any] = {"action": answer.action}
@@ -99,8 +98,8 @@ class Host(Struct, frozen=True, kw_only=True):
             told["content"] = dict(answer.content)
         return told
 
-    async def _sampled(self, message: Message) -> bytes:
-        asked = shaped(message.params, _Sample, "what it asks of a model")
+    async def _sampled(self, params: Raw) -> dict[str, Any]:
+        asked = shaped(params, _Sample, "what it asks of a model")
         said = [Said(by=one.role, text=_text(one.content)) for one in asked.messages]
         if not said or said[0].by != "user" or sum(len(one.text) for one in said) > _LONGEST:
             raise Odd("what it asks of a model is empty, too long, or begins with an answer")
@@ -110,13 +109,12 @@ class Host(Struct, frozen=True, kw_only=True):
                 self.spec, self.job, f"May it ask your model this, at your expense?\n{last}", {}
             )
             if answer.action != "accept":
-                return messages.failure(message.id, _REFUSED, "the person said no")
+                raise NotAllowed("the person said no", code="mcp_refused")
         most = max(1, min(asked.max_tokens, 8_192))
         wanted = Sampling(system=asked.system_prompt or "", said=said, most=most)
         text, model = await self.sample(self.spec, self.job, wanted)
         content = {"type": "text", "text": text}
-        told = {"role": "assistant", "content": content, "model": model, "stopReason": "endTurn"}
-        return messages.result(message.id, told)
+        return {"role": "assistant", "content": content, "model": model, "stopReason": "endTurn"}
 
 
 class Requests:
@@ -129,10 +127,14 @@ class Requests:
 
     def take(self, message: Message) -> None:
         """Raises `Odd` when it asks for more than can be answered."""
-        answer: bytes | Message | None = self.host.at_once(message)
-        if answer is None and self._busy >= _AT_ONCE:
+        answer: bytes | Message
+        if (known := self.host.known(message.method)) is not None:
+            answer = messages.result(message.id, known)
+        elif not self.host.may(message.method):
+            answer = messages.reply(message)
+        elif self._busy >= _AT_ONCE:
             answer = messages.failure(message.id, _BUSY, "it asks for too much at once")
-        elif answer is None:
+        else:
             self._busy += 1
             answer = message
         try:
@@ -155,9 +157,18 @@ class Requests:
 
     async def _later(self, message: Message, send: Callable[[bytes], Awaitable[None]]) -> None:
         try:
-            await send(await self.host.later(message))
+            await send(await self._answer(message))
         finally:
             self._busy -= 1
+
+    async def _answer(self, message: Message) -> bytes:
+        try:
+            told = await self.host.asked(message.method, message.params)
+        except Odd as odd:
+            return messages.failure(message.id, -32_602, str(odd))
+        except HoldfastError as error:
+            return messages.failure(message.id, _REFUSED, str(error))
+        return messages.result(message.id, told)
 
 
 class _Elicit(Struct, frozen=True, rename="camel"):

@@ -6,23 +6,28 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, cast
 
+import anyio
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.craft import Craft
 from holdfast.adapters.tools.web.outside import cleaned, framed
+from holdfast.core.error import Invalid
 from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass, Failed, Outcome, Returned
 from holdfast.ports.tools import Job, Tool, Traits
 
+from .following import watched
 from .messages import shaped
 from .results import error_text, outcome
+from .rounds import answered
 from .talk import Peer
-from .tool import Means, called, not_done
+from .tool import Means, called, not_done, patience
 from .trouble import LoginNeeded, Odd, Said, Trouble
 
 _PAGES, _MOST = 20, 1_000
+_LONGEST = 600.0
 _KEYS = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
@@ -47,16 +52,18 @@ async def asked(
 ) -> dict[str, Any]:
     """Ask for something of `ASKED`; a list is asked for page by page, to its end or ours.
 
-    Raises `Trouble`.
+    Raises `Trouble`, and `Invalid` for anything else.
     """
+    if method not in ASKED:
+        raise Invalid(f"a server is not asked {method[:40]!r}", code="bad_question")
     key = _KEYS.get(method)
     if key is None:
-        return shaped(await peer.call(method, params, seconds=seconds), dict[str, Any], method)
+        return shaped(await answered(peer, method, params, seconds=seconds), dict[str, Any], method)
     found: list[Any] = []
     cursor = ""
     for _ in range(_PAGES):
         more = {"cursor": cursor} if cursor else {}
-        answer = await peer.call(method, {**params, **more}, seconds=seconds)
+        answer = await answered(peer, method, {**params, **more}, seconds=seconds)
         page = shaped(answer, dict[str, Any], f"its answer to {method}")
         rows = page.get(key)
         found += cast("list[Any]", rows) if isinstance(rows, list) else []
@@ -68,8 +75,18 @@ async def asked(
     raise Odd(f"its list of {key} has more than {_PAGES} pages")
 
 
-def reading_tools(spec: ServerSpec, means: Means, taken: frozenset[str] | set[str]) -> list[Tool]:
-    """The tools with which agents read a server's resources."""
+class WaitForResource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wait until a resource of this server is another, and read it. After `seconds` it is read as
+    it is."""
+
+    uri: Annotated[str, Meta(description="Its address, as listed.", min_length=1, max_length=4_000)]
+    seconds: Annotated[float, Meta(description="The longest to wait.", ge=1, le=_LONGEST)] = 60.0
+
+
+def reading_tools(
+    spec: ServerSpec, means: Means, taken: frozenset[str] | set[str], *, updates: bool
+) -> list[Tool]:
+    """The tools with which agents read a server's resources; with `updates` also as they change."""
 
     async def listed(_: Resources, job: Job) -> Outcome:
         async def look(peer: Peer) -> Outcome:
@@ -81,16 +98,36 @@ def reading_tools(spec: ServerSpec, means: Means, taken: frozenset[str] | set[st
 
     async def read(wanted: ReadResource, job: Job) -> Outcome:
         async def look(peer: Peer) -> Outcome:
-            answer = await peer.call("resources/read", {"uri": wanted.uri}, seconds=spec.seconds)
-            return await outcome(_as_result(answer), means.blobs, job.task)
+            return await _read(peer, wanted.uri, means, job)
+
+        return await _talked(spec, means, job, look)
+
+    async def wait(wanted: WaitForResource, job: Job) -> Outcome:
+        async def look(peer: Peer) -> Outcome:
+            async with watched(peer, wanted.uri, spec.seconds) as event:
+                with anyio.move_on_after(wanted.seconds):
+                    await event.wait()
+            return await _read(peer, wanted.uri, means, job)
 
         return await _talked(spec, means, job, look)
 
     traits = Traits(effect=EffectClass.READS, source=f"mcp:{spec.name}", agents=spec.agents)
     first = called(spec, "list_resources", taken)
     second = called(spec, "read_resource", {*taken, first})
-    found = [Craft(first, Resources, traits, listed), Craft(second, ReadResource, traits, read)]
+    third = called(spec, "wait_for_resource", {*taken, first, second})
+    found: list[Tool] = [
+        Craft(first, Resources, traits, listed),
+        Craft(second, ReadResource, traits, read),
+    ]
+    if updates:
+        found.append(Craft(third, WaitForResource, traits, wait))
     return [tool for tool in found if tool.spec.name not in taken]
+
+
+async def _read(peer: Peer, uri: str, means: Means, job: Job) -> Outcome:
+    seconds = patience(peer.host.spec, job)
+    answer = await answered(peer, "resources/read", {"uri": uri}, seconds=seconds)
+    return await outcome(_as_result(answer), means.blobs, job.task)
 
 
 async def _talked(

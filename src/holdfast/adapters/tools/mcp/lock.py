@@ -46,6 +46,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trusted_at: Instant
     tools: tuple[Agreed, ...] = ()
     resources: bool = False
+    updates: bool = False
     quarantine: Quarantine | None = None
 
     @property

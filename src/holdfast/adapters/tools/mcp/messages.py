@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from .trouble import Odd
+from .trouble import Odd, Problem
 
 LARGEST = 8 << 20
 """Bytes of one message: a picture in an answer has some MiB."""
@@ -19,13 +19,6 @@ NOT_HERE = -32601
 _BATCH = 100
 
 T = TypeVar("T")
-
-
-class Problem(Struct, frozen=True):
-    """Why a request failed, in the server's words."""
-
-    code: int = 0
-    message: str = ""
 
 
 class Message(Struct, frozen=True):

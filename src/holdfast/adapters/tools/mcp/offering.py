@@ -42,7 +42,8 @@ class Offering(Struct, frozen=True, kw_only=True):
             if row.offered and offer.name not in absent
         ]
         if entry.resources and "*" in spec.tools:
-            found += reading_tools(spec, self.means, taken | {one.spec.name for one in found})
+            names = taken | {one.spec.name for one in found}
+            found += reading_tools(spec, self.means, names, updates=entry.updates)
         return found
 
 

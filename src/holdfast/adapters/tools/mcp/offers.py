@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any, cast
@@ -11,7 +12,9 @@ from msgspec import Struct
 
 from holdfast.core.ids import canonical, digest
 
-from .messages import VERSION, VERSIONS, shaped
+from .messages import shaped
+from .rounds import answered
+from .speech import mirrors
 from .talk import Peer
 from .trouble import Odd
 
@@ -19,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9_./:-]{1,128}")
 _PAGES, _TOOLS = 50, 300
 _DESCRIPTION, _SCHEMA, _ALL = 20_000, 100_000, 2 << 20
 _DEEP = 40
-_US = {"name": "holdfast", "title": "Holdfast", "version": "1"}
+_log = logging.getLogger("holdfast.mcp")
 
 
 class Hints(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -40,32 +43,6 @@ class Offer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hints: Hints = Hints()
 
 
-class Greeting(Struct, frozen=True, kw_only=True):
-    """Who it says it is."""
-
-    title: str
-    version: str
-    protocol: str
-    has_tools: bool
-    has_resources: bool = False
-
-
-class _Identity(Struct, frozen=True):
-    name: str = ""
-    version: str = ""
-
-
-class _Abilities(Struct, frozen=True):
-    tools: dict[str, Any] | None = None
-    resources: dict[str, Any] | None = None
-
-
-class _Welcome(Struct, frozen=True, rename="camel"):
-    protocol_version: str
-    capabilities: _Abilities = _Abilities()
-    server_info: _Identity = _Identity()
-
-
 class _Tool(Struct, frozen=True, rename="camel"):
     name: str
     title: str | None = None
@@ -79,37 +56,21 @@ class _Page(Struct, frozen=True, rename="camel"):
     next_cursor: str | None = None
 
 
-async def greeted(peer: Peer, seconds: float) -> Greeting:
-    """Begin to talk. Raises `Trouble`."""
-    able = peer.host.abilities
-    params = {"protocolVersion": VERSION, "capabilities": able, "clientInfo": _US}
-    answer = await peer.call("initialize", params, seconds=seconds)
-    welcome = shaped(answer, _Welcome, "its greeting")
-    if welcome.protocol_version not in VERSIONS:
-        spoken = welcome.protocol_version[:40]
-        raise Odd(f"it speaks version {spoken!r}; we speak {', '.join(sorted(VERSIONS))}")
-    peer.begun(welcome.protocol_version)
-    await peer.notify("notifications/initialized")
-    return Greeting(
-        title=welcome.server_info.name[:100],
-        version=welcome.server_info.version[:40],
-        protocol=welcome.protocol_version,
-        has_tools=welcome.capabilities.tools is not None,
-        has_resources=welcome.capabilities.resources is not None,
-    )
-
-
 async def offered(peer: Peer, seconds: float) -> tuple[Offer, ...]:
-    """Every tool, by name. Raises `Trouble`, also for a list that has no end."""
+    """Every tool, by name. Raises `Trouble`, also for a list that has no end.
+
+    One that wants what may not be asked of whoever calls it is left out, and that logged.
+    """
     found: dict[str, Offer] = {}
     cursor, size = "", 0
     for _ in range(_PAGES):
         params = {"cursor": cursor} if cursor else {}
-        page = shaped(
-            await peer.call("tools/list", params, seconds=seconds), _Page, "its list of tools"
-        )
-        for tool in page.tools:
-            offer = _offer(tool)
+        answer = await answered(peer, "tools/list", params, seconds=seconds)
+        page = shaped(answer, _Page, "its list of tools")
+        for offer in map(_offer, page.tools):
+            if peer.mirrors and (why := _misplaced(offer)):
+                _log.warning("%s of the server %s: %s", offer.name, peer.host.spec.name, why)
+                continue
             if offer.name in found:
                 raise Odd(f"it offers two tools called {offer.name}")
             size += len(offer.description) + len(canonical(offer.schema))
@@ -125,6 +86,15 @@ async def offered(peer: Peer, seconds: float) -> tuple[Offer, ...]:
 def digest_of(offers: Iterable[Offer]) -> str:
     """Equal for the same tools, described alike."""
     return digest([msgspec.to_builtins(offer) for offer in offers])
+
+
+def _misplaced(offer: Offer) -> str:
+    """Why the headers that it wants cannot be given."""
+    try:
+        mirrors(offer.schema)
+    except Odd as odd:
+        return str(odd)
+    return ""
 
 
 def _offer(tool: _Tool) -> Offer:

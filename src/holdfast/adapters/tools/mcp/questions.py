@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import anyio
@@ -10,12 +10,14 @@ from msgspec import Struct
 
 from holdfast.adapters.tools.web.outside import cleaned
 from holdfast.core.error import Invalid, NotFound
+from holdfast.core.ids import TaskId
 from holdfast.core.mcp import ServerSpec
 from holdfast.ports.clock import Clock
 from holdfast.ports.mcp import ServerQuestion
 from holdfast.ports.tools import Job
 
 _MOST, _FIELDS, _LONGEST = 32, 50, 4_000
+_NOTE = 200
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -42,10 +44,13 @@ class _Open:
 
 
 class Questions:
-    """All that wait. None of them outlives the call that it belongs to."""
+    """All that wait. None of them outlives the call that it belongs to.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    `told` gives a word to whoever watches the task.
+    """
+
+    def __init__(self, clock: Clock, told: Callable[[TaskId, str], None]) -> None:
+        self._clock, self._told = clock, told
         self._open: dict[str, _Open] = {}
 
     def all(self) -> Sequence[ServerQuestion]:
@@ -66,6 +71,7 @@ class Questions:
             )
         )
         self._open[name] = one
+        self._told(job.task, f"{spec.name} asks: {shown[:_NOTE]} (holdfast mcp answer {name})")
         try:
             with anyio.move_on_after(spec.ask_seconds):
                 await one.answered.wait()

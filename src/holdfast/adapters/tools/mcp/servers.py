@@ -23,20 +23,22 @@ from holdfast.core.mcp import ServerSpec
 from holdfast.core.reach import Reach
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
-from holdfast.ports.mcp import Inspection, ServerQuestion, ServerState
+from holdfast.ports.mcp import Inspection, ServerQuestion, ServerRemark, ServerState
 from holdfast.ports.mcp import ServerTool as ToolRow
 from holdfast.ports.tools import Job, Tool
 from holdfast.ports.vault import Vault
 
 from . import library, lock, standing
+from .greeting import Greeting
 from .keeping import Keeping
 from .lock import Entry, Quarantine
 from .login.logins import Logins
 from .login.tools import login_tools
 from .login.use import Means as LoginMeans
 from .offering import Offering, rows
-from .offers import Greeting, Offer, digest_of, offered
-from .sessions import Sessions, World, told
+from .offers import Offer, digest_of, offered
+from .opening import World
+from .sessions import Sessions, told
 from .talk import Peer
 from .tool import Means, Told
 from .trouble import Trouble
@@ -75,6 +77,7 @@ class _Seen(Struct, frozen=True, kw_only=True):
     offers: tuple[Offer, ...]
     digest: str
     resources: bool
+    updates: bool
 
 
 def _seen(spec: ServerSpec, greeting: Greeting, offers: tuple[Offer, ...]) -> _Seen:
@@ -83,6 +86,7 @@ def _seen(spec: ServerSpec, greeting: Greeting, offers: tuple[Offer, ...]) -> _S
         offers=offers,
         digest=digest([lock.place(spec), digest_of(offers)]),
         resources=greeting.has_resources,
+        updates=greeting.updates,
     )
 
 
@@ -184,6 +188,7 @@ class Servers:
             trusted_at=self._house.clock.now(),
             tools=tuple(standing.agreed(spec, offer) for offer in seen.offers),
             resources=seen.resources,
+            updates=seen.updates,
         )
         await self._kept.enter(name, entry)
         await self._sessions.close(name)
@@ -212,6 +217,7 @@ class Servers:
         self._seen.pop(name, None)
         self._absent.pop(name, None)
         await self._sessions.close(name)
+        self._house.world.heard.forget(name)
 
     async def _looked(self, spec: ServerSpec, look: Callable[[Peer, Greeting], Awaitable[T]]) -> T:
         """What a conversation of its own shows. Raises `Unavailable`."""
@@ -235,13 +241,14 @@ class Servers:
 
     async def ask(self, name: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         spec = self._spec(name)
-        if method not in library.ASKED:
-            raise Invalid(f"a server is not asked {method[:40]!r}", code="bad_question")
 
         async def look(peer: Peer, _: Greeting) -> dict[str, Any]:
             return await library.asked(peer, method, params, spec.seconds)
 
         return await self._looked(spec, look)
+
+    def remarks(self, name: str) -> Sequence[ServerRemark]:
+        return self._house.world.heard.of(self._spec(name).name)
 
     def questions(self) -> Sequence[ServerQuestion]:
         return self._house.world.questions.all()

@@ -7,61 +7,32 @@ to is not talked with any further.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 from anyio.abc import TaskGroup
-from msgspec import Struct
-from msgspec.structs import replace
 
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.core.error import HoldfastError
 from holdfast.core.ids import TaskId
 from holdfast.core.mcp import ServerSpec
-from holdfast.core.reach import SECRET, Allowed, Reach
-from holdfast.ports.box import Boxes, BoxSpec
-from holdfast.ports.egress import Answer, Egress, Request
 from holdfast.ports.tools import Job
 
-from . import address
-from .asked import Host, Requests, Sample
-from .lines import Lines
+from .following import followed
+from .greeting import Greeting
 from .login.use import InUse
-from .offers import Greeting, Offer, greeted, offered
-from .questions import Questions
-from .streamable import Streamable
-from .talk import Peer, Talk
+from .offers import Offer, offered
+from .opening import Openings, World
+from .talk import Peer
 from .trouble import Trouble
 
 _log = logging.getLogger("holdfast.mcp")
 _PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _STEADY = 60.0
 
-Reveal = Callable[[str, Job, str], Awaitable[str]]
-"""The value of a secret that a server's own process may see: its name, for whom, for which tool."""
-
 Check = Callable[[ServerSpec, tuple[Offer, ...]], Awaitable[str]]
 """Compares what a server offers with what was agreed to; why it may not be used, or empty."""
-
-
-class World(Struct, frozen=True, kw_only=True):
-    """What servers get from the house: boxes as `box` says, and ways out as `reach` allows.
-
-    What steers programs of the host is `kept` in a folder while a server works there. `most` may
-    be at work at once: each has a box for long.
-    """
-
-    boxes: Boxes
-    egress: Egress
-    reach: Callable[[Job, str], Reach]
-    reveal: Reveal
-    box: Callable[[ServerSpec, Job], BoxSpec]
-    kept: Callable[[Path], AbstractAsyncContextManager[Sequence[str]]]
-    questions: Questions
-    sample: Sample
-    most: int = 16
 
 
 class Session:
@@ -92,7 +63,8 @@ class Sessions:
     """All conversations. Each lives in `group`, and none outlives it."""
 
     def __init__(self, world: World, check: Check, logins: InUse, group: TaskGroup) -> None:
-        self._world, self._check, self._logins, self._group = world, check, logins, group
+        self._openings = Openings(world, logins)
+        self._most, self._check, self._group = world.most, check, group
         self._sessions: dict[tuple[str, str], Session] = {}
         self._falls: dict[str, tuple[int, float]] = {}
 
@@ -121,10 +93,8 @@ class Sessions:
     @asynccontextmanager
     async def look(self, spec: ServerSpec, job: Job) -> AsyncGenerator[tuple[Peer, Greeting]]:
         """A conversation of its own, for seeing what a server is. Raises `Trouble`, `Denied`."""
-        async with self._opened(spec, job) as peer, anyio.create_task_group() as group:
-            group.start_soon(peer.listen)
-            yield peer, await greeted(peer, spec.start_seconds)
-            group.cancel_scope.cancel()
+        async with self._openings.begun(spec, job) as begun:
+            yield begun
 
     async def release(self, task: TaskId) -> None:
         """The task needs no server any more. May be called for any task."""
@@ -150,9 +120,8 @@ class Sessions:
             if await self._paused(spec):
                 continue  # somebody else may have begun meanwhile
             break
-        most = self._world.most
-        if len(self._sessions) >= most:
-            text = f"no more than {most} servers may be at work at once; try later"
+        if len(self._sessions) >= self._most:
+            text = f"no more than {self._most} servers may be at work at once; try later"
             raise Denied("too_many_servers", text)
         session = self._sessions[key] = Session(spec)
         self._group.start_soon(self._host, key, session, job)
@@ -194,14 +163,16 @@ class Sessions:
 
     async def _live(self, session: Session, job: Job) -> None:
         spec = session.spec
-        async with self._opened(spec, job) as peer, anyio.create_task_group() as group:
-            group.start_soon(peer.listen)
-            greeting = await greeted(peer, spec.start_seconds)
+        async with (
+            self._openings.begun(spec, job) as (peer, greeting),
+            anyio.create_task_group() as group,
+        ):
             await self._checked(spec, peer, greeting)
             session.peer = peer
             session.up.set()
             group.start_soon(self._wake, session, peer)
             group.start_soon(self._keep_up, session, peer, greeting)
+            group.start_soon(followed, peer, greeting)
             await self._until_done(session, peer)
             group.cancel_scope.cancel()
 
@@ -214,8 +185,8 @@ class Sessions:
     async def _keep_up(self, session: Session, peer: Peer, greeting: Greeting) -> None:
         """Look again whenever it says that its tools are others now, once a second at most."""
         while True:
-            await peer.changed.wait()
-            peer.changed = anyio.Event()
+            await peer.news.changed.wait()
+            peer.news.changed = anyio.Event()
             try:
                 await self._checked(session.spec, peer, greeting)
             except (Denied, Trouble) as why:
@@ -237,74 +208,6 @@ class Sessions:
                 await touched.wait()
             if idle.cancelled_caught and not session.users:
                 session.closing = True
-
-    def _opened(self, spec: ServerSpec, job: Job) -> AbstractAsyncContextManager[Peer]:
-        return self._called(spec, job) if spec.url else self._started(spec, job)
-
-    @asynccontextmanager
-    async def _called(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
-        usual, logins = self._world.reach(job, f"mcp:{spec.name}"), self._logins
-
-        async def fetch(request: Request) -> Answer:
-            reach = reach_of(spec, usual, logins.header(spec))
-            return await self._world.egress.fetch(request, reach)
-
-        async def refused(answer: Answer) -> bool:
-            return await logins.refused(spec, answer, usual)
-
-        yield Streamable(spec.url, fetch, refused, Requests(self._host_of(spec, job)))
-
-    @asynccontextmanager
-    async def _started(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:
-        owner = f"{job.task} mcp {spec.name}"
-        variables = await _environment(self._world, spec, job)
-        box_spec = self._world.box(spec, job)
-        await anyio.Path(box_spec.workspace).mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            async with (
-                self._kept(spec, box_spec.workspace),
-                self._world.boxes.lend(owner, box_spec) as box,
-                box.start(spec.command, environment=variables) as running,
-            ):
-                host = self._host_of(spec, job, box_spec.workspace)
-                yield Talk(Lines(running), Requests(host))
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._world.boxes.release(owner)
-
-    def _host_of(self, spec: ServerSpec, job: Job, root: Path | None = None) -> Host:
-        world = self._world
-        return Host(spec=spec, job=job, questions=world.questions, sample=world.sample, root=root)
-
-    @asynccontextmanager
-    async def _kept(self, spec: ServerSpec, workspace: Path) -> AsyncGenerator[None]:
-        """What would run on the host is put back once no process of the server is left."""
-        restored: Sequence[str] = ()
-        try:
-            async with self._world.kept(workspace) as restored:
-                yield
-        finally:
-            if restored:
-                _log.warning("put back after %s: %s", spec.name, ", ".join(restored)[:2_000])
-
-
-async def _environment(world: World, spec: ServerSpec, job: Job) -> Mapping[str, str]:
-    """Its variables; a secret is in them only where the owner of the house says `reveal`."""
-    values: dict[str, str] = {}
-    for name in spec.reveal:
-        values[name] = await world.reveal(name, job, f"mcp:{spec.name}")
-    return {
-        key: SECRET.sub(lambda found: values.get(found[1], found[0]), text)
-        for key, text in spec.environment.items()
-    }
-
-
-def reach_of(spec: ServerSpec, usual: Reach, more: Mapping[str, str]) -> Reach:
-    """The one place that a server's address leads to, and nothing else."""
-    host, port = address.place(spec)
-    own = Allowed(host=host, port=port, headers={**spec.headers, **more})
-    near = (host,) if address.near(spec) else ()
-    return replace(usual, allowed=(own,), web=False, private=near)
 
 
 def told(name: str, failed: BaseExceptionGroup[BaseException]) -> Denied:

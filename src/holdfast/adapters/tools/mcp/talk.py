@@ -12,8 +12,9 @@ from msgspec import Raw
 
 from . import messages
 from .asked import Host, Requests
-from .lines import Lines
 from .messages import Message
+from .news import News
+from .speech import Speech
 from .trouble import Gone, Odd, Said, Silent
 
 Hear = Callable[[str], None]
@@ -21,24 +22,37 @@ _BURST, _PER_SECOND = 2_000, 200.0
 _FAREWELL = 1.0
 
 
+class Wire(Protocol):
+    """Carries messages both ways. Raises `Trouble`; `receive` only `Gone` and `Odd`."""
+
+    async def send(self, message: bytes) -> None: ...
+    async def receive(self) -> list[Message]: ...
+
+
 class Peer(Protocol):
-    """Somebody to ask. `changed` is set when it says that its tools are others now."""
+    """Somebody to ask. `mirrors`: what is asked is repeated in headers."""
 
     host: Host
+    speech: Speech
     over: str
     ended: anyio.Event
-    changed: anyio.Event
+    news: News
 
-    def begun(self, protocol: str) -> None:
-        """The version that was agreed on."""
-        ...
+    @property
+    def mirrors(self) -> bool: ...
 
     async def listen(self) -> None:
         """Runs for as long as the conversation does."""
         ...
 
     async def call(
-        self, method: str, params: Mapping[str, Any], *, seconds: float, hear: Hear | None = None
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        seconds: float,
+        hear: Hear | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Raw:
         """Ask and wait; told to stop when nobody waits any more. Raises `Trouble`."""
         ...
@@ -56,18 +70,20 @@ class _Waiting:
 
 
 class Talk:
-    """A `Peer` at the other end of two pipes. `listen` must be running for the others to work."""
+    """A `Peer` that says all in one stream. `listen` must be running for the others to work."""
 
-    def __init__(self, lines: Lines, requests: Requests) -> None:
+    def __init__(self, lines: Wire, requests: Requests) -> None:
         self._lines, self._requests, self.host = lines, requests, requests.host
+        self.speech, self.news = Speech(requests.host), News(requests.host)
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._sending = anyio.Lock()
         self._allowance, self._counted_at = float(_BURST), 0.0
-        self.over, self.ended, self.changed = "", anyio.Event(), anyio.Event()
+        self.over, self.ended = "", anyio.Event()
 
-    def begun(self, protocol: str) -> None:
-        """Lines are the same in every version."""
+    @property
+    def mirrors(self) -> bool:
+        return False
 
     async def listen(self) -> None:
         try:
@@ -83,10 +99,16 @@ class Talk:
                 waiting.answered.set()
 
     async def call(
-        self, method: str, params: Mapping[str, Any], *, seconds: float, hear: Hear | None = None
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        seconds: float,
+        hear: Hear | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Raw:
         number, waiting = next(self._ids), _Waiting(hear)
-        told = {**params, "_meta": {"progressToken": number}} if hear else params
+        told = self.speech.worded(params, number if hear else None)
         self._waiting[number] = waiting
         answered = False
         try:
@@ -103,7 +125,7 @@ class Talk:
         if (message := waiting.message) is None:
             raise Gone(self.over)
         if message.error is not None:
-            raise Said(message.error.message, message.error.code)
+            raise Said(message.error)
         if not bytes(message.result):
             raise Odd(f"the answer to {method} has no result")
         return message.result
@@ -154,14 +176,15 @@ class Talk:
             return
         self._count()
         if message.id is not None:
-            self._requests.take(message)
-        elif message.method == "notifications/tools/list_changed":
-            self.changed.set()
+            if not self.speech.stateless:  # then it has no business to ask
+                self._requests.take(message)
         elif message.method == "notifications/progress":
             token, text = messages.progress(message)
             found = self._waiting.get(token) if isinstance(token, int) else None
             if found is not None and found.hear is not None:
                 found.hear(text)
+        else:
+            self.news.take(message)
 
     def _count(self) -> None:
         """What nobody asked for is heard, but not without end. Raises `Odd`."""

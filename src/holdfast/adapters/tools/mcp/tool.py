@@ -25,12 +25,15 @@ from holdfast.ports.tools import Job, Traits
 
 from .lock import Agreed
 from .results import error_text, outcome
+from .rounds import answered
 from .schemas import plain
 from .sessions import Sessions
+from .speech import mirrored
 from .trouble import LoginNeeded, Odd, Said, Trouble
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
+_OTHER_HEADERS = -32_020
 
 Told = Callable[[TaskId, str], None]
 """A word about a call that is under way, for whoever watches the task."""
@@ -113,8 +116,16 @@ class ServerTool:
 
         params = {"name": self._agreed.offer.name, "arguments": dict(arguments)}
         async with self._means.sessions.use(spec, job) as peer:
-            seconds = spec.seconds + (0 if job.unattended else spec.ask_seconds)
-            answer = await peer.call("tools/call", params, seconds=seconds, hear=hear)
+            seconds = patience(spec, job)
+            headers = mirrored(self._agreed.offer.schema, arguments) if peer.mirrors else None
+            try:
+                answer = await answered(
+                    peer, "tools/call", params, seconds=seconds, hear=hear, headers=headers
+                )
+            except Said as said:
+                if said.number == _OTHER_HEADERS:
+                    peer.news.changed.set()  # its tools are looked at again
+                raise
             try:
                 return await outcome(answer, self._means.blobs, job.task)
             except Odd as odd:
@@ -126,6 +137,11 @@ class ServerTool:
         if trouble.sent and self._agreed.effect is EffectClass.WRITES:
             return Unknown(reason=f"{text}; it may or may not have happened")
         return Failed(text=text, code=trouble.code)
+
+
+def patience(spec: ServerSpec, job: Job) -> float:
+    """How long a question may take: with a person there, they may be asked something too."""
+    return spec.seconds + (0 if job.unattended else spec.ask_seconds)
 
 
 def not_done(spec: ServerSpec, why: Denied | LoginNeeded) -> Failed:

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from msgspec import Raw, Struct
+
+
+class Problem(Struct, frozen=True):
+    """Why a request failed, in the server's words."""
+
+    code: int = 0
+    message: str = ""
+    data: Raw = Raw(b"null")
+
 
 class Trouble(Exception):
     """The server did not do what it was asked. `sent` False: it certainly never heard of it."""
@@ -17,6 +27,27 @@ class Gone(Trouble):
     """The conversation is over; a new one must begin."""
 
     code = "mcp_gone"
+
+
+class Forgotten(Gone):
+    """It does not know the session any more, so it has not looked at what it was asked."""
+
+
+class TurnedAway(Gone):
+    """Not what one says to a request of the protocol: `status` is that of HTTP."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Unmet(Trouble):
+    """It wants to know something first, and is not told: so it has not done what it was asked."""
+
+    code = "mcp_unmet"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
 
 
 class Silent(Trouble):
@@ -36,9 +67,9 @@ class Said(Trouble):
 
     code = "mcp_error"
 
-    def __init__(self, message: str, number: int = 0) -> None:
-        super().__init__(message)
-        self.number = number
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.number, self.data = problem.code, problem.data
 
 
 class LoginNeeded(Trouble):

@@ -119,6 +119,8 @@ async def _taken(ask: Asking, sending: w.Sending) -> TaskId:
     """The task that the message begins or answers; durable when this returns."""
     message = asked.checked(sending)
     push = sending.configuration.task_push_notification_config
+    if isinstance(push, w.PushConfig):
+        pushing.push_of(ask, push)  # what cannot be told must not begin anything
     after = 1
     if message.task_id:
         task = await mine(ask, message.task_id)

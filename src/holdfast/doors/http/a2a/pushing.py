@@ -27,6 +27,11 @@ async def create(ask: Asking, config: w.PushConfig) -> w.PushConfig:
 
 async def keep(ask: Asking, config: w.PushConfig, *, after: int) -> w.PushConfig:
     """Told is what comes after so many events of the task."""
+    return _shown(await ask.house.pushes.keep(push_of(ask, config, after=after)))
+
+
+def push_of(ask: Asking, config: w.PushConfig, *, after: int = 0) -> Push:
+    """Raises `Invalid` for what can never be told."""
     authentication = config.authentication
     if authentication is UNSET:
         authentication = w.Authentication()
@@ -40,7 +45,7 @@ async def keep(ask: Asking, config: w.PushConfig, *, after: int) -> w.PushConfig
         credentials=authentication.credentials,
         told=after,
     )
-    return _shown(await ask.house.pushes.keep(checked(push)))
+    return checked(push)
 
 
 async def get(ask: Asking, one: w.OnePush) -> w.PushConfig:

@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import anyio.to_thread
 import mcp_types as types
@@ -111,8 +111,9 @@ async def _whole(caller: Caller, task: str, uri: str) -> types.ReadResourceResul
 
 
 async def _events(caller: Caller, task: str, uri: str) -> types.ReadResourceResult:
-    query = urlsplit(uri).query
-    told = f"{task}/events?{query}" if query else f"{task}/events"
+    """From `after` on; nothing else of what an address may hold is for a resource to say."""
+    after = parse_qs(urlsplit(uri).query).get("after", ["0"])[-1]
+    told = f"{task}/events?after={quote(after, safe='')}"
     return _text(uri, await caller.fetch("GET", told), _JSON)
 
 

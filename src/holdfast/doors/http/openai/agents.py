@@ -16,6 +16,7 @@ from holdfast.runtime import attend as runtime
 from holdfast.runtime import tasks
 from holdfast.runtime.attend import Heard, Settled, Spoke
 from holdfast.runtime.house import House
+from holdfast.runtime.owners import check_session, session_of_user
 
 from .errors import NoSuchModel, TaskFailed, Wrong
 from .stream import Hear, Piece
@@ -49,11 +50,14 @@ async def submit(house: House, wanted: Wanted, by: str) -> Summary:
     last = wanted.entries[-1] if wanted.entries else None
     if not isinstance(last, PersonSaid):
         raise Wrong("The last message must be the user's.", param="messages")
+    session = session_of_user(by, wanted.user) if wanted.user else SessionId("")
+    if session:
+        await check_session(house, session, by)
     request = Request(
         prompt=last.text if last.text.strip() or not last.files else _LOOK,
         agent=_agent(house.agent, wanted),
         by=by,
-        session=SessionId(f"openai:{by}:{wanted.user}" if wanted.user else ""),
+        session=session,
         workspace=str(house.home / "workspace"),
         key=f"openai:{wanted.key}" if wanted.key else "",
         files=last.files,

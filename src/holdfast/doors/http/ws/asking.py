@@ -19,7 +19,7 @@ DENIED, BUSY, MODEL = 1000, 4290, 4000
 
 _KEPT = frozenset(
     (
-        *(b"host", b"authorization", b"cookie", b"origin", b"user-agent"),
+        *(b"host", b"authorization", b"x-api-key", b"cookie", b"origin", b"user-agent"),
         *(b"x-forwarded-for", b"x-forwarded-proto"),
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -54,9 +55,9 @@ class Sockets:
         if self._open >= _MOST_SOCKETS:
             raise Saturated(f"{_MOST_SOCKETS} sockets are open already", retry_after=10)
         socket = WebSocket(scope, receive, send)
-        await socket.accept()
         self._open += 1
         try:
+            await socket.accept()
             await Conversation(socket, self._door, self._methods).run()
         finally:
             self._open -= 1
@@ -69,7 +70,8 @@ class Conversation:
         self._socket, self._door, self._methods = socket, door, methods
         self._post = Post(socket)
         self._asking = Asking(socket.scope["app"], socket.scope)
-        self._feeds = Subscribing(Feeds(door, self._post), self._asking, methods, self._post)
+        check = partial(door.locks.check_still, socket.scope)
+        self._feeds = Subscribing(Feeds(door, self._post), self._asking, methods, self._post, check)
         self._granted: frozenset[str] = frozenset()
         self._greeted = anyio.Event()
         self._slow = anyio.Semaphore(_AT_ONCE)
