@@ -107,6 +107,7 @@ def test_a_rule_of_methods_is_about_requests():
 def test_what_is_named_letter_by_letter_is_meant_though_it_looks_like_a_pattern():
     rule = deny(labels=("copied:a[1].txt",))
     assert denies(rule, replace(line("ls"), labels=("copied:a[1].txt",)))
+    assert denies(deny(tool="t[1]"), replace(line("ls"), tool="t[1]"))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from holdfast.core.message import (
     Returned,
     ToolAnswered,
     ToolCall,
+    Unknown,
 )
 from holdfast.core.task import CallState, OpenCall, Request, Task
 
@@ -137,6 +138,8 @@ def test_an_answer_comes_from_its_tool_a_refusal_from_the_house():
     web = opened("web", ASKED, "web")
     assert sources_of(web, FOUND, ("x",)) == ("web", "x")
     assert sources_of(web, Failed(text="what a page said"), ()) == ("web",)
+    assert sources_of(web, Unknown(reason="cut off"), ()) == ("web",)
+    assert sources_of(web, Returned(text="kept", apart=True), ("x",)) == ("x",)
     assert sources_of(web, Refused(reason="no"), ("x",)) == ("x",)
     assert sources_of(opened("read", ASKED), FOUND, ("x",)) == ("x",)
 

@@ -58,7 +58,7 @@ def matching(rules: Sequence[Rule], matter: Matter) -> list[Rule]:
 
 def _keys(rule: Rule) -> list[Key]:
     """What the rule insists on, one key for each of the ways to satisfy it; none: nothing."""
-    tools = rule.tools or (() if rule.tool == "*" else (rule.tool,))
+    tools = rule.tools or (rule.tool,)
     choices: tuple[tuple[str, Iterable[str | None]], ...] = (
         ("program", (_plain(words[0]) for words in rule.command)),
         ("host", map(_domain, rule.hosts)),
