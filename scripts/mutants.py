@@ -40,7 +40,7 @@ SOURCE = ROOT / "src"
 EQUIVALENT = ROOT / "scripts" / "mutants.toml"
 GATE = "core/gate/"
 MODULES = (
-    *("core/gate/book.py", "core/gate/commands.py", "core/gate/examples.py"),
+    *("core/gate/book.py", "core/gate/commands.py"),
     *("core/gate/hearing.py", "core/gate/hours.py", "core/gate/judge.py", "core/gate/labels.py"),
     *("core/gate/matter.py", "core/gate/plan.py", "core/gate/policy.py", "core/gate/presets.py"),
     *("core/gate/servers.py", "core/gate/standing.py", "core/gate/suggest.py"),
@@ -52,7 +52,7 @@ TESTS = (
     *("tests/core/test_gate_rules.py", "tests/core/test_gate_commands.py"),
     *("tests/core/test_gate_checks.py", "tests/core/test_policy.py", "tests/core/test_labels.py"),
     *("tests/core/test_gate_book.py", "tests/core/test_gate_conditions.py"),
-    *("tests/core/test_gate_examples.py", "tests/core/test_plan.py"),
+    "tests/core/test_plan.py",
     *("tests/core/test_plan_places.py", "tests/core/test_hearing.py"),
     *("tests/core/test_vouching.py", "tests/core/test_servers_described.py"),
     *("tests/core/test_approvals.py", "tests/core/test_calls.py", "tests/core/test_money.py"),

@@ -15,7 +15,7 @@ from holdfast.core.gate.matter import Asking, Matter
 from holdfast.core.gate.policy import Allow, Ask, Ceiling, Deny, Lease, Rule, Rules, Say
 from holdfast.core.gate.suggest import allowing, suggested
 from holdfast.core.gate.using import retold
-from holdfast.core.message import ModelSaid
+from holdfast.core.message import ModelSaid, ToolCall
 from holdfast.core.task import JudgedCall
 from tests.core.given import call
 from tests.core.test_gate_rules import NOON, allow, allows, denies, deny, line, path, web
@@ -31,6 +31,41 @@ def test_a_rule_of_hours_holds_in_them_and_not_outside():
     assert not allows(rule, line("ls"), at=NOON + 7_200_000)
     assert denies(deny(hours="12:00-13:00"), line("ls"))
     assert not denies(deny(hours="08:00-09:00"), line("ls"))
+
+
+def pay(**arguments: Any) -> ToolCall:
+    return replace(call("p1", "pay"), arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "within"),
+    [
+        ({"amount": 100}, True),
+        ({"amount": "99.5"}, True),
+        ({"amount": -100}, True),
+        ({"amount": 100.01}, False),
+        ({"amount": -101}, False),
+        ({"amount": "1e3"}, False),
+        ({"amount": "100 EUR"}, False),
+        ({"amount": float("nan")}, False),
+        ({"amount": True}, False),
+        ({"amount": None}, False),
+        ({"amount": [50]}, False),
+    ],
+)
+def test_a_bound_for_a_number_holds_whatever_it_is_written_as(given: dict[str, Any], within: bool):
+    """To allow it must be known to be no more; to ask or deny it is enough that it is not."""
+    most = (("amount", 100.0),)
+    assert allows(allow(tools=("pay",), most=most), pay(**given)) is within
+    assert denies(deny(tools=("pay",), most=most), pay(**given)) is not within
+
+
+def test_without_the_number_nothing_is_allowed_by_its_bound_and_nothing_denied():
+    most = (("amount", 100.0), ("fee", 5.0))
+    assert not allows(allow(most=most), pay(amount=1))
+    assert allows(allow(most=most), pay(amount=1, fee=5))
+    assert not denies(deny(most=most), pay(to="ann"))
+    assert denies(deny(most=most), pay(amount=1, fee=6))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from holdfast.core.error import Invalid
 from holdfast.core.gate.book import Book
-from holdfast.core.gate.examples import examples
 from holdfast.core.gate.hours import is_within
 from holdfast.core.gate.judge import Standing, decided, explained
 from holdfast.core.gate.matter import Asking, Matter
@@ -30,6 +29,7 @@ from holdfast.core.gate.presets import ABOUT, PRESETS
 from holdfast.core.gate.suggest import allowing, suggested
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
+from holdfast.runtime.examples import examples
 from tests.core.given import judge
 
 NOON = 1_796_212_800_000  # Wednesday, 2 December 2026, 12:00 UTC

@@ -13,11 +13,13 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.adapters.stores.memory import MemoryJournal
-from holdfast.config import policy_in, to_rules
+from holdfast.config import policy_in, to_answerers, to_rules
 from holdfast.core.error import Invalid
+from holdfast.core.gate.matter import Matter
 from holdfast.core.gate.policy import Ceiling, Rule, Rules, Say
 from holdfast.core.gate.presets import ABOUT, PRESETS
-from holdfast.core.message import Reply
+from holdfast.core.ids import CallId
+from holdfast.core.message import Reply, ToolCall
 from holdfast.testing.engine import calls
 from tests.doors.cli_stage import Stage, staged
 from tests.doors.house import Street, street
@@ -166,6 +168,47 @@ async def test_a_verdict_is_explained_with_everything_that_matches(tmp_path: Pat
             {"tool": "pay", "at": "x"},
         ):
             assert (await said(here, "/api/v1/policy/explain", bad))["status"] in {404, 422}
+
+
+LIMITED = """
+preset = "nothing"
+[[rule]]
+say = "allow"
+tools = ["pay"]
+most = {amount = 100}
+[[rule]]
+say = "ask"
+tools = ["pay"]
+most = {amount = 100}
+reason = "large sums are for two"
+[[answer]]
+tools = ["pay"]
+most = {amount = 1000}
+by = ["user:chief"]
+"""
+
+
+@pytest.mark.anyio
+async def test_money_in_an_argument_is_bounded_by_rules(tmp_path: Path):
+    """Up to a sum it is paid, above it a person is asked, and far above it another one."""
+    policy = policy_in(LIMITED, tmp_path / "policy.toml")
+    async with street(tmp_path) as here:
+        paid = {"tool": "pay", "words": ["ann"]}
+        expect = [
+            {**paid, "arguments": {"amount": 100}, "say": "allow"},
+            {**paid, "arguments": {"amount": 101}, "say": "ask"},
+            {**paid, "arguments": {"amount": "all of it"}, "say": "ask"},
+            {**paid, "say": "deny"},
+        ]
+        told = {"expect": expect, "policy": LIMITED}
+        assert (await said(here, "/api/v1/policy/test", told))["ok"]
+    (answerers,) = to_answerers(policy)
+    for given, theirs in ((large, True), (small, False)):
+        call = ToolCall(id=CallId("c"), tool="pay", arguments=given)
+        assert answerers.speaks_of(Matter(call)) is theirs
+    for bad in ("{amount = -1}", '{amount = "x"}', "{amount = inf}", '{"" = 1}'):
+        with pytest.raises(Invalid, match="most"):
+            policy_in(LIMITED.replace("{amount = 100}", bad), tmp_path / "policy.toml")
 
 
 @pytest.mark.anyio

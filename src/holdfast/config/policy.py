@@ -68,7 +68,7 @@ def to_answerers(config: Settings) -> tuple[Answerers, ...]:
         domain = config.policy.domain[table.domain].kinds if table.domain else ()
         found.append(
             Answerers(
-                calls=_calls(table),
+                calls=replace(_calls(table), most=_most(table.most)),
                 domain=tuple(map(_calls, domain)),
                 by=table.by,
                 members=tuple(_members(table.by, config.policy.group)),
@@ -99,8 +99,13 @@ def to_rule(row: RuleRow) -> Rule:
     told["say"] = Say(row.say)
     told["expires"] = int(row.expires[:-1]) * _UNITS[row.expires[-1]] if row.expires else 0
     told["paths"] = tuple(plain for one in row.paths for plain in _paths(one))
+    told["most"] = _most(row.most)
     rule = Rule(**told)
     return rule if row.name else replace(rule, name=f"config: {rule.label}")
+
+
+def _most(bounds: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(bounds.items()))
 
 
 def _paths(pattern: str) -> tuple[str, ...]:

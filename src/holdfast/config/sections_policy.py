@@ -36,6 +36,9 @@ def _several(text: str, *examples: str) -> Any:
     return Field(default=(), strict=False, description=text, examples=[list(examples)])
 
 
+_Bounds = dict[Annotated[str, Field(min_length=1)], Annotated[float, Field(ge=0, le=1e15)]]
+
+
 class Conditions(Section):
     """Which calls: all that it says must hold, and of each list one pattern must fit."""
 
@@ -116,6 +119,12 @@ class RuleRow(Conditions):
     expires: str = word("", "How long one may answer what it asks; then it is denied.", "10m")
     hours: str = word("", "When it counts, by this machine's clock.", "08:00-18:00 Mon-Fri")
     labels: tuple[str, ...] = _several("Patterns for where data came from.", "untrusted*")
+    most: _Bounds = Field(
+        default={},
+        description="Bounds for numbers in arguments. To allow, each must be there and at most "
+        "that; to ask or deny, one that is more, or is no number, is enough.",
+        examples=[{"amount": 100}],
+    )
     tool: str = word("*", "One pattern for the tool's name.", "exec")
     effect: str = word("*", "A pattern for `reads`, `repeatable` or `writes`.", "writes")
     target: str = word("*", "A pattern for the path or command line as text.", "git *")
@@ -191,6 +200,11 @@ class AnswerTable(Conditions):
         "Who may: principals or patterns for them, and groups; empty: all who may answer.",
         "user:alice",
         "group:finance",
+    )
+    most: _Bounds = Field(
+        default={},
+        description="Only where a number in an argument is more than that, or no number.",
+        examples=[{"amount": 1000}],
     )
     not_requester: bool = word(False, "Not whoever submitted the task.", True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from holdfast.core.error import Invalid, NotFound, Refused
 from holdfast.core.event import Replied
 from holdfast.core.evolve import fold
-from holdfast.core.gate.examples import examples
 from holdfast.core.gate.judge import Explanation, Standing, decided, explained
 from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import Allow, Ask, Leave, Rule, Rules, Verdict
@@ -27,6 +26,7 @@ from holdfast.engine.describe import described
 from holdfast.ports.journal import Query
 
 from .domains import read_name
+from .examples import examples
 from .house import House
 
 _TASKS = 200
@@ -44,6 +44,7 @@ class Supposed(Struct, frozen=True, kw_only=True):
     workspace: str = ""
     preset: str = ""
     method: str = ""
+    arguments: Mapping[str, Any] = {}
     labels: tuple[str, ...] = ()
     unattended: bool = False
     at: int = 0
@@ -104,6 +105,7 @@ def supposed_call(house: House, supposed: Supposed) -> ToolCall:
     names = traits.paths or ((traits.target,) if traits.target else ())
     words = supposed.words if traits.paths else (" ".join(supposed.words),)
     arguments: dict[str, Any] = dict(zip(names, words, strict=False))
+    arguments |= supposed.arguments
     if supposed.method:
         arguments["method"] = supposed.method
     call = ToolCall(id=CallId("supposed"), tool=supposed.tool, arguments=arguments)

@@ -32,7 +32,9 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     To ask or to deny, it is enough that any path, any command in a line or any label fits. To
     allow, every path must, and every command of a line that is nothing but plain words.
     `tool`, `effect` and `target` are single patterns; `target` sees a path or a command line as
-    text, and never allows one with signs of chaining in it. `expires`: seconds for an answer.
+    text, and never allows one with signs of chaining in it. `most` bounds numbers in arguments: to
+    allow, each must be there and at most that; to ask or to deny, it is enough that one is more, or
+    no number. `expires`: seconds for an answer.
     """
 
     say: Say
@@ -51,6 +53,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     methods: tuple[str, ...] = ()
     hours: str = ""
     labels: tuple[str, ...] = ()
+    most: tuple[tuple[str, float], ...] = ()
     expires: int = 0
 
     def matches(self, matter: Matter) -> bool:
@@ -68,6 +71,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and (self.target == "*" or self._meets_target(matter))
             and (not self.paths or self._meets_paths(matter))
             and (not self.command or self._meets_command(matter))
+            and (not self.most or self._meets_most(matter))
             and (not self.hours or is_within(self.hours, asking.at, matter.zone))
         )
 
@@ -104,6 +108,14 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             fits(argv, words, anywhere=True) for argv in matter.commands for words in self.command
         )
 
+    def _meets_most(self, matter: Matter) -> bool:
+        given, allows = matter.call.arguments, self.say is Say.ALLOW
+        within = (
+            _is_at_most(given[name], most) if name in given else not allows
+            for name, most in self.most
+        )
+        return all(within) is allows
+
     @property
     def label(self) -> str:
         if self.name:
@@ -121,6 +133,14 @@ def _is_one(word: str, patterns: tuple[str, ...]) -> bool:
     if not patterns or word in patterns:
         return True
     return any(_fits(word, pattern) for pattern in patterns)
+
+
+def _is_at_most(value: object, most: float) -> bool:
+    """Whether it is a number, whatever its sign, of no more than that."""
+    try:
+        return not isinstance(value, bool) and abs(float(str(value))) <= most
+    except ValueError:
+        return False
 
 
 def _is_beneath(path: str, patterns: tuple[str, ...]) -> bool:

@@ -11,6 +11,7 @@ from .leasing import lease_terms
 from .out import line, plain, short, span
 from .reading import count_of, part_of, rows_of, text_of, texts_of
 from .stop import FAILED, OK, Stop
+from .tasks import arguments_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def explain(desk: Desk, given: Given) -> int:
         words = given.words[1:]
         body |= {"tool": given.word(0), "words": words, "labels": given.many("label")}
         body["unattended"] = given.has("unattended")
+        body["arguments"] = arguments_in(given.many("argument"))
         if not given.word(0):
             raise Stop("name a tool and what it is told, or --task", name="usage")
         if "workspace" in body:

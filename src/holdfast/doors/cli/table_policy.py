@@ -42,6 +42,7 @@ POLICY = (
             Option("--workspace", "DIR", "where paths begin"),
             Option("--preset", "NAME", "the preset of the task"),
             Option("--method", "NAME", "the HTTP method"),
+            Option("--argument", "NAME=VALUE", "another argument", repeats=True),
             Option("--label", "LABEL", "where what led to it came from", repeats=True),
             Option("--at", "TIME", "when, e.g. 2026-11-28T23:00 (default: now)"),
             Option("--unattended", "", "nobody is there to answer"),

@@ -89,7 +89,7 @@ def approve(desk: Desk, given: Given) -> int:
     body: Json = {"digest": question["digest"], "whole_task": given.has("whole-task")}
     body |= {name: True for name in ("vouch", "alike") if given.has(name)}
     if given.has("edit"):
-        body["arguments"] = edited(given.many("edit"))
+        body["arguments"] = arguments_in(given.many("edit"))
     if any(map(given.has, ("for", "rule", "uses", "until"))):
         given.options.setdefault("for", ["task"])
         body["lease"] = {**lease_terms(given), "rule": given.one("rule")}
@@ -98,13 +98,13 @@ def approve(desk: Desk, given: Given) -> int:
     return _acted(desk, given, desk.daemon.post(target, body), what, question)
 
 
-def edited(told: list[str]) -> Json:
+def arguments_in(told: list[str]) -> Json:
     """Arguments as NAME=VALUE; a value is text, or JSON behind NAME:=."""
     found: Json = {}
     for one in told:
         name, sign, value = one.partition("=")
         if not sign or not name.rstrip(":"):
-            raise Stop(f"{one!r} is no edit: write NAME=VALUE", name="usage")
+            raise Stop(f"{one!r} is no argument: write NAME=VALUE", name="usage")
         try:
             found[name.rstrip(":")] = json.loads(value) if name.endswith(":") else value
         except ValueError as error:

@@ -44,6 +44,7 @@ class SupposedCall(Body):
     workspace: str = Field(default="", max_length=4096, description="An absolute path.")
     preset: Name = Field(default="", description="The preset of the task.")
     method: Name = Field(default="", description="The HTTP method.")
+    arguments: dict[str, Any] = Field(default={}, description="More arguments, by name.")
     labels: _Labels = Field(default=(), description="Where what led to it came from.")
     unattended: bool = Field(default=False, description="Nobody is there to answer.")
     at: Name = Field(default="", description="When: an ISO date and time of this machine.")
@@ -208,6 +209,7 @@ def _supposed(said: SupposedCall) -> policy.Supposed:
         workspace=said.workspace,
         preset=said.preset,
         method=said.method,
+        arguments=said.arguments,
         labels=said.labels,
         unattended=said.unattended,
         at=_moment(said.at) if said.at else 0,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.core.gate.examples import examples
 from holdfast.core.gate.matter import Matter
 from holdfast.core.gate.policy import Ceiling, Rule, Rules, Say
+from holdfast.runtime.examples import examples
 from tests.core.test_gate_rules import allow
 
 

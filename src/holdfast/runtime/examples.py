@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from holdfast.core.gate.matter import COMMAND, Asking
+from holdfast.core.gate.policy import Rule, Rules, Say
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
-
-from .matter import COMMAND, Asking
-from .policy import Rule, Rules
 
 _MOST = 16
 
@@ -35,11 +34,13 @@ def _of(rule: Rule) -> Iterator[Example]:
     labels = tuple(sorted(map(_filled, rule.labels[:1])))
     for agent, principal, tool in product(agents, principals, _tools(rule)):
         for target in _targets(rule, tool):
-            method = {"method": rule.methods[0]} if rule.methods else {}
+            given: dict[str, Any] = {"method": rule.methods[0]} if rule.methods else {}
+            beyond = 0 if rule.say is Say.ALLOW else 1
+            given |= {name: most + beyond for name, most in rule.most}
             call = ToolCall(
                 id=CallId("example"),
                 tool=tool,
-                arguments=dict(method),
+                arguments=given,
                 effect=_effect(rule),
                 target=target,
                 names_paths=bool(rule.paths),
