@@ -21,6 +21,9 @@ ANYTHING = st.text(alphabet="git sh-c\"'\\;|&$`<>()\n*?{}#=~! rm/x", max_size=40
         ("git show HEAD~1 # why", [("git", "show", "HEAD~1")]),
         ("git \\\n status", [("git", "status")]),
         ("ls # why\nrm x", [("ls",), ("rm", "x")]),
+        ("git sta\\\ntus", [("git", "status")]),
+        ('echo "a\\\nb"', [("echo", "ab")]),
+        ("make a=b#c", [("make", "a=b#c")]),
         ("curl http://a/b#c", [("curl", "http://a/b#c")]),
         ("git status ''#; rm x", [("git", "status", "#"), ("rm", "x")]),
         ('git status ""# x\nrm x', [("git", "status", "#", "x"), ("rm", "x")]),
@@ -116,6 +119,9 @@ def test_what_is_more_than_words_is_not_plain(line: str):
         "flock lock -c 'rm x'",
         "$'rm' x",
         "$'\\x72m' x",
+        "$'\\u0072m' x",
+        "$'r\\m' x",
+        "rm>log x",
         "$'r\\155' x",
         '$"rm" x',
         "sudo -u root rm x " + "x " * 50_000,
@@ -134,9 +140,16 @@ def test_a_line_made_to_be_hard_to_read_is_not_read_for_ever(line: str):
     assert sum(map(len, pieces(parsed(line)))) < 500_000
 
 
-@pytest.mark.parametrize("line", ["cat <<EOF\nit's\nEOF\necho '\nrm x\n'", "echo 'rm x'", "# rm x"])
+@pytest.mark.parametrize(
+    "line", ["cat <<EOF\nit's\nEOF\necho '\nrm x\n'", "echo 'rm x'", "echo rm x", "# rm x"]
+)
 def test_words_that_only_look_like_a_command_are_none(line: str):
     assert not any(fits(argv, ("rm", "*"), anywhere=True) for argv in pieces(parsed(line)))
+
+
+def test_a_sign_within_a_command_does_not_end_it_and_an_option_begins_none():
+    assert parsed("git $x y").commands == (("git", "$x", "y"),)
+    assert ("-n", "rm", "x") not in pieces(parsed("sudo -n rm x"))
 
 
 def test_lines_within_lines_are_not_followed_for_ever():
