@@ -5,6 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.gate.commands import fits, parsed, pieces
+from holdfast.core.gate.matter import Matter
+from holdfast.core.gate.policy import Rule, Say
+from holdfast.core.ids import CallId
+from holdfast.core.message import ToolCall
 
 ANYTHING = st.text(alphabet="git sh-c\"'\\;|&$`<>()\n*?{}#=~! rm/x", max_size=40)
 
@@ -199,3 +203,19 @@ def test_quoted_words_are_the_words(words: list[str]):
     read = parsed(line)
     if words[0] not in SHELLS and "=" not in words[0]:
         assert read.commands[0] == tuple(words)
+
+
+def test_after_a_document_has_ended_the_line_goes_on():
+    """Its end is not looked for a second time: what stands below would be taken for its text."""
+    line = parsed("cat <<A\nof a\nA\nls\ncat <<B\nof b\nB\nrm -rf x\n")
+    assert [argv for argv in line.commands if argv[0] in {"ls", "rm"}] == [
+        ("ls",),
+        ("rm", "-rf", "x"),
+    ]
+
+
+def test_a_rule_that_denies_by_text_meets_what_is_chained_inside_of_quotes():
+    rule = Rule(say=Say.DENY, tool="exec", target="git push*")
+    for text in ("echo 'a; git push'", 'x "b && git push origin"', "y 'c\n  git push'"):
+        call = ToolCall(id=CallId("c"), tool="exec", arguments={"command": text}, target=text)
+        assert rule.matches(Matter(call)), text

@@ -248,4 +248,4 @@ def rough(text: str) -> Iterator[str]:
     """The texts between the signs with which a shell chains commands."""
     for sign in _CHAINING:
         text = text.replace(sign, "\n")
-    return (piece.strip() for piece in text.split("\n") if piece.strip())
+    return (piece.strip() for piece in text.split("\n"))
