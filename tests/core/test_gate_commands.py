@@ -207,7 +207,8 @@ def test_quoted_words_are_the_words(words: list[str]):
 
 def test_after_a_document_has_ended_the_line_goes_on():
     """Its end is not looked for a second time: what stands below would be taken for its text."""
-    line = parsed("cat <<A\nof a\nA\nls\ncat <<B\nof b\nB\nrm -rf x\n")
+    deepest = 4  # texts in texts: below this one none is looked into
+    line = parsed("cat <<A\nof a\nA\nls\ncat <<B\nof b\nB\nrm -rf x\n", deepest)
     assert [argv for argv in line.commands if argv[0] in {"ls", "rm"}] == [
         ("ls",),
         ("rm", "-rf", "x"),
