@@ -250,6 +250,18 @@ async def test_the_way_out_is_counted_and_nothing_is_counted_twice(tmp_path: Pat
     assert found[key("holdfast_tasks", status="SUCCEEDED")] == 2
 
 
+@pytest.mark.anyio
+async def test_a_task_whose_worker_was_lost_is_counted(tmp_path: Path):
+    async with inhabited(tmp_path, lambda _: None) as at:
+        row = await at.submit("do it")
+        await at.until(row, "RUNNING")
+    async with inhabited(tmp_path, lambda _: DONE) as at:
+        await at.ended(row)
+        found = await scraped(at.tcp)
+        assert found[key("holdfast_tasks_recovered_total")] == 1
+        assert found[key("holdfast_tasks", status="SUCCEEDED")] == 1
+
+
 LABELS = st.dictionaries(
     st.from_regex("[a-z][a-z0-9_]{0,9}", fullmatch=True),
     st.text(st.characters(exclude_categories=["Cs"])),

@@ -106,6 +106,7 @@ def _tasks(house: House, plant: Plant) -> Iterable[Metric]:
         {status.value: entered[status] for status in known},
         "status",
     )
+    yield _counter("tasks_recovered", "Tasks whose worker was lost.", {"": house.tally.recovered})
     yield _gauge("queue_depth", "Tasks that wait for a lane.", {"": now[Status.QUEUED.value]})
     if plant.queue_depth:
         yield _gauge("queue_limit", "How many of them there may be.", {"": plant.queue_depth})

@@ -29,6 +29,7 @@ _log = logging.getLogger("holdfast")
 OTHER = "other"
 """Stands for every name that is none of ours, or one too many."""
 
+_AT_WORK = (Status.CLAIMED, Status.RUNNING)
 _MOST = 200
 _PAGE, _PAGES = 2_000, 25
 _BEAT, _LOOK = 1.0, 10
@@ -46,6 +47,7 @@ class Tally:
         self._late = deque[float](maxlen=_MINUTE)
         self._turn = anyio.Lock()
         self.entered = Counter[Status]()
+        self.recovered = 0
         self.calls = Counter[tuple[str, str]]()
         self.facts = Counter[str]()
 
@@ -60,7 +62,7 @@ class Tally:
         while True:
             begun = anyio.current_time()
             await anyio.sleep(_BEAT)
-            self._late.append(max(0.0, anyio.current_time() - begun - _BEAT))
+            self._late.append(round(max(0.0, anyio.current_time() - begun - _BEAT), 6))
             beats += 1
             if beats % _LOOK == 0:
                 try:
@@ -97,6 +99,8 @@ class Tally:
         self._told(before, after)
         if after.status is not before.status:
             self.entered[after.status] += 1
+            if after.status is Status.QUEUED and before.status in _AT_WORK:
+                self.recovered += 1
         for answered in _fresh(before, after):
             self.calls[self._name(answered.tool), _outcome(answered.outcome)] += 1
 
