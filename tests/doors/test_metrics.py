@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as open_families,  # pyright: ignore[reportUnknownVariableType]
+    text_string_to_metric_families as open_families,
 )
 from prometheus_client.parser import (
     text_string_to_metric_families as families,  # pyright: ignore[reportUnknownVariableType]
@@ -225,8 +225,8 @@ async def test_numbers_of_all_are_for_a_key_that_may_see_all(tmp_path: Path):
                 assert (await ops.get(path)).status_code == 200
             async with await at.keyed("tasks.read", name=f"no{len(path)}") as other:
                 assert (await other.get(path)).status_code == 403
-            some = {"agents": ["crew-*"], "name": f"crew{len(path)}"}
-            async with await at.keyed("status", **some) as crew:
+            name, agents = f"crew{len(path)}", ["crew-*"]
+            async with await at.keyed("status", name=name, agents=agents) as crew:
                 assert (await crew.get(path)).status_code == 403
 
 

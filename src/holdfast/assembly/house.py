@@ -46,7 +46,7 @@ from holdfast.config import (
 from holdfast.config.read import POLICY
 from holdfast.core.ids import TaskId
 from holdfast.core.patterns import Disguise
-from holdfast.core.task import Request
+from holdfast.core.task import Request, Task
 from holdfast.doors.cli.version import VERSION
 from holdfast.engine.clock import SystemClock
 from holdfast.engine.finish import Finisher
@@ -230,7 +230,7 @@ def _within(
     stores: _Stores,
     safe: Secrets,
     recorder: Recorder,
-    submit: Callable[[TaskId, Request], Awaitable[object]],
+    submit: Callable[[TaskId, Request], Awaitable[Task]],
 ) -> Sequence[Tool]:
     """The tools with which an agent asks the house itself: for secrets, money, helpers."""
     journal, ledger, _, _ = stores
