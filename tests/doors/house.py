@@ -77,6 +77,8 @@ from holdfast.runtime.hooks import (
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.pushes import Pushes
 from holdfast.runtime.shelf import Memory
+from holdfast.runtime.spending import Spending
+from holdfast.runtime.tally import Tally
 from holdfast.runtime.webhooks import PostOffice
 from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_egress import FakeEgress
@@ -296,6 +298,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         servers=FakeServers(),
         peers=NoPeers(),
         boxes=plan.boxes,
+        tally=Tally(recorder, tools, journal.audit(), Spending(plan.ledger, clock.now())),
         departures=Departures(recorder, plan.boxes.release),
         pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),
         blobs=blobs,

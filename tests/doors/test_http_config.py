@@ -1,6 +1,7 @@
 """The configuration over HTTP: seen without secrets, changed on top of what was seen."""
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from holdfast.config import load
 from holdfast.config.edit import edited
 from holdfast.core.error import HoldfastError, Invalid, Refused
 from tests.doors.house import FACTS, Plan, Street, street
+from tests.doors.test_ws import called, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -185,6 +187,34 @@ async def test_a_change_that_is_only_tried_is_judged_and_not_made(tmp_path: Path
         body = {"set": {"limits.steps": 0}, "dry_run": True}
         answer = await at.tcp.patch(PATH, json=body, headers={"If-Match": tag})
         assert error(answer) == (422, "bad_config")
+
+
+async def test_over_the_socket_it_is_the_same(tmp_path: Path):
+    """Row GC-62: masked, changed on top of what was seen, a host of the way out, and what happened.
+
+    An incident is the task's events and what the audit says of it; as files it is the bundle.
+    """
+    async with configured(tmp_path) as at, listening(at) as url, called(url) as caller:
+        seen = await caller.result("config.get")
+        assert "sk-very-secret" not in json.dumps(seen)
+        tag = {"If-Match": seen["tag"]}
+        host = {"egress.allow": [{"host": "api.example.com"}], "models.default": "lab/b"}
+        assert await caller.failure("config.edit", set=host) == (1000, "no_if_match")
+        fresh = await caller.result("config.edit", set=host, _headers=tag)
+        assert fresh["tag"] != seen["tag"]
+        assert fresh["fingerprint"] != seen["fingerprint"]
+        assert (await caller.failure("config.edit", set=host, _headers=tag))[1] == "stale"
+        rows = {one["key"]: one["value"] for one in (await caller.result("config.get"))["settings"]}
+        assert rows["egress.allow"][0]["host"] == "api.example.com"
+        kept = tomllib.loads((tmp_path / "config.toml").read_text())
+        assert kept["models"]["providers"]["lab"]["api_key"] == "sk-very-secret"
+        row = await at.done()
+        events = (await caller.result("tasks.events", ref=row["id"]))["events"]
+        audited = (await caller.result("audit.list", task=row["id"]))["records"]
+        assert (events[0]["kind"], events[-1]["kind"]) == ("Submitted", "Failed")
+        assert {one["fact"]["kind"] for one in audited} >= {"task.submitted", "task.ended"}
+        told = (await caller.result("audit.list", kind="config"))["records"][0]["fact"]
+        assert (told["by"], told["subject"]) == ("token:default", "egress.allow models.default")
 
 
 async def test_only_who_may_do_everything_sees_or_changes_it(tmp_path: Path):

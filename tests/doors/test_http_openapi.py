@@ -18,7 +18,7 @@ from tests.doors.house import FACTS, Plan, client, street
 
 pytestmark = pytest.mark.anyio
 
-OURS = ("/api/v1/", "/healthz", "/openapi.json")
+OURS = ("/api/v1/", "/healthz", "/metrics", "/openapi.json")
 """The other doors' routes are in the documents of others."""
 GOLDEN = Path(__file__).parent.parent / "golden" / "openapi.json"
 

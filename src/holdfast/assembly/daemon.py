@@ -96,8 +96,8 @@ async def run_daemon(
         )
         app.state.mcp.offer = offer
         group.start_soon(partial(_tidy, house, config))
-        group.start_soon(house.boxes.run)
-        group.start_soon(house.departures.run)
+        for keep in (house.boxes.run, house.departures.run, house.tally.run):
+            group.start_soon(keep)
         group.start_soon(house.pushes.run, house)
         group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
@@ -141,6 +141,7 @@ def _office(house: House, config: Config, kept: Opened) -> PostOffice:
 def _facts(config: Config, catalog: Catalog, tls: Tls) -> Facts:
     return Facts(
         lanes=config.engine.lanes,
+        queue_depth=config.engine.queue_depth,
         model=lambda: catalog.describe().line,
         health=catalog.health,
         database=config.home / DATABASE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as tokens
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,9 @@ from holdfast.config import (
     to_ways,
 )
 from holdfast.config.read import POLICY
+from holdfast.core.ids import TaskId
 from holdfast.core.patterns import Disguise
+from holdfast.core.task import Request, Task
 from holdfast.doors.cli.version import VERSION
 from holdfast.engine.clock import SystemClock
 from holdfast.engine.finish import Finisher
@@ -64,6 +66,8 @@ from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
+from holdfast.runtime.spending import Spending
+from holdfast.runtime.tally import Tally
 from holdfast.runtime.top_up import TopUp
 from holdfast.runtime.trusting import Granted, Trust
 from holdfast.runtime.warrants import (
@@ -122,8 +126,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
     own = [
         *_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs))),
-        *(*secret_tools(safe), TopUp(ledger, partial(budgets.resume, journal, recorder))),
-        Delegate(recorder, journal, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
+        *_within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
     ]
     world = world_of_servers(given, boxes, out, hands, (force, models, ledger))
     own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
@@ -155,6 +158,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         peers=peers,
         boxes=pool,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
+        tally=Tally(recorder, tools, journal.audit(), Spending(ledger, clock.now())),
         pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
         undoing=undoing,
@@ -220,6 +224,18 @@ def _at_hand(
         boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options, steering=steering
     )
     return [*built_in.all(), *(Fitted(tool, spool) for tool in more)]
+
+
+def _within(
+    stores: _Stores,
+    safe: Secrets,
+    recorder: Recorder,
+    submit: Callable[[TaskId, Request], Awaitable[Task]],
+) -> Sequence[Tool]:
+    """The tools with which an agent asks the house itself: for secrets, money, helpers."""
+    journal, ledger, _, _ = stores
+    more = TopUp(ledger, partial(budgets.resume, journal, recorder))
+    return [*secret_tools(safe), more, Delegate(recorder, journal, submit)]
 
 
 def _intake(config: Config) -> Intake:

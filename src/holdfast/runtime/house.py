@@ -38,6 +38,7 @@ from .elsewhere import Peers
 from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
+from .tally import Tally
 from .trusting import Trust
 from .undoing import Undoing
 
@@ -89,6 +90,7 @@ class House:
     peers: Peers
     boxes: Boxes
     departures: Departures
+    tally: Tally
     pushes: Pushing
     blobs: Blobs
     undoing: Undoing

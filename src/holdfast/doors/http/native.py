@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import resource
-import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +27,7 @@ from holdfast.runtime import approvals as asked
 from holdfast.runtime import inspect, leases, mcp, tasks, upkeep
 from holdfast.runtime.advice import advice
 from holdfast.runtime.owners import check_session
+from holdfast.runtime.usage import resident, size
 
 from . import answers as a
 from . import bodies as b
@@ -277,26 +276,12 @@ async def status(ask: Ask[b.NoQuery, b.Nothing]) -> a.StatusPage:
         config=house.in_force.config,
         config_problem=house.in_force.problem,
         statements=getattr(house.journal, "statements", None),
-        database_bytes=_size(facts.database) if facts.database else 0,
-        rss_bytes=_resident(),
+        database_bytes=size(facts.database),
+        rss_bytes=resident(),
         servers=tuple(
             f"{one.name} is {one.state}" for one in mcp.servers(house) if one.state != "trusted"
         ),
     )
-
-
-def _size(database: Path) -> int:
-    """The database with its write-ahead log."""
-    found = (Path(f"{database}{end}") for end in ("", "-wal"))
-    return sum(path.stat().st_size for path in found if path.exists())
-
-
-def _resident() -> int:
-    """Memory in use now; where the system does not tell, the most there has been."""
-    if sys.platform == "linux":
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 async def model_health(ask: Ask[b.NoQuery, b.Nothing]) -> a.ModelHealthList:

@@ -56,6 +56,7 @@ class Facts:
     """
 
     lanes: int = 0
+    queue_depth: int = 0
     model: Callable[[], str] = str
     health: Callable[[], Sequence[ModelHealth]] = tuple
     database: Path | None = None

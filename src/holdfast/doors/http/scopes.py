@@ -46,6 +46,8 @@ RULES = (
     Rule("/api/v1/budgets", "status", ADMIN),
     Rule("/api/v1/costs", "status", ADMIN),
     Rule("/api/v1/egress", "status", ADMIN),
+    Rule("/api/v1/metrics", "status", ADMIN),
+    Rule("/metrics", "status", ADMIN),
     Rule("/api/v1/policy", "policy", ADMIN),
     Rule("/api/v1/policy/explain", "policy", "policy"),
     Rule("/api/v1/trust", "policy", ADMIN),
@@ -60,12 +62,13 @@ RULES = (
     Rule("/a2a", "agents", "agents"),
 )
 
-_OF_ALL_AGENTS = ("audit", "boxes", "costs", "egress", "sessions")
+_OF_ALL_AGENTS = ("audit", "boxes", "costs", "egress", "metrics", "sessions")
 
 
 def is_of_all_agents(path: str) -> bool:
     """What shows of every task at once is for no key that is for some agents."""
-    return path.strip("/").split("/")[:3] in [["api", "v1", name] for name in _OF_ALL_AGENTS]
+    pieces = path.strip("/").removeprefix("api/v1/").split("/")
+    return pieces[0] in _OF_ALL_AGENTS
 
 
 def _weight(rule: Rule) -> tuple[int, int]:

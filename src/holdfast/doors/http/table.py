@@ -22,6 +22,7 @@ from .certificate import CERTIFICATE_ROUTES
 from .config import CONFIG_ROUTES
 from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
+from .metrics import METRIC_ROUTES
 from .openapi import document
 from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
@@ -254,6 +255,7 @@ ROUTES: tuple[Entry, ...] = (
     *CERTIFICATE_ROUTES,
     *WEBHOOK_ROUTES,
     *CONFIG_ROUTES,
+    *METRIC_ROUTES,
     Entry(
         "POST",
         "/api/v1/backup",
