@@ -76,6 +76,7 @@ class FolderUndo:
     ) -> Outcome:
         """What `undo` would do now."""
         known = await self.told(task)
+        _check_root(known, workspace)
         cut = known.unfinished
         if cut is not None:
             return replace(_outcome(cut, resumed=True), number=0)
@@ -97,6 +98,7 @@ class FolderUndo:
         """
         with self._alone(workspace), self._windows.open(f"undo {task}", workspace, None):
             known = await self.told(task)
+            _check_root(known, workspace)
             if (cut := known.unfinished) is not None:
                 await agreed(_outcome(cut, resumed=True))
                 resumed = await self._carried_out(task, workspace, cut, resumed=True)
@@ -216,6 +218,17 @@ class FolderUndo:
             yield
         finally:
             self._busy.remove(real)
+
+
+def _check_root(known: Told, workspace: Path) -> None:
+    """A folder above may have been changed, so that the same path leads to another folder."""
+    real = str(workspace.resolve())
+    if others := sorted(known.roots - {real}):
+        raise Refused(
+            f"{workspace} leads elsewhere by now: to {real}; the task worked in {others[0]}",
+            code="workspace_moved",
+            hint="put the folder back to where it was",
+        )
 
 
 def _numbered(known: Told, number: int) -> Past:
