@@ -219,6 +219,20 @@ async def test_a_strange_file_beside_the_tapes_is_no_task(bench: Bench, tmp_path
     assert await bench.undo.tasks() == ["task_1"]
 
 
+async def test_a_call_that_is_still_ending_is_waited_for_and_stays_sure(bench: Bench):
+    """A task is cancelled at once, its command a moment later: not every look has been told."""
+    (bench.folder / "a").write_text("one")
+    keeping = bench.undo._keeping  # pyright: ignore[reportPrivateUsage]
+    job = Job(task=TaskId("task_1"), call=CallId("c1"), workspace=bench.folder)
+    async with keeping.around("exec", job, None):
+        (bench.folder / "a").write_text("two")
+        with pytest.raises(Refused) as refused:
+            await bench.undone("task_1")
+        assert refused.value.code == "call_ending"
+    assert (await bench.undone("task_1")).left == ()
+    assert (bench.folder / "a").read_text() == "one"
+
+
 async def test_what_is_forgotten_while_it_is_undone_stays_forgotten(bench: Bench):
     (bench.folder / "a").write_text("one")
     await bench.call("task_1", "write", {"path": "a", "content": "two"})

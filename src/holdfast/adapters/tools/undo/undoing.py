@@ -94,8 +94,9 @@ class FolderUndo:
 
         An undo that was cut off is finished first; if it was the same wish, that is all. What
         fails at one place is told in `left` and stops no other. Raises `Refused` while another undo
-        is under way in the folder.
+        is under way in the folder, and while a call of the task is still ending.
         """
+        self._check_still(task)
         with self._alone(workspace), self._windows.open(f"undo {task}", workspace, None):
             known = await self.told(task)
             _check_root(known, workspace)
@@ -201,6 +202,15 @@ class FolderUndo:
             except HoldfastError as error:
                 return str(error)
         return await to_thread.run_sync(put, folder, act, data, undo)
+
+    def _check_still(self, task: TaskId) -> None:
+        """A task ends when it is cancelled, its command a little later."""
+        if self._windows.has(task):
+            raise Refused(
+                f"a call of {task} is still ending: what it changed is not told yet",
+                code="call_ending",
+                hint="ask again in a moment",
+            )
 
     @contextmanager
     def _alone(self, workspace: Path) -> Generator[None]:

@@ -46,6 +46,10 @@ class Windows:
         finally:
             self._open.remove(window)
 
+    def has(self, task: str) -> bool:
+        """True while a call of the task is at work."""
+        return any(window.task == task for window in self._open)
+
     def alone(self, window: Window) -> bool:
         """True if no other call is at work in its folder."""
         return not any(
