@@ -123,6 +123,27 @@ by = ["key:carol"]
         assert late.status_code == 403
 
 
+async def test_a_lease_for_more_than_one_task_does_not_answer_ones_own_requests(tmp_path: Path):
+    """Dave may answer for Carol, so for his own tasks he would have answered beforehand."""
+    async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
+        carol, dave = await key(lives, "carol"), await key(lives, "dave")
+        told = {"prompt": "x"}
+        own = (await lives.tcp.post("/api/v1/tasks", json=told, headers=dave)).json()["id"]
+        await asked(lives, own)
+        task = (await lives.tcp.post("/api/v1/tasks", json=told, headers=carol)).json()["id"]
+        place, yes = await asked(lives, task)
+        wider = ({"scope": "all"}, {"scope": "agent"}, {"scope": "task", "of": own})
+        for lease in wider:
+            wide = await lives.tcp.post(
+                f"{place}/approve", json={**yes, "lease": lease}, headers=dave
+            )
+            assert (wide.status_code, wide.json()["code"]) == (403, "not_yours_to_answer"), lease
+        here = {**yes, "lease": {"scope": "task"}}
+        assert (await lives.tcp.post(f"{place}/approve", json=here, headers=dave)).status_code == 200
+        assert (await lives.ended(task))["status"] == "SUCCEEDED"
+        assert (await lives.asks_or_ends(own))["questions"]
+
+
 async def test_who_submits_a_task_does_not_answer_beforehand_what_others_have_to(tmp_path: Path):
     async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
         bob = await key(lives, "bob")

@@ -54,7 +54,11 @@ def _check_reach(house: House, task: Task, opened: OpenCall, answer: Approve | R
     tools = (rule.tools or (rule.tool,)) if rule else (opened.call.tool,)
     if answer.vouch:  # whose words these are counts for calls of every tool
         tools = ("*",)
-    if told := _of_others(house, tools, answer.by, task.request.by):
+    requesters = [task.request.by]
+    if answer.lease and not (answer.lease.scope == "task" and answer.lease.of == task.id):
+        requesters.append(answer.by)  # it would answer for tasks of one's own
+    found = (_of_others(house, tools, answer.by, requester) for requester in requesters)
+    if told := next(filter(None, found), ""):
         raise NotAllowed(
             f"a yes to more than this call could cover what is for {told}",
             code="not_yours_to_answer",
