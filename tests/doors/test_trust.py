@@ -264,6 +264,22 @@ async def test_at_medium_one_yes_answers_all_about_the_very_same_call(tmp_path: 
         assert (await lives.asks_or_ends(elsewhere))["questions"], "that is another file"
 
 
+async def test_a_yes_to_all_alike_needs_the_trust_that_there_is_now(tmp_path: Path):
+    """What was asked at medium, and is low by now, gets an answer for each."""
+    async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
+        await grant(lives, "medium")
+        tasks = [await lives.submit("write it") for _ in range(2)]
+        for task in tasks:
+            (question,) = (await lives.asks_or_ends(task))["questions"]
+        await grant(lives, "low")
+        place = f"/api/v1/tasks/{tasks[1]}/calls/{question['call']}/approve"
+        told = {"digest": question["digest"], "alike": True}
+        refused = await lives.tcp.post(place, json=told)
+        assert (refused.status_code, refused.json()["code"]) == (409, "not_a_read")
+        for task in tasks:
+            assert (await lives.asks_or_ends(task))["questions"]
+
+
 async def test_what_stood_and_what_people_overrode_is_told_from_the_audit(tmp_path: Path):
     """Row OK-50, and part of row OK-51: six acts, of which one was cancelled: 83 %, keep."""
     done = asyncio.Event()
