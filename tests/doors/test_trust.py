@@ -33,10 +33,10 @@ command = ["git", "push", "**"]
 
 
 def writes(*names: str) -> Any:
-    return partial(_turn, tuple(("append", {"path": one, "content": "x\n"}) for one in names))
+    return partial(turn, tuple(("append", {"path": one, "content": "x\n"}) for one in names))
 
 
-def _turn(proposed: tuple[tuple[str, dict[str, Any]], ...], prompt: Prompt) -> Reply:
+def turn(proposed: tuple[tuple[str, dict[str, Any]], ...], prompt: Prompt) -> Reply:
     turn = sum(isinstance(entry, ModelSaid) for entry in prompt.entries)
     if turn >= len(proposed):
         return Reply(text="the work is done")
@@ -290,7 +290,7 @@ async def test_what_stood_and_what_people_overrode_is_told_from_the_audit(tmp_pa
         if turn and last:
             done.set()
             return None
-        return _turn((("append", {"path": "a", "content": f"{turn}\n"}),), prompt)
+        return turn((("append", {"path": "a", "content": f"{turn}\n"}),), prompt)
 
     async with inhabited(tmp_path / "home", model, POLICY) as lives:
         empty = (await lives.tcp.get("/api/v1/trust/audit?domain=files")).json()["records"]

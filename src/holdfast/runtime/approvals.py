@@ -52,8 +52,10 @@ async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
     """Empty words for a question that no rule has put, or that has been answered by now."""
     task = await house.recorder.load(task_id)
     opened = task.calls.get(call_id)
-    if opened is None or opened.state is not CallState.ASKED or not isinstance(opened.verdict, Ask):
+    if opened is None:
         return Why(rule="", suggested="")
+    if opened.state is not CallState.ASKED or not isinstance(opened.verdict, Ask):
+        return Why(rule="", suggested="", for_whom=who(house, task, opened))
     try:
         instead = suggested(opened.call).label
     except Invalid as none:
