@@ -14,7 +14,7 @@ from holdfast.core.error import NotAllowed
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Refused as RefusedCall
 from holdfast.runtime.relaying import relay
-from tests.doors.test_trust import turn, writes
+from tests.doors.test_trust import in_turn, writes
 from tests.whole_house import Inhabited, inhabited
 
 pytestmark = pytest.mark.anyio
@@ -158,7 +158,7 @@ preset = "open"
 tools = ["ask_person"]
 by = ["key:carol"]
 """
-    asks = partial(turn, (("ask_person", {"question": "Which account?"}),))
+    asks = partial(in_turn, (("ask_person", {"question": "Which account?"}),))
     async with inhabited(tmp_path / "home", asks, policy) as lives:
         bob, carol = await key(lives, "bob"), await key(lives, "carol")
         task = await lives.submit("pay it")
