@@ -8,16 +8,20 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.undo import look
-from holdfast.core.error import Unavailable
+from holdfast.adapters.tools.undo.plan import SHARED
+from holdfast.core.error import Refused, Unavailable
+from holdfast.core.ids import CallId, TaskId
+from holdfast.ports.tools import Job
 from tests import unprivileged
 from tests.adapters.test_undo_tree import Bench
 from tests.doors.undoing import OPEN, Script, Works, run, tree, write
@@ -124,6 +128,26 @@ async def test_what_a_hostile_command_leaves_is_undone_or_named(works: Works):
     }
 
 
+async def test_two_tasks_that_write_one_file_at_once_do_not_undo_each_other(bench: Bench):
+    """Each has seen the file before the other wrote: neither may bring that back."""
+    (bench.folder / "a").write_text("first")
+    keeping = bench.undo._keeping  # pyright: ignore[reportPrivateUsage]
+    jobs = [
+        Job(task=TaskId(f"task_{n}"), call=CallId(f"c{n}"), workspace=bench.folder) for n in (1, 2)
+    ]
+    names = [frozenset({"a"}), frozenset({"a"})]
+    async with (
+        keeping.around("write", jobs[0], names[0]),
+        keeping.around("write", jobs[1], names[1]),
+    ):
+        await bench.blobs.put(b"first")
+        (bench.folder / "a").write_text("of one")
+        (bench.folder / "a").write_text("of two")
+    undone = await bench.undone("task_2")
+    assert [(one.path, one.why) for one in undone.left] == [("a", SHARED)]
+    assert (bench.folder / "a").read_text() == "of two"
+
+
 async def test_a_folder_too_full_to_be_looked_at_is_said(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ):
@@ -134,6 +158,107 @@ async def test_a_folder_too_full_to_be_looked_at_is_said(
     (stays,) = told["lasting"]
     assert (stays["tool"], stays["target"][:5]) == ("exec", "for i")
     assert stays["why"] == "the folder holds more than 20 files and folders"
+
+
+async def test_of_one_folder_that_is_too_full_no_more_is_read_than_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(look, "MOST_PLACES", 20)
+    for number in range(500):
+        (tmp_path / str(number)).touch()
+    seen = 0
+    whole = os.scandir
+
+    class Counted:
+        def __init__(self, folder: int) -> None:
+            self._entries = whole(folder)
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            return self._counted()
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+        def _counted(self) -> Iterator[os.DirEntry[str]]:
+            nonlocal seen
+            for one in self._entries:
+                seen += 1
+                yield one
+
+    monkeypatch.setattr(look.os, "scandir", Counted)
+    with pytest.raises(look.TooMuch):
+        look.Shadow(tmp_path.parent / "copies").look(tmp_path, tidy=True)
+    assert seen < 30
+
+
+async def test_what_was_too_much_to_keep_and_has_not_changed_is_no_change(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(look, "MOST_BYTES", 100)
+    for name in ("a", "b"):
+        (bench.folder / name).write_bytes(b"x" * 80)
+    await bench.call("task_1", "command", {"does": [("away", "a", ""), ("file", "c", "new")]})
+    told = await bench.undo.told(TaskId("task_1"))
+    assert [one.change.path for one in told.entries] == ["a", "c"]
+    await bench.call("task_1", "command", {"does": [("file", "a", "y" * 80)]})
+    told = await bench.undo.told(TaskId("task_1"))
+    assert [one.change.path for one in told.entries] == ["a", "c", "a"]
+    undone = await bench.undone("task_1")
+    assert (undone.left, (bench.folder / "a").read_bytes()) == ((), b"x" * 80)
+
+
+async def test_a_place_for_undo_that_others_may_open_stops_no_call(bench: Bench, tmp_path: Path):
+    (tmp_path / "undo").mkdir(mode=0o755)
+    await bench.call("task_1", "command", {"does": [("file", "a", "one")]})
+    assert (bench.folder / "a").read_text() == "one"
+
+
+async def test_a_strange_file_beside_the_tapes_is_no_task(bench: Bench, tmp_path: Path):
+    await bench.call("task_1", "write", {"path": "a", "content": "two"})
+    (tmp_path / "undo" / "task_1 (old).jsonl").write_text("{}")
+    assert await bench.undo.tasks() == ["task_1"]
+
+
+async def test_a_call_that_is_still_ending_is_waited_for_and_stays_sure(bench: Bench):
+    """A task is cancelled at once, its command a moment later: not every look has been told."""
+    (bench.folder / "a").write_text("one")
+    keeping = bench.undo._keeping  # pyright: ignore[reportPrivateUsage]
+    job = Job(task=TaskId("task_1"), call=CallId("c1"), workspace=bench.folder)
+    async with keeping.around("exec", job, None):
+        (bench.folder / "a").write_text("two")
+        with pytest.raises(Refused) as refused:
+            await bench.undone("task_1")
+        assert refused.value.code == "call_ending"
+    assert (await bench.undone("task_1")).left == ()
+    assert (bench.folder / "a").read_text() == "one"
+
+
+async def test_what_is_forgotten_while_it_is_undone_stays_forgotten(bench: Bench):
+    (bench.folder / "a").write_text("one")
+    await bench.call("task_1", "write", {"path": "a", "content": "two"})
+    real = bench.undo._carried_out  # pyright: ignore[reportPrivateUsage]
+
+    async def carried_out(*given: Any, **more: Any) -> Any:
+        await bench.undo.forget(TaskId("task_1"))
+        return await real(*given, **more)
+
+    bench.undo._carried_out = carried_out  # pyright: ignore[reportPrivateUsage]
+    await bench.undone("task_1")
+    told = await bench.undo.told(TaskId("task_1"))
+    assert (told.past, told.entries) == ((), ())
+
+
+async def test_a_workspace_that_leads_elsewhere_by_now_is_not_touched(bench: Bench, tmp_path: Path):
+    """Whoever may change the folder above could make it a link to anywhere."""
+    (bench.folder / "a").write_text("evil")
+    await bench.call("task_1", "delete", {"path": "a"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    bench.folder.rename(tmp_path / "away")
+    bench.folder.symlink_to(elsewhere)
+    with pytest.raises(Refused, match="leads elsewhere"):
+        await bench.undone("task_1")
+    assert list(elsewhere.iterdir()) == []
 
 
 async def test_a_disk_that_refuses_stops_one_file_and_no_other(bench: Bench):

@@ -17,7 +17,7 @@ from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId
 from holdfast.core.message import EffectClass, ToolCall
 from holdfast.runtime.answerers import Answerers, words
-from holdfast.runtime.autonomy import Answers, advised, weighed
+from holdfast.runtime.autonomy import Answers, advised, undone, weighed
 from holdfast.runtime.domains import (
     Domain,
     Grant,
@@ -301,6 +301,23 @@ def judged(task: str, call: str, level: Level, digest: str = "") -> Fact:
     return Fact(
         kind="call.judged", at=1, task=task, call=call, verdict=verdict, rule=rule, digest=told
     )
+
+
+def undo(number: int, *, of: int = 0, call: str = "") -> Fact:
+    before = f"t.{of}" if of else ""
+    subject = f"t.{number}"
+    return Fact(
+        kind="task.undone", at=1, by="key:ann", task="t", subject=subject, before=before, call=call
+    )
+
+
+def test_an_undo_that_is_taken_back_takes_no_other_back():
+    a, b = ("t", "a"), ("t", "b")
+    facts = [undo(1, call="a"), undo(2, call="b"), undo(3, of=1)]
+    assert undone(facts) == {b: "key:ann"}
+    assert undone([*facts, undo(4, of=3)]) == {a: "key:ann", b: "key:ann"}
+    assert undone([*facts, undo(3, of=1)]) == {b: "key:ann"}, "one that was cut off and resumed"
+    assert undone([undo(3, of=1)]) == {}, "what it takes back is longer ago than one looks"
 
 
 def test_what_people_made_of_an_act_is_found_in_what_they_did():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.core import event as e
+from holdfast.core.error import NotAllowed
+from holdfast.core.ids import TaskId
 from holdfast.core.message import Refused as RefusedCall
-from tests.doors.test_trust import writes
+from holdfast.runtime.relaying import relay
+from tests.doors.test_trust import in_turn, writes
 from tests.whole_house import Inhabited, inhabited
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +125,60 @@ by = ["key:carol"]
         place, yes = await asked(lives, task)
         late = await lives.tcp.post(f"{place}/approve", json=yes, headers=bob)
         assert late.status_code == 403
+
+
+async def test_a_lease_for_more_than_one_task_does_not_answer_ones_own_requests(tmp_path: Path):
+    """Dave may answer for Carol, so for his own tasks he would have answered beforehand."""
+    async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
+        carol, dave = await key(lives, "carol"), await key(lives, "dave")
+        told = {"prompt": "x"}
+        own = (await lives.tcp.post("/api/v1/tasks", json=told, headers=dave)).json()["id"]
+        await asked(lives, own)
+        task = (await lives.tcp.post("/api/v1/tasks", json=told, headers=carol)).json()["id"]
+        place, yes = await asked(lives, task)
+        wider = ({"scope": "all"}, {"scope": "agent"}, {"scope": "task", "of": own})
+        for lease in wider:
+            wide = await lives.tcp.post(
+                f"{place}/approve", json={**yes, "lease": lease}, headers=dave
+            )
+            assert (wide.status_code, wide.json()["code"]) == (403, "not_yours_to_answer"), lease
+        here = {**yes, "lease": {"scope": "task"}}
+        given = await lives.tcp.post(f"{place}/approve", json=here, headers=dave)
+        assert given.status_code == 200
+        assert (await lives.ended(task))["status"] == "SUCCEEDED"
+        assert (await lives.asks_or_ends(own))["questions"]
+
+
+async def test_a_question_in_words_is_for_whom_the_policy_names_too(tmp_path: Path):
+    """However it is answered: in words, by yes or no, or on behalf of an agent elsewhere."""
+    policy = """
+[policy]
+preset = "open"
+[[policy.answer]]
+tools = ["ask_person"]
+by = ["key:carol"]
+"""
+    asks = partial(in_turn, (("ask_person", {"question": "Which account?"}),))
+    async with inhabited(tmp_path / "home", asks, policy) as lives:
+        bob, carol = await key(lives, "bob"), await key(lives, "carol")
+        task = await lives.submit("pay it")
+        place, yes = await asked(lives, task)
+        (shown,) = (await lives.tcp.get("/api/v1/approvals")).json()["approvals"]
+        assert shown["for_whom"] == ["key:carol"]
+        said = {"text": "that of bob"}
+        for path, told in (
+            (f"/api/v1/tasks/{task}/say", said),
+            (f"{place}/approve", yes),
+            (f"{place}/refuse", {}),
+        ):
+            refused = await lives.tcp.post(path, json=told, headers=bob)
+            assert (refused.status_code, refused.json()["code"]) == (403, "not_yours_to_answer")
+        with pytest.raises(NotAllowed, match="key:carol"):
+            await relay(lives.house, TaskId(task), "that of bob", ("a2a:x",), by="key:bob")
+        path = f"/api/v1/tasks/{task}/say"
+        answer = await lives.tcp.post(path, json={"text": "mine"}, headers=carol)
+        assert answer.status_code == 200
+        assert (await lives.ended(task))["status"] == "SUCCEEDED"
 
 
 async def test_who_submits_a_task_does_not_answer_beforehand_what_others_have_to(tmp_path: Path):

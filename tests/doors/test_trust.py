@@ -33,10 +33,10 @@ command = ["git", "push", "**"]
 
 
 def writes(*names: str) -> Any:
-    return partial(_turn, tuple(("append", {"path": one, "content": "x\n"}) for one in names))
+    return partial(in_turn, tuple(("append", {"path": one, "content": "x\n"}) for one in names))
 
 
-def _turn(proposed: tuple[tuple[str, dict[str, Any]], ...], prompt: Prompt) -> Reply:
+def in_turn(proposed: tuple[tuple[str, dict[str, Any]], ...], prompt: Prompt) -> Reply:
     turn = sum(isinstance(entry, ModelSaid) for entry in prompt.entries)
     if turn >= len(proposed):
         return Reply(text="the work is done")
@@ -184,6 +184,22 @@ async def test_every_change_is_a_line_of_the_audit_and_outlives_the_house(tmp_pa
         ]
 
 
+async def test_what_an_agent_has_of_its_own_is_told_as_it_counts(tmp_path: Path):
+    """None for all counts for each, and is what is shown; without its own it has what all have."""
+    async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
+        await grant(lives, "high", agent="newcomer", reason="it is good")
+        await grant(lives, "none", reason="release week")
+        found = await lives.tcp.get("/api/v1/trust?domain=files&agent=newcomer")
+        (row,) = found.json()["domains"]
+        assert (row["level"], row["reason"]) == ("none", "release week")
+        await grant(lives, "high")
+        await grant(lives, "low", agent="newcomer")
+        told = {"domain": "files", "agent": "newcomer"}
+        row = (await lives.tcp.post("/api/v1/trust/revoke", json=told)).json()
+        last = (await facts(lives, "trust.changed"))[-1]
+        assert (row["level"], last.before, last.after) == ("high", "low", "high")
+
+
 async def test_a_domain_that_has_changed_since_is_low_until_granted_again(tmp_path: Path):
     home = tmp_path / "home"
     async with inhabited(home, writes("a"), POLICY) as lives:
@@ -264,6 +280,22 @@ async def test_at_medium_one_yes_answers_all_about_the_very_same_call(tmp_path: 
         assert (await lives.asks_or_ends(elsewhere))["questions"], "that is another file"
 
 
+async def test_a_yes_to_all_alike_needs_the_trust_that_there_is_now(tmp_path: Path):
+    """What was asked at medium, and is low by now, gets an answer for each."""
+    async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
+        await grant(lives, "medium")
+        tasks = [await lives.submit("write it") for _ in range(2)]
+        for task in tasks:
+            (question,) = (await lives.asks_or_ends(task))["questions"]
+        await grant(lives, "low")
+        place = f"/api/v1/tasks/{tasks[1]}/calls/{question['call']}/approve"
+        told = {"digest": question["digest"], "alike": True}
+        refused = await lives.tcp.post(place, json=told)
+        assert (refused.status_code, refused.json()["code"]) == (409, "not_a_read")
+        for task in tasks:
+            assert (await lives.asks_or_ends(task))["questions"]
+
+
 async def test_what_stood_and_what_people_overrode_is_told_from_the_audit(tmp_path: Path):
     """Row OK-50, and part of row OK-51: six acts, of which one was cancelled: 83 %, keep."""
     done = asyncio.Event()
@@ -274,7 +306,7 @@ async def test_what_stood_and_what_people_overrode_is_told_from_the_audit(tmp_pa
         if turn and last:
             done.set()
             return None
-        return _turn((("append", {"path": "a", "content": f"{turn}\n"}),), prompt)
+        return in_turn((("append", {"path": "a", "content": f"{turn}\n"}),), prompt)
 
     async with inhabited(tmp_path / "home", model, POLICY) as lives:
         empty = (await lives.tcp.get("/api/v1/trust/audit?domain=files")).json()["records"]

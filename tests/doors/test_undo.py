@@ -159,6 +159,12 @@ async def test_a_task_at_work_is_not_undone(works: Works):
     assert await works.refused(f"{task}.7") == (404, "undo_not_found")
     assert await works.refused("task_none.1") == (404, "task_not_found")
     assert await works.refused(f"{task}.x") == (404, "task_not_found")
+    for none in ("0", "00", "9" * 5_000):
+        assert (await works.refused(f"{task}.{none}"))[0] == 404, "nor all that the task did"
+    assert await works.refused(f"{task}.1", call="c00") == (422, "undo_is_whole")
+    looked = await works.lives.tcp.get(f"/api/v1/tasks/{task}.1/undo", params={"call": "c00"})
+    assert (looked.status_code, looked.json()["code"]) == (422, "undo_is_whole")
+    assert len((await works.outlook(task))["past"]) == 1
 
 
 async def test_what_stays_is_said_in_plain_words(works: Works):

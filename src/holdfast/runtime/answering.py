@@ -8,7 +8,7 @@ from holdfast.core.gate.matter import Matter
 from holdfast.core.gate.policy import Say, parse_rule
 from holdfast.core.gate.standing import standing_of
 from holdfast.core.ids import TaskId
-from holdfast.core.task import CallState, OpenCall, Request, Task
+from holdfast.core.task import CallState, Human, OpenCall, Request, Task
 from holdfast.core.view import Summary, summary
 
 from .answerers import Answerers, over, words
@@ -22,10 +22,26 @@ async def answered(house: House, task_id: TaskId, answer: Approve | Refuse) -> S
     if opened is None:
         what = f"task {task_id} has no open call {answer.call_id}"
         raise NotFound(what, code="call_not_open")
-    if opened.state is CallState.ASKED:
+    if _waits_for_somebody(opened):
         check(house, task, opened, answer.by)
         _check_reach(house, task, opened, answer)
     return summary(await house.recorder.tell(task_id, answer))
+
+
+async def check_words(house: House, task_id: TaskId, by: str) -> None:
+    """What is said to a task answers the question in words that it asks, if any.
+
+    Raises `NotAllowed` for who may not answer that.
+    """
+    task = await house.recorder.load(task_id)
+    for opened in task.calls.values():
+        if isinstance(opened.wait, Human):
+            check(house, task, opened, by)
+            return
+
+
+def _waits_for_somebody(opened: OpenCall) -> bool:
+    return opened.state is CallState.ASKED or isinstance(opened.wait, Human)
 
 
 def who(house: House, task: Task, opened: OpenCall) -> tuple[str, ...]:
@@ -54,7 +70,11 @@ def _check_reach(house: House, task: Task, opened: OpenCall, answer: Approve | R
     tools = (rule.tools or (rule.tool,)) if rule else (opened.call.tool,)
     if answer.vouch:  # whose words these are counts for calls of every tool
         tools = ("*",)
-    if told := _of_others(house, tools, answer.by, task.request.by):
+    requesters = [task.request.by]
+    if answer.lease and not (answer.lease.scope == "task" and answer.lease.of == task.id):
+        requesters.append(answer.by)  # it would answer for tasks of one's own
+    found = (_of_others(house, tools, answer.by, requester) for requester in requesters)
+    if told := next(filter(None, found), ""):
         raise NotAllowed(
             f"a yes to more than this call could cover what is for {told}",
             code="not_yours_to_answer",

@@ -26,7 +26,7 @@ from holdfast.ports.journal import Query
 
 from .advice import advice
 from .answering import answered, check, who
-from .domains import Level, read_name
+from .domains import Level, level_of, read_name
 from .house import House
 from .tasks import Yes
 
@@ -52,8 +52,10 @@ async def why(house: House, task_id: TaskId, call_id: CallId) -> Why:
     """Empty words for a question that no rule has put, or that has been answered by now."""
     task = await house.recorder.load(task_id)
     opened = task.calls.get(call_id)
-    if opened is None or opened.state is not CallState.ASKED or not isinstance(opened.verdict, Ask):
+    if opened is None:
         return Why(rule="", suggested="")
+    if opened.state is not CallState.ASKED or not isinstance(opened.verdict, Ask):
+        return Why(rule="", suggested="", for_whom=who(house, task, opened))
     try:
         instead = suggested(opened.call).label
     except Invalid as none:
@@ -132,7 +134,7 @@ async def approve_alike(
     """
     first = await house.recorder.load(task_id)
     opened = _asked(first, yes.call)
-    if not _may_be_several(opened):
+    if not _may_be_several(house, first, opened):
         message = f"{opened.call.tool} is no read: each call of it gets its own answer"
         raise Refused(message, code="not_a_read", hint="approve it without the others")
     command = Approve(call_id=yes.call, digest=yes.digest, by=yes.by)
@@ -144,7 +146,8 @@ async def approve_alike(
         if task.request.workspace != first.request.workspace:
             continue
         for one in task.calls.values():
-            if one.state is CallState.ASKED and _alike(one, opened):
+            alike = one.state is CallState.ASKED and _alike(one, opened)
+            if alike and _may_be_several(house, task, one):
                 await _also(house, task, one, yes.by)
     return row
 
@@ -152,15 +155,20 @@ async def approve_alike(
 def _alike(one: OpenCall, other: OpenCall) -> bool:
     mine, its = one.call, other.call
     same = mine.key == its.key and mine.target == its.target and mine.also == its.also
-    return same and mine.labels == its.labels and _may_be_several(one)
+    return same and mine.labels == its.labels
 
 
-def _may_be_several(opened: OpenCall) -> bool:
-    """One yes may answer several reads, and what a domain of medium trust asks."""
+def _may_be_several(house: House, task: Task, opened: OpenCall) -> bool:
+    """One yes may answer several reads, and what a domain of medium trust asks: as it was when it
+    asked, and no less by now."""
     if opened.call.effect is EffectClass.READS:
         return True
     named = read_name(opened.verdict.rule) if isinstance(opened.verdict, Ask) else None
-    return named is not None and named[1] is Level.MEDIUM
+    if named is None or named[1] is not Level.MEDIUM:
+        return False
+    grants, agent = house.trust.grants, task.request.agent.name
+    levels = [level_of(x, grants, agent) for x in house.in_force.domains if x.name == named[0]]
+    return bool(levels) and levels[0] in {Level.MEDIUM, Level.HIGH}
 
 
 async def _also(house: House, task: Task, opened: OpenCall, by: str) -> None:

@@ -124,21 +124,28 @@ async def _acts(house: House, since: Instant, agent: str) -> list[Act]:
         yes={(one.task, one.call): one.by for one in await facts("call.approved")},
         no={(one.task, one.call): one.by for one in await facts("call.refused") if one.by},
         cancelled={one.task: one.by for one in ended},
-        undone=_undone(await facts("task.undone")),
+        undone=undone(await facts("task.undone")),
     )
     return weighed(judged, answers)
 
 
-def _undone(facts: Iterable[Fact]) -> Mapping[_Place, str]:
-    """What was undone, one call or all that a task did, and stayed so: an undo can be undone."""
+def undone(facts: Iterable[Fact]) -> Mapping[_Place, str]:
+    """What was undone, one call or all that a task did, and stayed so: an undo can be undone.
+
+    What takes back an undo of which nothing is told here counts for nothing.
+    """
     found: dict[_Place, str] = {}
+    places: dict[str, _Place] = {}
     away: dict[str, bool] = {}
     for one in facts:
+        if one.before and one.before not in places:
+            continue
+        place = places[one.subject] = places.get(one.before, (one.task, one.call))
         away[one.subject] = not away.get(one.before, False)
-        if not away[one.subject]:
-            found = {place: by for place, by in found.items() if place[0] != one.task}
+        if away[one.subject]:
+            found[place] = one.by
         else:
-            found[one.task, one.call] = one.by
+            found.pop(place, None)
     return found
 
 

@@ -69,20 +69,18 @@ Grants = Mapping[tuple[str, str], Grant]
 
 
 def level_of(domain: Domain, grants: Grants, agent: str = EVERYBODY) -> Level:
-    """The level that counts: an agent's own, else everybody's, else low.
-
-    More than low holds only for the domain as it was when it was granted. None for everybody is
-    none for each.
-    """
-    everybody = _counts(domain, grants.get((domain.name, EVERYBODY)))
-    own = grants.get((domain.name, agent))
-    return everybody if own is None or everybody is Level.NONE else _counts(domain, own)
+    """The level that counts, else low. More than low holds only for the domain as it was when it
+    was granted."""
+    grant = grant_of(domain, grants, agent)
+    return Level.LOW if grant is None or is_stale(domain, grant) else grant.level
 
 
-def _counts(domain: Domain, grant: Grant | None) -> Level:
-    if grant is None or is_stale(domain, grant):
-        return Level.LOW
-    return grant.level
+def grant_of(domain: Domain, grants: Grants, agent: str = EVERYBODY) -> Grant | None:
+    """What was granted and counts: an agent's own, else everybody's. None for everybody is none
+    for each."""
+    own, everybody = grants.get((domain.name, agent)), grants.get((domain.name, EVERYBODY))
+    none_at_all = everybody is not None and everybody.level is Level.NONE
+    return everybody if own is None or none_at_all else own
 
 
 def is_stale(domain: Domain, grant: Grant) -> bool:

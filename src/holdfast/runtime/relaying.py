@@ -9,18 +9,23 @@ from holdfast.core.message import Returned
 from holdfast.core.view import Summary, summary
 
 from . import tasks
+from .answering import check_words
 from .house import House
 
 
-async def relay(house: House, task_id: TaskId, text: str, sources: tuple[str, ...]) -> Summary:
+async def relay(
+    house: House, task_id: TaskId, text: str, sources: tuple[str, ...], *, by: str
+) -> Summary:
     """Answer the question in words that a task asks; its answer is labelled with its `sources`.
 
-    Raises `Refused` where no such question waits: then only a person may speak up.
+    Raises `Refused` where no such question waits: then only a person may speak up; `NotAllowed`
+    where the policy leaves the answer to others than `by`.
     """
     if not text.strip():
         raise Invalid("the message is empty", code="empty_message")
     for question in await tasks.asked(house, task_id):
         if question.free_text:
+            await check_words(house, task_id, by)
             answer = SettleCall(call_id=question.call, outcome=Returned(text=text), sources=sources)
             return summary(await house.recorder.tell(task_id, answer))
     hint = "begin a task with it, in the same context"

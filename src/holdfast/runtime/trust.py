@@ -13,7 +13,7 @@ from holdfast.core.error import Invalid, NotFound
 from holdfast.core.gate.policy import Rule
 from holdfast.core.ids import Instant
 
-from .domains import EVERYBODY, MEANS, Domain, Grant, Level, is_stale, level_of
+from .domains import EVERYBODY, MEANS, Domain, Grant, Level, grant_of, is_stale, level_of
 from .house import House
 
 _HINT = "name one in policy.toml: [domain.email] tools = [...]; docs/guides/trust.md"
@@ -67,7 +67,7 @@ def shown(house: House, name: str = "", agent: str = "") -> Sequence[Trusted]:
 def _row(house: House, domain: Domain, agent: str) -> Trusted:
     grants = house.trust.grants
     level = level_of(domain, grants, agent)
-    grant = grants.get((domain.name, agent)) or grants.get((domain.name, EVERYBODY))
+    grant = grant_of(domain, grants, agent)
     return Trusted(
         domain=domain.name,
         agent=agent,
@@ -137,7 +137,9 @@ async def revoke(house: House, name: str, agent: str = EVERYBODY, *, by: str) ->
     known = {one for one, _ in house.trust.grants}
     domain = None if name in known - _names(house) else found(house, name)
     gone = Grant(domain=name, agent=agent, level=Level.LOW, by=by, at=house.clock.now())
-    await _changed(house, gone, to=None, after=Level.LOW)
+    left = {key: one for key, one in house.trust.grants.items() if key != (name, agent)}
+    after = level_of(domain, left, agent) if domain else Level.LOW
+    await _changed(house, gone, to=None, after=after)
     return _row(house, domain, agent) if domain else _gone(gone)
 
 

@@ -6,6 +6,7 @@ it begins, finished when it is cut off, and can be undone itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from holdfast.core.audit.fact import Fact
-from holdfast.core.error import NotFound, Refused
+from holdfast.core.error import Invalid, NotFound, Refused
 from holdfast.core.event import CallSettled, CallStarted, ChecksDue, Replied, TopUpRequested
 from holdfast.core.ids import Instant, TaskId
 from holdfast.core.message import EffectClass, Failed, ToolCall
@@ -26,6 +27,7 @@ from . import tasks
 from .house import House
 from .undoing import Outcome, Past, PutBack, Told, Wish
 
+_UNDO = re.compile(r"(.+)\.([1-9][0-9]{0,8})")
 _MOST_TARGET = 160
 _MOST_CHILDREN = 500
 _FOR_GOOD = "it cannot be undone"
@@ -88,15 +90,15 @@ class Undo(Struct, frozen=True, kw_only=True):
 
 
 def parted(ref: str) -> tuple[str, int]:
-    """A task's id, or that of an undo: the task's with a point and a number."""
-    task, point, number = ref.rpartition(".")
-    return (task, int(number)) if point and number.isdecimal() else (ref, 0)
+    """A task's id, or that of an undo: the task's with a point and a number from 1."""
+    found = _UNDO.fullmatch(ref)
+    return (found[1], int(found[2])) if found else (ref, 0)
 
 
 async def outlook(house: House, task_id: TaskId, wish: Wish) -> Undo:
     """What `undo` would do now, and what cannot be undone. Changes nothing."""
     row = await _ended(house, task_id)
-    call = await _call(house, task_id, wish.call)
+    call = await _call(house, task_id, wish)
     folder = Path(row.workspace)
     found = await house.undoing.outlook(task_id, folder, call=call, of=wish.of)
     return await _said(house, row, found, call)
@@ -108,7 +110,7 @@ async def undo(house: House, task_id: TaskId, wish: Wish) -> Undo:
     Raises `Refused` for a task that is still at work, and while another undo is under way.
     """
     row = await _ended(house, task_id)
-    call = await _call(house, task_id, wish.call)
+    call = await _call(house, task_id, wish)
     wish = Wish(by=wish.by, at=house.clock.now(), call=call, of=wish.of)
     agreed = partial(_witnessed, house, row, wish)
     found = await house.undoing.undo(task_id, Path(row.workspace), wish, agreed)
@@ -141,10 +143,14 @@ async def _ended(house: House, task_id: TaskId) -> Summary:
     return row
 
 
-async def _call(house: House, task_id: TaskId, given: str) -> str:
+async def _call(house: House, task_id: TaskId, wish: Wish) -> str:
     """The one call of the task that is meant: its id, or how that begins."""
+    given = wish.call
     if not given:
         return ""
+    if wish.of:
+        message = "an earlier undo is taken back as a whole: leave the call out"
+        raise Invalid(message, code="undo_is_whole")
     ran = [one.id for one in _ran(await house.journal.read(task_id))]
     found = [one for one in ran if one == given] or [one for one in ran if one.startswith(given)]
     if len(found) == 1:

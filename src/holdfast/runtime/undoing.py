@@ -119,7 +119,8 @@ class Undoing(Protocol):
         wish: Wish,
         agreed: Callable[[Outcome], Awaitable[None]],
     ) -> Outcome:
-        """`agreed` is told before anything is touched. Raises `Refused` for two at once."""
+        """`agreed` is told before anything is touched. Raises `Refused` for two at once, while a
+        call of the task is still ending, and where the workspace leads elsewhere by now."""
         ...
 
     async def forget(self, task: TaskId) -> None: ...

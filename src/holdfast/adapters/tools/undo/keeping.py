@@ -51,7 +51,8 @@ class Keeping:
             # What earlier looks copied is wanted no more, unless another call has just looked.
             was = await self._look(job, names, tidy=self._windows.alone(window))
             states = was.states if names is not None and isinstance(was, Seen) else None
-            await self._tell(job, Began(call=job.call, tool=tool, was=states), durable=False)
+            began = Began(call=job.call, tool=tool, was=states, root=str(window.root))
+            await self._tell(job, began, durable=False)
             try:
                 yield
             finally:
@@ -80,7 +81,7 @@ class Keeping:
             if names is not None:
                 return await to_thread.run_sync(_named, job.workspace, sorted(names))
             return await to_thread.run_sync(partial(self._shadow.look, job.workspace, tidy=tidy))
-        except (TooMuch, Denied) as error:
+        except (TooMuch, Denied, HoldfastError) as error:
             return str(error)
         except OSError as error:
             return f"the folder could not be looked at: {error.strerror}"

@@ -103,13 +103,13 @@ class Shadow:
         with self._turns.setdefault(key, threading.Lock()):
             private.make_folder(self._place.parent)
             private.make_folder(self._place)
-            copies = self._roots.pop(key, None) or _Copies(self._place / key)
+            copies = self._roots.setdefault(key, _Copies(self._place / key))
+            self._roots.move_to_end(key)
             if tidy:
                 copies.tidy()
-            self._roots[key] = copies
             while tidy and len(self._roots) > _ROOTS:
                 self._roots.popitem(last=False)[1].clear()
-            return copies.look(folder)
+            return copies.look(folder, anew=tidy)
 
     def content(self, root: Path, state: State) -> bytes | None:
         """What a look saw at some place; None if it was not copied, or is no longer whole."""
@@ -150,7 +150,8 @@ class _Copies:
             return data if digest_of(data) == digest else None
         return None
 
-    def look(self, folder: Folder) -> Seen:
+    def look(self, folder: Folder, *, anew: bool) -> Seen:
+        """`anew`: it is compared with no earlier look."""
         begun, left = time.time_ns(), MOST_BYTES
         known: dict[str, _Known] = {}
         states: dict[str, State] = {}
@@ -161,18 +162,25 @@ class _Copies:
                 if one.about is None:
                     states[one.name] = _odd(one.name)
                     continue
-                mark, old = mark_of(one.about), self._known.get(one.name)
                 size = one.about.st_size if stat.S_ISREG(one.about.st_mode) else 0
-                if size > left:
-                    states[one.name] = _marked(one.about)
-                    continue
-                left -= size
-                if old is None or not old.settled or old.mark != mark:
+                mark, old = mark_of(one.about), self._last(one, anew=anew)
+                if old is None and size > left:
+                    old = _Known(mark, _marked(one.about), settled=True)
+                if old is None or not old.settled:
                     settled = one.about.st_ctime_ns < begun - _SETTLED
                     old = _Known(mark, self._copied(one, one.about, file.fileno()), settled)
+                left -= size if old.state.whole else 0
                 known[one.name], states[one.name] = old, old.state
         self._known = known
         return Seen(states, tuple(apart))
+
+    def _last(self, one: _Found, *, anew: bool) -> _Known | None:
+        """What was seen there, if it has not changed. What was too much then stays so until one
+        looks anew: that there is room for it by now is no change of it."""
+        old = self._known.get(one.name)
+        if old is None or one.about is None or old.mark != mark_of(one.about):
+            return None
+        return old if old.state.whole or not anew else None
 
     def _copied(self, one: _Found, about: os.stat_result, file: int) -> State:
         mode = about.st_mode & PERMISSIONS
@@ -251,6 +259,8 @@ def _entries(folder: int) -> list[tuple[str, os.stat_result]]:
     found: list[tuple[str, os.stat_result]] = []
     with os.scandir(folder) as entries:
         for one in entries:
+            if len(found) > MOST_PLACES:
+                raise _too_much()
             with suppress(FileNotFoundError):
                 found.append((one.name, one.stat(follow_symlinks=False)))
     return sorted(found)
@@ -267,7 +277,11 @@ def _unspeakable(name: str) -> str:
 
 def _bounded(states: dict[str, State]) -> None:
     if len(states) > MOST_PLACES:
-        raise TooMuch(f"the folder holds more than {MOST_PLACES:,} files and folders")
+        raise _too_much()
+
+
+def _too_much() -> TooMuch:
+    return TooMuch(f"the folder holds more than {MOST_PLACES:,} files and folders")
 
 
 def _marked(about: os.stat_result) -> State:

@@ -47,12 +47,14 @@ class Past(Struct, frozen=True, kw_only=True):
 
 class Told(Struct, frozen=True, kw_only=True):
     """All that was written down about one task. `standing` are changes that count, oldest first;
-    `calls` says of each call why its changes are not known, empty if they are."""
+    `calls` says of each call why its changes are not known, empty if they are; `roots` in which
+    folders they worked, links followed."""
 
     entries: tuple[Entry, ...] = ()
     standing: tuple[Entry, ...] = ()
     calls: Mapping[str, str] = {}
     apart: tuple[str, ...] = ()
+    roots: frozenset[str] = frozenset()
     past: tuple[Past, ...] = ()
 
     @property
@@ -64,11 +66,13 @@ def told(lines: Iterable[Line]) -> Told:
     entries: list[Entry] = []
     calls: dict[str, str] = {}
     apart: set[str] = set()
+    roots: set[str] = set()
     past: list[Past] = []
     for line in lines:
         match line:
             case Began():
                 calls[line.call] = CUT_OFF
+                roots.update({line.root} - {""})
             case Ended():
                 calls[line.call] = line.unknown
                 apart.update(line.apart)
@@ -76,14 +80,17 @@ def told(lines: Iterable[Line]) -> Told:
                     entries.append(Entry(len(entries), line.call, one))
             case Undoing():
                 past.append(Past(begun=line))
-            case Undone():
+            case Undone() if past:
                 past[-1] = Past(begun=past[-1].begun, over=True, failed=line.left)
+            case Undone():
+                pass  # what it ended was forgotten meanwhile
     gone = _gone(past, entries)
     return Told(
         entries=tuple(entries),
         standing=tuple(one for one in entries if one.number not in gone),
         calls=calls,
         apart=tuple(sorted(apart)),
+        roots=frozenset(roots),
         past=tuple(past),
     )
 

@@ -24,11 +24,13 @@ _LARGEST = 256 << 20
 
 
 class Began(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="began"):
-    """A call is about to change something. `was`: the places it names; None: anywhere."""
+    """A call is about to change something. `was`: the places it names; None: anywhere. `root` is
+    the folder in which it works, links followed."""
 
     call: str
     tool: str
     was: dict[str, State] | None = None
+    root: str = ""
 
 
 class Ended(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
@@ -115,7 +117,8 @@ class Tape:
         self._path(task).unlink(missing_ok=True)
 
     def tasks(self) -> list[str]:
-        return [one.stem for one in self._place.glob("*.jsonl")] if self._place.is_dir() else []
+        names = [one.stem for one in self._place.glob("*.jsonl")] if self._place.is_dir() else []
+        return [one for one in names if _NAME.fullmatch(one)]
 
     def _append(self, path: Path, data: bytes, durable: bool) -> None:
         fresh = not path.exists()

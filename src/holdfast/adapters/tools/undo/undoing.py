@@ -76,6 +76,7 @@ class FolderUndo:
     ) -> Outcome:
         """What `undo` would do now."""
         known = await self.told(task)
+        _check_root(known, workspace)
         cut = known.unfinished
         if cut is not None:
             return replace(_outcome(cut, resumed=True), number=0)
@@ -93,10 +94,12 @@ class FolderUndo:
 
         An undo that was cut off is finished first; if it was the same wish, that is all. What
         fails at one place is told in `left` and stops no other. Raises `Refused` while another undo
-        is under way in the folder.
+        is under way in the folder, and while a call of the task is still ending.
         """
+        self._check_still(task)
         with self._alone(workspace), self._windows.open(f"undo {task}", workspace, None):
             known = await self.told(task)
+            _check_root(known, workspace)
             if (cut := known.unfinished) is not None:
                 await agreed(_outcome(cut, resumed=True))
                 resumed = await self._carried_out(task, workspace, cut, resumed=True)
@@ -200,6 +203,15 @@ class FolderUndo:
                 return str(error)
         return await to_thread.run_sync(put, folder, act, data, undo)
 
+    def _check_still(self, task: TaskId) -> None:
+        """A task ends when it is cancelled, its command a little later."""
+        if self._windows.has(task):
+            raise Refused(
+                f"a call of {task} is still ending: what it changed is not told yet",
+                code="call_ending",
+                hint="ask again in a moment",
+            )
+
     @contextmanager
     def _alone(self, workspace: Path) -> Generator[None]:
         real = workspace.resolve()
@@ -216,6 +228,17 @@ class FolderUndo:
             yield
         finally:
             self._busy.remove(real)
+
+
+def _check_root(known: Told, workspace: Path) -> None:
+    """A folder above may have been changed, so that the same path leads to another folder."""
+    real = str(workspace.resolve())
+    if others := sorted(known.roots - {real}):
+        raise Refused(
+            f"{workspace} leads elsewhere by now: to {real}; the task worked in {others[0]}",
+            code="workspace_moved",
+            hint="put the folder back to where it was",
+        )
 
 
 def _numbered(known: Told, number: int) -> Past:

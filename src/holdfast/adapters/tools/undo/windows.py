@@ -12,7 +12,7 @@ from pathlib import Path
 class Window:
     """A call at work, from its first look to its last. `places`: those that it names; None: it may
     change anything in its folder. `others` are places that other tasks named meanwhile; `shared`:
-    another task could change anything, too."""
+    another task could change all of the same, too."""
 
     task: str
     root: Path
@@ -46,6 +46,10 @@ class Windows:
         finally:
             self._open.remove(window)
 
+    def has(self, task: str) -> bool:
+        """True while a call of the task is at work."""
+        return any(window.task == task for window in self._open)
+
     def alone(self, window: Window) -> bool:
         """True if no other call is at work in its folder."""
         return not any(
@@ -60,6 +64,9 @@ def _met(one: Window, other: Window) -> None:
         one.others |= other.places or frozenset()
     elif other.places is None:
         other.others |= one.places
+    elif any(_overlap(mine, its) for mine in one.places for its in other.places):
+        # Each may have looked before the other wrote: what it saw is then not what it replaced.
+        one.shared = other.shared = True
 
 
 def _overlap(one: Path, other: Path) -> bool:

@@ -172,7 +172,7 @@ async def _answered(ask: Asking, task: t.Task, message: w.Message) -> None:
         case asked.Declined(call=call, reason=reason):
             await tasks.refuse(house, task.id, call, by=ask.by, reason=reason)
         case str() as text if sources := asked.sources_of(message, ask.by, person=_person(ask)):
-            await relay(house, task.id, text, sources)
+            await relay(house, task.id, text, sources, by=ask.by)
         case str() as text:
             await tasks.say(house, task.id, text, by=ask.by)
 
