@@ -118,6 +118,7 @@ async def test_a_message_has_the_id_of_its_call_and_says_what_was_heard(tmp_path
     [
         (b"<html>", "peer_odd"),
         (b"[" * 100_000, "peer_odd"),
+        (b'{"name":"\xff"}', "peer_odd"),
         ({"supportedInterfaces": []}, "peer_odd"),
         (card("https://elsewhere.example/a2a"), "peer_elsewhere"),
         (card("http://far.example/a2a"), "peer_elsewhere"),
@@ -137,7 +138,13 @@ async def test_a_card_that_is_none_or_leads_elsewhere_is_not_followed(
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"not json", b'{"id":1,"result":{"task":7}}', b'{"id":1,"result":' + b"[" * 100_000],
+    [
+        b"",
+        b"not json",
+        b'{"id":1,"result":{"task":7}}',
+        b'{"id":1,"result":' + b"[" * 100_000,
+        b'{"id":1,"result":{"task":{"id":"\xff"}}}',
+    ],
 )
 async def test_an_answer_that_is_none_leaves_the_call_unknown(
     tmp_path: Path, answer: bytes

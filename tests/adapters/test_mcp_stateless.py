@@ -263,6 +263,17 @@ async def test_its_remarks_are_kept_for_people_without_secrets(tmp_path: Path):
     ]
 
 
+async def test_a_remark_that_is_no_text_harms_nobody(tmp_path: Path):
+    def answer(message: Any) -> Reply:
+        body = event("notifications/message", data="caf?").replace(b"?", b"\xe9")
+        body += b"data: " + told(message["id"], {"content": []}) + b"\n\n"
+        return Reply(headers=EVENTS, body=body)
+
+    async with far(tmp_path, Stateless(answer, logging={})) as (stage, _):
+        assert isinstance(await stage.run("far_look"), Returned)
+        assert [one.text for one in stage.servers.remarks("far")] == ['"caf\ufffd"']
+
+
 @given(st.text(max_size=60))
 def test_a_value_in_a_header_is_plain_and_can_be_read_back(value: str):
     shown = coded(value)

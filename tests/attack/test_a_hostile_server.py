@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.mcp import messages, results
+from holdfast.adapters.tools.mcp.events import Ear
 from holdfast.adapters.tools.mcp.schemas import plain
 from holdfast.adapters.tools.mcp.trouble import Odd, Trouble
 from holdfast.core.error import Unavailable
@@ -219,6 +220,13 @@ def test_references_are_written_out_and_end():
     for level in range(5_000):
         chain["$defs"][f"d{level}"] = {"$ref": f"#/$defs/d{level + 1}"}
     assert plain(chain) == {"type": "object", "properties": {}}
+
+
+def test_a_message_of_lines_without_words_has_an_end():
+    ear = Ear(1, lambda _: None)
+    with pytest.raises(Odd, match="more than 8 MiB"):
+        for _ in range(2_000):
+            ear.hear(b"data:\n" * 1_000)
 
 
 @pytest.mark.parametrize("depth", [100_000, 2_000_000])

@@ -194,6 +194,7 @@ async def test_what_cannot_be_is_said_in_the_protocols_words(
     ("body", "headers", "code"),
     [
         (b"{", {}, -32700),
+        (b'{"jsonrpc":"\xff"}', {}, -32700),
         (b"[]", {}, -32600),
         (b'{"jsonrpc":"1.0","id":1,"method":"GetTask"}', {}, -32600),
         (b'{"jsonrpc":"2.0","method":"GetTask"}', {}, -32600),

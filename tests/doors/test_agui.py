@@ -106,6 +106,7 @@ async def test_a_thread_is_its_owners_and_without_a_token_nothing_runs(tmp_path:
         b"",
         b"[]",
         b'{"threadId":"t"}',
+        b'{"threadId":"\xff"}',
         b'{"threadId":"","runId":"r","messages":[]}',
         b'{"threadId":"t","runId":"r","messages":[{"role":"assistant","content":"x"}]}',
         b'{"threadId":"t","runId":"r","messages":[{"role":"user","content":[{"type":"image",'

@@ -282,6 +282,38 @@ async def test_a_stream_in_the_background_is_gone_on_with_from_any_event(tmp_pat
         assert turns == 3, "nothing was asked again for it"
 
 
+@pytest.mark.parametrize("background", [True, False])
+async def test_a_key_that_ends_hears_no_more_of_an_answer(tmp_path: Path, background: bool):
+    asked, go_on, broken_off = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def turn(prompt: Prompt, hear: Callable[[Delta], None]) -> Reply:
+        asked.set()
+        try:
+            await go_on.wait()
+            hear(Delta(text=" and more"))
+            await anyio.sleep_forever()
+        finally:
+            broken_off.set()
+        raise AssertionError("for ever has ended")
+
+    async with street(tmp_path, turn) as at, await at.keyed("chat", name="brief") as brief:
+
+        async def revoke() -> None:
+            await asked.wait()
+            await at.local.post("/api/v1/keys/brief/revoke")
+            go_on.set()
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(revoke)
+                ask = {**AGENT, "background": background, "stream": True}
+                told = (await brief.post(AT, json=ask)).text
+            assert "more" not in told
+            assert ("response.created" in told, "response.failed" in told) == (background, False)
+            if not background:
+                await broken_off.wait()
+
+
 STREAMED = {"background": True, "stream": True}
 
 

@@ -165,7 +165,9 @@ class Performer:
             return Failed(text=text, code="timeout")
         except Exception as error:  # noqa: BLE001 - around a tool body: the model decides what to do
             _log.exception("tool %s failed", call.tool, extra={"task": job.task})
-            text = storable.text(f"{type(error).__name__}: {error}")
+            # What no tool foresaw may hold a stranger's words, and nothing has kept them apart.
+            told = error if isinstance(error, HoldfastError) or not call.source else "see the log"
+            text = storable.text(f"{type(error).__name__}: {told}")
             return Failed(text=text, code="tool_error")
 
     async def _filled(self, call: ToolCall, job: Job) -> dict[str, Any]:

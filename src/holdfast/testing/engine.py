@@ -146,6 +146,7 @@ class ObedientTool:
     stable: bool = False
     checkable: bool = False
     secrets: tuple[str, ...] = ()
+    source: str = ""
     hold: anyio.Event | None = None
     found: Outcome | None = None
     ran: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
@@ -161,6 +162,7 @@ class ObedientTool:
     def traits(self) -> Traits:
         return Traits(
             effect=self.effect,
+            source=self.source,
             stable=self.stable,
             checkable=self.checkable,
             target="path",

@@ -143,7 +143,7 @@ class Peer:
             raise self._odd(f"{url} answered with {answer.status}")
         try:
             card = msgspec.json.decode(answer.body, type=_Card)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._odd(f"{url} is no agent card: {error}") from None
         return PeerCard(
             name=self.spec.name,
@@ -190,7 +190,7 @@ class Peer:
             if told.error is not None:
                 raise Refusal(told.error.code, told.error.message[:1_000])
             return msgspec.json.decode(told.result, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._odd(f"what it answered is not the protocol: {error}") from None
 
     def _odd(self, what: str) -> Unavailable:

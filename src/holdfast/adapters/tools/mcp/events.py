@@ -33,6 +33,7 @@ class Ear:
         self._number, self._unasked, self._named = number, unasked, named
         self._held = bytearray()
         self._data: list[bytes] = []
+        self._size = 0
         self._name = ""
         self._count = 0
         self.found: Message | None = None
@@ -42,6 +43,7 @@ class Ear:
         """What was heard so far was no part of an answer."""
         self._held.clear()
         self._data.clear()
+        self._size = 0
 
     def hear(self, piece: bytes) -> bool:
         """True once the answer is there. Raises `Odd`."""
@@ -50,10 +52,10 @@ class Ear:
             return False
         *lines, rest = _BREAK.split(bytes(self._held))
         self._held = bytearray(rest)
-        if len(rest) + sum(map(len, self._data)) > LARGEST:
-            raise Odd(f"it sent a message of more than {LARGEST >> 20} MiB")
         for line in lines:
             self._line(line)
+        if len(rest) + self._size > LARGEST:
+            raise Odd(f"it sent a message of more than {LARGEST >> 20} MiB")
         return self.found is not None
 
     def take(self, message: Message) -> None:
@@ -81,6 +83,7 @@ class Ear:
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
+            self._size += len(line)  # with its name: an empty one takes its place, too
         elif line.startswith(b"id:"):
             told = line[3:].strip().decode(errors="replace")
             self.last = told if TICKET.fullmatch(told) else self.last
@@ -92,7 +95,7 @@ class Ear:
             self._event()
 
     def _event(self) -> None:
-        data, self._data = b"\n".join(self._data), []
+        data, self._data, self._size = b"\n".join(self._data), [], 0
         name, self._name = self._name, ""
         if self._named is not None and name not in {"", "message"}:
             self._named(name, data)

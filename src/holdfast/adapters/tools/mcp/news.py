@@ -62,7 +62,7 @@ class News:
         told = shaped(params, _Remark, "its remark")
         try:
             plain = msgspec.json.decode(told.data, type=str)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             plain = bytes(told.data)[:10_000].decode(errors="replace")
         by = told.logger if told.logger and _LOGGER.fullmatch(told.logger) else ""
         level = told.level if told.level in LEVELS else "info"

@@ -94,6 +94,7 @@ def mirrors(schema: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], str]]
     Raises `Odd` for a tool that asks for what may not be asked.
     """
     found: list[tuple[str, tuple[str, ...], str]] = []
+    taken = set[str]()
     for node, path in _nodes(schema):
         if _MARK not in node:
             continue
@@ -104,8 +105,9 @@ def mirrors(schema: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], str]]
             raise Odd(f"{name!r:.60} is no name of a header")
         if not isinstance(kind, str) or kind not in _KINDS:
             raise Odd(f"an argument of the type {kind!r:.40} is wanted as the header {name}")
-        if any(name.lower() == other.lower() for other, _, _ in found):
+        if name.lower() in taken:
             raise Odd(f"two arguments are wanted as the header {name}")
+        taken.add(name.lower())
         found.append((name, path, kind))
     return found
 

@@ -98,7 +98,7 @@ def failed(call_id: Any, error: HoldfastError) -> bytes:
 def _object(params: Raw) -> Json:
     try:
         return msgspec.json.decode(params, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParams(f"params: {error}") from None
 
 

@@ -61,5 +61,5 @@ def decoded(data: bytes | msgspec.Raw, kind: type[W]) -> W:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidParams(str(error)) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ParseFault(f"the body is not JSON: {error}") from None

@@ -56,7 +56,7 @@ async def _run(door: Door, request: HttpRequest) -> ASGIApp:
 def _parsed(data: bytes) -> Run:
     try:
         run = msgspec.json.decode(data, type=Run)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"that is no run: {error}", code="invalid_run") from None
     if not _NAME.fullmatch(run.thread_id) or not _NAME.fullmatch(run.run_id):
         raise Invalid("threadId, runId: expected 1 to 200 printable characters")
