@@ -115,7 +115,7 @@ class Flow:
             self._bell.set()
 
     async def _write(self, scope: Scope, send: Send) -> None:
-        """Until the end is known, or of their key. Pieces are gathered; in quiet a comment comes."""
+        """Until the end is known, or of their key. Pieces are gathered; in quiet, a comment."""
         while True:
             with anyio.move_on_after(self._patience()):
                 await self._bell.wait()
