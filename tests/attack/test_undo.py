@@ -233,6 +233,12 @@ async def test_a_call_that_is_still_ending_is_waited_for_and_stays_sure(bench: B
     assert (bench.folder / "a").read_text() == "one"
 
 
+async def test_what_cannot_be_forgotten_is_said(bench: Bench, tmp_path: Path):
+    (tmp_path / "undo" / "task_1.jsonl").mkdir(parents=True)
+    with pytest.raises(Unavailable, match="could not be forgotten"):
+        await bench.undo.forget(TaskId("task_1"))
+
+
 async def test_what_is_forgotten_while_it_is_undone_stays_forgotten(bench: Bench):
     (bench.folder / "a").write_text("one")
     await bench.call("task_1", "write", {"path": "a", "content": "two"})

@@ -285,10 +285,9 @@ async def test_a_yes_to_all_alike_needs_the_trust_that_there_is_now(tmp_path: Pa
     async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
         await grant(lives, "medium")
         tasks = [await lives.submit("write it") for _ in range(2)]
-        for task in tasks:
-            (question,) = (await lives.asks_or_ends(task))["questions"]
+        (question,), _ = [(await lives.asks_or_ends(task))["questions"] for task in tasks]
         await grant(lives, "low")
-        place = f"/api/v1/tasks/{tasks[1]}/calls/{question['call']}/approve"
+        place = f"/api/v1/tasks/{tasks[0]}/calls/{question['call']}/approve"
         told = {"digest": question["digest"], "alike": True}
         refused = await lives.tcp.post(place, json=told)
         assert (refused.status_code, refused.json()["code"]) == (409, "not_a_read")

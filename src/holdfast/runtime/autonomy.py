@@ -116,13 +116,18 @@ async def _acts(house: House, since: Instant, agent: str) -> list[Act]:
     async def facts(kind: str) -> list[Fact]:
         return [one async for one in _facts(house, kind, since, agent)][::-1]
 
-    judged = await facts("call.judged")
+    no = {(one.task, one.call): one.by for one in await facts("call.refused") if one.by}
+    verdicts = _facts(house, "call.judged", since, agent)
+    # Of the verdicts, by far the most facts, only what counts is held in memory.
+    judged = [one async for one in verdicts if read_name(one.rule) or (one.task, one.call) in no][
+        ::-1
+    ]
     if not any(read_name(one.rule) for one in judged):
         return []
     ended = [one for one in await facts("task.ended") if one.code == "canceled" and ":" in one.by]
     answers = Answers(
         yes={(one.task, one.call): one.by for one in await facts("call.approved")},
-        no={(one.task, one.call): one.by for one in await facts("call.refused") if one.by},
+        no=no,
         cancelled={one.task: one.by for one in ended},
         undone=undone(await facts("task.undone")),
     )

@@ -114,7 +114,12 @@ class Tape:
             raise Unavailable(what, code="not_kept", hint="make room there") from error
 
     def forget(self, task: str) -> None:
-        self._path(task).unlink(missing_ok=True)
+        """Raises `Unavailable`."""
+        try:
+            self._path(task).unlink(missing_ok=True)
+        except OSError as error:
+            what = f"{self._path(task)} could not be forgotten: {error.strerror}"
+            raise Unavailable(what, code="not_forgotten", hint="remove it") from error
 
     def tasks(self) -> list[str]:
         names = [one.stem for one in self._place.glob("*.jsonl")] if self._place.is_dir() else []
