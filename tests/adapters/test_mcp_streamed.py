@@ -87,7 +87,11 @@ async def test_a_server_that_has_moved_on_is_spoken_to_as_it_is_now(tmp_path: Pa
         assert "hello" in inner(await stage.says("far_look"))
         await stage.servers.release(stage.job.task)
         newer = Far()
-        site.rule = lambda asked: Reply(status=405) if asked.method == "GET" else newer(asked)
+
+        def moved(asked: Asked) -> Reply | None:
+            return Reply(status=405) if asked.method == "GET" else newer(asked)
+
+        site.rule = moved
         for _ in range(2):
             assert "hello" in inner(await stage.says("far_look"))
             await stage.servers.release(stage.job.task)

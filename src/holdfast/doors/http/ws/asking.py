@@ -52,7 +52,7 @@ class Asking:
     async def answer(self, method: Method, params: Mapping[str, Any]) -> Raw:
         """The body of the answer. Raises `Fault`."""
         path, rest = _placed(method, params)
-        headers = rest.pop("_headers", None) or {}
+        headers: Any = rest.pop("_headers", None) or {}
         in_query = {key: rest.pop(key) for key in list(rest) if key in method.query}
         if method.verb == "GET" and rest:
             raise Fault(PARAMS, f"{method.name} has no {', '.join(rest)}", code="invalid")
