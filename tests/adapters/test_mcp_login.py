@@ -173,6 +173,8 @@ async def test_an_agent_can_begin_and_finish_a_login_for_its_person(tmp_path: Pa
             await stage.trust("far")
         code, text = await stage.fails("mcp_far_login_required")
         assert (code, text[:29]) == ("mcp_login_needed", "MCP_AUTH_REQUIRED:server=far;")
+        for name in ("mcp_login_start", "mcp_login_complete"):
+            assert stage.tool(name).traits.source == "mcp", "an issuer's words are a stranger's"
         begun = await stage.says("mcp_login_start", server="far")
         back = await open_in_browser(begun.splitlines()[0])
         done = await stage.run("mcp_login_complete", server="far", callback_url=back)

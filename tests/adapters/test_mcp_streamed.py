@@ -81,6 +81,25 @@ async def test_it_is_found_out_once_and_used_like_any_other(tmp_path: Path):
         ]
 
 
+async def test_a_server_that_has_moved_on_is_spoken_to_as_it_is_now(tmp_path: Path):
+    server = Streaming()
+    async with far(tmp_path, server) as (stage, site):
+        assert "hello" in inner(await stage.says("far_look"))
+        await stage.servers.release(stage.job.task)
+        newer = Far()
+
+        def moved(asked: Asked) -> Reply | None:
+            return Reply(status=405) if asked.method == "GET" else newer(asked)
+
+        site.rule = moved
+        for _ in range(2):
+            assert "hello" in inner(await stage.says("far_look"))
+            await stage.servers.release(stage.job.task)
+        streams = [one for one in site.asked if one.method == "GET"]
+        begun = [one for one in streams if "mcp-session-id" not in one.headers]
+        assert len(begun) == 3, "its stream of 2024 is asked for once more, and then never"
+
+
 async def test_a_stream_that_ends_ends_the_call_and_the_next_one_begins_anew(tmp_path: Path):
     server = Streaming()
 

@@ -60,6 +60,9 @@ async def test_the_whole_output_can_be_read_and_searched_later(desk: Desk):
     assert isinstance(out, Returned)
     assert (await desk.says("read", path=out.artifact, offset=5_000, limit=1)).startswith("5000\n")
     assert "7777: 7777" in await desk.says("search", pattern="^7777$", path=out.artifact)
+    for folder in (f"{desk.spool}", f"{desk.spool}/./"):
+        code, _ = await desk.fails("search", pattern=".", path=folder)
+        assert code == "not_a_file", "what other tasks were told is theirs"
     for name in ("write", "append"):
         code, _ = await desk.fails(name, path=out.artifact, content="x")
         assert code == "outside_workspace"

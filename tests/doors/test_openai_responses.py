@@ -308,10 +308,11 @@ async def test_a_key_that_ends_hears_no_more_of_an_answer(tmp_path: Path, backgr
                 group.start_soon(revoke)
                 ask = {**AGENT, "background": background, "stream": True}
                 told = (await brief.post(AT, json=ask)).text
-            assert "more" not in told
-            assert ("response.created" in told, "response.failed" in told) == (background, False)
-            if not background:
-                await broken_off.wait()
+                assert "more" not in told
+                begun = ("response.created" in told, "response.failed" in told)
+                assert begun == (background, False)
+                if not background:
+                    await broken_off.wait()
 
 
 STREAMED = {"background": True, "stream": True}

@@ -167,6 +167,8 @@ async def test_a_keys_scopes_hold_for_methods_and_a_revoked_key_ends_with_them(t
             await caller.hello()
             assert (await caller.result("tasks.list"))["tasks"] == []
             assert await caller.failure("tasks.create", prompt="x") == (1000, "no_scope")
+            for odd in ("ab", ["a"], 7):
+                assert await caller.failure("tasks.list", _headers=odd) == (-32602, "invalid")
             assert await caller.failure("secrets.list") == (1000, "no_scope")
             await at.tcp.post("/api/v1/keys/looker/revoke", json={})
             assert (await caller.failure("tasks.list"))[0] == 1000

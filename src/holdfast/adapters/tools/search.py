@@ -115,6 +115,8 @@ def _globbed(asked: Glob, job: Job) -> Outcome:
 def _searched(asked: Search, job: Job, also: tuple[Path, ...]) -> Outcome:
     folder = folder_of(asked.path, job, also)
     name = folder.locate(asked.path)
+    if name == "." and any(folder.root == root.resolve() for root in also):
+        raise Denied("not_a_file", f"name one file of {asked.path}: the others are other tasks'")
     pattern = _compiled(asked.pattern)
     lines: list[str] = []
     files = 0

@@ -68,7 +68,8 @@ class Openings:
     async def begun(self, spec: ServerSpec, job: Job) -> AsyncGenerator[tuple[Peer, Greeting]]:
         """A conversation that has begun, for as long as this lasts. Raises `Trouble`, `Denied`.
 
-        A server at an address that does not want to be asked there may be one of 2024.
+        A server at an address that does not want to be asked there may be one of 2024, or one no
+        more.
         """
         turned: TurnedAway | None = None
         for opened in self._ways(spec):
@@ -81,8 +82,10 @@ class Openings:
                         raise turned or away from None
                     turned = away
                 else:
-                    if turned:
+                    if opened == self._streamed:
                         self._old[spec.name] = spec
+                    else:
+                        self._old.pop(spec.name, None)
                     yield peer, greeting
                     group.cancel_scope.cancel()
                     return
@@ -92,8 +95,8 @@ class Openings:
     def _ways(self, spec: ServerSpec) -> Sequence[Opened]:
         if not spec.url:
             return (self._started,)
-        old = self._old.get(spec.name) == spec
-        return (self._streamed,) if old else (self._called, self._streamed)
+        ways = (self._called, self._streamed)
+        return ways[::-1] if self._old.get(spec.name) == spec else ways
 
     @asynccontextmanager
     async def _called(self, spec: ServerSpec, job: Job) -> AsyncGenerator[Peer]:

@@ -115,7 +115,8 @@ class Flow:
             self._bell.set()
 
     async def _write(self, scope: Scope, send: Send) -> None:
-        """Until the end is known, or of their key. Pieces are gathered; in quiet, a comment."""
+        """Until the end is known, or their key has ended. Pieces are gathered; when all is quiet a
+        comment is written."""
         while True:
             with anyio.move_on_after(self._patience()):
                 await self._bell.wait()

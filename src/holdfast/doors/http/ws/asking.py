@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import anyio
@@ -52,7 +52,7 @@ class Asking:
     async def answer(self, method: Method, params: Mapping[str, Any]) -> Raw:
         """The body of the answer. Raises `Fault`."""
         path, rest = _placed(method, params)
-        headers = dict(rest.pop("_headers", None) or {})
+        headers: Any = rest.pop("_headers", None) or {}
         in_query = {key: rest.pop(key) for key in list(rest) if key in method.query}
         if method.verb == "GET" and rest:
             raise Fault(PARAMS, f"{method.name} has no {', '.join(rest)}", code="invalid")
@@ -120,10 +120,12 @@ def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _headers(given: Mapping[str, Any], body: bytes) -> list[tuple[bytes, bytes]]:
+def _headers(given: Any, body: bytes) -> list[tuple[bytes, bytes]]:
     """Those of a request that mean something to one; the rest is not for who asks to say."""
+    if not isinstance(given, dict):
+        raise Fault(PARAMS, "_headers must be an object", code="invalid")
     told: list[tuple[bytes, bytes]] = []
-    for name, value in given.items():
+    for name, value in cast("dict[str, Any]", given).items():
         plain = isinstance(value, str) and value.isascii() and value.isprintable()
         if name.lower() not in _TOLD or not plain:
             known = ", ".join(sorted(_TOLD))

@@ -69,7 +69,8 @@ def login_tools(logins: Logins, waiting: Iterable[ServerSpec]) -> list[Tool]:
             return Failed(text=f"{error}. {error.hint}", code=error.code)
         return Returned(text=f"logged in to {made.server} by {made.issuer}")
 
-    writes = Traits(effect=EffectClass.WRITES, target="server", agents=agents)
+    # Addresses, names and reasons are the server's or its issuer's: a stranger's words.
+    writes = Traits(effect=EffectClass.WRITES, target="server", source="mcp", agents=agents)
     return [
         *found,
         Craft("mcp_login_start", LoginStart, writes, start),
