@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as open_families,
+    text_string_to_metric_families as open_families,  # pyright: ignore[reportUnknownVariableType]
 )
-from prometheus_client.parser import (
-    text_string_to_metric_families as families,  # pyright: ignore[reportUnknownVariableType]
-)
+from prometheus_client.parser import text_string_to_metric_families as families
 
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
