@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as open_families,
+    text_string_to_metric_families as open_families,  # pyright: ignore[reportUnknownVariableType]
 )
-from prometheus_client.parser import (
-    text_string_to_metric_families as families,  # pyright: ignore[reportUnknownVariableType]
-)
+from prometheus_client.parser import text_string_to_metric_families as families
 
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
+from holdfast.core.budget import Reservation
 from holdfast.core.ids import CallId
 from holdfast.core.message import Reply, ToolCall, Usage
 from holdfast.doors.http.metrics import exposition
 from holdfast.doors.http.route import Facts
 from holdfast.engine.clock import SystemClock
-from holdfast.ports.ledger import Budget
+from holdfast.ports.ledger import Budget, Hold, Payer
 from holdfast.ports.model import ModelFailure, ModelHealth
 from holdfast.runtime.metrics import Kind, Metric, Sample
+from holdfast.runtime.spending import Spending
 from holdfast.runtime.tally import OTHER
 from holdfast.testing.visits_contract import visit
 from tests.doors.house import PAYS, Plan, client, street
@@ -260,6 +260,22 @@ async def test_a_task_whose_worker_was_lost_is_counted(tmp_path: Path):
         found = await scraped(at.tcp)
         assert found[key("holdfast_tasks_recovered_total")] == 1
         assert found[key("holdfast_tasks", status="SUCCEEDED")] == 1
+
+
+@pytest.mark.anyio
+async def test_what_was_spent_hours_ago_is_counted_once():
+    now, hour = 1_000_000_000, 3_600_000
+    ledger = StoredLedger(MemoryPages(), lambda: now)
+    spending = Spending(ledger, now)
+    for number in range(1, 9):
+        most = Reservation(tokens=9, cost=9)
+        hold = Hold(id=f"h{number}", payer=Payer(task="t"), model="a/b", most=most, at=now)
+        await ledger.hold(hold)
+        await ledger.settle(hold.id, Usage(input=3, output=1, cost=2))
+        found = (await spending.by_model(now))["a/b"]
+        assert (found.calls, found.input, found.cost) == (number, 3 * number, 2 * number)
+        now += hour
+    await ledger.close()
 
 
 LABELS = st.dictionaries(

@@ -77,6 +77,8 @@ class Tally:
                 if self._audit.size <= self._read:
                     return
                 page = await self._audit.read(self._read, _PAGE)
+                if not page:  # what is on its way to the disk does not count yet
+                    return
                 for row in page:
                     self._read = row.seq
                     if row.body is not None:
