@@ -2,7 +2,8 @@
 
 A look at all of it costs a walk. Contents are read only where the mark of a file (its number, size
 and times) is another than at the last look, and copied aside, so that what a command then changes
-can still be kept. Copies are not synced: they need not outlive the machine, only the command.
+can still be kept. Copies have no name and are not synced: they need not outlive the daemon, and
+nobody finds there what a person keeps in the folder.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import os
 import posixpath
 import shutil
 import stat
+import tempfile
 import threading
 import time
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -103,7 +106,7 @@ class Shadow:
         with self._turns.setdefault(key, threading.Lock()):
             private.make_folder(self._place.parent)
             private.make_folder(self._place)
-            copies = self._roots.setdefault(key, _Copies(self._place / key))
+            copies = self._roots.setdefault(key, _Copies(self._place))
             self._roots.move_to_end(key)
             if tidy:
                 copies.tidy()
@@ -125,8 +128,10 @@ class _Copies:
     """What is known of one folder. Contents stand behind each other in one file: thousands of
     files would take seconds to make."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._file: int | None = None
+        self._closing: Callable[[], object] = _nothing
         self._known: dict[str, _Known] = {}
         self._places: dict[str, tuple[int, int]] = {}
         self._size = 0
@@ -139,14 +144,14 @@ class _Copies:
             self.clear()
 
     def clear(self) -> None:
-        self._path.unlink(missing_ok=True)
-        self._known, self._places, self._size = {}, {}, 0
+        self._closing()
+        self._file, self._known, self._places, self._size = None, {}, {}, 0
 
     def content(self, digest: str) -> bytes | None:
-        with suppress(OSError, KeyError):
+        file = self._file
+        with suppress(OSError, KeyError):  # closed meanwhile, perhaps
             start, size = self._places[digest]
-            with self._path.open("rb") as file:
-                data = os.pread(file.fileno(), size, start)
+            data = os.pread(file, size, start) if file is not None else b""
             return data if digest_of(data) == digest else None
         return None
 
@@ -156,21 +161,20 @@ class _Copies:
         known: dict[str, _Known] = {}
         states: dict[str, State] = {}
         apart: list[str] = []
-        with open(self._path, "ab", opener=private.opener) as file:
-            for one in _below(folder, "", APART | {_OURS}, apart):
-                _bounded(states)
-                if one.about is None:
-                    states[one.name] = _odd(one.name)
-                    continue
-                size = one.about.st_size if stat.S_ISREG(one.about.st_mode) else 0
-                mark, old = mark_of(one.about), self._last(one, anew=anew)
-                if old is None and size > left:
-                    old = _Known(mark, _marked(one.about), settled=True)
-                if old is None or not old.settled:
-                    settled = one.about.st_ctime_ns < begun - _SETTLED
-                    old = _Known(mark, self._copied(one, one.about, file.fileno()), settled)
-                left -= size if old.state.whole else 0
-                known[one.name], states[one.name] = old, old.state
+        for one in _below(folder, "", APART | {_OURS}, apart):
+            _bounded(states)
+            if one.about is None:
+                states[one.name] = _odd(one.name)
+                continue
+            size = one.about.st_size if stat.S_ISREG(one.about.st_mode) else 0
+            mark, old = mark_of(one.about), self._last(one, anew=anew)
+            if old is None and size > left:
+                old = _Known(mark, _marked(one.about), settled=True)
+            if old is None or not old.settled:
+                settled = one.about.st_ctime_ns < begun - _SETTLED
+                old = _Known(mark, self._copied(one, one.about), settled)
+            left -= size if old.state.whole else 0
+            known[one.name], states[one.name] = old, old.state
         self._known = known
         return Seen(states, tuple(apart))
 
@@ -182,7 +186,7 @@ class _Copies:
             return None
         return old if old.state.whole or not anew else None
 
-    def _copied(self, one: _Found, about: os.stat_result, file: int) -> State:
+    def _copied(self, one: _Found, about: os.stat_result) -> State:
         mode = about.st_mode & PERMISSIONS
         try:
             if stat.S_ISDIR(about.st_mode):
@@ -195,19 +199,32 @@ class _Copies:
                 state = State(kind="file", digest=digest_of(data), mode=mode)
             else:
                 return _marked(about)
-            self._keep(state.digest, data, file)
+            self._keep(state.digest, data)
         except OSError:
             return _marked(about)
         return state
 
-    def _keep(self, digest: str, data: bytes, file: int) -> None:
+    def _keep(self, digest: str, data: bytes) -> None:
         if digest in self._places:
             return
-        if os.write(file, data) != len(data):
-            os.ftruncate(file, self._size)
+        if self._file is None:
+            self._file = _nameless(self._place)
+            self._closing = weakref.finalize(self, os.close, self._file)
+        if os.pwrite(self._file, data, self._size) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._places[digest] = self._size, len(data)
         self._size += len(data)
+
+
+def _nameless(place: Path) -> int:
+    """A file that is in no folder, and gone with its descriptor."""
+    descriptor, name = tempfile.mkstemp(dir=place)
+    Path(name).unlink()
+    return descriptor
+
+
+def _nothing() -> None:
+    """Nothing is open yet."""
 
 
 def _read(last: str, folder: int) -> bytes:
