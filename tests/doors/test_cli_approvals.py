@@ -146,7 +146,7 @@ def test_later_a_yes_is_bound_to_what_was_asked(stage: Stage):
 
 def test_an_edit_and_a_yes_to_all_alike_are_sent_as_such(stage: Stage):
     task = open_question(stage)
-    for bad, why in (("new", "is no argument"), ("=x", "is no edit"), ("n:={", "is not JSON")):
+    for bad, why in (("new", "is no argument"), ("=x", "is no argument"), ("n:={", "is not JSON")):
         told = stage.run("task", "approve", task, "--edit", bad)
         assert (told.code, told.out, why in told.err) == (2, "", True), told.err
     words = ("--edit", "new=two = 2", "--edit", "count:=[1]", "--edit", "old=")
