@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.core.error import Invalid
-from holdfast.core.event import Replied
+from holdfast.core.event import CallApproved, Replied
 from holdfast.core.gate.hours import is_within
 from holdfast.core.gate.judge import Standing, decided, deciding, explained
 from holdfast.core.gate.matter import Asking, Matter
 from holdfast.core.gate.policy import Allow, Ask, Ceiling, Deny, Lease, Rule, Rules, Say
 from holdfast.core.gate.suggest import allowing, suggested
-from holdfast.core.gate.using import retold
+from holdfast.core.gate.using import given, retold
+from holdfast.core.ids import CallId
 from holdfast.core.message import ModelSaid, ToolCall
 from holdfast.core.task import JudgedCall
 from tests.core.given import call
@@ -310,3 +311,16 @@ def test_only_what_was_leased_is_a_lease_told_again():
         for verdict in (Allow(rule="r"), Ask(rule="r", question="?", until=1))
     )
     assert retold(Replied(said=ModelSaid(calls=(mine,)), judged=judged)) == ()
+
+
+def test_of_several_patterns_one_that_fits_is_enough():
+    for tools in (("x*", "re*"), ("re*", "x*")):
+        assert allows(allow(tools=tools), path("read", "a"))
+    assert not allows(allow(tools=("x*", "y*")), path("read", "a"))
+
+
+def test_the_leases_that_approvals_bring_along_are_found_and_nothing_else():
+    lease = Lease(id="l1", rule=allow(tools=("pay",)))
+    plain = CallApproved(call_id=CallId("c1"), by="ann", digest="d")
+    assert given((plain, replace(plain, lease=lease))) == (lease,)
+    assert given((plain,)) == ()
