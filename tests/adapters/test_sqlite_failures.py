@@ -26,7 +26,10 @@ from holdfast.testing.scribe import START, Scribe, name
 from tests.adapters.failing_disk import FailingDisk
 
 # What the disk does while SQLite closes a file, apsw can tell to nobody and prints.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(300),
+]
 
 MOST = 400
 Acknowledged = dict[TaskId, Cursor]
