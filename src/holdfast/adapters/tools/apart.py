@@ -32,9 +32,9 @@ from holdfast.core.message import (
     words,
 )
 from holdfast.core.task import Wait
-from holdfast.ports.model import ToolSpec
 from holdfast.ports.tools import Job, Tool, Tools, Traits
 
+from .around import Around
 from .beneath import Denied
 from .craft import Craft
 from .output import kept_file
@@ -135,25 +135,12 @@ class Apart:
         return (self._reading, *found) if self._patterns() else found
 
 
-class KeptApart:
+class KeptApart(Around):
     """Any tool: of what it answers, the model sees only that there is something."""
 
     def __init__(self, tool: Tool, shelf: Shelf, patterns: Callable[[], Sequence[str]]) -> None:
-        self._tool, self._shelf, self._patterns = tool, shelf, patterns
-
-    @property
-    def spec(self) -> ToolSpec:
-        return self._tool.spec
-
-    @property
-    def traits(self) -> Traits:
-        return self._tool.traits
-
-    def problem(self, arguments: Mapping[str, Any]) -> str:
-        return self._tool.problem(arguments)
-
-    async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
-        return await self._tool.before(arguments, job)
+        super().__init__(tool)
+        self._shelf, self._patterns = shelf, patterns
 
     async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
         try:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
 from msgspec.structs import replace
 
-from holdfast.core.message import Change, Failed, Outcome, Returned
+from holdfast.core.message import Failed, Outcome, Returned
 from holdfast.core.task import Wait
-from holdfast.ports.model import ToolSpec
-from holdfast.ports.tools import Job, Tool, Traits
+from holdfast.ports.tools import Job, Tool
+
+from .around import Around
 
 MAX_LINES = 2_000
 MAX_BYTES = 51_200
@@ -88,25 +89,12 @@ def kept_file(folder: Path, name: str, data: bytes) -> Path:
     return path
 
 
-class Fitted:
+class Fitted(Around):
     """Any tool, its results made to fit."""
 
     def __init__(self, tool: Tool, spool: Spool) -> None:
-        self._tool, self._spool = tool, spool
-
-    @property
-    def spec(self) -> ToolSpec:
-        return self._tool.spec
-
-    @property
-    def traits(self) -> Traits:
-        return self._tool.traits
-
-    def problem(self, arguments: Mapping[str, Any]) -> str:
-        return self._tool.problem(arguments)
-
-    async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
-        return await self._tool.before(arguments, job)
+        super().__init__(tool)
+        self._spool = spool
 
     async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
         outcome = await self._tool.run(arguments, job)
@@ -114,11 +102,6 @@ class Fitted:
             return outcome
         text, artifact = await self._spool.fit(outcome.text)
         return replace(outcome, text=text, artifact=artifact)
-
-    async def check(
-        self, arguments: Mapping[str, Any], before: Sequence[Change], job: Job
-    ) -> Outcome | None:
-        return await self._tool.check(arguments, before, job)
 
 
 def fits(text: str) -> bool:

@@ -13,12 +13,12 @@ import anyio
 from anyio import to_thread
 from msgspec.structs import replace
 
+from holdfast.adapters.tools.around import Around
 from holdfast.adapters.tools.beneath import Denied, Folder
 from holdfast.core.error import HoldfastError
 from holdfast.core.message import Change, EffectClass, Outcome, Returned
 from holdfast.core.task import Wait
 from holdfast.ports.blobs import Blobs
-from holdfast.ports.model import ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 
 from .look import Seen, Shadow, TooMuch, named
@@ -126,25 +126,12 @@ class Keeping:
             _log.warning("what a call changed is not known: %s", error, extra={"task": job.task})
 
 
-class Kept:
+class Kept(Around):
     """A `Tool` whose changes are told."""
 
     def __init__(self, tool: Tool, keeping: Keeping) -> None:
-        self._tool, self._keeping = tool, keeping
-
-    @property
-    def spec(self) -> ToolSpec:
-        return self._tool.spec
-
-    @property
-    def traits(self) -> Traits:
-        return self._tool.traits
-
-    def problem(self, arguments: Mapping[str, Any]) -> str:
-        return self._tool.problem(arguments)
-
-    async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
-        return await self._tool.before(arguments, job)
+        super().__init__(tool)
+        self._keeping = keeping
 
     async def run(self, arguments: Mapping[str, Any], job: Job) -> Outcome | Wait:
         names = await to_thread.run_sync(_names, self._tool.traits, arguments, job.workspace)
