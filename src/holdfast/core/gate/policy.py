@@ -138,7 +138,7 @@ def _is_one(word: str, patterns: tuple[str, ...]) -> bool:
 def _is_at_most(value: object, most: float) -> bool:
     """Whether it is a number, whatever its sign, of no more than that."""
     try:
-        return not isinstance(value, bool) and abs(float(str(value))) <= most
+        return abs(float(str(value))) <= most
     except ValueError:
         return False
 
