@@ -324,3 +324,10 @@ def test_the_leases_that_approvals_bring_along_are_found_and_nothing_else():
     plain = CallApproved(call_id=CallId("c1"), by="ann", digest="d")
     assert given((plain, replace(plain, lease=lease))) == (lease,)
     assert given((plain,)) == ()
+
+
+def test_a_lease_answers_for_nothing_but_what_its_rule_is_about():
+    lease = Lease(id="l1", rule=allow(tools=("pay",)))
+    rules = Rules(layers=((ask(),),), leases=(lease,))
+    assert isinstance(decided(call("c1", "pay"), Standing(), rules), Allow)
+    assert isinstance(decided(call("c1", "send"), Standing(), rules), Ask)
