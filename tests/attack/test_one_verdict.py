@@ -459,6 +459,7 @@ OTHERS = {
     "runtime/delegate.py::": "names its type",
     "runtime/delegate.py::Delegate.__init__": "the trigger `child`",
     "assembly/house.py::_furnished": "what is given to `delegate`",
+    "assembly/house.py::_within": "gives it to `delegate`",
     "engine/supervise.py::Supervisor.submit": "tells the one writer",
     "core/command.py::": "names the command",
     "core/decide.py::": "names the command",
