@@ -26,6 +26,8 @@ from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.tools.slack.workspaces import Means as SlackMeans
+from holdfast.adapters.tools.slack.workspaces import Workspaces
 from holdfast.adapters.tools.undo.undoing import FolderUndo
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper
@@ -297,6 +299,15 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         tools=tools,
         servers=FakeServers(),
         peers=NoPeers(),
+        workspaces=Workspaces(
+            SlackMeans(
+                vault=vault,
+                egress=plan.egress,
+                clock=clock,
+                reach=lambda: Reach(task="look_slack", agent="default"),
+                api="https://slack.example/api",
+            )
+        ),
         boxes=plan.boxes,
         tally=Tally(recorder, tools, journal.audit(), Spending(plan.ledger, clock.now())),
         departures=Departures(recorder, plan.boxes.release),

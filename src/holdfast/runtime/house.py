@@ -32,6 +32,7 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .answerers import Answerers
+from .connected import Workspaces
 from .departures import Departures
 from .domains import Domain
 from .elsewhere import Peers
@@ -88,6 +89,7 @@ class House:
     tools: Tools
     servers: ToolServers
     peers: Peers
+    workspaces: Workspaces
     boxes: Boxes
     departures: Departures
     tally: Tally

@@ -11,6 +11,7 @@ from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
+from .table_slack import SLACK
 from .table_trust import TRUST
 from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
@@ -565,6 +566,7 @@ GROUPS = (
     ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
+    ("Slack", SLACK),
     ("Editors", EDITORS),
     ("Keys", KEYS),
     ("Webhooks", WEBHOOKS),
@@ -583,6 +585,7 @@ DEFAULTS = {
     "policy": "policy show",
     "trust": "trust show",
     "secret": "secret list",
+    "slack": "slack status",
     "vault": "vault status",
     "task": "task list",
     "webhook": "webhook list",
