@@ -90,7 +90,7 @@ class Calls:
                 raise Denied("slack_ratelimited", text)
             await self._sleep(wait)
             told, wait = await self._once(method, errand, fields)
-        if told.get("error") in STALE:
+        if word(told, "error") in STALE:
             try:
                 await self._workspaces.renewed(errand.alias, token)
             except HoldfastError as problem:
@@ -109,7 +109,7 @@ class Calls:
             after = header(answer, "retry-after").strip()
             return {}, max(1, int(after)) if after.isdecimal() and len(after) < 7 else 30
         told = _object(answer)
-        if told.get("error") == "ratelimited":
+        if word(told, "error") == "ratelimited":
             return {}, 30
         if told.get("ok") is not True and not told.get("error"):
             what = f"Slack answered with status {answer.status}, and nothing to understand"
@@ -145,10 +145,10 @@ class Calls:
 def _good(told: Json, errand: Errand) -> Json:
     if told.get("ok") is True:
         return told
-    said = told.get("error")
-    word = said if isinstance(said, str) and _WORD.fullmatch(said) else "odd_error"
-    kind = InDoubt if word in IN_DOUBT else Denied
-    raise kind(f"slack_{word}", meaning(word, told, errand.alias))
+    said = word(told, "error")
+    why = said if _WORD.fullmatch(said) else "odd_error"
+    kind = InDoubt if why in IN_DOUBT else Denied
+    raise kind(f"slack_{why}", meaning(why, told, errand.alias))
 
 
 def _object(answer: Answer) -> Json:
