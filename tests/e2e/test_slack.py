@@ -122,7 +122,7 @@ labels = ["copied:*", "untrusted:*"]
 
 async def test_no_token_is_in_any_store_log_or_prompt(tmp_path: Path):
     prompts = list[Prompt]()
-    read = ("slack_whoami", {})
+    read: Call = ("slack_whoami", {})
     with FakeSlack() as slack:
         text = f'[slack]\napi = "{slack.api}"\n'
         says = calling(read)
