@@ -15,6 +15,7 @@ from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.kept import Kept
 from holdfast.adapters.models.choosing import SavedChoices
+from holdfast.adapters.models.direct import WithDirect
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.responses.files import FileResponses
@@ -67,6 +68,7 @@ from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
+from holdfast.runtime.direct import DIRECT
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.spending import Spending
@@ -214,7 +216,7 @@ def _guarded(given: Given) -> GuardedModels:
     """The models, and nothing secret on its way to them."""
     hides = given.config.vault.redact_patterns
     disguise = Disguise(tokens.token_bytes(32)) if hides else None
-    return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
+    return GuardedModels(WithDirect(given.catalog, DIRECT), given.kept.secrets.known, disguise)
 
 
 def _at_hand(

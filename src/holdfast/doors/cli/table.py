@@ -12,6 +12,7 @@ from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
 from .table_slack import SLACK
+from .table_tools import TOOLS
 from .table_trust import TRUST
 from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
@@ -566,6 +567,7 @@ GROUPS = (
     ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
+    ("Tools", TOOLS),
     ("Slack", SLACK),
     ("Editors", EDITORS),
     ("Keys", KEYS),
@@ -588,6 +590,7 @@ DEFAULTS = {
     "slack": "slack status",
     "vault": "vault status",
     "task": "task list",
+    "tool": "tool list",
     "webhook": "webhook list",
     "session": "session list",
     "model": "model list",
