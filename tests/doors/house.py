@@ -19,6 +19,7 @@ from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.direct import WithDirect
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
 from holdfast.adapters.responses.files import FileResponses
@@ -66,6 +67,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.departures import Departures
+from holdfast.runtime.direct import DIRECT
 from holdfast.runtime.elsewhere import Peer, PeerCard
 from holdfast.runtime.hooks import (
     Answered,
@@ -334,7 +336,8 @@ async def street(
     """The house at work; `says` is what the model says, or a function that is its turn."""
     plan = plan or Plan()
     model = TurnModel(says, plan.most) if callable(says) else ScriptedModel(says)
-    house = build(home, models or OneModel(model), journal or MemoryJournal(), plan)
+    all_models = WithDirect(models or OneModel(model), DIRECT)
+    house = build(home, all_models, journal or MemoryJournal(), plan)
     stops: list[str] = []
     office = PostOffice(house, plan.carrier, plan.shelves)
     app = create_app(

@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import mcp_types as types
 import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from holdfast.assembly.home import SOCKET
 from holdfast.core.context import Prompt
 from holdfast.core.event import CallSettled, Replied
 from holdfast.core.gate.policy import Deny
@@ -125,10 +128,12 @@ async def test_a_key_needs_the_scope_and_another_task_is_no_use_of_a_tool(tmp_pa
 
 @asynccontextmanager
 async def host(place: Inhabited, tools: str, **more: Any) -> AsyncGenerator[Client]:
-    url = f"http://localhost/mcp?{tools}"
-    way = streamable_http_client(url, http_client=place.local)
-    async with Client(way, **more) as client:
-        yield client
+    socket = str(place.house.home / SOCKET)
+    transport = httpx2.AsyncHTTPTransport(uds=socket)
+    async with httpx2.AsyncClient(transport=transport, timeout=60) as wire:
+        way = streamable_http_client(f"http://localhost/mcp?{tools}", http_client=wire)
+        async with Client(way, **more) as client:
+            yield client
 
 
 async def names(client: Client) -> set[str]:
@@ -179,3 +184,23 @@ async def test_a_post_by_a_host_is_asked_about_there_and_journaled(tmp_path: Pat
             await place.ended(row["id"])
             (posted,) = slack.posts
             assert posted["text"] == post["text"]
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+async def test_a_person_at_the_host_says_yes_in_a_form(tmp_path: Path, mode: str):
+    """Part of row KV-56."""
+    seen = list[str]()
+
+    async def person(context: Any, params: Any) -> types.ElicitResult:
+        seen.append(params.message)
+        return types.ElicitResult(action="accept", content={"decision": "Yes, this once"})
+
+    with FakeSlack() as slack:
+        async with house(tmp_path, f'[slack]\napi = "{slack.api}"\n') as place:
+            await log_in(place, slack)
+            asking: Any = {"mode": mode, "elicitation_callback": person}
+            async with host(place, "tools=slack_*", **asking) as client:
+                said = await client.call_tool("slack_dm_self", {"text": "remember the milk"})
+            assert not said.is_error, said
+            assert "remember the milk" in seen[0]
+            assert [one["channel"] for one in slack.posts] == ["D0ME"]
