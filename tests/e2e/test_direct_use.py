@@ -19,7 +19,9 @@ from holdfast.core.context import Prompt
 from holdfast.core.event import CallSettled, Replied
 from holdfast.core.gate.policy import Deny
 from holdfast.core.message import Reply
-from holdfast.testing.fake_slack import FakeSlack
+from holdfast.testing.daemon import Daemon, stage
+from holdfast.testing.fake_slack import CLIENT, SECRET, FakeSlack
+from tests.e2e.at_home import ask, files, holdfast, until
 from tests.e2e.test_slack import log_in
 from tests.whole_house import Inhabited, inhabited
 
@@ -204,3 +206,34 @@ async def test_a_person_at_the_host_says_yes_in_a_form(tmp_path: Path, mode: str
             assert not said.is_error, said
             assert "remember the milk" in seen[0]
             assert [one["channel"] for one in slack.posts] == ["D0ME"]
+
+
+def test_a_use_that_waits_for_a_yes_survives_kill_9_and_is_done_once():
+    with stage("direct-use") as place:
+        home, folder = place / "home", files(place / "home")
+        with FakeSlack() as slack, Daemon(home) as daemon:
+            home.mkdir(mode=0o700, exist_ok=True)
+            (home / "config.toml").write_text(f'[slack]\napi = "{slack.api}"\n')
+            (home / "config.toml").chmod(0o600)
+            daemon.start()
+            socket = home / SOCKET
+            told = {"client_id": CLIENT, "client_secret": SECRET}
+            begun = ask(socket, "POST", "/api/v1/slack/default/login", told)
+            answer = {"answer": slack.agree(begun["authorize"])}
+            ask(socket, "POST", f"/api/v1/slack-logins/{begun['attempt']}", answer)
+            post = ("slack_post_as_me", "channel=C0GENERAL", "text=once", "--wait", "0")
+            used = json.loads(
+                holdfast(home, "tool", "use", *post, "-C", str(folder), "--json").stdout
+            )
+            task = used["task"]
+            where = f"/api/v1/tool-uses/{task}?wait_seconds=20"
+            assert ask(socket, "GET", where)["end"] == "open"
+            daemon.kill()
+            slack.end()  # and the token has ended meanwhile
+            daemon.start()
+            assert holdfast(home, "task", "approve", task).returncode == 0
+            until(lambda: ask(socket, "GET", where)["end"] == "returned")
+            assert [one["text"] for one in slack.posts] == ["once"]
+            shown = holdfast(home, "slack", "status").stdout
+            assert "renewed by itself" in shown
+            daemon.stop()

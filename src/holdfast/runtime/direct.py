@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.error import Invalid, NotFound
+from holdfast.core.gate.plan import PLAN
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Failed, Outcome, Refused, Returned, ToolAnswered, words
 from holdfast.core.task import ENDED, Request, Task
@@ -24,6 +25,9 @@ from .house import House
 
 DIRECT = "direct/call"
 """The model of such a task: it proposes exactly this call."""
+
+_OF_AGENTS = frozenset({PLAN, "delegate"})
+"""What makes sense in the middle of an agent's own work only."""
 
 End = Literal["open", "returned", "failed", "refused", "unknown"]
 
@@ -54,7 +58,8 @@ def tools(house: House) -> Sequence[Tool]:
     found = [
         one
         for one in house.tools.all()
-        if (not agent.tools or one.spec.name in agent.tools)
+        if one.spec.name not in _OF_AGENTS
+        and (not agent.tools or one.spec.name in agent.tools)
         and any(fnmatchcase(agent.name, pattern) for pattern in one.traits.agents)
     ]
     return sorted(found, key=lambda one: one.spec.name)

@@ -35,9 +35,10 @@ class Landing:
             return
         try:
             self._ears = socket.create_server(("127.0.0.1", port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             hint = "--port takes another one, which the issuer must know as well"
-            raise Stop(f"--port {port}: {error.strerror}", hint=hint, name="usage") from error
+            why = error.strerror if isinstance(error, OSError) else "there is no such port"
+            raise Stop(f"--port {port}: {why}", hint=hint, name="usage") from error
 
     @property
     def address(self) -> str:
