@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from holdfast.core.error import Invalid, NotAllowed, NotFound, Unavailable
+from holdfast.core.reach import Reach
 from holdfast.testing.fake_slack import CLIENT, SECRET, FakeSlack, no, reply
 from holdfast.testing.website import Reply
 from tests.adapters.slack_stage import Stage, logged_in
@@ -272,3 +273,12 @@ async def test_a_new_app_does_not_spoil_the_login_that_is_in_use(tmp_path: Path)
         await stage.workspaces.begin("default", {"client_id": "999.1", "client_secret": "another"})
         stage.slack.end()
         assert "ada" in await stage.says("slack_whoami"), "renewed as the app that it is of"
+
+
+async def test_the_token_is_for_our_own_tools_only(tmp_path: Path):
+    async with logged_in(tmp_path) as stage:
+        for tool in ("http", "web_fetch", "mcp:slack", "exec", ""):
+            with pytest.raises(NotAllowed):
+                await stage.workspaces.token("default", Reach(task="t", agent="a", tool=tool))
+        told = await stage.workspaces.token("default", Reach(task="t", agent="a", tool="slack_x"))
+        assert told in stage.slack.tokens

@@ -106,6 +106,11 @@ def test_numbers_are_vouched_for_as_they_are_written():
 def test_a_source_on_the_web_is_its_host():
     assert source_of("web", "https://Example.com:8080/x") == "web:example.com"
     assert source_of("web", "how to sort") == "web"
+    assert source_of("slack:", "C0123456789") == "slack:C0123456789"
+    assert source_of("slack:", "C1,person:*") == "slack", (
+        "a target that is no plain word says nothing"
+    )
+    assert source_of("slack:", "") == "slack"
     assert source_of("web", "http://[") == "web"
     assert source_of("file", "https://example.com") == "file"
 
