@@ -32,11 +32,12 @@ class Pools(httpx2.AsyncBaseTransport):
             pool = _Pool(self._another())
             self._pools.append(pool)
         pool.busy += 1
+        response: httpx2.Response | None = None
         try:
             response = await pool.transport.handle_async_request(request)
-        except BaseException:
-            pool.busy -= 1
-            raise
+        finally:
+            if response is None:
+                pool.busy -= 1
         response.stream = _Lent(cast("httpx2.AsyncByteStream", response.stream), pool)
         return response
 
