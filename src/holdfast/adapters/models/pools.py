@@ -7,6 +7,7 @@ kernel about each: with 64 callers that is an eighth of a call's CPU time (`benc
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from typing import cast
 
 import httpx2
@@ -17,6 +18,9 @@ ROOM = 8
 class _Pool:
     def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
         self.transport, self.busy = transport, 0
+
+    def free(self) -> None:
+        self.busy -= 1
 
 
 class Pools(httpx2.AsyncBaseTransport):
@@ -32,12 +36,10 @@ class Pools(httpx2.AsyncBaseTransport):
             pool = _Pool(self._another())
             self._pools.append(pool)
         pool.busy += 1
-        response: httpx2.Response | None = None
-        try:
+        with ExitStack() as lost:
+            lost.callback(pool.free)
             response = await pool.transport.handle_async_request(request)
-        finally:
-            if response is None:
-                pool.busy -= 1
+            lost.pop_all()
         response.stream = _Lent(cast("httpx2.AsyncByteStream", response.stream), pool)
         return response
 
@@ -61,5 +63,5 @@ class _Lent(httpx2.AsyncByteStream):
             await self._stream.aclose()
         finally:
             if self._pool is not None:
-                self._pool.busy -= 1
+                self._pool.free()
                 self._pool = None
