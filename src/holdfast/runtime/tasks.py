@@ -208,8 +208,16 @@ async def retry(house: House, task_id: TaskId, *, by: str, limits: Limits | None
         return summary(await house.recorder.tell(task_id, Retry(by=by, limits=limits)))
     if task.status not in ENDED:
         raise Refused(f"the task is {task.status}: there is nothing to retry", code="not_ended")
-    agent = replace(task.request.agent, limits=limits or task.limits)
-    return await submit(house, replace(task.request, by=by, key="", parent=None, agent=agent))
+    request = task.request
+    again = replace(
+        request,
+        by=by,
+        key="",
+        parent=None,
+        agent=replace(request.agent, limits=limits or task.limits),
+        own_session=request.own_session and request.by == by,
+    )
+    return await submit(house, again)
 
 
 async def _over(house: House, task_id: TaskId, seen: int) -> bool:

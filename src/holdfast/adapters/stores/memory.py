@@ -74,6 +74,8 @@ class MemoryJournal:
             raise refusal
         if made.unique in self._keys:
             raise entry.duplicate(made)
+        if made.alone and made.speaks is not None and self._shared(*made.speaks):
+            raise entry.overheard(made)
         if made.unique is not None:
             self._keys.add(made.unique)
         stream = self._streams.setdefault(task, _Stream(summary))
@@ -88,6 +90,9 @@ class MemoryJournal:
         stream.lease_until = at + entry.LEASE_MS if held else 0
         self._index(summary)
         return made.end
+
+    def _shared(self, session: str, by: str) -> bool:
+        return any(row.session == session and row.by != by for row in self._summaries())
 
     def _index(self, summary: Summary) -> None:
         task, session = summary.id, summary.session
