@@ -25,7 +25,7 @@ from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query, Recorded
 from holdfast.ports.model import Delta
 
-from .answering import answered, check_leave, check_words
+from .answering import answered, check_leave, question_for
 from .house import House
 
 MAX_PROMPT = 1_000_000
@@ -147,8 +147,8 @@ async def say(house: House, task_id: TaskId, text: str, *, by: str) -> Summary:
     """Tell a task something; it answers the question in words that it asks, if any."""
     if not text.strip():
         raise Invalid("the message is empty", code="empty_message")
-    await check_words(house, task_id, by)
-    return summary(await house.recorder.tell(task_id, Say(text=text, by=by)))
+    call = await question_for(house, task_id, by)
+    return summary(await house.recorder.tell(task_id, Say(text=text, by=by, answers=call)))
 
 
 class Yes(Struct, frozen=True, kw_only=True):
