@@ -129,7 +129,8 @@ class Journal(Protocol):
         ...
 
     async def backup(self, to: Path) -> None:
-        """A consistent copy of the store in the new file `to`, while it is in use."""
+        """A consistent copy of the store in the new file `to`, while it is in use; and of what
+        else a restored home needs."""
         ...
 
     async def forget(self, before: Instant) -> int:

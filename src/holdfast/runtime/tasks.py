@@ -18,7 +18,7 @@ from holdfast.core.gate.matter import Asking, Matter
 from holdfast.core.gate.policy import DENY
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
-from holdfast.core.message import File, ModelSaid, ToolCall
+from holdfast.core.message import File, ModelSaid, PersonSaid, ToolCall
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Question, Summary, questions, summary
 from holdfast.engine.live import Happened
@@ -45,6 +45,7 @@ async def submit(house: House, request: Request) -> Summary:
     used for another request.
     """
     request = house.secrets.clean(_checked(house, request))
+    await _renew(house, request)
     if request.agent.shape is not None:
         await house.models.check_shape(request.agent.shape)
     task_id = TaskId(house.clock.new_id("task"))
@@ -54,6 +55,13 @@ async def submit(house: House, request: Request) -> Summary:
         if conflict.code != "duplicate_key":
             raise
     return await _already(house, request)
+
+
+async def _renew(house: House, request: Request) -> None:
+    """What a request shows may have been put long ago, for another one."""
+    said = [entry.files for entry in request.history if isinstance(entry, PersonSaid)]
+    if names := {file.digest for files in (request.files, *said) for file in files}:
+        await house.blobs.renew(names)
 
 
 async def resolve(house: House, text: str) -> TaskId:
