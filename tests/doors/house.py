@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.adapters.audit.signing import FileSigner
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
@@ -83,6 +84,7 @@ from holdfast.runtime.webhooks import PostOffice
 from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.fake_embedder import FakeEmbedder
+from holdfast.testing.fake_mentions import JournalMentions
 from holdfast.testing.fake_servers import FakeServers
 from holdfast.testing.fake_visits import FakeVisits
 
@@ -302,6 +304,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         departures=Departures(recorder, plan.boxes.release),
         pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),
         blobs=blobs,
+        mentions=(JournalMentions(journal), FolderMentions(home / "undo")),
         undoing=FolderUndo(home / "undo", blobs),
         responses=FileResponses(home / "responses"),
         clock=clock,

@@ -171,7 +171,10 @@ async def test_a_keys_scopes_hold_for_methods_and_a_revoked_key_ends_with_them(t
                 assert await caller.failure("tasks.list", _headers=odd) == (-32602, "invalid")
             assert await caller.failure("secrets.list") == (1000, "no_scope")
             await at.tcp.post("/api/v1/keys/looker/revoke", json={})
-            assert (await caller.failure("tasks.list"))[0] == 1000
+            with pytest.raises(ConnectionClosed) as closed:
+                await caller.failure("tasks.list")
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.reason == "the key or session has ended"
 
 
 async def test_a_task_streams_its_words_and_ends(tmp_path: Path):

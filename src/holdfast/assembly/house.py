@@ -14,10 +14,12 @@ from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.kept import Kept
+from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.responses.files import FileResponses
+from holdfast.adapters.stores.beside import Beside
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -55,7 +57,7 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
-from holdfast.ports.blobs import Blobs
+from holdfast.ports.blobs import Blobs, Mentions
 from holdfast.ports.box import Boxes
 from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
@@ -81,7 +83,7 @@ from .acp import agents_to_ask
 from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
-from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS, TRUST
+from .home import AUDIT_KEY, BACKED_UP, CHOICES, DATABASE, KEYS, MENTIONING, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -100,6 +102,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
         open_ledger(journal.pages(), clock.now) as ledger,
         AsyncExitStack() as stack,
     ):
+        journal.beside = Beside(config.home, BACKED_UP)
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         given.kept.secrets.witness = journal.audit().append
         house = await _furnished(given, (journal, ledger, clock, signer), stack)
@@ -124,10 +127,8 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     options, steering, spool = box_options(config), Steering(), Spool(home / "outputs", safe.redact)
     far, hands = tools_of_the_web(config, out, given.environment), (options, steering, clock, live)
     work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
-    own = [
-        *_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs))),
-        *_within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
-    ]
+    own = [*_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs)))]
+    own += _within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108 - bound late
     world = world_of_servers(given, boxes, out, hands, (force, models, ledger))
     own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
     peers = peers_for(config, out, recorder, (blobs, spool), own)
@@ -161,6 +162,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         tally=Tally(recorder, tools, journal.audit(), Spending(ledger, clock.now())),
         pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
+        mentions=_mentions(journal, home),
         undoing=undoing,
         responses=FileResponses(home / "responses"),
         clock=clock,
@@ -198,6 +200,10 @@ def _performer(
     recorder, models, ledger, clock = asked
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
     return Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
+
+
+def _mentions(journal: SqliteJournal, home: Path) -> tuple[Mentions, ...]:
+    return journal.mentions(), FolderMentions(*(home / name for name in MENTIONING))
 
 
 def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:

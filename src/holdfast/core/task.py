@@ -45,7 +45,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     may succeed. `until` is a word that the final answer must contain. `deliver` names channels.
     `by` is the authenticated principal. `sources`: what came from outside and may be behind the
     prompt, which is a person's own only if there are none; `said` is what people said above it.
-    `history` is the conversation before the prompt, in place of the session's.
+    `history` is the conversation before the prompt, in place of the session's. `own_session`: the
+    session is `by`'s alone, and the task is not taken in where others have begun tasks.
     """
 
     prompt: str
@@ -64,6 +65,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sources: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     history: tuple[Entry, ...] = ()
+    own_session: bool = False
 
 
 class Human(Struct, frozen=True, kw_only=True, tag="human"):

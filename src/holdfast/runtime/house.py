@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor
 from holdfast.ports.audit import Audit, Signer
-from holdfast.ports.blobs import Blobs
+from holdfast.ports.blobs import Blobs, Mentions
 from holdfast.ports.box import Boxes
 from holdfast.ports.choosing import Choosing
 from holdfast.ports.clock import Clock
@@ -93,6 +94,7 @@ class House:
     tally: Tally
     pushes: Pushing
     blobs: Blobs
+    mentions: Sequence[Mentions]
     undoing: Undoing
     responses: Responses
     clock: Clock

@@ -21,7 +21,8 @@ _BATCH = 64
 
 
 async def backup(house: House, to: Path) -> dict[str, Any]:
-    """A consistent copy of the journal in the new file `to`, while everything goes on."""
+    """A consistent copy of the journal, and of what else a restored home needs, in the new file
+    `to`, while everything goes on."""
     if not to.is_absolute():
         raise Invalid(f"the backup path {to} is not absolute", code="bad_path")
     if await anyio.Path(to).exists():
@@ -94,6 +95,22 @@ async def shrink(house: House, limit: int) -> int:
     if gone:
         await _forget_undos(house)
     return gone
+
+
+async def collect(house: House) -> tuple[int, int]:
+    """Delete the blobs of which nobody speaks any more; how many, and their bytes.
+
+    What was put or asked for within a day stays, whoever speaks of it: whoever wants to may still
+    be about to. Cut off at any moment, it has deleted nothing that anybody speaks of.
+    """
+    # From here on whatever is put or renewed stays, however long the rest of this takes.
+    before = house.clock.now() - DAY
+    names = await house.blobs.stale(before)
+    for place in house.mentions:
+        if not names:
+            return 0, 0
+        names = await place.unmentioned(names)
+    return await house.blobs.drop(names, before)
 
 
 async def sessions(house: House) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from holdfast.doors.http.route import Door
 from holdfast.runtime import tasks
 from holdfast.runtime.following import follow
 from holdfast.runtime.house import House
-from holdfast.runtime.owners import check_session
+from holdfast.runtime.owners import within_own
 
 from .telling import Telling
 from .words import Message, Resume, Run, files_of, text_of
@@ -44,7 +44,6 @@ async def _run(door: Door, request: HttpRequest) -> ASGIApp:
     run, asker = _parsed(await request.body()), grant(request.scope)
     asker.check_agent(door.house.agent.name)
     by = asker.by
-    await check_session(door.house, run.thread_id, by)
     if run.resume:
         asker.check("approve")
         task, after = await _resumed(door.house, run.resume, by)
@@ -78,7 +77,7 @@ async def _begun(house: House, run: Run, by: str) -> TaskId:
         key=f"ag-ui:{run.thread_id}:{run.run_id}",
         files=tuple(files),
     )
-    return (await tasks.submit(house, request)).id
+    return (await tasks.submit(house, within_own(request))).id
 
 
 def _last(run: Run) -> Message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, ClassVar
 
@@ -36,9 +36,7 @@ class Subscribing:
         asking: Asking,
         methods: Mapping[str, Method],
         post: Post,
-        check_still: Callable[[], None],
     ) -> None:
-        self._check_still = check_still
         self._feeds, self._asking, self._methods, self._post = feeds, asking, methods, post
 
     def has(self, name: str) -> bool:
@@ -84,7 +82,6 @@ class Subscribing:
         last, shown = "", False
         async with self._until_the_end(number, scope), aclosing(items):
             async for seen in items:
-                self._check_still()
                 if seen.task != last:
                     last, shown = seen.task, await self._may_see(seen.task)
                 if shown:
@@ -93,7 +90,6 @@ class Subscribing:
     async def _questions(self, number: str, scope: anyio.CancelScope) -> None:
         async with self._until_the_end(number, scope), aclosing(self._feeds.questions()) as found:
             async for one in found:
-                self._check_still()
                 if await self._may_see(one.row.id):
                     await self._feeds.ask(number, one)
 
