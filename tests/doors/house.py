@@ -26,6 +26,7 @@ from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.undo.undoing import FolderUndo
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper
@@ -269,7 +270,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     secrets.witness = journal.audit().append
     recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
     pay = (plan.ledger, clock)
-    performer = Performer(recorder, live, models, tools, Limits(), pay, secrets=secrets)
+    performer = Performer(recorder, live, models, lending(tools), Limits(), pay, secrets=secrets)
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     vault = MemoryVault()

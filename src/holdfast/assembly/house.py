@@ -25,6 +25,7 @@ from holdfast.adapters.tools.a2a.peers import OfPeers, SavedPeers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.mcp.servers import Offered, Servers
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.planning import WithPlan
@@ -197,7 +198,7 @@ def _performer(
 ) -> Performer:
     recorder, models, ledger, clock = asked
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    return Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
+    return Performer(recorder, live, models, lending(tools), limits, pay, secrets=secrets)
 
 
 def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:
