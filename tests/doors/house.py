@@ -28,6 +28,7 @@ from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
@@ -305,6 +306,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         blobs=blobs,
         undoing=FolderUndo(home / "undo", blobs),
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
         channels=(),

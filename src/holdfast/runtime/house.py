@@ -38,6 +38,7 @@ from .elsewhere import Peers
 from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
+from .shelf import Uploads
 from .tally import Tally
 from .trusting import Trust
 from .undoing import Undoing
@@ -95,6 +96,7 @@ class House:
     blobs: Blobs
     undoing: Undoing
     responses: Responses
+    uploads: Uploads
     clock: Clock
     in_force: InForce
     channels: tuple[str, ...]
