@@ -38,7 +38,7 @@ async def goes_on(house: House, run: Run, by: str) -> tuple[TaskId, int] | None:
         digest, _, call = rest.partition("/")
         await _check_mine(house, TaskId(named), by)
         do = partial(_answered, house, TaskId(named), (call, digest), answer, by)
-        await going.settle(TaskId(named), call, do)
+        await going.settle(TaskId(named), call, do, yes=True)
     told, words = _last_told(run.messages)
     for message in told:
         if (found := await _lent(house, message, by)) is not None:
@@ -63,12 +63,13 @@ class _Going:
         self._house = house
         self.task, self.after, self._new = TaskId(""), 0, False
 
-    async def settle(self, task: TaskId, call: str, do: Do) -> None:
+    async def settle(self, task: TaskId, call: str, do: Do, *, yes: bool = False) -> None:
+        """A yes to a call is an answer to its question, and none for the call itself."""
         if self.task and task != self.task:
             raise Invalid("the answers are to more than one task", code="invalid_run")
         self.task = task
         events = await self._house.journal.read(task)
-        there = next((one.seq for one in events if _answers(one.event, call)), 0)
+        there = next((one.seq for one in events if _answers(one.event, call, yes=yes)), 0)
         before = there - 1 if there else len(events)
         self.after = min(self.after or before, before)
         if not there:
@@ -129,9 +130,9 @@ async def _check_mine(house: House, task: TaskId, by: str) -> None:
         raise NotFound(f"there is no task {task[:100]}", code="task_not_found")
 
 
-def _answers(event: e.Event, call: str) -> bool:
-    settled = isinstance(event, e.CallApproved | e.CallSettled)
-    return settled and event.call_id == call
+def _answers(event: e.Event, call: str, *, yes: bool) -> bool:
+    kinds = e.CallApproved | e.CallSettled if yes else e.CallSettled
+    return isinstance(event, kinds) and event.call_id == call
 
 
 async def _answered(
