@@ -171,6 +171,8 @@ async def test_what_a_page_said_is_not_done_on_the_page_without_a_yes(tmp_path: 
         [MAP, MAP],
         [{"name": "big", "description": "x" * 60_001}],
         [{"name": "odd", "parameters": {"type": "array"}}],
+        [{"name": "odd", "parameters": {"properties": 7}}],
+        [{"name": "odd", "parameters": {"required": "city"}}],
         [{"name": f"t{number}"} for number in range(101)],
     ],
 )

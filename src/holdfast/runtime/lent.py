@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -46,7 +47,11 @@ def _check(tool: Lent) -> None:
     if not _NAME.fullmatch(tool.name):
         what = f"tools: {tool.name[:80]!r} is no name: 1 to 57 letters, digits, '_' and '-'"
         raise Invalid(what, code="invalid_tool")
-    if tool.schema.get("type", "object") != "object":
+    try:
+        schema = msgspec.convert(tool.schema, _Schema)
+    except msgspec.ValidationError:
+        schema = _Schema(type="")
+    if schema.type != "object":
         what = f"tools: the parameters of {tool.name} are no JSON Schema of an object"
         raise Invalid(what, code="invalid_tool")
     if (size := len(msgspec.json.encode(tool))) > LONGEST:
@@ -70,6 +75,14 @@ def owed(task: Task) -> tuple[CallId, ...]:
         for one in task.calls.values()
         if one.state is CallState.WAITING and is_lent(task, one.call.tool)
     )
+
+
+class _Schema(Struct, frozen=True):
+    """As much of a JSON Schema as is looked at here."""
+
+    type: str = "object"
+    properties: dict[str, Any] = {}
+    required: tuple[str, ...] = ()
 
 
 class Gave(Struct, frozen=True, kw_only=True):

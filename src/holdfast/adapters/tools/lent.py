@@ -13,6 +13,7 @@ from holdfast.ports.tools import Job, Tools, Traits
 from .registry import Registry, Together
 
 SOURCE = "client"
+_ABOUT = "A tool of the program that gave you this task."
 
 
 def lending(tools: Tools) -> Callable[[Task], Tools]:
@@ -34,7 +35,7 @@ class LentTool:
 
     def __init__(self, lent: Lent) -> None:
         schema: dict[str, Any] = {"type": "object", "properties": {}, **lent.schema}
-        self._spec = ToolSpec(name=lent.name, description=lent.description, schema=schema)
+        self._spec = ToolSpec(name=lent.name, description=lent.description or _ABOUT, schema=schema)
         self._traits = Traits(effect=EffectClass.READS, source=SOURCE, aims=("*",))
 
     @property
@@ -47,9 +48,15 @@ class LentTool:
 
     def problem(self, arguments: Mapping[str, Any]) -> str:
         """Only what is plain: its owner checks the rest."""
-        required = cast("Sequence[str]", self._spec.schema.get("required", ()))
-        missing = [name for name in required if name not in arguments]
-        return f"{self._spec.name}: {', '.join(missing)} is missing" if missing else ""
+        schema = self._spec.schema
+        required = cast("Sequence[str]", schema.get("required", ()))
+        if missing := [name for name in required if name not in arguments]:
+            return f"{self._spec.name}: {', '.join(missing)} is missing"
+        known = cast("Mapping[str, Any]", schema["properties"])
+        closed = known and schema.get("additionalProperties", False) is False
+        if closed and (strange := sorted(arguments.keys() - known.keys())):
+            return f"{self._spec.name}: it has no {strange[0]} (it takes {', '.join(known)})"
+        return ""
 
     async def before(self, arguments: Mapping[str, Any], job: Job) -> Sequence[Change]:
         return ()
