@@ -27,7 +27,9 @@ from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
@@ -271,7 +273,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     secrets.witness = journal.audit().append
     recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
     pay = (plan.ledger, clock)
-    performer = Performer(recorder, live, models, tools, Limits(), pay, secrets=secrets)
+    performer = Performer(recorder, live, models, lending(tools), Limits(), pay, secrets=secrets)
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     vault = MemoryVault()
@@ -307,6 +309,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         mentions=(JournalMentions(journal), FolderMentions(home / "undo")),
         undoing=FolderUndo(home / "undo", blobs),
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
         in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
         channels=(),

@@ -27,6 +27,7 @@ from holdfast.adapters.tools.a2a.peers import OfPeers, SavedPeers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.mcp.servers import Offered, Servers
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.planning import WithPlan
@@ -34,6 +35,7 @@ from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.config import (
     Config,
     to_a2a,
@@ -135,8 +137,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
     asked, lent.bearer = (recorder, models, ledger, clock), servers.bearer
     tools = kept_apart(_every(own, servers, peers), (given, force, warrants), asked)
-    performer = _performer(config, asked, live, tools, WarrantedSecrets(safe, warrants))
-    supervisor = _supervisor(config, (journal, recorder, clock), performer, channels)
+    supervisor = _supervisor((config, journal, live), asked, (tools, safe, warrants), channels)
     return House(
         home=home,
         journal=journal,
@@ -165,6 +166,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         mentions=_mentions(journal, home),
         undoing=undoing,
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),
@@ -176,12 +178,13 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
 
 
 def _supervisor(
-    config: Config,
-    records: tuple[SqliteJournal, Recorder, Clock],
-    performer: Performer,
+    keeps: tuple[Config, SqliteJournal, Live],
+    asked: Asked,
+    acts: tuple[Tools, Secrets, Warrants],
     channels: dict[str, Channel],
 ) -> Supervisor:
-    journal, recorder, clock = records
+    (config, journal, live), (recorder, _, _, clock), (tools, safe, warrants) = keeps, asked, acts
+    performer = _performer(config, asked, live, tools, WarrantedSecrets(safe, warrants))
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     return Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
 
@@ -199,7 +202,7 @@ def _performer(
 ) -> Performer:
     recorder, models, ledger, clock = asked
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    return Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
+    return Performer(recorder, live, models, lending(tools), limits, pay, secrets=secrets)
 
 
 def _mentions(journal: SqliteJournal, home: Path) -> tuple[Mentions, ...]:

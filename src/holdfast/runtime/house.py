@@ -39,6 +39,7 @@ from .elsewhere import Peers
 from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
+from .shelf import Uploads
 from .tally import Tally
 from .trusting import Trust
 from .undoing import Undoing
@@ -97,6 +98,7 @@ class House:
     mentions: Sequence[Mentions]
     undoing: Undoing
     responses: Responses
+    uploads: Uploads
     clock: Clock
     in_force: InForce
     channels: tuple[str, ...]
