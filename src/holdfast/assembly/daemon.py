@@ -193,6 +193,7 @@ async def _follow(
         force.rules, force.agent = fresh.rules, fresh.agent
         force.domains, force.answerers = fresh.domains, fresh.answerers
         force.ways, force.servers, force.a2a = fresh.ways, fresh.servers, fresh.a2a
+        force.chat = fresh.chat
         force.config, force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         force.show_thinking = fresh.show_thinking

@@ -19,6 +19,7 @@ CHOICES = "models.json"
 KEYS = "keys.json"
 TRUST = "trust.json"
 WEBHOOKS = "webhooks"
+CHATS = "chats"
 SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
 HEALTH = Path("run") / "model-health.json"
@@ -51,6 +52,7 @@ _FOLDERS = (
     "backups",
     "browsers",
     "mcp",
+    CHATS,
     "workspace",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets as tokens
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from holdfast.config import (
     to_agent,
     to_answerers,
     to_budgets,
+    to_chat,
     to_domains,
     to_rules,
     to_servers,
@@ -62,6 +64,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.secrets import Secrets
 from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
+from holdfast.runtime.chatting import Chats, Talk
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
@@ -81,7 +84,7 @@ from .acp import agents_to_ask
 from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
 from .given import Given
-from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS, TRUST
+from .home import AUDIT_KEY, CHATS, CHOICES, DATABASE, KEYS, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -103,6 +106,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         given.kept.secrets.witness = journal.audit().append
         house = await _furnished(given, (journal, ledger, clock, signer), stack)
+        house = replace(house, chats=_chats(config.home))
         try:
             yield house
         finally:
@@ -188,6 +192,10 @@ def _trust(home: Path) -> Trust:
     return Trust(Kept(home / TRUST, Granted()))
 
 
+def _chats(home: Path) -> Chats:
+    return Chats(lambda mark: Kept(home / CHATS / f"{mark}.json", Talk()))
+
+
 def _channels(home: Path) -> dict[str, Channel]:
     return {"outbox": Outbox(home / "outbox")}
 
@@ -255,6 +263,7 @@ def in_force(config: Config) -> InForce:
         ways=to_ways(config),
         servers=to_servers(config),
         a2a=to_a2a(config),
+        chat=to_chat(config),
         config=config.fingerprint(),
         files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,

@@ -32,6 +32,7 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .answerers import Answerers
+from .chatting import Chats, ChatTerms
 from .departures import Departures
 from .domains import Domain
 from .elsewhere import Peers
@@ -58,6 +59,7 @@ class InForce:
     ways: Ways = field(default_factory=Ways)
     servers: tuple[ServerSpec, ...] = ()
     a2a: Hospitality = field(default_factory=Hospitality)
+    chat: ChatTerms = field(default_factory=ChatTerms)
     config: str = ""
     files: tuple[Path, ...] = ()
     problem: str = ""
@@ -101,6 +103,7 @@ class House:
     started_at: Instant
     version: str
     keys: Keyring = field(default_factory=Keyring)
+    chats: Chats = field(default_factory=Chats)
     trust: Trust = field(default_factory=Trust)
 
     @property

@@ -58,7 +58,7 @@ class Talk:
         self._show_thinking = showing(desk, given)
         self._session = self._resumed(given.one("resume")) or given.one("session")
         self._fresh = not self._session
-        self._session = self._session or f"chat-{os.urandom(4).hex()}"
+        self._session, self._agent = self._session or f"chat-{os.urandom(4).hex()}", ""
         self._tasks = self._tokens = 0
         self._money = 0.0
         if self._screen.in_is_terminal:
@@ -117,11 +117,17 @@ class Talk:
 
     def command(self, text: str) -> None:
         word, _, rest = text.partition(" ")
-        action = _COMMANDS.get(word)
-        if action is None:
-            self._screen.note(f"there is no {word}; /help lists what there is")
-        else:
+        if (action := _COMMANDS.get(word)) is not None:
             action[1](self, rest.strip())
+        else:
+            self._screen.note(self._asked(text))
+
+    def _asked(self, text: str) -> str:
+        """What the house says to a command of its own; it may lead to another conversation."""
+        body = {"text": text, "session": self._session, "agent": self._agent}
+        told = self._desk.daemon.post("/api/v1/chat/command", body)
+        self._session, self._agent = text_of(told, "session"), text_of(told, "agent")
+        return plain(text_of(told, "reply"))
 
     def part(self) -> None:
         tasks = f"{self._tasks} task{'' if self._tasks == 1 else 's'}"
@@ -131,6 +137,7 @@ class Talk:
     def help(self, _rest: str) -> None:
         for word, (what, _) in _COMMANDS.items():
             self._screen.note(f"{word:<14}{what}")
+        self._screen.note(self._asked("/help"))
         self._screen.note(f"{'/quit':<14}end, as Ctrl-D does; everything is kept")
 
     def status(self, _rest: str) -> None:
