@@ -186,6 +186,7 @@ async def _follow(
                 await _refused(house, error)
                 _log.error("configuration not taken: %s", error, extra={"code": error.code})
             force.problem = str(error)
+            force.bell.ring()
             # What could not be written down only now is tried again.
             seen = seen if isinstance(error, Unavailable) else now
             continue
@@ -198,6 +199,7 @@ async def _follow(
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         force.show_thinking = fresh.show_thinking
         force.max_thinking_chars = fresh.max_thinking_chars
+        force.bell.ring()
         _log.info("configuration %s, %s", fresh.config, house.rules.version)
         try:
             await budgets.resume(house.journal, house.recorder)

@@ -32,6 +32,7 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .answerers import Answerers
+from .bell import Bell
 from .chatting import Chats, ChatTerms
 from .departures import Departures
 from .domains import Domain
@@ -49,7 +50,8 @@ class InForce:
     """What a new configuration replaces while the daemon runs: for tasks that begin from then on.
 
     `problem` says why the file as it is now was not taken; then the last good one stays. `files`
-    are those of the configuration and of the policy.
+    are those of the configuration and of the policy. `bell` rings when something of this has
+    changed, or what servers offer, or how far agents are trusted, or a key.
     """
 
     rules: Rules
@@ -65,6 +67,7 @@ class InForce:
     problem: str = ""
     show_thinking: str = "never"
     max_thinking_chars: int = 4_000
+    bell: Bell = field(default_factory=Bell)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,14 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from holdfast.core.error import HoldfastError, Saturated
+from holdfast.doors.http.access import grant
 from holdfast.doors.http.route import Door
 
 from .asking import DENIED, INTERNAL, METHOD, PARAMS, PARSE, REQUEST, Asking, Fault
 from .feeds import Feeds
 from .names import Method
 from .post import Post, TooSlow
-from .subscribing import Subscribing
+from .subscribing import Asker, Subscribing
 
 _VERSION = "1"
 _CAPABILITIES = ("read", "mutate")
@@ -71,7 +72,8 @@ class Conversation:
         self._post = Post(socket)
         self._asking = Asking(socket.scope["app"], socket.scope)
         check = partial(door.locks.check_still, socket.scope)
-        self._feeds = Subscribing(Feeds(door, self._post), self._asking, methods, self._post, check)
+        asker = Asker(check, grant(socket.scope).may_use)
+        self._feeds = Subscribing(Feeds(door, self._post), self._asking, methods, self._post, asker)
         self._granted: frozenset[str] = frozenset()
         self._greeted = anyio.Event()
         self._slow = anyio.Semaphore(_AT_ONCE)
@@ -103,6 +105,7 @@ class Conversation:
             group.start_soon(self._post.deliver)
             group.start_soon(self._until_closing, group)
             group.start_soon(self._until_greeted, group)
+            group.start_soon(self._feeds.until_revoked)
             code, reason = await self._hear(group)
             group.cancel_scope.cancel()
         return code, reason

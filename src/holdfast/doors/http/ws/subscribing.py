@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import anyio
 import msgspec
@@ -12,12 +12,21 @@ from anyio.abc import TaskGroup
 from msgspec import Raw
 
 from holdfast.core.error import HoldfastError
-from holdfast.runtime.feed import Seen
+from holdfast.runtime.feed import Ruling, Seen, Server
 
 from .asking import PARAMS, Asking, Fault
 from .feeds import Feeds, Wanted
 from .names import Method
 from .post import Post
+
+News = Server | Ruling
+
+
+class Asker(NamedTuple):
+    """Who opened the socket: raises once their key has ended; which agents are for them."""
+
+    check_still: Callable[[], None]
+    may_use: Callable[[str], bool]
 
 
 class Subscribing:
@@ -26,6 +35,8 @@ class Subscribing:
     NAMES: ClassVar[dict[str, str]] = {
         "events.subscribe": "read",
         "approvals.subscribe": "read",
+        "tools.subscribe": "read",
+        "config.subscribe": "read",
         "unsubscribe": "read",
         "tasks.stream": "mutate",
     }
@@ -36,9 +47,10 @@ class Subscribing:
         asking: Asking,
         methods: Mapping[str, Method],
         post: Post,
-        check_still: Callable[[], None],
+        asker: Asker,
     ) -> None:
-        self._check_still = check_still
+        self._check_still, self._may_use = asker
+        self._over: dict[str, str] = {}
         self._feeds, self._asking, self._methods, self._post = feeds, asking, methods, post
 
     def has(self, name: str) -> bool:
@@ -54,6 +66,12 @@ class Subscribing:
                 number, scope = self._feeds.begin()
                 group.start_soon(self._questions, number, scope)
                 return {"subscription": number}
+            case "tools.subscribe":
+                await self._see("mcp.list")
+                return self._begun(self._feeds.servers(), group)
+            case "config.subscribe":
+                await self._see("status")
+                return self._begun(self._feeds.ruling(), group)
             case "unsubscribe":
                 return {"ended": self._feeds.end(str(params.get("subscription")))}
             case _:
@@ -97,6 +115,20 @@ class Subscribing:
                 if await self._may_see(one.row.id):
                     await self._feeds.ask(number, one)
 
+    def _begun(self, items: AsyncGenerator[News], group: TaskGroup) -> dict[str, Any]:
+        number, scope = self._feeds.begin()
+        group.start_soon(self._newly, number, scope, items)
+        return {"subscription": number}
+
+    async def _newly(
+        self, number: str, scope: anyio.CancelScope, items: AsyncGenerator[News]
+    ) -> None:
+        async with self._until_the_end(number, scope), aclosing(items):
+            async for one in items:
+                self._check_still()
+                if self._feeds.is_for(one, self._may_use):
+                    await self._feeds.news(number, one)
+
     @asynccontextmanager
     async def _until_the_end(self, number: str, scope: anyio.CancelScope) -> AsyncGenerator[None]:
         """Says when a subscription is over, and why if something went wrong."""
@@ -105,9 +137,21 @@ class Subscribing:
             with scope:
                 yield
         except HoldfastError as error:
-            problem = {"code": error.code, "message": str(error)}
+            problem = _told(error)
         self._feeds.end(number)
-        await self._post.notify("end", subscription=number, **problem)
+        await self._post.notify("end", subscription=number, **(problem or self._over))
+
+    async def until_revoked(self) -> None:
+        """Ends all of them with the key or session that they are for; quiet ones, too."""
+        while not self._over:
+            changes = self._feeds.changes()
+            try:
+                self._check_still()
+            except HoldfastError as error:
+                self._over = _told(error)
+                self._feeds.end_all()
+                return
+            await changes.wait()
 
     async def _stream(self, params: Mapping[str, Any], group: TaskGroup) -> dict[str, Any]:
         """Give a task, and hear of it until it has ended."""
@@ -125,3 +169,7 @@ class Subscribing:
     async def _see(self, name: str, **params: Any) -> Raw:
         """What the route says to whoever opened the socket, as things are now."""
         return await self._asking.answer(self._methods[name], params)
+
+
+def _told(error: HoldfastError) -> dict[str, str]:
+    return {"code": error.code, "message": str(error)}
