@@ -19,7 +19,7 @@ from holdfast.core.event import Submitted
 from holdfast.core.gate.hearing import hearing
 from holdfast.core.ids import TaskId
 from holdfast.core.message import PersonSaid, Reply
-from holdfast.runtime import tasks
+from holdfast.runtime import bridging, tasks
 from holdfast.runtime.chatting import ChatTerms, Speaker
 from holdfast.runtime.window import SPAN, Window
 from tests.doors.house import PAYS, Street, street
@@ -393,6 +393,22 @@ async def test_two_at_once_begin_one_conversation(tmp_path: Path):
                 group.start_soon(say, number)
         assert len(found) == 8
         assert len(set(found)) == 1
+
+
+async def test_of_whom_nothing_is_kept_any_more_nothing_is_kept(tmp_path: Path):
+    async with bridged(tmp_path, [Reply(text="ok")] * 3) as bridge:
+        house = bridge.at.house
+        await bridge.done("ann", "hello")
+        await bridge.reply("ben", "/new")
+        await bridging.forget(house, house.clock.now() - 1_000_000)
+        assert len(house.chats.talks.marks()) == 2, "they were here a moment ago"
+        await bridging.forget(house, house.clock.now() + 1)
+        assert len(house.chats.talks.marks()) == 1, "of Ann there is a task"
+        await house.journal.forget(house.clock.now() + 1)
+        await bridging.forget(house, house.clock.now() + 1)
+        assert house.chats.talks.marks() == []
+        assert list((tmp_path / "workspace" / "chats").iterdir()) == []
+        assert "no conversation" in await bridge.reply("ann", "/chats")
 
 
 async def test_who_speaks_for_themselves_has_the_same_commands(tmp_path: Path):

@@ -197,6 +197,27 @@ async def test_a_task_streams_its_words_and_ends(tmp_path: Path):
         assert {one["params"].get("task", row["task"]) for one in told} == {row["task"]}
 
 
+async def test_the_words_of_an_agent_are_heard_by_who_listens_to_its_conversation(tmp_path: Path):
+    """Part of row GC-63."""
+
+    async def turn(prompt: Any, hear: Any) -> Reply:
+        for piece in ("Hel", "lo"):
+            hear(Delta(text=piece))
+        return Reply(text="Hello")
+
+    async with street(tmp_path, turn) as at, listening(at) as url, called(url) as caller:
+        await at.done("greet", session="talk")
+        await caller.result("events.subscribe", session="talk", deltas=True)
+        await told_until(caller, "Finished")
+        caller.heard.clear()
+        row = await at.submit("greet again", session="talk")
+        words = ""
+        while words != "Hello":
+            said = caller.heard.pop(0) if caller.heard else await caller.next()
+            assert said["params"]["task"] == row["id"]
+            words += said["params"].get("text", "")
+
+
 async def test_a_session_is_replayed_from_a_cursor_and_goes_on_live(tmp_path: Path):
     """Row GC-55. Part of row GC-63."""
     async with street(tmp_path, [Reply(text="a")] * 3) as at, listening(at) as url:

@@ -64,7 +64,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.secrets import Secrets
 from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
-from holdfast.runtime.chatting import Chats, Talk
+from holdfast.runtime.chatting import Chats
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
@@ -83,6 +83,7 @@ from holdfast.runtime.warrants import (
 from .acp import agents_to_ask
 from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
+from .chats import TalkFiles
 from .given import Given
 from .home import AUDIT_KEY, CHATS, CHOICES, DATABASE, KEYS, TRUST
 from .mcp import servers_for, world_of_servers
@@ -106,7 +107,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         given.kept.secrets.witness = journal.audit().append
         house = await _furnished(given, (journal, ledger, clock, signer), stack)
-        house = replace(house, chats=_chats(config.home))
+        house = replace(house, chats=Chats(TalkFiles(config.home / CHATS)))
         try:
             yield house
         finally:
@@ -190,10 +191,6 @@ def _supervisor(
 
 def _trust(home: Path) -> Trust:
     return Trust(Kept(home / TRUST, Granted()))
-
-
-def _chats(home: Path) -> Chats:
-    return Chats(lambda mark: Kept(home / CHATS / f"{mark}.json", Talk()))
 
 
 def _channels(home: Path) -> dict[str, Channel]:

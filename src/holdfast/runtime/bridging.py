@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import anyio.to_thread
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.core.agent import Agent
 from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused, Saturated
-from holdfast.core.ids import SessionId, TaskId
+from holdfast.core.ids import Instant, SessionId, TaskId
 from holdfast.core.task import Request
 from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
@@ -75,13 +77,14 @@ async def hear(house: House, word: Word) -> Taken | Answered:
     _check(house, word)
     _count(house, word.speaker)
     party = Party(prefix=f"{word.speaker.name}/", may_use=word.may_use)
-    shelf, said = house.chats.shelf(word.speaker), ""
+    shelf, said = house.chats.talks.of(word.speaker.mark), ""
     async with house.chats.turn:
         talk = await anyio.to_thread.run_sync(shelf.read)
         after = talk if talk.session else begun(house, party, talk)
         if to_us := is_command(word.text):
             said, after = await command(house, party, talk, word.text)
         if after != talk:
+            after = replace(after, at=house.clock.now())
             await anyio.to_thread.run_sync(shelf.write, after)
     if to_us:
         return Answered(text=said, session=after.session)
@@ -102,6 +105,28 @@ async def heard(house: House, by: str, task: str) -> Summary:
     if row is None or row.by != by or not row.session.startswith(f"{KIND}{by}/"):
         raise NotFound(f"no message of yours is the task {task[:100]}", code="task_not_found")
     return row
+
+
+async def forget(house: House, before: Instant) -> None:
+    """Where those stood of whom nothing is kept any more, if they have not been here since."""
+    chats = house.chats
+    for mark in await anyio.to_thread.run_sync(chats.talks.marks):
+        async with chats.turn:
+            talk = await anyio.to_thread.run_sync(chats.talks.of(mark).read)
+            if talk.at >= before or await _is_kept(house, talk):
+                continue
+            await anyio.to_thread.run_sync(chats.talks.forget, mark)
+            with suppress(OSError):  # there is something in it, which is not for us to throw away
+                await _folder(house, mark).rmdir()
+
+
+async def _is_kept(house: House, talk: Talk) -> bool:
+    queries = [Query(session=SessionId(one), limit=1) for one in talk.sessions]
+    return any([await house.journal.query(one) for one in queries])
+
+
+def _folder(house: House, mark: str) -> anyio.Path:
+    return anyio.Path(house.home, "workspace", "chats", mark)
 
 
 def check_enabled(house: House) -> None:
@@ -175,7 +200,7 @@ async def _submit(house: House, word: Word, session: SessionId, agent: Agent) ->
     speaker = word.speaker
     folder = anyio.Path(house.home, "workspace")
     if house.in_force.chat.own_folders:
-        folder = folder / "chats" / speaker.mark
+        folder = _folder(house, speaker.mark)
         await folder.mkdir(parents=True, exist_ok=True)
     request = Request(
         prompt=word.text,

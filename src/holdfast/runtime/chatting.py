@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Protocol
 from urllib.parse import quote
 
 import anyio
 from msgspec import Struct
 
-from holdfast.core.ids import TaskId
+from holdfast.core.ids import Instant, TaskId
 
 from .shelf import Memory, Shelf
 from .window import Window
@@ -65,19 +66,44 @@ class Speaker(Struct, frozen=True, kw_only=True):
 
 class Talk(Struct, frozen=True, kw_only=True):
     """Where somebody stands: in which conversation, with which agent; all of theirs, the newest
-    first. Empty: nothing has begun, or the agent is the house's own."""
+    first. Empty: nothing has begun, or the agent is the house's own. `at`: when that changed."""
 
     session: str = ""
     agent: str = ""
     sessions: tuple[str, ...] = ()
+    at: Instant = 0
+
+
+class Talks(Protocol):
+    """Keeps them, each under a mark that can be a file's name. All may raise `Unavailable`."""
+
+    def of(self, mark: str) -> Shelf[Talk]: ...
+    def marks(self) -> Sequence[str]: ...
+    def forget(self, mark: str) -> None: ...
+
+
+class _Remembered:
+    """Implements `Talks`; forgets with the process."""
+
+    def __init__(self) -> None:
+        self._talks: dict[str, Memory[Talk]] = {}
+
+    def of(self, mark: str) -> Memory[Talk]:
+        return self._talks.setdefault(mark, Memory(Talk()))
+
+    def marks(self) -> Sequence[str]:
+        return list(self._talks)
+
+    def forget(self, mark: str) -> None:
+        self._talks.pop(mark, None)
 
 
 class Chats:
     """Where each stands, kept; and what is not: how often they have spoken lately, and which
     messages have answered a question."""
 
-    def __init__(self, shelves: Callable[[str], Shelf[Talk]] | None = None) -> None:
-        self._shelves, self._memory = shelves, dict[str, Memory[Talk]]()
+    def __init__(self, talks: Talks | None = None) -> None:
+        self.talks: Talks = talks or _Remembered()
         self.window, self.turn = Window(), anyio.Lock()
         self._answers: dict[str, TaskId] = {}
 
@@ -89,8 +115,3 @@ class Chats:
         self._answers[key] = task
         if len(self._answers) > _REMEMBERED:
             del self._answers[next(iter(self._answers))]
-
-    def shelf(self, speaker: Speaker) -> Shelf[Talk]:
-        if self._shelves is not None:
-            return self._shelves(speaker.mark)
-        return self._memory.setdefault(speaker.mark, Memory(Talk()))

@@ -69,8 +69,11 @@ class Talk:
         found = self._desk.daemon.get("/api/v1/status")
         model = self._terms.get("model") or found.get("model") or "no model"
         self._screen.note(f"holdfast {VERSION} | {model} | session {self._session} | /help")
-        if self._fresh:
-            return
+        if not self._fresh:
+            self._recall()
+
+    def _recall(self) -> None:
+        """The end of what was said before."""
         past = self._past()
         if len(past) > _SHOWN:
             self._screen.note(f"({len(past) - _SHOWN} earlier exchanges)", color="faint")
@@ -120,14 +123,17 @@ class Talk:
         if (action := _COMMANDS.get(word)) is not None:
             action[1](self, rest.strip())
         else:
-            self._screen.note(self._asked(text))
+            self._ask(text)
 
-    def _asked(self, text: str) -> str:
-        """What the house says to a command of its own; it may lead to another conversation."""
+    def _ask(self, text: str) -> None:
+        """A command that the house answers; it may lead to another conversation."""
         body = {"text": text, "session": self._session, "agent": self._agent}
         told = self._desk.daemon.post("/api/v1/chat/command", body)
-        self._session, self._agent = text_of(told, "session"), text_of(told, "agent")
-        return plain(text_of(told, "reply"))
+        before, self._session = self._session, text_of(told, "session")
+        self._agent = text_of(told, "agent")
+        self._screen.note(plain(text_of(told, "reply")))
+        if before != self._session:
+            self._recall()
 
     def part(self) -> None:
         tasks = f"{self._tasks} task{'' if self._tasks == 1 else 's'}"
@@ -135,9 +141,9 @@ class Talk:
         self._screen.note(f"Session {self._session} | {used}")
 
     def help(self, _rest: str) -> None:
-        for word, (what, _) in _COMMANDS.items():
+        for word, (what, _) in list(_COMMANDS.items())[1:]:
             self._screen.note(f"{word:<14}{what}")
-        self._screen.note(self._asked("/help"))
+        self._ask("/help")
         self._screen.note(f"{'/quit':<14}end, as Ctrl-D does; everything is kept")
 
     def status(self, _rest: str) -> None:

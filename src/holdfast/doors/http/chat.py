@@ -15,7 +15,7 @@ from holdfast.core.view import Summary
 from holdfast.runtime import bridging, conversing, following
 from holdfast.runtime.chatting import Speaker
 
-from .bodies import Body, Name, NoQuery, Nothing, Question, Text
+from .bodies import Body, Name, NoQuery, Nothing, Question
 from .route import Ask, Entry, json_answer
 from .sse import attended
 
@@ -29,7 +29,9 @@ class ChatWords(Body):
 
     sender: Name = Field(min_length=1, description="Who said it: an id that stays theirs.")
     room: Name = Field(min_length=1, description="Where: an id that stays the room's.")
-    text: Text = Field(description="What was said; `/help` lists what the house answers itself.")
+    text: Annotated[str, Field(max_length=100_000)] = Field(
+        description="What was said; `/help` lists what the house answers itself."
+    )
     agent: Name = Field(default="", description="Who is spoken to; empty: whom they have chosen.")
 
 
