@@ -141,8 +141,9 @@ class Talk:
         self._screen.note(f"Session {self._session} | {used}")
 
     def help(self, _rest: str) -> None:
-        for word, (what, _) in list(_COMMANDS.items())[1:]:
-            self._screen.note(f"{word:<14}{what}")
+        for word, (what, _) in _COMMANDS.items():
+            if word != "/help":  # the house's own list ends with it
+                self._screen.note(f"{word:<14}{what}")
         self._ask("/help")
         self._screen.note(f"{'/quit':<14}end, as Ctrl-D does; everything is kept")
 
