@@ -467,6 +467,18 @@ async def test_of_whom_nothing_is_kept_any_more_nothing_is_kept(tmp_path: Path):
         assert "no conversation" in await bridge.reply("ann", "/chats")
 
 
+async def test_one_damaged_file_is_one_senders_trouble(tmp_path: Path):
+    async with at_home(tmp_path / "home") as (lives, says):
+        await says("ann", "hello")
+        (file,) = (tmp_path / "home" / "chats").iterdir()
+        file.write_text("{")
+        assert (await says("ben", "/new"))["reply"]
+        with pytest.raises(AssertionError, match="file_damaged"):
+            await says("ann", "hello?")
+        await bridging.forget(lives.house, lives.house.clock.now() + 1)
+        assert file.exists()
+
+
 async def test_who_speaks_for_themselves_has_the_same_commands(tmp_path: Path):
     """Part of row OC-73: what `holdfast chat` asks. The place is kept by whoever asks."""
     async with bridged(tmp_path, [Reply(text="ok")] * 4) as bridge:

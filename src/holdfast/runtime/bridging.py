@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.agent import Agent
-from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused, Saturated
+from holdfast.core.error import Broken, Invalid, NotAllowed, NotFound, Refused, Saturated
 from holdfast.core.ids import Instant, SessionId, TaskId
 from holdfast.core.task import Request
 from holdfast.core.view import Summary
@@ -109,15 +109,22 @@ async def heard(house: House, by: str, task: str) -> Summary:
 
 async def forget(house: House, before: Instant) -> None:
     """Where those stood of whom nothing is kept any more, if they have not been here since."""
-    chats = house.chats
-    for mark in await anyio.to_thread.run_sync(chats.talks.marks):
-        async with chats.turn:
-            talk = await anyio.to_thread.run_sync(chats.talks.of(mark).read)
-            if talk.at >= before or await _is_kept(house, talk):
-                continue
-            await anyio.to_thread.run_sync(chats.talks.forget, mark)
-            with suppress(OSError):  # there is something in it, which is not for us to throw away
-                await _folder(house, mark).rmdir()
+    for mark in await anyio.to_thread.run_sync(house.chats.talks.marks):
+        async with house.chats.turn:
+            try:
+                await _forget(house, mark, before)
+            except Broken as damaged:
+                _log.error("not forgotten: %s", damaged, extra={"code": damaged.code})
+
+
+async def _forget(house: House, mark: str, before: Instant) -> None:
+    talks = house.chats.talks
+    talk = await anyio.to_thread.run_sync(talks.of(mark).read)
+    if talk.at >= before or await _is_kept(house, talk):
+        return
+    await anyio.to_thread.run_sync(talks.forget, mark)
+    with suppress(OSError):  # there is something in it, which is not for us to throw away
+        await _folder(house, mark).rmdir()
 
 
 async def _is_kept(house: House, talk: Talk) -> bool:

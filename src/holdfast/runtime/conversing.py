@@ -23,7 +23,7 @@ from .chatting import Talk
 from .house import House
 from .owners import is_for_others
 
-_KEPT, _LATEST, _LOOKED_AT = 50, 10, 500
+_KEPT, _LATEST, _LOOKED_AT, _SHOWN = 50, 10, 500, 100
 _COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
 _TO_THE_MODEL = frozenset({"tool"})
 """`/tool name {json}` tells the model what to do: that is no command of the house."""
@@ -56,7 +56,7 @@ async def command(house: House, party: Party, talk: Talk, text: str) -> Reply:
     word, rest = (found[1].lower(), (found[2] or "").strip()) if found else ("", "")
     known = _COMMANDS.get(word)
     if known is None:
-        return Reply(text=f"There is no /{word}; /help lists what there is.", talk=talk)
+        return Reply(text=f"There is no /{word[:_SHOWN]}; /help lists what there is.", talk=talk)
     return await known[1](house, party, talk, rest)
 
 
@@ -97,7 +97,8 @@ async def _resume(house: House, party: Party, talk: Talk, wanted: str) -> Reply:
     close = [one for one in talk.sessions if _short(party, one).startswith(wanted)]
     found = exact or close
     if len(found) != 1:
-        what = f"{wanted} could be several of yours" if found else f"You have no {wanted}"
+        named = wanted[:_SHOWN]
+        what = f"{named} could be several of yours" if found else f"You have no {named}"
         return Reply(text=f"{what}. /chats lists yours.", talk=talk)
     row = await _last(house, found[0])
     about = f": {row.title}" if row else ""
@@ -121,7 +122,8 @@ async def _agents(house: House, party: Party, talk: Talk, _: str) -> Reply:
 async def _agent(house: House, party: Party, talk: Talk, wanted: str) -> Reply:
     found = agent_of(house, wanted or talk.agent)
     if found is None or not party.may_use(found.name):
-        return Reply(text=f"There is no agent {wanted or talk.agent}: see /agents.", talk=talk)
+        named = (wanted or talk.agent)[:_SHOWN]
+        return Reply(text=f"There is no agent {named}: see /agents.", talk=talk)
     if not wanted:
         return Reply(text=f"You speak to {found.name}.", talk=talk)
     return Reply(text=f"You speak to {found.name} now.", talk=replace(talk, agent=found.name))
