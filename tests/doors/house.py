@@ -211,6 +211,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     boxes: FakeBoxes = kept(default_factory=FakeBoxes)
     intake: Intake = Intake(drain=0.0)
     agent: Agent = Agent()
+    clock: SystemClock = kept(default_factory=SystemClock)
     facts: Facts = FACTS
     keep_alive: float = 15.0
     access: Access = Access()
@@ -268,7 +269,7 @@ def signed_audit(journal: MemoryJournal) -> MemoryAudit:
 
 
 def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> House:
-    clock, live, tools = SystemClock(), Live(), OnePay()
+    clock, live, tools = plan.clock, Live(), OnePay()
     secrets = Keeper(MemoryVault(), clock.now)
     secrets.witness = journal.audit().append
     recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
@@ -280,6 +281,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     settings = ModelsConfig(vault=vault, probe=False)
     catalog = models if isinstance(models, Catalog) else Catalog(settings)
     (home / "workspace").mkdir(exist_ok=True)
+    force = InForce(rules=RULES, agent=plan.agent, config="cfg-test")
     blobs = MemoryBlobs()
     return House(
         home=home,
@@ -299,7 +301,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         secrets=secrets,
         vault=FileVault(home / "vault"),
         tools=tools,
-        servers=FakeServers(),
+        servers=FakeServers(force.bell.ring),
         peers=NoPeers(),
         boxes=plan.boxes,
         tally=Tally(recorder, tools, journal.audit(), Spending(plan.ledger, clock.now())),
@@ -311,7 +313,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         responses=FileResponses(home / "responses"),
         uploads=FileUploads(home / "uploads"),
         clock=clock,
-        in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
+        in_force=force,
         channels=(),
         started_at=clock.now(),
         version="0.0-test",

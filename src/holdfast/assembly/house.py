@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets as tokens
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from holdfast.config import (
     to_agent,
     to_answerers,
     to_budgets,
+    to_chat,
     to_domains,
     to_rules,
     to_servers,
@@ -66,6 +68,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.secrets import Secrets
 from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
+from holdfast.runtime.chatting import Chats
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.house import House, InForce
@@ -84,8 +87,9 @@ from holdfast.runtime.warrants import (
 from .acp import agents_to_ask
 from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
+from .chats import TalkFiles
 from .given import Given
-from .home import AUDIT_KEY, BACKED_UP, CHOICES, DATABASE, KEYS, MENTIONING, TRUST
+from .home import AUDIT_KEY, BACKED_UP, CHATS, CHOICES, DATABASE, KEYS, MENTIONING, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -108,6 +112,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         given.kept.secrets.witness = journal.audit().append
         house = await _furnished(given, (journal, ledger, clock, signer), stack)
+        house = replace(house, chats=Chats(TalkFiles(config.home / CHATS)))
         try:
             yield house
         finally:
@@ -264,6 +269,7 @@ def in_force(config: Config) -> InForce:
         ways=to_ways(config),
         servers=to_servers(config),
         a2a=to_a2a(config),
+        chat=to_chat(config),
         config=config.fingerprint(),
         files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,

@@ -13,7 +13,7 @@ from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.task import ENDED
 from holdfast.ports.journal import Query
 
-from . import uploads
+from . import bridging, uploads
 from .house import House
 
 DAY = 86_400_000
@@ -76,6 +76,7 @@ async def forget(house: House, days: int) -> int:
     await house.visits.forget(before)
     gone = await house.journal.forget(before)
     await _forget_undos(house)
+    await bridging.forget(house, before)
     return gone
 
 
