@@ -65,6 +65,13 @@ tools = ["secret_generate"]
 [[policy.rule]]
 say = "deny"
 tools = ["lab_change"]
+[chat]
+enabled = true
+users = ["*"]
+persons = ["token:default/*"]
+per_minute = 100000
+all_per_minute = 100000
+own_folders = false
 [acp.agents.other]
 command = ["/bin/false"]
 [a2a.peers.lawyer]

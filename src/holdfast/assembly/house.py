@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets as tokens
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.kept import Kept
+from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.direct import WithDirect
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.responses.files import FileResponses
+from holdfast.adapters.stores.beside import Beside
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -27,6 +30,7 @@ from holdfast.adapters.tools.browser.browsers import Browsers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.mcp.login.shelf import PLACE as LOGINS
 from holdfast.adapters.tools.mcp.servers import Offered, Servers
 from holdfast.adapters.tools.output import Fitted, Spool
@@ -36,12 +40,14 @@ from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.slack.kit import OfSlack
 from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.config import (
     Config,
     to_a2a,
     to_agent,
     to_answerers,
     to_budgets,
+    to_chat,
     to_domains,
     to_rules,
     to_servers,
@@ -59,13 +65,14 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
-from holdfast.ports.blobs import Blobs
+from holdfast.ports.blobs import Blobs, Mentions
 from holdfast.ports.box import Boxes
 from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
 from holdfast.ports.secrets import Secrets
 from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
+from holdfast.runtime.chatting import Chats
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
 from holdfast.runtime.direct import DIRECT
@@ -85,8 +92,9 @@ from holdfast.runtime.warrants import (
 from .acp import agents_to_ask
 from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
+from .chats import TalkFiles
 from .given import Given
-from .home import AUDIT_KEY, CHOICES, DATABASE, KEYS, TRUST
+from .home import AUDIT_KEY, BACKED_UP, CHATS, CHOICES, DATABASE, KEYS, MENTIONING, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -106,9 +114,11 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
         open_ledger(journal.pages(), clock.now) as ledger,
         AsyncExitStack() as stack,
     ):
+        journal.beside = Beside(config.home, BACKED_UP)
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         given.kept.secrets.witness = journal.audit().append
         house = await _furnished(given, (journal, ledger, clock, signer), stack)
+        house = replace(house, chats=Chats(TalkFiles(config.home / CHATS)))
         try:
             yield house
         finally:
@@ -130,11 +140,9 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     shown, spool = (box_options(config), Steering()), Spool(home / "outputs", safe.redact)
     work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
     world = world_of_servers(given, boxes, out, (*shown, clock, live), (force, models, ledger))
-    own = [
-        *_at_hand(given, boxes, work, shown, (out, browsers)),
-        *_within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
-        *agents_to_ask(config, world, spool, live),
-    ]
+    own = [*_at_hand(given, boxes, work, shown, (out, browsers))]
+    own += _within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108 - bound late
+    own += agents_to_ask(config, world, spool, live)
     peers = peers_for(config, out, recorder, (blobs, spool), own)
     slack = slack_for(given, (out, lent, visits), (spool, clock))
     servers = await stack.enter_async_context(servers_for(given, force, world, work, (own, slack)))
@@ -167,8 +175,10 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         tally=Tally(recorder, tools, journal.audit(), Spending(ledger, clock.now())),
         pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
+        mentions=_mentions(journal, home),
         undoing=undoing,
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),
@@ -190,7 +200,7 @@ def _at_work(
     (journal, (recorder, models, ledger, clock)), (live, channels) = records, told
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
     secrets = WarrantedSecrets(*held)
-    performer = Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
+    performer = Performer(recorder, live, models, lending(tools), limits, pay, secrets=secrets)
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     return Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
 
@@ -201,6 +211,10 @@ def _trust(home: Path) -> Trust:
 
 def _channels(home: Path) -> dict[str, Channel]:
     return {"outbox": Outbox(home / "outbox")}
+
+
+def _mentions(journal: SqliteJournal, home: Path) -> tuple[Mentions, ...]:
+    return journal.mentions(), FolderMentions(*(home / name for name in MENTIONING))
 
 
 def _every(
@@ -267,6 +281,7 @@ def in_force(config: Config) -> InForce:
         ways=to_ways(config),
         servers=to_servers(config),
         a2a=to_a2a(config),
+        chat=to_chat(config),
         config=config.fingerprint(),
         files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,

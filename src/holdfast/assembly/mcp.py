@@ -62,6 +62,7 @@ async def servers_for(
         reveal=reveal,
         taken=frozenset({PLAN, *(tool.spec.name for tool in (*own, *slack.every))}),
         agent=config.agent.name,
+        changed=force.bell.ring,
     )
     async with open_servers(household) as servers:
         yield servers

@@ -19,6 +19,7 @@ from .sections_acp import Acp
 from .sections_audit import Audit
 from .sections_box import Box
 from .sections_browser import Browser
+from .sections_chat import Chat
 from .sections_container import Container
 from .sections_egress import Egress
 from .sections_mcp import Mcp
@@ -421,6 +422,7 @@ class Settings(Section):
     acp: Acp = Acp.model_construct()
     a2a: A2A = A2A.model_construct()
     slack: Slack = Slack.model_construct()
+    chat: Chat = Chat.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()

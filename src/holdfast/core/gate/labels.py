@@ -33,6 +33,9 @@ PERSON = "person"
 APART = "apart"
 """The source of what was read apart of another source: `apart:web:HOST`."""
 
+HOST = "web:HOST"
+"""As a tool's source: whoever is in its target. Any other tool of the web has `web`."""
+
 ALL, ADDRESSES = "*", "@"
 """As aims: every argument, and only the addresses of the web in any of them."""
 
@@ -98,13 +101,13 @@ def nobodys(call: ToolCall, heard: Heard) -> tuple[str, ...]:
 
 
 def source_of(kind: str, target: str) -> str:
-    """A source by its kind and, for the web, by the host that was asked; of what was read apart,
-    by whose it is (`SOURCE#NAME`). A kind that ends in `:` goes on with the target, as `slack:`
-    with the channel."""
+    """A source by its kind; of a tool that asks the host in its target, by that host; of what was
+    read apart, by whose it is (`SOURCE#NAME`). A kind that ends in `:` goes on with the target, as
+    `slack:` with the channel."""
     if kind == APART:
         return f"{APART}:{target.partition('#')[0]}"
-    if kind == "web" and (host := _host(target)):
-        return f"web:{host}"
+    if kind == HOST:
+        return f"web:{host}" if (host := _host(target)) else "web"
     if kind.endswith(":"):
         return f"{kind}{target}" if _PLAIN.fullmatch(target) else kind[:-1]
     return kind

@@ -19,6 +19,7 @@ from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
 from .certificate import CERTIFICATE_ROUTES
+from .chat import CHAT_ROUTES
 from .config import CONFIG_ROUTES
 from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
@@ -246,6 +247,7 @@ ROUTES: tuple[Entry, ...] = (
         errors=(409, 429, 502, 503, 504),
         streams=True,
     ),
+    *CHAT_ROUTES,
     *UNDO_ROUTES,
     *SECRET_ROUTES,
     *POLICY_ROUTES,

@@ -20,8 +20,8 @@ from holdfast.runtime.house import House
 from . import prompts, resources
 from .caller import Declined
 from .following import Following
-from .lent import came_of, lent
 from .offer import Asked
+from .own_tools import came_of, named
 from .questions import answered, form
 from .schemas import places
 from .table import MOST_SECONDS, ROWS, Row
@@ -49,7 +49,7 @@ class HouseOffer:
         self._tools = [row.tool for row in ROWS]
 
     def tools(self, asked: Asked) -> Sequence[types.Tool]:
-        return [*self._tools, *lent(self._house, asked.caller.wanted)]
+        return [*self._tools, *named(self._house, asked.caller.wanted)]
 
     async def call(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
@@ -66,13 +66,17 @@ class HouseOffer:
             rest.setdefault("key", _key(asked))
         found = await asked.caller.ask(row.method, *_request(row, rest))
         if not row.waits:
-            return _result(found)
+            return self._result(found)
         if row.name == "wait_for_task" and "wait_seconds" not in arguments:
             seconds = _WAIT
         try:
-            return await self._followed(asked, found["id"], seconds) if seconds else _result(found)
+            return (
+                await self._followed(asked, found["id"], seconds)
+                if seconds
+                else self._result(found)
+            )
         except Declined:
-            return _result(found)  # whoever may submit need not be allowed to look
+            return self._result(found)  # whoever may submit need not be allowed to look
 
     async def _used(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
@@ -101,7 +105,11 @@ class HouseOffer:
         return resources.TEMPLATES
 
     async def read(self, asked: Asked, uri: str) -> types.ReadResourceResult:
-        return await resources.read(asked.caller, uri)
+        found = await resources.read(asked.caller, uri)
+        for one in found.contents:
+            if isinstance(one, types.TextResourceContents):
+                one.text = self._house.secrets.redact(one.text)
+        return found
 
     async def follow(self, asked: Asked, uri: str) -> AsyncGenerator[None, None]:
         task = resources.task_of(uri)
@@ -153,7 +161,7 @@ class HouseOffer:
         found = await asked.caller.ask("GET", target)
         if asked.modern and asked.can_ask and following.questions:
             return _to_ask(task, following)
-        return _result(found)
+        return self._result(found)
 
     async def _resumed(
         self, asked: Asked, row: Row, arguments: Mapping[str, Any]
@@ -162,7 +170,7 @@ class HouseOffer:
         found = await asked.caller.ask("GET", f"/api/v1/tasks/{state['task']}")
         left_open = {one["call"] for one in found.get("questions", ())}
         if left_open & {one["call"] for one in state["questions"]}:
-            return _result(found)  # nobody decided: asking again at once would be no use
+            return self._result(found)  # nobody decided: asking again at once would be no use
         seconds = _seconds(arguments.get("wait_seconds", _WAIT))
         return await self._followed(asked, state["task"], seconds)
 
@@ -184,6 +192,10 @@ class HouseOffer:
 
     def _usual_folder(self) -> str:
         return str(self._house.home / "workspace")
+
+    def _result(self, found: dict[str, Any]) -> types.CallToolResult:
+        """Without known secrets: it goes to a model that is not ours, whoever put them there."""
+        return _result(self._house.secrets.clean(found))
 
 
 def _key(asked: Asked) -> str:
