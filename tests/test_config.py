@@ -324,7 +324,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, container, microvm, egress, browser, mcp, acp, a2a, slack, chat, storage, "
+        "agent, box, container, microvm, egress, browser, mcp, acp, a2a, chat, slack, storage, "
         "log, vault, audit, web, budget",
     }
 
