@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pytest
 
@@ -282,3 +285,41 @@ async def test_the_token_is_for_our_own_tools_only(tmp_path: Path):
                 await stage.workspaces.token("default", Reach(task="t", agent="a", tool=tool))
         told = await stage.workspaces.token("default", Reach(task="t", agent="a", tool="slack_x"))
         assert told in stage.slack.tokens
+
+
+@pytest.mark.parametrize("meanwhile", ["logout", "login", "begin"])
+async def test_what_happens_while_a_token_is_renewed_waits_for_it(tmp_path: Path, meanwhile: str):
+    """A renewal that ends late brings no login back, and spoils none."""
+    async with logged_in(tmp_path) as stage:
+        asked, answer = threading.Event(), threading.Event()
+        begun = await stage.workspaces.begin("default", {})
+
+        def late(method: str) -> Reply | None:
+            if method == "oauth.v2.access" and not asked.is_set():
+                asked.set()
+                answer.wait(20)
+            return None
+
+        stage.slack.after = late
+        stage.slack.end()
+        async with anyio.create_task_group() as group:
+            group.start_soon(stage.run, "slack_whoami")
+            await anyio.to_thread.run_sync(asked.wait, 20)
+            match meanwhile:
+                case "logout":
+                    group.start_soon(partial(stage.workspaces.forget, "default", local_only=True))
+                case "login":
+                    back = stage.slack.agree(begun.authorize)
+                    group.start_soon(stage.workspaces.finish, begun.attempt, back)
+                case _:
+                    group.start_soon(stage.workspaces.begin, "default", {"client_id": CLIENT})
+            await anyio.wait_all_tasks_blocked()
+            answer.set()
+        names = stage.vault.names()
+        if meanwhile == "logout":
+            assert not names, "it is gone, and stays so"
+        else:
+            told = kept(stage)
+            assert told["access"] in stage.slack.tokens
+            assert told["refresh"] in stage.slack.refreshes
+            assert "ada" in await stage.says("slack_whoami")
