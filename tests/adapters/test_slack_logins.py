@@ -12,6 +12,7 @@ import anyio.to_thread
 import msgspec
 import pytest
 
+from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.error import Invalid, NotAllowed, NotFound, Unavailable
 from holdfast.core.reach import Reach
 from holdfast.testing.fake_slack import CLIENT, SECRET, FakeSlack, no, reply
@@ -323,3 +324,31 @@ async def test_what_happens_while_a_token_is_renewed_waits_for_it(tmp_path: Path
             assert told["access"] in stage.slack.tokens
             assert told["refresh"] in stage.slack.refreshes
             assert "ada" in await stage.says("slack_whoami")
+
+
+class FullVault(MemoryVault):
+    """Cannot be written to while it is full."""
+
+    full = False
+
+    def put(self, name: str, value: str) -> None:
+        if self.full:
+            raise Unavailable("the disk is full", code="vault_unwritable")
+        super().put(name, value)
+
+
+async def test_a_renewed_token_that_cannot_be_written_down_is_not_lost(tmp_path: Path):
+    """Slack gives it once: it is kept in mind, written as soon as that goes, not used before."""
+    with FakeSlack() as slack:
+        vault = FullVault()
+        stage = Stage(slack, tmp_path, vault=vault)
+        await stage.log_in()
+        slack.end()
+        vault.full = True
+        code, text = await stage.fails("slack_whoami")
+        assert (code, "the disk is full" in text) == ("vault_unwritable", True)
+        assert (await stage.fails("slack_whoami"))[0] == "vault_unwritable"
+        vault.full = False
+        assert "ada" in await stage.says("slack_whoami")
+        assert slack.count("oauth.v2.access") == 2
+        assert kept(stage)["access"] in slack.tokens

@@ -219,6 +219,9 @@ class Workspaces:
             raise _needed(alias, f"nobody is logged in to the Slack workspace {alias}")
         if 0 < kept.due(_SOON) <= self._means.clock.now():
             kept = await self.renewed(alias, kept.access)
+        if alias in self._shelf.unsaved:  # on the disk before it is used
+            async with self._turn(alias):
+                await self._keep(alias, self._shelf.all().get(alias, kept))
         return kept.access
 
     async def renewed(self, alias: str, rejected: str) -> Kept:
