@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.adapters.audit.signing import FileSigner
 from holdfast.adapters.blobs.memory import MemoryBlobs
+from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
@@ -26,7 +27,9 @@ from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
@@ -83,6 +86,7 @@ from holdfast.runtime.webhooks import PostOffice
 from holdfast.testing.fake_box import FakeBoxes
 from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.fake_embedder import FakeEmbedder
+from holdfast.testing.fake_mentions import JournalMentions
 from holdfast.testing.fake_servers import FakeServers
 from holdfast.testing.fake_visits import FakeVisits
 
@@ -270,7 +274,7 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
     secrets.witness = journal.audit().append
     recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
     pay = (plan.ledger, clock)
-    performer = Performer(recorder, live, models, tools, Limits(), pay, secrets=secrets)
+    performer = Performer(recorder, live, models, lending(tools), Limits(), pay, secrets=secrets)
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     vault = MemoryVault()
@@ -304,8 +308,10 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         departures=Departures(recorder, plan.boxes.release),
         pushes=Pushes(vault, plan.egress, plan.reach, told, patience=plan.patience),
         blobs=blobs,
+        mentions=(JournalMentions(journal), FolderMentions(home / "undo")),
         undoing=FolderUndo(home / "undo", blobs),
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
         in_force=force,
         channels=(),

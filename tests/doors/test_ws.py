@@ -176,7 +176,10 @@ async def test_a_keys_scopes_hold_for_methods_and_a_revoked_key_ends_with_them(t
                 assert await caller.failure("tasks.list", _headers=odd) == (-32602, "invalid")
             assert await caller.failure("secrets.list") == (1000, "no_scope")
             await at.tcp.post("/api/v1/keys/looker/revoke", json={})
-            assert (await caller.failure("tasks.list"))[0] == 1000
+            with pytest.raises(ConnectionClosed) as closed:
+                await caller.failure("tasks.list")
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.reason == "the key or session has ended"
 
 
 async def test_a_task_streams_its_words_and_ends(tmp_path: Path):
@@ -425,9 +428,10 @@ async def test_a_key_hears_what_its_scopes_and_its_agents_are_and_no_longer_than
             await caller.result("ping")
             assert {one["method"] for one in (*heard, *caller.heard)} == {"config.updated"}
             await at.tcp.post("/api/v1/keys/some/revoke", json={})
-            ends = [(await caller.until("end"))[-1]["params"] for _ in range(3)]
-            assert {one["code"] for one in ends} == {"unauthenticated"}
-            assert (await caller.failure("tools.subscribe"))[0] == 1000
+            with pytest.raises(ConnectionClosed) as closed:
+                await caller.until("nothing")
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, caller.heard) == (1008, [])
 
 
 async def test_a_subscription_can_be_ended(tmp_path: Path):

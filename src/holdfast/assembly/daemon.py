@@ -237,12 +237,14 @@ async def _look_around(catalog: Catalog, config: Config) -> None:
 
 
 async def _tidy(house: House, config: Config) -> None:
-    """At the start and once an hour: old outputs, old answers, old tasks, too many."""
+    """At the start and once an hour: old outputs, old answers, old tasks, too many; and once a day
+    the files that only these spoke of."""
     days, tasks, size = (
         config.storage.keep_outputs_days,
         config.storage.keep_days,
         config.storage.max_mb << 20,
     )
+    hours = 0
     while True:
         try:
             await audit.forget(house, config.audit.keep_days)
@@ -252,9 +254,13 @@ async def _tidy(house: House, config: Config) -> None:
             await upkeep.forget(house, tasks)
             if size:
                 await upkeep.shrink(house, size)
+            if hours % 24 == 1:  # every event is read for it: not while others want to begin
+                count, gone = await upkeep.collect(house)
+                _log.info("%s files that nobody speaks of are deleted: %s bytes", count, gone)
         except (OSError, Unavailable) as failure:
             _log.warning("not tidied: %s", failure)
         await anyio.sleep(_HOUR)
+        hours += 1
 
 
 def serve_command(

@@ -25,6 +25,23 @@ VAULT = "vault"
 HEALTH = Path("run") / "model-health.json"
 
 
+BACKED_UP = (
+    *(KEYS, TRUST, CHOICES, WEBHOOKS, CHATS),
+    *("peers.json", "mcp.json", "mcp.lock.json"),
+    *("responses", "undo", "blobs"),
+)
+"""What a backup holds of a home besides the journal."""
+
+NOT_BACKED_UP = (
+    *("config.toml", "policy.toml", VAULT, AUDIT_KEY, "token", "tls"),
+    *("outputs", "outbox", "workspace", "browsers"),
+)
+"""What it does not: what people write themselves, what is secret, what can be made again."""
+
+MENTIONING = ("undo", "responses", "outputs", "apart")
+"""Folders whose files may speak of blobs; the journal does, too."""
+
+
 def prepare(home: Path) -> str:
     """Make the home complete, private and ours; returns the token for HTTP, made if missing."""
     try:

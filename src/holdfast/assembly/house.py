@@ -15,10 +15,12 @@ from holdfast.adapters.audit.signing import FileSigner, open_signer
 from holdfast.adapters.blobs.files import FileBlobs
 from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.kept import Kept
+from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.responses.files import FileResponses
+from holdfast.adapters.stores.beside import Beside
 from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
@@ -26,6 +28,7 @@ from holdfast.adapters.tools.a2a.peers import OfPeers, SavedPeers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.lent import lending
 from holdfast.adapters.tools.mcp.servers import Offered, Servers
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.planning import WithPlan
@@ -33,6 +36,7 @@ from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
 from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.config import (
     Config,
     to_a2a,
@@ -57,7 +61,7 @@ from holdfast.engine.perform import Limits, Performer
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Intake, Supervisor
 from holdfast.engine.timekeep import Timekeeper
-from holdfast.ports.blobs import Blobs
+from holdfast.ports.blobs import Blobs, Mentions
 from holdfast.ports.box import Boxes
 from holdfast.ports.channel import Channel
 from holdfast.ports.clock import Clock
@@ -85,7 +89,7 @@ from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
 from .chats import TalkFiles
 from .given import Given
-from .home import AUDIT_KEY, CHATS, CHOICES, DATABASE, KEYS, TRUST
+from .home import AUDIT_KEY, BACKED_UP, CHATS, CHOICES, DATABASE, KEYS, MENTIONING, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
@@ -104,6 +108,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
         open_ledger(journal.pages(), clock.now) as ledger,
         AsyncExitStack() as stack,
     ):
+        journal.beside = Beside(config.home, BACKED_UP)
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         given.kept.secrets.witness = journal.audit().append
         house = await _furnished(given, (journal, ledger, clock, signer), stack)
@@ -129,18 +134,15 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     options, steering, spool = box_options(config), Steering(), Spool(home / "outputs", safe.redact)
     far, hands = tools_of_the_web(config, out, given.environment), (options, steering, clock, live)
     work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
-    own = [
-        *_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs))),
-        *_within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what)),  # noqa: PLW0108 - bound late
-    ]
+    own = [*_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs)))]
+    own += _within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108 - bound late
     world = world_of_servers(given, boxes, out, hands, (force, models, ledger))
     own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
     peers = peers_for(config, out, recorder, (blobs, spool), own)
     servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
     asked, lent.bearer = (recorder, models, ledger, clock), servers.bearer
     tools = kept_apart(_every(own, servers, peers), (given, force, warrants), asked)
-    performer = _performer(config, asked, live, tools, WarrantedSecrets(safe, warrants))
-    supervisor = _supervisor(config, (journal, recorder, clock), performer, channels)
+    supervisor = _supervisor((config, journal, live), asked, (tools, safe, warrants), channels)
     return House(
         home=home,
         journal=journal,
@@ -166,8 +168,10 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         tally=Tally(recorder, tools, journal.audit(), Spending(ledger, clock.now())),
         pushes=pushes_for(given.kept.house, gateway(Lent(safe, clock), visits, clock), out),
         blobs=blobs,
+        mentions=_mentions(journal, home),
         undoing=undoing,
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),
@@ -179,12 +183,13 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
 
 
 def _supervisor(
-    config: Config,
-    records: tuple[SqliteJournal, Recorder, Clock],
-    performer: Performer,
+    keeps: tuple[Config, SqliteJournal, Live],
+    asked: Asked,
+    acts: tuple[Tools, Secrets, Warrants],
     channels: dict[str, Channel],
 ) -> Supervisor:
-    journal, recorder, clock = records
+    (config, journal, live), (recorder, _, _, clock), (tools, safe, warrants) = keeps, asked, acts
+    performer = _performer(config, asked, live, tools, WarrantedSecrets(safe, warrants))
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     return Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
 
@@ -202,7 +207,11 @@ def _performer(
 ) -> Performer:
     recorder, models, ledger, clock = asked
     limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    return Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
+    return Performer(recorder, live, models, lending(tools), limits, pay, secrets=secrets)
+
+
+def _mentions(journal: SqliteJournal, home: Path) -> tuple[Mentions, ...]:
+    return journal.mentions(), FolderMentions(*(home / name for name in MENTIONING))
 
 
 def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from holdfast.engine.live import Live
 from holdfast.engine.record import Recorder
 from holdfast.engine.supervise import Supervisor
 from holdfast.ports.audit import Audit, Signer
-from holdfast.ports.blobs import Blobs
+from holdfast.ports.blobs import Blobs, Mentions
 from holdfast.ports.box import Boxes
 from holdfast.ports.choosing import Choosing
 from holdfast.ports.clock import Clock
@@ -40,6 +41,7 @@ from .elsewhere import Peers
 from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
+from .shelf import Uploads
 from .tally import Tally
 from .trusting import Trust
 from .undoing import Undoing
@@ -51,7 +53,7 @@ class InForce:
 
     `problem` says why the file as it is now was not taken; then the last good one stays. `files`
     are those of the configuration and of the policy. `bell` rings when something of this has
-    changed, or what servers offer, or how far agents are trusted, or a key.
+    changed, or what servers offer, or how far agents are trusted.
     """
 
     rules: Rules
@@ -98,8 +100,10 @@ class House:
     tally: Tally
     pushes: Pushing
     blobs: Blobs
+    mentions: Sequence[Mentions]
     undoing: Undoing
     responses: Responses
+    uploads: Uploads
     clock: Clock
     in_force: InForce
     channels: tuple[str, ...]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from holdfast.core.error import NotAllowed
 from holdfast.core.ids import SessionId
-from holdfast.ports.journal import Query
+from holdfast.core.task import Request
 
 from .chatting import KIND
-from .house import House
 
-_LOOKED_AT = 500
 _USERS = "openai:"
 
 
@@ -23,15 +23,16 @@ def is_for_others(session: str) -> bool:
     return session.startswith((_USERS, KIND))
 
 
-async def check_session(house: House, session: str, by: str) -> None:
-    """What was said in a session is shown to the model: so only its owner goes on with it.
+def within_own(request: Request) -> Request:
+    """The request, to be taken in only while nobody else has spoken in its session.
 
-    Raises `NotAllowed`.
+    What was said there is shown to the model. The journal decides it, in the commit that takes the
+    task in: of two who begin a session at once, one gets it. Raises `NotAllowed`.
     """
+    session, by = request.session, request.by
     own = (session_of_user(by, ""), f"{KIND}{by}/")
-    others = is_for_others(session) and not session.startswith(own)
-    rows = await house.journal.query(Query(session=SessionId(session), limit=_LOOKED_AT))
-    if others or any(row.by != by for row in rows):
+    if is_for_others(session) and not session.startswith(own):
         hint = "name another one, or none"
         message = f"the conversation {session} is somebody else's"
         raise NotAllowed(message, code="not_your_session", hint=hint)
+    return replace(request, own_session=bool(session))

@@ -13,7 +13,7 @@ from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.task import ENDED
 from holdfast.ports.journal import Query
 
-from . import bridging
+from . import bridging, uploads
 from .house import House
 
 DAY = 86_400_000
@@ -22,7 +22,8 @@ _BATCH = 64
 
 
 async def backup(house: House, to: Path) -> dict[str, Any]:
-    """A consistent copy of the journal in the new file `to`, while everything goes on."""
+    """A consistent copy of the journal, and of what else a restored home needs, in the new file
+    `to`, while everything goes on."""
     if not to.is_absolute():
         raise Invalid(f"the backup path {to} is not absolute", code="bad_path")
     if await anyio.Path(to).exists():
@@ -63,12 +64,13 @@ async def purge(
 
 
 async def forget(house: House, days: int) -> int:
-    """Delete tasks that ended more than `days` days ago, visits and kept answers.
+    """Delete tasks that ended more than `days` days ago, visits, kept answers and files of clients.
 
-    0 keeps all but the answers, which are never kept for long.
+    0 keeps all but the answers, which are never kept for long, and files that have expired.
     """
     before = house.clock.now() - days * DAY if days else 0
     await house.responses.tidy(before)
+    await uploads.tidy(house, before)
     if not days:
         return 0
     await house.visits.forget(before)
@@ -96,6 +98,22 @@ async def shrink(house: House, limit: int) -> int:
     if gone:
         await _forget_undos(house)
     return gone
+
+
+async def collect(house: House) -> tuple[int, int]:
+    """Delete the blobs of which nobody speaks any more; how many, and their bytes.
+
+    What was put or asked for within a day stays, whoever speaks of it: whoever wants to may still
+    be about to. Cut off at any moment, it has deleted nothing that anybody speaks of.
+    """
+    # From here on whatever is put or renewed stays, however long the rest of this takes.
+    before = house.clock.now() - DAY
+    names = await house.blobs.stale(before)
+    for place in house.mentions:
+        if not names:
+            return 0, 0
+        names = await place.unmentioned(names)
+    return await house.blobs.drop(names, before)
 
 
 async def sessions(house: House) -> list[dict[str, Any]]:

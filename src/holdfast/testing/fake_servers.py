@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused
+from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused, Unavailable
 from holdfast.core.gate.servers import problems
 from holdfast.core.ids import digest
 from holdfast.core.mcp import ServerSpec
@@ -52,11 +52,12 @@ class FakeLogins:
 
 
 class FakeServers:
-    """Implements `ports.ToolServers`. `words` is what every server says of its tool; `changed` is
-    called when something about them is another."""
+    """Implements `ports.ToolServers`. `words` is what every server says of its tool; those that
+    are `broken` do not come up, with these words. `changed` is called when one is another."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.words, self.changed = "Say it back.", changed
+        self.broken: dict[str, str] = {}
         self.asked: dict[str, ServerQuestion] = {}
         self.said: list[ServerRemark] = []
         self.answers: dict[str, Mapping[str, Any] | None] = {}
@@ -72,6 +73,8 @@ class FakeServers:
 
     async def inspect(self, name: str) -> Inspection:
         self._spec(name)
+        if name in self.broken:
+            raise Unavailable(self.broken[name], hint=f"holdfast mcp test {name}")
         seen, agreed = digest(self.words), self._trusted.get(name)
         return Inspection(
             name=name,

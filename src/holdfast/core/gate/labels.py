@@ -32,6 +32,9 @@ PERSON = "person"
 APART = "apart"
 """The source of what was read apart of another source: `apart:web:HOST`."""
 
+HOST = "web:HOST"
+"""As a tool's source: whoever is in its target. Any other tool of the web has `web`."""
+
 ALL, ADDRESSES = "*", "@"
 """As aims: every argument, and only the addresses of the web in any of them."""
 
@@ -95,12 +98,12 @@ def nobodys(call: ToolCall, heard: Heard) -> tuple[str, ...]:
 
 
 def source_of(kind: str, target: str) -> str:
-    """A source by its kind and, for the web, by the host that was asked; of what was read apart,
-    by whose it is (`SOURCE#NAME`)."""
+    """A source by its kind; of a tool that asks the host in its target, by that host; of what was
+    read apart, by whose it is (`SOURCE#NAME`)."""
     if kind == APART:
         return f"{APART}:{target.partition('#')[0]}"
-    if kind == "web" and (host := _host(target)):
-        return f"web:{host}"
+    if kind == HOST:
+        return f"web:{host}" if (host := _host(target)) else "web"
     return kind
 
 

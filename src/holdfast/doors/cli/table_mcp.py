@@ -96,7 +96,12 @@ MCP = (
         "mcp import",
         "Add the servers of another program's file.",
         "mcp_import:mcp_import",
-        arguments=(("[FILE]", "like ~/.cursor/mcp.json (default: .mcp.json here)"),),
+        arguments=(
+            (
+                "[FILE]",
+                ".mcp.json here, or else ~/.config/mcp/servers.json",
+            ),
+        ),
         takes=(0, 1),
         options=(
             Option("--only", "NAME", "this one of them", repeats=True),

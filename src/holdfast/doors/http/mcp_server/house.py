@@ -64,13 +64,17 @@ class HouseOffer:
             rest.setdefault("key", key if isinstance(key, str) else "")
         found = await asked.caller.ask(row.method, *_request(row, rest))
         if not row.waits:
-            return _result(found)
+            return self._result(found)
         if row.name == "wait_for_task" and "wait_seconds" not in arguments:
             seconds = _WAIT
         try:
-            return await self._followed(asked, found["id"], seconds) if seconds else _result(found)
+            return (
+                await self._followed(asked, found["id"], seconds)
+                if seconds
+                else self._result(found)
+            )
         except Declined:
-            return _result(found)  # whoever may submit need not be allowed to look
+            return self._result(found)  # whoever may submit need not be allowed to look
 
     async def resources(self, asked: Asked, cursor: str) -> types.ListResourcesResult:
         return await resources.listed(asked.caller, cursor)
@@ -79,7 +83,11 @@ class HouseOffer:
         return resources.TEMPLATES
 
     async def read(self, asked: Asked, uri: str) -> types.ReadResourceResult:
-        return await resources.read(asked.caller, uri)
+        found = await resources.read(asked.caller, uri)
+        for one in found.contents:
+            if isinstance(one, types.TextResourceContents):
+                one.text = self._house.secrets.redact(one.text)
+        return found
 
     async def follow(self, asked: Asked, uri: str) -> AsyncGenerator[None, None]:
         task = resources.task_of(uri)
@@ -131,7 +139,7 @@ class HouseOffer:
         found = await asked.caller.ask("GET", target)
         if asked.modern and asked.can_ask and following.questions:
             return _to_ask(task, following)
-        return _result(found)
+        return self._result(found)
 
     async def _resumed(
         self, asked: Asked, row: Row, arguments: Mapping[str, Any]
@@ -145,7 +153,7 @@ class HouseOffer:
         found = await asked.caller.ask("GET", f"/api/v1/tasks/{state['task']}")
         left_open = {one["call"] for one in found.get("questions", ())}
         if left_open & {one["call"] for one in state["questions"]}:
-            return _result(found)  # nobody decided: asking again at once would be no use
+            return self._result(found)  # nobody decided: asking again at once would be no use
         seconds = _seconds(arguments.get("wait_seconds", _WAIT))
         return await self._followed(asked, state["task"], seconds)
 
@@ -158,6 +166,10 @@ class HouseOffer:
 
     def _usual_folder(self) -> str:
         return str(self._house.home / "workspace")
+
+    def _result(self, found: dict[str, Any]) -> types.CallToolResult:
+        """Without known secrets: it goes to a model that is not ours, whoever put them there."""
+        return _result(self._house.secrets.clean(found))
 
 
 def _seconds(value: Any) -> float:

@@ -60,14 +60,6 @@ class Feeds:
             scope.cancel()
         return scope is not None
 
-    def end_all(self) -> None:
-        for name in list(self._scopes):
-            self.end(name)
-
-    def changes(self) -> anyio.Event:
-        """Set when something of the house changes from now on."""
-        return self._house.in_force.bell.next()
-
     async def events(self, wanted: Wanted) -> AsyncGenerator[Seen]:
         """Raises `Fault` where the cursor leads to what is there no more."""
         task, after = await self._place(wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import anyio
 import msgspec
@@ -20,13 +20,6 @@ from .names import Method
 from .post import Post
 
 News = Server | Ruling
-
-
-class Asker(NamedTuple):
-    """Who opened the socket: raises once their key has ended; which agents are for them."""
-
-    check_still: Callable[[], None]
-    may_use: Callable[[str], bool]
 
 
 class Subscribing:
@@ -47,10 +40,9 @@ class Subscribing:
         asking: Asking,
         methods: Mapping[str, Method],
         post: Post,
-        asker: Asker,
+        may_use: Callable[[str], bool],
     ) -> None:
-        self._check_still, self._may_use = asker
-        self._over: dict[str, str] = {}
+        self._may_use = may_use
         self._feeds, self._asking, self._methods, self._post = feeds, asking, methods, post
 
     def has(self, name: str) -> bool:
@@ -102,7 +94,6 @@ class Subscribing:
         last, shown = "", False
         async with self._until_the_end(number, scope), aclosing(items):
             async for seen in items:
-                self._check_still()
                 if seen.task != last:
                     last, shown = seen.task, await self._may_see(seen.task)
                 if shown:
@@ -111,7 +102,6 @@ class Subscribing:
     async def _questions(self, number: str, scope: anyio.CancelScope) -> None:
         async with self._until_the_end(number, scope), aclosing(self._feeds.questions()) as found:
             async for one in found:
-                self._check_still()
                 if await self._may_see(one.row.id):
                     await self._feeds.ask(number, one)
 
@@ -125,7 +115,6 @@ class Subscribing:
     ) -> None:
         async with self._until_the_end(number, scope), aclosing(items):
             async for one in items:
-                self._check_still()
                 if self._feeds.is_for(one, self._may_use):
                     await self._feeds.news(number, one)
 
@@ -137,21 +126,9 @@ class Subscribing:
             with scope:
                 yield
         except HoldfastError as error:
-            problem = _told(error)
+            problem = {"code": error.code, "message": str(error)}
         self._feeds.end(number)
-        await self._post.notify("end", subscription=number, **(problem or self._over))
-
-    async def until_revoked(self) -> None:
-        """Ends all of them with the key or session that they are for; quiet ones, too."""
-        while not self._over:
-            changes = self._feeds.changes()
-            try:
-                self._check_still()
-            except HoldfastError as error:
-                self._over = _told(error)
-                self._feeds.end_all()
-                return
-            await changes.wait()
+        await self._post.notify("end", subscription=number, **problem)
 
     async def _stream(self, params: Mapping[str, Any], group: TaskGroup) -> dict[str, Any]:
         """Give a task, and hear of it until it has ended."""
@@ -169,7 +146,3 @@ class Subscribing:
     async def _see(self, name: str, **params: Any) -> Raw:
         """What the route says to whoever opened the socket, as things are now."""
         return await self._asking.answer(self._methods[name], params)
-
-
-def _told(error: HoldfastError) -> dict[str, str]:
-    return {"code": error.code, "message": str(error)}
