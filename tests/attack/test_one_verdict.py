@@ -463,6 +463,7 @@ _FORM = "a form in a browser"
 OTHERS = {
     "runtime/tasks.py::submit": "what all doors call; it asks the engine",
     "runtime/tasks.py::retry": "the trigger `again`, at every door",
+    "runtime/direct.py::use_tool": "one call, said letter for letter: tests/e2e/test_direct_use.py",
     "runtime/delegate.py::": "names its type",
     "runtime/delegate.py::Delegate.__init__": "the trigger `child`",
     "assembly/house.py::_furnished": "what is given to `delegate`",
@@ -479,6 +480,8 @@ OTHERS = {
     "doors/cli/listing.py::task_list": _READS,
     "doors/cli/live.py::_tasks": _READS,
     "doors/acp/agent.py::Agent.listed": _READS,
+    "doors/acp/commands.py::_tasks": _READS,
+    "doors/acp/commands.py::_last": _READS,
     "doors/acp/session.py::Session.replay": _READS,
     "doors/acp/session.py::Session.resume": _READS,
     "doors/http/mcp_server/resources.py::": _READS,

@@ -20,6 +20,7 @@ from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.direct import WithDirect
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
 from holdfast.adapters.responses.files import FileResponses
@@ -28,6 +29,8 @@ from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.tools.lent import lending
+from holdfast.adapters.tools.slack.workspaces import Means as SlackMeans
+from holdfast.adapters.tools.slack.workspaces import Workspaces
 from holdfast.adapters.tools.undo.undoing import FolderUndo
 from holdfast.adapters.uploads.files import FileUploads
 from holdfast.adapters.vaults.files import FileVault
@@ -67,6 +70,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.departures import Departures
+from holdfast.runtime.direct import DIRECT
 from holdfast.runtime.elsewhere import Peer, PeerCard
 from holdfast.runtime.hooks import (
     Answered,
@@ -303,6 +307,15 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         tools=tools,
         servers=FakeServers(force.bell.ring),
         peers=NoPeers(),
+        workspaces=Workspaces(
+            SlackMeans(
+                vault=vault,
+                egress=plan.egress,
+                clock=clock,
+                reach=lambda: Reach(task="look_slack", agent="default"),
+                api="https://slack.example/api",
+            )
+        ),
         boxes=plan.boxes,
         tally=Tally(recorder, tools, journal.audit(), Spending(plan.ledger, clock.now())),
         departures=Departures(recorder, plan.boxes.release),
@@ -331,7 +344,8 @@ async def street(
     """The house at work; `says` is what the model says, or a function that is its turn."""
     plan = plan or Plan()
     model = TurnModel(says, plan.most) if callable(says) else ScriptedModel(says)
-    house = build(home, models or OneModel(model), journal or MemoryJournal(), plan)
+    all_models = WithDirect(models or OneModel(model), DIRECT)
+    house = build(home, all_models, journal or MemoryJournal(), plan)
     stops: list[str] = []
     office = PostOffice(house, plan.carrier, plan.shelves)
     app = create_app(

@@ -106,10 +106,13 @@ async def test_answers_look_as_the_document_says(tmp_path: Path):
         await at.tcp.post("/api/v1/mcp/lab", json={"command": ["server"]})
         hook = {"name": "lab", "url": "https://example.com/"}
         await at.tcp.post("/api/v1/webhooks", json=hook)
+        use = await at.tcp.post("/api/v1/tools/pay", json={"wait_seconds": 0})
+        assert use.status_code == 200, use.text
         for entry in ROUTES:
             if entry.method != "GET" or isinstance(entry.answer, str):
                 continue
-            path = entry.path.replace("{ref}", row["id"]).replace("{id:path}", "s1")
+            task = use.json()["task"] if "tool-uses" in entry.path else row["id"]
+            path = entry.path.replace("{ref}", task).replace("{id:path}", "s1")
             path = (
                 path.replace("{seq:int}", "1")
                 .replace("{name}", "lab")

@@ -99,6 +99,7 @@ async def run_daemon(
         for keep in (house.boxes.run, house.departures.run, house.tally.run):
             group.start_soon(keep)
         group.start_soon(house.pushes.run, house)
+        group.start_soon(house.workspaces.keep)
         group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:

@@ -26,6 +26,7 @@ from .sections_mcp import Mcp
 from .sections_microvm import MicroVM
 from .sections_policy import Policy
 from .sections_server import Server
+from .sections_slack import Slack
 from .sections_vault import Vault
 from .sections_web import Web
 
@@ -421,6 +422,7 @@ class Settings(Section):
     acp: Acp = Acp.model_construct()
     a2a: A2A = A2A.model_construct()
     chat: Chat = Chat.model_construct()
+    slack: Slack = Slack.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()

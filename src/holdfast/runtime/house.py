@@ -35,6 +35,7 @@ from holdfast.ports.vault import Sealing
 from .answerers import Answerers
 from .bell import Bell
 from .chatting import Chats, ChatTerms
+from .connected import Workspaces
 from .departures import Departures
 from .domains import Domain
 from .elsewhere import Peers
@@ -95,6 +96,7 @@ class House:
     tools: Tools
     servers: ToolServers
     peers: Peers
+    workspaces: Workspaces
     boxes: Boxes
     departures: Departures
     tally: Tally

@@ -52,8 +52,9 @@ class FakeLogins:
 
 
 class FakeServers:
-    """Implements `ports.ToolServers`. `words` is what every server says of its tool; those that
-    are `broken` do not come up, with these words. `changed` is called when one is another."""
+    """Implements `ports.ToolServers`. `words` is what every server says of its tool; those that are
+    `broken` do not come up, with these words; `changed` is called when something about them is
+    another."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.words, self.changed = "Say it back.", changed

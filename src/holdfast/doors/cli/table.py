@@ -11,6 +11,8 @@ from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
+from .table_slack import SLACK
+from .table_tools import TOOLS
 from .table_trust import TRUST
 from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
@@ -570,6 +572,8 @@ GROUPS = (
     ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
+    ("Tools", TOOLS),
+    ("Slack", SLACK),
     ("Editors", EDITORS),
     ("Keys", KEYS),
     ("Webhooks", WEBHOOKS),
@@ -588,8 +592,10 @@ DEFAULTS = {
     "policy": "policy show",
     "trust": "trust show",
     "secret": "secret list",
+    "slack": "slack status",
     "vault": "vault status",
     "task": "task list",
+    "tool": "tool list",
     "webhook": "webhook list",
     "session": "session list",
     "model": "model list",

@@ -25,6 +25,7 @@ _ABOUT = {
     "call": "The call's id, as in the question.",
     "id": "The session's id.",
     "name": "Its name.",
+    "alias": "What the Slack workspace is called here.",
     "seq": "The record's number.",
     "task": "The task, as it was named when the message was taken.",
     "attempt": "The login, as `login` named it.",

@@ -35,6 +35,8 @@ RULES = (
     Rule("/api/v1/tasks", "tasks.read", "tasks.write"),
     Rule("/api/v1/tasks/*/calls", "tasks.read", "approve"),
     Rule("/api/v1/tasks/*/undo", "tasks.read", "approve"),
+    Rule("/api/v1/tools", "tasks.read", "tasks.write"),
+    Rule("/api/v1/tool-uses", "tasks.read", ADMIN),
     Rule("/api/v1/approvals", "tasks.read", "approve"),
     Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
     Rule("/api/v1/chat", "relay", "relay"),

@@ -29,6 +29,8 @@ from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
+from .slack import SLACK_ROUTES
+from .tools import TOOL_ROUTES
 from .trust import TRUST_ROUTES
 from .undo import UNDO_ROUTES
 from .webhooks import WEBHOOK_ROUTES
@@ -251,6 +253,8 @@ ROUTES: tuple[Entry, ...] = (
     *POLICY_ROUTES,
     *MCP_ROUTES,
     *PEER_ROUTES,
+    *SLACK_ROUTES,
+    *TOOL_ROUTES,
     *AUDIT_ROUTES,
     *TRUST_ROUTES,
     *KEY_ROUTES,
