@@ -502,23 +502,16 @@ GROUPS = (
     ("The house", _HOUSE),
 )
 COMMANDS = {command.name: command for _, group in GROUPS for command in group}
+_LISTED = (
+    *("audit", "box", "budget", "key", "mcp", "model", "peer", "secret", "session", "task"),
+    *("tool", "webhook"),
+)
 DEFAULTS = {
-    "audit": "audit list",
-    "box": "box list",
-    "budget": "budget list",
+    **{name: f"{name} list" for name in _LISTED},
     "egress": "egress log",
-    "key": "key list",
-    "mcp": "mcp list",
-    "peer": "peer list",
-    "policy": "policy show",
-    "trust": "trust show",
-    "secret": "secret list",
-    "slack": "slack status",
-    "vault": "vault status",
-    "task": "task list",
-    "tool": "tool list",
-    "webhook": "webhook list",
-    "session": "session list",
-    "model": "model list",
     "models": "model list",
+    "policy": "policy show",
+    "slack": "slack status",
+    "trust": "trust show",
+    "vault": "vault status",
 }
