@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.core.error import Broken, Unavailable
+from holdfast.core.ids import ILLEGIBLE
 
 from . import private
 
@@ -33,7 +34,7 @@ class Kept(Generic[T]):
             return self._empty
         try:
             return msgspec.json.decode(data, type=type(self._empty))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except ILLEGIBLE as error:
             what = f"{self._path} is damaged: {error}"
             hint = "move it away; what it held has to be made again"
             raise Broken(what, code="file_damaged", hint=hint) from None

@@ -28,13 +28,13 @@ HEALTH = Path("run") / "model-health.json"
 BACKED_UP = (
     *(KEYS, TRUST, CHOICES, WEBHOOKS, CHATS),
     *("peers.json", "mcp.json", "mcp.lock.json"),
-    *("responses", "uploads", "undo", "blobs", CHATS),
+    *("responses", "uploads", "undo", "blobs"),
 )
 """What a backup holds of a home besides the journal."""
 
 NOT_BACKED_UP = (
     *("config.toml", "policy.toml", VAULT, AUDIT_KEY, "token", "tls"),
-    *("outputs", "outbox", "workspace", "browsers"),
+    *("outputs", "apart", "outbox", "workspace", "browsers"),
 )
 """What it does not: what people write themselves, what is secret, what can be made again."""
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from holdfast.adapters import private
 from holdfast.core.error import Invalid, Unavailable
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.ports.choosing import Card, Choice
 
 from .catalog import Catalog
@@ -31,7 +32,7 @@ def chosen(path: Path) -> Mapping[str, str]:
         if path.stat().st_size <= _LONGEST:
             found = msgspec.json.decode(path.read_bytes(), type=_Chosen).roles
             return {role: model for role, model in found.items() if role in _ALL and model}
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *ILLEGIBLE):
         pass
     return {}
 

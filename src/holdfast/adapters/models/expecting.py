@@ -10,6 +10,8 @@ from typing import Any, cast
 import httpx2
 import msgspec
 
+from holdfast.core.ids import ILLEGIBLE
+
 _LONGEST_ANSWER = 64_000_000
 _LONGEST_REFUSAL = 1_000_000
 _ANSWERS = ("choices", "content", "output", "candidates")
@@ -140,7 +142,7 @@ def _status_within(content: bytes) -> int:
         return 200
     try:
         answer: object = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError):
+    except ILLEGIBLE:
         return 200
     fields = cast("dict[str, object]", answer) if isinstance(answer, dict) else {}
     error = fields.get("error")

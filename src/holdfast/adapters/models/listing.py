@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.adapters import private
-from holdfast.core.ids import Instant, digest
+from holdfast.core.ids import ILLEGIBLE, Instant, digest
 from holdfast.ports.choosing import Card
 
 from .discover import Found
@@ -207,7 +207,7 @@ def _read(path: Path) -> _Kept | None:
         if path.stat().st_size > _FILE:
             return None
         return msgspec.json.decode(path.read_bytes(), type=_Kept)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *ILLEGIBLE):
         return None
 
 

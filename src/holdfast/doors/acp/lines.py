@@ -13,6 +13,8 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 from msgspec import Raw, Struct
 
+from holdfast.core.ids import ILLEGIBLE
+
 LARGEST = 64 << 20
 """Bytes of one message: a prompt may have several pictures in it."""
 
@@ -70,7 +72,7 @@ class Lines:
         async for line in self._heard():
             try:
                 message = msgspec.json.decode(line, type=Message)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            except ILLEGIBLE as error:
                 told = isinstance(error, msgspec.ValidationError)
                 await self._fail(None, Fault(REQUEST if told else PARSE, str(error)))
                 continue
@@ -154,7 +156,7 @@ def shaped(params: Raw, shape: type[T]) -> T:
     """Parameters as they must be. Raises `Fault`."""
     try:
         return msgspec.json.decode(bytes(params) or b"{}", type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ILLEGIBLE as error:
         raise Fault(PARAMS, str(error)) from None
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.adapters import private
 from holdfast.core.error import Broken, Unavailable
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.ports.vault import Vault
 
 from .token import Token, account_of, expiry, issued_to
@@ -51,7 +52,7 @@ class VaultShelf:
             return None
         try:
             return msgspec.json.decode(told, type=Token)
-        except msgspec.DecodeError as error:
+        except ILLEGIBLE as error:
             raise Broken(f"the login {self._name} is damaged", code="vault_damaged") from error
 
     def save(self, token: Token) -> None:
@@ -94,7 +95,7 @@ class _FileShelf:
             return None
         try:
             return msgspec.json.decode(data, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except ILLEGIBLE as error:
             raise Broken(f"{self._path} is damaged", code="login_damaged") from error
 
     def _read(self, fields: Mapping[str, Any]) -> Token | None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.error import NotAllowed, Unavailable
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.core.reach import Allowed, Reach
 from holdfast.ports.egress import Egress, Request
 
@@ -143,7 +144,7 @@ class Peer:
             raise self._odd(f"{url} answered with {answer.status}")
         try:
             card = msgspec.json.decode(answer.body, type=_Card)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except ILLEGIBLE as error:
             raise self._odd(f"{url} is no agent card: {error}") from None
         return PeerCard(
             name=self.spec.name,
@@ -190,7 +191,7 @@ class Peer:
             if told.error is not None:
                 raise Refusal(told.error.code, told.error.message[:1_000])
             return msgspec.json.decode(told.result, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except ILLEGIBLE as error:
             raise self._odd(f"what it answered is not the protocol: {error}") from None
 
     def _odd(self, what: str) -> Unavailable:

@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from msgspec import Raw, Struct
 
 from holdfast.core.error import HoldfastError
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.ports.box import Running
 
 LARGEST = 24 << 20
@@ -250,5 +251,5 @@ def _asked(number: int, method: str, params: Mapping[str, Any] | None, session: 
 def _shaped(data: bytes | Raw, shape: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ILLEGIBLE as error:
         raise Gone(f"the browser answers {what} with what makes no sense: {error}") from None

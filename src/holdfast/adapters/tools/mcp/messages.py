@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from holdfast.core.ids import ILLEGIBLE
+
 from .trouble import Odd, Problem
 
 LARGEST = 8 << 20
@@ -74,7 +76,7 @@ def shaped(data: bytes | Raw, shape: type[T], what: str) -> T:
     """Raises `Odd`."""
     try:
         return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ILLEGIBLE as error:
         raise Odd(f"{what} makes no sense: {error}") from None
 
 

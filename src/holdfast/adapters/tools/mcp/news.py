@@ -10,6 +10,8 @@ import anyio
 import msgspec
 from msgspec import Raw, Struct
 
+from holdfast.core.ids import ILLEGIBLE
+
 from .asked import Host
 from .messages import Message, shaped
 from .trouble import Odd
@@ -62,7 +64,7 @@ class News:
         told = shaped(params, _Remark, "its remark")
         try:
             plain = msgspec.json.decode(told.data, type=str)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except ILLEGIBLE:
             plain = bytes(told.data)[:10_000].decode(errors="replace")
         by = told.logger if told.logger and _LOGGER.fullmatch(told.logger) else ""
         level = told.level if told.level in LEVELS else "info"

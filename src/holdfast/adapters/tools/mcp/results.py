@@ -11,6 +11,7 @@ from anyio import to_thread
 from msgspec import Raw, Struct
 
 from holdfast.adapters.tools.web.outside import cleaned, framed, removed
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.core.message import Failed, Outcome, Returned
 from holdfast.ports.blobs import Blobs
 
@@ -131,5 +132,5 @@ def _repeats(part: _Part, values: dict[str, Any]) -> bool:
         return part.type == "text" and (
             part.text in same or msgspec.json.decode(part.text or "") in same
         )
-    except (msgspec.DecodeError, RecursionError):
+    except ILLEGIBLE:
         return False

@@ -20,6 +20,7 @@ from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.mcp.login.asking import place_of
 from holdfast.adapters.tools.web.errand import header
 from holdfast.core.error import HoldfastError, NotAllowed, Refused, Unavailable
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.ports.egress import Allowed, Answer, Egress, Reach, Request
 from holdfast.ports.tools import Job
 
@@ -156,7 +157,7 @@ def _object(answer: Answer) -> Json:
         raise InDoubt("slack_too_long", "Slack's answer is too long: ask for less")
     try:
         found: object = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except ILLEGIBLE:
         return {}
     return cast("Json", found) if isinstance(found, dict) else {}
 

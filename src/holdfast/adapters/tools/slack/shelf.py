@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.adapters.tools.mcp.login.grants import Client, Granted
-from holdfast.core.ids import Instant
+from holdfast.core.ids import ILLEGIBLE, Instant
 from holdfast.ports.vault import Vault
 
 _log = logging.getLogger("holdfast.slack")
@@ -116,7 +116,7 @@ class Shelf:
         """What is kept there; one that cannot be read is none, and logged."""
         try:
             kept = msgspec.json.decode(self._vault.get(name) or "", type=Kept)
-        except msgspec.DecodeError:
+        except ILLEGIBLE:
             alias = name.removeprefix(PLACE)
             _log.warning("the login to the Slack workspace %s is damaged: log in anew", alias)
             return None

@@ -10,6 +10,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from holdfast.core.error import HoldfastError
+from holdfast.core.ids import ILLEGIBLE
 
 from . import operations, pushing
 from . import words as w
@@ -98,7 +99,7 @@ def failed(call_id: Any, error: HoldfastError) -> bytes:
 def _object(params: Raw) -> Json:
     try:
         return msgspec.json.decode(params, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ILLEGIBLE as error:
         raise InvalidParams(f"params: {error}") from None
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.doors.http.access import grant
 from holdfast.doors.http.route import Door
 
@@ -61,5 +62,5 @@ def decoded(data: bytes | msgspec.Raw, kind: type[W]) -> W:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidParams(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ILLEGIBLE as error:
         raise ParseFault(f"the body is not JSON: {error}") from None

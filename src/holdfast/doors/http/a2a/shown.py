@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from holdfast.core import task as t
 from holdfast.core.error import HoldfastError
 from holdfast.core.gate.hearing import hearing
-from holdfast.core.ids import Instant
+from holdfast.core.ids import ILLEGIBLE, Instant
 from holdfast.core.message import (
     Entry,
     File,
@@ -121,7 +121,7 @@ def answer_part(text: str) -> Part:
     if text.lstrip()[:1] in ("{", "["):
         try:
             found = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
+        except ILLEGIBLE:
             return Part(text=text)
         return Part(data=found, media_type="application/json")
     return Part(text=text)

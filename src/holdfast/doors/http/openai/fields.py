@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from holdfast.core.agent import Shape, Style
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.ports.model import ToolSpec
 
 from .errors import Wrong
@@ -26,7 +27,7 @@ def parsed(data: bytes) -> Fields:
     """The body as an object. Raises `Wrong`."""
     try:
         body: object = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except ILLEGIBLE as error:
         raise Wrong(f"The body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise Wrong("The body must be a JSON object.", code="invalid_json")
@@ -227,7 +228,7 @@ def arguments(value: object, at: str) -> dict[str, Any]:
     """The arguments of an earlier call, which are JSON in a text."""
     try:
         found: object = msgspec.json.decode(value or "{}") if isinstance(value, str) else None
-    except (msgspec.DecodeError, RecursionError):
+    except ILLEGIBLE:
         found = None
     if not isinstance(found, dict):
         raise Wrong(f"'{at}' must be a JSON object in a text.", param=at)

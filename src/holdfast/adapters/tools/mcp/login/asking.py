@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from holdfast.adapters.tools.mcp.trouble import Trouble
 from holdfast.core.error import HoldfastError
+from holdfast.core.ids import ILLEGIBLE
 from holdfast.core.reach import Allowed, Reach
 from holdfast.ports.egress import Answer, Egress, Request
 
@@ -136,7 +137,7 @@ def _object(answer: Answer) -> Json | None:
         return None
     try:
         found: object = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except ILLEGIBLE:
         return None
     return cast("Json", found) if isinstance(found, dict) else None
 
