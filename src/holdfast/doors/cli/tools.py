@@ -36,8 +36,11 @@ def tool_list(desk: Desk, given: Given) -> int:
 def tool_use(desk: Desk, given: Given) -> int:
     name, *pairs = given.words
     seconds = given.number("wait")
+    told = rows_of(desk.daemon.get("/api/v1/tools"), "tools") if pairs else []
+    schema = next((part_of(one, "schema") for one in told if text_of(one, "name") == name), {})
+    known = part_of(schema, "properties")
     body: Json = {
-        "arguments": dict(map(_pair, pairs)),
+        "arguments": dict(_pair(word, known) for word in pairs),
         "workspace": str(workspace(given)),
         "key": given.one("key"),
         "wait_seconds": 60.0 if seconds is None else seconds,
@@ -57,11 +60,14 @@ def tool_use(desk: Desk, given: Given) -> int:
     return REFUSED
 
 
-def _pair(word: str) -> tuple[str, object]:
-    """`KEY=VALUE`: what is JSON is taken as that, all else as text."""
+def _pair(word: str, known: Json) -> tuple[str, object]:
+    """`KEY=VALUE`: what is JSON is taken as that; all else, and what the tool takes as text, as
+    text."""
     key, equals, value = word.partition("=")
     if not (key and equals):
         raise Stop(f"{word[:80]!r} is no KEY=VALUE", hint="like path=src", name="usage")
+    if text_of(part_of(known, key), "type") == "string":
+        return key, value
     try:
         return key, json.loads(value)
     except ValueError:
