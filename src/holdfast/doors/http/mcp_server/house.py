@@ -20,14 +20,15 @@ from holdfast.runtime.house import House
 from . import prompts, resources
 from .caller import Declined
 from .following import Following
-from .offer import Asked
+from .offer import Asked, Standing
 from .questions import answered, form
 from .schemas import places
+from .standing import cancel, inform, result, standing
 from .table import MOST_SECONDS, ROWS, Row
 
 _TOOLS = {row.name: row for row in ROWS}
 _WAIT = 30
-_KEY = "holdfast/key"
+_KEY, _SUBMIT = "holdfast/key", "submit_task"
 _INSTRUCTIONS = (
     "Holdfast runs AI agents durably: a task survives restarts, each of its effects passes a "
     "policy, each cent a budget, and it is done only when its checks say so. Submit with "
@@ -58,10 +59,8 @@ class HouseOffer:
             return await self._resumed(asked, row, arguments)
         rest = dict(arguments)
         seconds = _seconds(rest.pop("wait_seconds", None)) if row.waits else 0
-        if row.name == "submit_task":
-            rest.setdefault("workspace", asked.caller.workspace or self._usual_folder())
-            key = (asked.context.params or {}).get("_meta", {}).get(_KEY)
-            rest.setdefault("key", key if isinstance(key, str) else "")
+        if row.name == _SUBMIT:
+            rest = self._submitted(asked, rest)
         found = await asked.caller.ask(row.method, *_request(row, rest))
         if not row.waits:
             return self._result(found)
@@ -75,6 +74,35 @@ class HouseOffer:
             )
         except Declined:
             return self._result(found)  # whoever may submit need not be allowed to look
+
+    def _submitted(self, asked: Asked, rest: dict[str, Any]) -> dict[str, Any]:
+        """What a task is submitted with, where its host leaves it to us."""
+        key = (asked.context.params or {}).get("_meta", {}).get(_KEY)
+        usual = {
+            "workspace": asked.caller.workspace or self._usual_folder(),
+            "key": key if isinstance(key, str) else "",
+        }
+        return {**usual, **rest}
+
+    def only_as_task(self, name: str) -> bool:
+        return False
+
+    async def begin(self, asked: Asked, name: str, arguments: Mapping[str, Any]) -> str | None:
+        """Whoever says how long to wait wants the result, and no task."""
+        if name != _SUBMIT or "wait_seconds" in arguments or asked.state:
+            return None
+        rest = self._submitted(asked, dict(arguments))
+        row = _TOOLS[name]
+        return (await asked.caller.ask(row.method, *_request(row, rest)))["id"]
+
+    async def standing(self, asked: Asked, task: str) -> Standing:
+        return await standing(self._house, asked.caller, task)
+
+    async def inform(self, asked: Asked, task: str, inputs: Mapping[str, Any]) -> None:
+        await inform(asked.caller, task, inputs)
+
+    async def cancel(self, asked: Asked, task: str) -> None:
+        await cancel(asked.caller, task)
 
     async def resources(self, asked: Asked, cursor: str) -> types.ListResourcesResult:
         return await resources.listed(asked.caller, cursor)
@@ -168,8 +196,7 @@ class HouseOffer:
         return str(self._house.home / "workspace")
 
     def _result(self, found: dict[str, Any]) -> types.CallToolResult:
-        """Without known secrets: it goes to a model that is not ours, whoever put them there."""
-        return _result(self._house.secrets.clean(found))
+        return result(self._house, found)
 
 
 def _seconds(value: Any) -> float:
@@ -211,12 +238,6 @@ def _word(value: Any) -> str:
             return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
         case _:
             return str(value)
-
-
-def _result(found: dict[str, Any]) -> types.CallToolResult:
-    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-    said = types.TextContent(type="text", text=text)
-    return types.CallToolResult(content=[said], structured_content=found)
 
 
 def _to_ask(task: str, following: Following) -> types.InputRequiredResult:

@@ -31,6 +31,7 @@ from .feeds import MOST, Feeds
 from .house import HouseOffer
 from .offer import Asked, Offer
 from .tape import Tape
+from .tasked import Tasks
 
 _SESSIONS = 256
 _LISTENERS = 256
@@ -115,6 +116,7 @@ def _server(offer: Offer, version: str) -> Server[_Ground]:
         on_completion=desk.complete,
     )
     server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, desk.set_level)
+    desk.tasks.add_to(server)
     guard = RequestStateSecurity.ephemeral(ttl=_STATE_SECONDS)
     guard.bind_principal = lambda context: context.request.scope[BY] if context.request else None
     server.middleware.append(RequestStateBoundary(guard, default_audience="holdfast"))
@@ -126,6 +128,7 @@ class _Desk:
 
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
+        self.tasks = Tasks(offer, _asked, _answered)
 
     async def list_tools(
         self, context: Context, params: types.PaginatedRequestParams | None
@@ -140,6 +143,9 @@ class _Desk:
         if params.name not in {tool.name for tool in self._tools(context)}:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r}")
         try:
+            made = await self.tasks.created(asked, params.name, params.arguments or {})
+            if made is not None:  # the extension's own shape, which the kit passes on as it is
+                return cast("types.CallToolResult", made)
             return await self._offer.call(asked, params.name, params.arguments or {})
         except Declined as no:
             said = types.TextContent(type="text", text=str(no))
