@@ -33,12 +33,14 @@ class PlainEgress:
             raise Unavailable(f"it failed: {error}", code="egress_unreachable") from error
 
     async def _followed(self, client: httpx2.AsyncClient, request: Request, reach: Reach) -> Answer:
+        passed: list[str] = []
         for hop in range(request.hops + 1):
             permit(request, reach)
             answer = await self._one(client, request)
             location = answer.headers.get("location", "")
             if answer.status // 100 != 3 or not location or not request.hops:
-                return answer
+                return replace(answer, hops=tuple(passed))
+            passed.append(request.url)
             if hop == request.hops:
                 raise NotAllowed(f"more than {hop} redirects", code="egress_redirects")
             request = replace(request, url=urljoin(request.url, location))

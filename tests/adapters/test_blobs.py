@@ -39,8 +39,11 @@ async def test_what_an_interrupted_put_left_is_cleared_and_not_counted(tmp_path:
     name = await blobs.put(b"hello")
     left = tmp_path / name[:2] / ".new-0123456789abcdef"
     left.write_bytes(b"hel")
-    assert await blobs.keep_only(frozenset({name})) == 0
+    assert await blobs.drop((), 1_000) == (0, 0)
+    assert left.exists(), "somebody may still be writing it"
+    assert await blobs.drop((), 1 << 42) == (0, 3)
     assert not left.exists()
+    assert await blobs.get(name) == b"hello"
 
 
 async def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path):

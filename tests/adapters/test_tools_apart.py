@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from holdfast.adapters.tools.apart import KeptApart, Shelf, Wanted, typed
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.core.error import Unavailable
+from holdfast.core.gate.labels import HOST
 from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import (
     Change,
@@ -198,6 +199,21 @@ async def test_whatever_comes_of_a_call_its_words_stay_apart(
         assert not getattr(found, "structured", False)
         handle = next(word for word in words(found).split() if "#" in word).rstrip(";")
         assert "mallory" in await shelf.get(handle, TaskId("task_1"))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pattern", ["web:evil.test", "web:trusted.test", "web:*"])
+async def test_a_page_stays_apart_whoever_of_those_who_led_to_it_is_named(
+    tmp_path: Path, pattern: str
+):
+    """And its handle says whose words they are: of the one who answered."""
+    sources = ("web:trusted.test", "web:evil.test")
+    shelf, asked = shelf_in(tmp_path), {"url": "https://trusted.test/"}
+    for outcome in (Returned(text=ORDER, sources=sources), Failed(text=ORDER, sources=sources)):
+        tool = KeptApart(Stranger(HOST, outcome), shelf, lambda: (pattern,))
+        found = await tool.run(asked, job(tmp_path))
+        assert "mallory" not in repr(found)
+        assert "kept apart as web:evil.test#" in words(found)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.anyio

@@ -6,6 +6,9 @@ from collections.abc import Generator
 
 import pytest
 
+from holdfast.core.message import Failed, Returned
+from holdfast.ports.egress import Answer
+from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.website import Reply, Website
 from tests.adapters.surfing import Surfer, framed, visiting
 
@@ -137,6 +140,18 @@ async def test_ten_redirects_are_followed_and_not_eleven(site: Website):
         "egress_redirects",
         "more than 10 redirects",
     )
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("tool", ["web_fetch", "http"])
+async def test_a_page_is_of_whoever_answered_and_of_all_who_led_there(tool: str, status: int):
+    """The label of the host that was asked would let a stranger's page pass as that host's own."""
+    led = ("https://trusted.test/a", "https://between.test/b", "https://trusted.test/c")
+    answer = Answer(status=status, headers={}, body=b"hi", url="https://evil.test/", hops=led)
+    surfer = Surfer(FakeEgress({led[0]: answer}))
+    out = await surfer.run(tool, url=led[0])
+    assert isinstance(out, Returned | Failed)
+    assert out.sources == ("web:trusted.test", "web:between.test", "web:evil.test")
 
 
 async def test_json_is_spread_out_and_other_text_is_as_it_was(site: Website):

@@ -12,6 +12,9 @@ import pytest
 
 from holdfast.adapters.tools.web import EngineSettings
 from holdfast.core.error import NotAllowed, Unavailable
+from holdfast.core.ids import CallId
+from holdfast.core.message import ToolCall
+from holdfast.engine.describe import described
 from holdfast.testing.fake_egress import FakeEgress
 from holdfast.testing.website import Asked, Reply, Website
 from tests.adapters.plain_egress import PlainEgress
@@ -198,6 +201,14 @@ async def test_each_engine_may_be_reached_and_nothing_else():
         assert fetched.reach.private == ()
         assert (fetched.reach.tool, fetched.reach.web) == ("web_search", False)
         assert fetched.request.hops == 0
+
+
+async def test_what_a_search_finds_is_of_nobody_that_its_words_name(site: Website):
+    """Words that are an address of a trusted host do not make its results that host's own."""
+    tool = Surfer(FakeEgress({})).tool("web_search")
+    call = ToolCall(id=CallId("a"), tool="web_search", arguments={"query": "https://trusted.test/"})
+    told = described(call, CallId("c1_1"), {"web_search": tool}, Path("/nowhere"))
+    assert (told.target, told.source) == ("https://trusted.test/", "web")
 
 
 async def test_a_key_goes_no_further_than_its_engine(site: Website):

@@ -689,6 +689,7 @@ async def test_a_redirect_to_somebody_else_takes_no_key_and_no_body_along():
         headers = {"Authorization": "Bearer x", "X-Api-Key": "y", "Cookie": "z", "Accept": "*/*"}
         answer = await fetched(world, f"http://{HOST}/", headers=headers)
         assert (answer.body, answer.url) == (b"there", "http://other.example/x")
+        assert answer.hops == (f"http://{HOST}/",)
         first, second = world.far.heard
         assert first.headers["x-api-key"] == "y"
         assert second.headers["accept"] == "*/*"

@@ -428,7 +428,7 @@ class AnyOrder(RuleBasedStateMachine):
     def answer(self, nth: int, say: bool) -> None:
         self.tell(Release())
         if say:
-            self.tell(Say(text="the red one", by="ann"))
+            self.tell(Say(text="the red one", by="ann", answers=self.nth_call(nth)))
         else:
             self.tell(Refuse(call_id=self.nth_call(nth), by="ann"))
 

@@ -265,10 +265,27 @@ def test_a_question_is_answered_by_what_the_person_says_and_the_task_wakes():
     story = questioned().when(Release())
     (question,) = questions(story.task)
     assert (question.question, question.free_text, question.until) == ("which one?", True, 0)
-    story.when(Say(text="the red one", by="ann"))
+    story.when(Say(text="the red one", by="ann", answers=CallId("h")))
     assert story.answer("h") == Returned(text="the red one")
+    assert [one.by for one in story.happened(e.CallSettled)] == ["ann"]
     assert story.status is Status.QUEUED
     assert again(story).due == (AskModel(),)
+
+
+@pytest.mark.parametrize("answers", ["", "another"])
+def test_who_did_not_know_of_a_question_has_not_answered_it(answers: str):
+    """A remark on its way while the question came up: nobody looked whether its speaker may."""
+    story = questioned().when(Say(text="the red one", by="eve", answers=CallId(answers)))
+    story.then(e.Said(text="the red one", by="eve"))
+    assert [one.question for one in questions(story.task)] == ["which one?"]
+    story.when(Say(text="the blue one", by="ann", answers=CallId("h")))
+    assert story.answer("h") == Returned(text="the blue one")
+
+
+def test_a_remark_is_never_the_answer_of_a_call_that_asks_nobody():
+    story = running().replies(read("r")).starts("r")
+    story.when(Say(text="it says 5", by="eve", answers=CallId("r")))
+    story.then(e.Said(text="it says 5", by="eve"))
 
 
 def test_a_question_may_be_answered_with_a_plain_yes_or_no():

@@ -157,6 +157,15 @@ def test_a_rule_about_labels_meets_any_of_them():
     assert not denies(rule, line("ls"))
 
 
+def test_a_rule_that_allows_what_came_from_somebody_means_nobody_else():
+    """What a trusted host said vouches for nothing that another one said besides."""
+    rule = allow(labels=("copied:web:trusted.test",), tool="*")
+    call = replace(line("ls"), labels=("copied:web:trusted.test",))
+    assert allows(rule, call)
+    assert not allows(rule, replace(call, labels=("copied:web:evil.test", *call.labels)))
+    assert allows(allow(labels=("copied:*",), tool="*"), replace(call, labels=("copied:web:a",)))
+
+
 def test_an_ask_about_labels_is_not_silenced_by_who_says_nothing_of_them():
     ask = Rule(say=Say.ASK, labels=("untrusted*",), effects=("writes",))
     tainted = replace(line("git push"), labels=("untrusted:web:a.example",))

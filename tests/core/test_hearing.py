@@ -142,6 +142,10 @@ def test_an_answer_comes_from_its_tool_a_refusal_from_the_house():
     assert sources_of(web, Returned(text="kept", apart=True), ("x",)) == ("x",)
     assert sources_of(web, Refused(reason="no"), ("x",)) == ("x",)
     assert sources_of(opened("read", ASKED), FOUND, ("x",)) == ("x",)
+    moved = Returned(text="hi", sources=("web:a.test", "web:b.test"))
+    assert sources_of(opened("web", ASKED, "web:a.test"), moved, ("x",)) == (
+        *("web:a.test", "web:b.test", "x"),
+    )
 
 
 def test_the_words_of_a_plan_that_was_asked_about_and_made_are_the_persons():

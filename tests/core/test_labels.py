@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.gate.labels import Heard, labels, source_of
+from holdfast.core.gate.labels import HOST, Heard, labels, source_of
 from holdfast.core.ids import CallId
 from holdfast.core.message import ToolCall
 
@@ -104,9 +104,10 @@ def test_numbers_are_vouched_for_as_they_are_written():
 
 
 def test_a_source_on_the_web_is_its_host():
-    assert source_of("web", "https://Example.com:8080/x") == "web:example.com"
-    assert source_of("web", "how to sort") == "web"
-    assert source_of("web", "http://[") == "web"
+    assert source_of(HOST, "https://Example.com:8080/x") == "web:example.com"
+    assert source_of(HOST, "how to sort") == "web"
+    assert source_of(HOST, "http://[") == "web"
+    assert source_of("web", "https://example.com") == "web", "a search is not its words' host's"
     assert source_of("file", "https://example.com") == "file"
 
 

@@ -60,13 +60,13 @@ async def test_a_call_becomes_a_task_that_asks_is_answered_and_gives_its_result(
         ((call, asked),) = waits["inputRequests"].items()
         assert asked["method"] == "elicitation/create"
         assert '"to": "Ann"' in asked["params"]["message"]
-        closed = {call: {"action": "decline"}, "c9_9": {"action": "accept", "content": {}}}
+        closed: Json = {call: {"action": "decline"}, "c9_9": {"action": "accept", "content": {}}}
         task = {"taskId": made["taskId"]}
         assert (await said(at, "tasks/update", **task, inputResponses=closed))["resultType"]
         assert (await said(at, "tasks/get", **task))["status"] == "input_required"
         odd = await said(at, "tasks/update", **task, inputResponses={call: {"action": "dance"}})
         assert odd["code"] == -32602
-        yes = {call: {"action": "accept", "content": {"decision": "Yes, this once"}}}
+        yes: Json = {call: {"action": "accept", "content": {"decision": "Yes, this once"}}}
         await said(at, "tasks/update", **task, inputResponses=yes)
         done = await until(at, made["taskId"], "completed")
         assert done["result"]["structuredContent"]["answer"] == "all done"

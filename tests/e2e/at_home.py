@@ -65,6 +65,32 @@ def daemon(home: Path, *before: str, **more: str) -> Generator[subprocess.Popen[
         running.stderr.close()
 
 
+def nothing_below(place: Path) -> None:
+    """No daemon has its home below a folder that is about to go. One that had is ended first."""
+    left = [pid for pid in _processes() if _is_daemon_below(pid, place)]
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not left, f"daemons with a home below {place} were left running: {left}"
+
+
+def _processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _is_daemon_below(pid: int, place: Path) -> bool:
+    below = f"{place}/".encode()
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        homes = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is somebody else's
+        return False
+    named = below in words or any(
+        one.startswith((b"HOLDFAST_HOME=", b"HOME=")) and below in one + b"/" for one in homes
+    )
+    return b"holdfast.assembly" in words and named
+
+
 def served(home: Path, *words: str, **more: str) -> tuple[int, str]:
     """How a daemon that cannot start ends, and what it says."""
     with daemon(home, *words, **more) as running:

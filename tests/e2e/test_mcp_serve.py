@@ -25,7 +25,7 @@ from holdfast.testing.daemon import stage, use_model
 from holdfast.testing.model_script import RecordedRequest
 from holdfast.testing.model_server import Catalogue, ModelServer, Reply, ScriptedCall
 from tests.doors.bearing import bearing
-from tests.e2e.at_home import ENVIRONMENT, files, holdfast
+from tests.e2e.at_home import ENVIRONMENT, files, holdfast, nothing_below
 from tests.kits.npm import installed, node
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -38,6 +38,7 @@ def home() -> Generator[Path]:
     with stage("mcps") as place:
         yield place / "home"
         holdfast(place / "home", "serve", "stop")
+        nothing_below(place)
 
 
 def surroundings(home: Path) -> dict[str, str]:
@@ -210,7 +211,8 @@ def test_there_is_no_snippet_for_what_nobody_knows(home: Path):
 def test_the_inspector_lists_calls_reads_and_fills_in(home: Path, way: str):
     """Part of row KV-55."""
     inspector = str(installed("inspector") / "node_modules" / ".bin" / "mcp-inspector")
-    target = BRIDGE if way == "stdio" else at_an_address(home)
+    # What it starts gets but a few of its variables: not which home is meant, unless told to.
+    target = [*BRIDGE, "-e", f"HOLDFAST_HOME={home}"] if way == "stdio" else at_an_address(home)
 
     def inspect(method: str, *words: str) -> dict[str, Any]:
         ran = subprocess.run(

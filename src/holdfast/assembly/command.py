@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from holdfast.adapters.stores import beside
 from holdfast.adapters.stores import upkeep as store_upkeep
 from holdfast.config import home_folder, load
 from holdfast.core.error import HoldfastError
@@ -19,23 +20,41 @@ from holdfast.core.error import HoldfastError
 from .audit import note_restored, verify_command
 from .checkup import doctor_command
 from .daemon import serve_command
-from .home import DATABASE, only_one, prepare
+from .home import BACKED_UP, DATABASE, NOT_BACKED_UP, only_one, prepare
 
 _log = logging.getLogger("holdfast")
 
 
 def restore_command(home: Path, source: Path, *, as_json: bool) -> int:
-    """Put a backup in the place of the journal; the replaced one is kept beside it."""
+    """Put a backup in the place of the journal; the replaced one is kept beside it. Of the other
+    files in it those are put back that are missing."""
     prepare(home)
+    source, files = source.absolute(), beside.Beside(home, BACKED_UP)
     with only_one(home):
-        kept = store_upkeep.restore(source.absolute(), home / DATABASE)
+        kept = store_upkeep.restore(source, home / DATABASE, files)
+        back = beside.unpack(source, files)
         anyio.run(note_restored, home, source)
     if as_json:
-        told = json.dumps({"restored": str(source), "replaced": str(kept) if kept else None})
+        told = json.dumps(
+            {
+                "restored": str(source),
+                "replaced": str(kept) if kept else None,
+                "files": back.count,
+                "stayed": back.stayed,
+                "not_in_it": NOT_BACKED_UP,
+            }
+        )
     else:
-        told = f"restored {source}" + (f"; what was there is kept as {kept}" if kept else "")
+        told = "\n".join(_told_restored(source, kept, back))
     sys.stdout.write(f"{told}\n")
     return 0
+
+
+def _told_restored(source: Path, kept: Path | None, back: beside.PutBack) -> list[str]:
+    told = [f"restored {source}" + (f"; what was there is kept as {kept}" if kept else "")]
+    told.append(f"{back.count} other files were put back")
+    told += [f"{name} is another one than the backup's, and stays" for name in back.stayed]
+    return [*told, f"in no backup: {', '.join(NOT_BACKED_UP)}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

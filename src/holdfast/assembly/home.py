@@ -19,9 +19,27 @@ CHOICES = "models.json"
 KEYS = "keys.json"
 TRUST = "trust.json"
 WEBHOOKS = "webhooks"
+CHATS = "chats"
 SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
 HEALTH = Path("run") / "model-health.json"
+
+
+BACKED_UP = (
+    *(KEYS, TRUST, CHOICES, WEBHOOKS),
+    *("peers.json", "mcp.json", "mcp.lock.json"),
+    *("responses", "uploads", "undo", "blobs", CHATS),
+)
+"""What a backup holds of a home besides the journal."""
+
+NOT_BACKED_UP = (
+    *("config.toml", "policy.toml", VAULT, AUDIT_KEY, "token", "tls"),
+    *("outputs", "outbox", "workspace", "browsers"),
+)
+"""What it does not: what people write themselves, what is secret, what can be made again."""
+
+MENTIONING = ("undo", "responses", "outputs", "apart")
+"""Folders whose files may speak of blobs; the journal does, too."""
 
 
 def prepare(home: Path) -> str:
@@ -51,6 +69,7 @@ _FOLDERS = (
     "backups",
     "browsers",
     "mcp",
+    CHATS,
     "workspace",
 )
 

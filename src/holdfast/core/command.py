@@ -103,12 +103,13 @@ class StartCall(Struct, frozen=True, kw_only=True):
 
 class SettleCall(Struct, frozen=True, kw_only=True):
     """The call has its answer; `spent` is what a child task used for it, and `sources` what from
-    outside may be behind its answer."""
+    outside may be behind its answer. `by` is who gave it, if somebody was asked."""
 
     call_id: CallId
     outcome: Outcome
     spent: Spent | None = None
     sources: tuple[str, ...] = ()
+    by: str = ""
 
 
 class SuspendCall(Struct, frozen=True, kw_only=True):
@@ -148,10 +149,11 @@ class Refuse(Struct, frozen=True, kw_only=True):
 
 
 class Say(Struct, frozen=True, kw_only=True):
-    """A person adds a message to a task at work."""
+    """A person adds a message to a task at work, or `answers` with it the question of a call."""
 
     text: str
     by: str
+    answers: CallId = CallId("")
 
 
 class Tick(Struct, frozen=True, kw_only=True):

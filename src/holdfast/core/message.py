@@ -117,6 +117,7 @@ class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="retur
 
     `structured`: what stands between the first and the last brace is JSON, fields of the tool.
     `apart`: the words are the house's own; what the tool said is kept where no model sees it.
+    `sources`: who had a word in it besides the call's own source, as the hosts of redirects.
     """
 
     text: str
@@ -124,6 +125,7 @@ class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="retur
     reused: bool = False
     structured: bool = False
     apart: bool = False
+    sources: tuple[str, ...] = ()
 
 
 class Failed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="failed"):
@@ -133,6 +135,7 @@ class Failed(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="failed"
     code: str = "error"
     artifact: str = ""
     apart: bool = False
+    sources: tuple[str, ...] = ()
 
 
 class Refused(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="refused"):

@@ -243,9 +243,9 @@ def _settling(task: Task, ahead: Sequence[e.Event]) -> Iterable[c.Command]:
             outcome=first.outcome,
             spent=first.spent,
             sources=first.sources,
+            by=first.by,
         )
         yield c.ResumeAsking()
-        yield c.Say(text=getattr(first.outcome, "text", ""), by="")
         reason = getattr(first.outcome, "reason", "")
         by, _, why = reason.partition(" said no")
         yield c.Refuse(call_id=first.call_id, by=by, reason=why.removeprefix(": "))

@@ -54,8 +54,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     may succeed. `until` is a word that the final answer must contain. `deliver` names channels.
     `by` is the authenticated principal. `sources`: what came from outside and may be behind the
     prompt, which is a person's own only if there are none; `said` is what people said above it.
-    `history` is the conversation before the prompt, in place of the session's. `lent` are tools
-    that the submitter runs.
+    `history` is the conversation before the prompt, in place of the session's. `own_session`: the
+    session is `by`'s alone, and the task is not taken in where others have begun tasks. `lent` are
+    tools that the submitter runs.
     """
 
     prompt: str
@@ -74,6 +75,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sources: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     history: tuple[Entry, ...] = ()
+    own_session: bool = False
     lent: tuple[Lent, ...] = ()
 
 

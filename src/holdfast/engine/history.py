@@ -18,9 +18,11 @@ _BRIEF = 200
 
 async def history(journal: Journal, recorder: Recorder, task: Task) -> tuple[Entry, ...]:
     """What was said in the session before: the last turns whole, older ones shortened."""
-    if task.request.history or not task.request.session or task.attempt:
-        return task.request.history
-    query = Query(session=task.request.session, limit=_TURNS, before=task.id)
+    request = task.request
+    if request.history or not request.session or task.attempt:
+        return request.history
+    speaker = request.by if request.own_session else ""
+    query = Query(session=request.session, by=speaker, limit=_TURNS, before=task.id)
     entries: list[Entry] = []
     room = _OLDER_CHARS
     for index, row in enumerate(await journal.query(query)):

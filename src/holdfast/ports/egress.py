@@ -43,13 +43,15 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What came back. `url` is where it came from after redirects; `cut`: there was more."""
+    """What came back. `url` is where it came from after redirects, `hops` what led there; `cut`:
+    there was more."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
     cut: bool = False
+    hops: tuple[str, ...] = ()
 
 
 AUTHORITY = "/tmp/.holdfast/authorities.pem"  # noqa: S108 - a place in the box

@@ -73,7 +73,9 @@ class Journal(Protocol):
         """Store all events and the summary durably, or nothing.
 
         Raises `Conflict` unless the stream ends exactly at `after` and, when `fence` is given,
-        the stored summary's fencing number equals it. Appends of many tasks share one fsync.
+        the stored summary's fencing number equals it. Raises `NotAllowed` (code
+        "not_your_session") for the first append of a request with `own_session` if a task of
+        somebody else is in its session. Appends of many tasks share one fsync.
         """
         ...
 
@@ -127,7 +129,8 @@ class Journal(Protocol):
         ...
 
     async def backup(self, to: Path) -> None:
-        """A consistent copy of the store in the new file `to`, while it is in use."""
+        """A consistent copy of the store in the new file `to`, while it is in use; and of what
+        else a restored home needs."""
         ...
 
     async def forget(self, before: Instant) -> int:

@@ -23,9 +23,9 @@ class Traits(Struct, frozen=True, kw_only=True):
     the argument that policy looks at; for a tool that works on files, `paths` are the arguments
     that name them, and policy looks at all of these. `secrets`: the arguments in which
     `$SECRET{name}` is filled in, dotted for nested ones; what is below a named one counts too.
-    `source`: where its answers come from (`file`, `web`, `mcp:NAME`, …), empty for the house
-    itself. `aims`: the arguments that decide what it does beyond the box, `*` for all. `agents`:
-    shell patterns of those who may use it.
+    `source`: where its answers come from (`file`, `web`, `mcp:NAME`, …; `web:HOST` for the host
+    in `target`), empty for the house itself. `aims`: the arguments that decide what it does beyond
+    the box, `*` for all. `agents`: shell patterns of those who may use it.
     """
 
     effect: EffectClass

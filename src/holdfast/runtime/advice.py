@@ -147,7 +147,7 @@ def noticed(task: Task) -> tuple[Remark, ...]:
     for entry in task.transcript:
         if not isinstance(entry, ToolAnswered) or not set(entry.sources) - {PERSON}:
             continue
-        source = next(one for one in entry.sources if one != PERSON)
+        *_, source = (one for one in entry.sources if one != PERSON)  # who was heard last
         for what, said in remarks(words(entry.outcome)):
             found.append(Remark(source=source, what=what, words=said, call=entry.call_id))
     answer = task.answer or ""

@@ -6,8 +6,8 @@ from holdfast.core.command import Approve, Refuse
 from holdfast.core.error import NotAllowed, NotFound
 from holdfast.core.gate.policy import Say, parse_rule
 from holdfast.core.gate.standing import standing_of
-from holdfast.core.ids import TaskId
-from holdfast.core.task import CallState, Human, OpenCall, Request, Task
+from holdfast.core.ids import CallId, TaskId
+from holdfast.core.task import Human, OpenCall, Request, Task
 from holdfast.core.view import Summary, summary
 
 from .answerers import Answerers, over, words
@@ -21,26 +21,23 @@ async def answered(house: House, task_id: TaskId, answer: Approve | Refuse) -> S
     if opened is None:
         what = f"task {task_id} has no open call {answer.call_id}"
         raise NotFound(what, code="call_not_open")
-    if _waits_for_somebody(opened):
-        check(house, task, opened, answer.by)
-        _check_reach(house, task, opened, answer)
+    # Whatever its state: it may begin to wait for somebody before the answer is there.
+    check(house, task, opened, answer.by)
+    _check_reach(house, task, opened, answer)
     return summary(await house.recorder.tell(task_id, answer))
 
 
-async def check_words(house: House, task_id: TaskId, by: str) -> None:
-    """What is said to a task answers the question in words that it asks, if any.
+async def question_for(house: House, task_id: TaskId, by: str) -> CallId:
+    """The call whose question in words is answered by what `by` says now; empty: there is none.
 
-    Raises `NotAllowed` for who may not answer that.
+    Raises `NotAllowed` for who may not answer it.
     """
     task = await house.recorder.load(task_id)
     for opened in task.calls.values():
         if isinstance(opened.wait, Human):
             check(house, task, opened, by)
-            return
-
-
-def _waits_for_somebody(opened: OpenCall) -> bool:
-    return opened.state is CallState.ASKED or isinstance(opened.wait, Human)
+            return opened.call.id
+    return CallId("")
 
 
 def who(house: House, task: Task, opened: OpenCall) -> tuple[str, ...]:

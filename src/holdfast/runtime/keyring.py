@@ -58,6 +58,8 @@ class Keyring:
         self._shelf: Shelf[Keys] = shelf or Memory(Keys())
         self._keys = {key.name: key for key in self._shelf.read().keys}
         self._turn = anyio.Lock()
+        self.changed = anyio.Event()
+        """Set when something was let in or shut out; then there is a new one."""
 
     def all(self) -> Sequence[Key]:
         return [self._keys[name] for name in sorted(self._keys)]
@@ -103,6 +105,12 @@ class Keyring:
         kept = Keys(keys=tuple(after[name] for name in sorted(after)))
         await anyio.to_thread.run_sync(self._shelf.write, kept)
         self._keys = after
+        self.ring()
+
+    def ring(self) -> None:
+        """Whoever was let in has to be looked at again."""
+        changed, self.changed = self.changed, anyio.Event()
+        changed.set()
 
 
 def digest(text: str) -> str:

@@ -20,6 +20,9 @@ from .keyring import Key, digest
 _log = logging.getLogger("holdfast.keys")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MARK = "hfk"
+KEY = "key"
+"""What the principal of a key begins with: `key:NAME`."""
+
 _ID_BYTES, _SECRET_BYTES = 6, 32
 
 
@@ -37,6 +40,12 @@ class NewKey(Struct, frozen=True, kw_only=True):
 def listed(house: House) -> Sequence[Key]:
     """All keys, the revoked ones too, by name."""
     return house.keys.all()
+
+
+def opens(house: House, by: str) -> bool:
+    """Whether a principal may still come in; only one with a key may not for ever."""
+    kind, _, name = by.partition(":")
+    return kind != KEY or house.keys.named(name, house.clock.now()) is not None
 
 
 async def create(house: House, new: NewKey, *, by: str) -> tuple[Key, str]:
@@ -76,6 +85,7 @@ async def revoke(house: House, name: str, *, by: str) -> Key:
         return key
     await _say(house, key, by, after="revoked")
     gone = await house.keys.put(replace(key, revoked_at=house.clock.now()))
+    house.in_force.bell.ring()
     _log.info("the key %s was revoked by %s", name, by)
     return gone
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from holdfast.core.error import NotAllowed
 from holdfast.core.ids import SessionId
-from holdfast.ports.journal import Query
+from holdfast.core.task import Request
 
-from .house import House
+from .chatting import KIND
 
-_LOOKED_AT = 500
 _USERS = "openai:"
 
 
@@ -17,14 +18,21 @@ def session_of_user(by: str, user: str) -> SessionId:
     return SessionId(f"{_USERS}{by}:{user}")
 
 
-async def check_session(house: House, session: str, by: str) -> None:
-    """What was said in a session is shown to the model: so only its owner goes on with it.
+def is_for_others(session: str) -> bool:
+    """Whether it is a conversation of somebody for whom a client or a bridge speaks."""
+    return session.startswith((_USERS, KIND))
 
-    Raises `NotAllowed`.
+
+def within_own(request: Request) -> Request:
+    """The request, to be taken in only while nobody else has spoken in its session.
+
+    What was said there is shown to the model. The journal decides it, in the commit that takes the
+    task in: of two who begin a session at once, one gets it. Raises `NotAllowed`.
     """
-    others = session.startswith(_USERS) and not session.startswith(session_of_user(by, ""))
-    rows = await house.journal.query(Query(session=SessionId(session), limit=_LOOKED_AT))
-    if others or any(row.by != by for row in rows):
+    session, by = request.session, request.by
+    own = (session_of_user(by, ""), f"{KIND}{by}/")
+    if is_for_others(session) and not session.startswith(own):
         hint = "name another one, or none"
         message = f"the conversation {session} is somebody else's"
         raise NotAllowed(message, code="not_your_session", hint=hint)
+    return replace(request, own_session=bool(session))

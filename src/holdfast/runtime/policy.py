@@ -15,6 +15,7 @@ from holdfast.core.error import Invalid, NotFound, Refused
 from holdfast.core.event import Replied
 from holdfast.core.evolve import fold
 from holdfast.core.gate.judge import Explanation, Standing, decided, explained
+from holdfast.core.gate.labels import source_of
 from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import Allow, Ask, Leave, Rule, Rules, Verdict
 from holdfast.core.gate.presets import ABOUT, PRESETS
@@ -210,7 +211,8 @@ def _doubts(house: House, rules: Rules) -> Iterator[str]:
     """Rules about tools, and sources kept apart, that there are not: they may be misspelt, and
     would never count."""
     tools = house.tools.all()
-    known, sources = [tool.spec.name for tool in tools], {tool.traits.source for tool in tools}
+    known = [tool.spec.name for tool in tools]
+    sources = {source_of(tool.traits.source, "") for tool in tools}
     for pattern in rules.apart:
         if not any(_is_about(pattern, source) for source in sources if source):
             yield f"apart: nothing that there is answers from {pattern!r}"

@@ -33,6 +33,7 @@ from holdfast.ports.vault import Vault
 
 from .following import Moment, follow
 from .house import House
+from .keys import opens
 from .push import MOST, Push
 
 TOOL = "push"
@@ -197,6 +198,8 @@ class Pushes:
         """Empty once it was taken; else why it never will be."""
         agent, why = house.agent.name, ""
         for pause in (*self._patience, 0.0):
+            if not opens(house, push.by):
+                return f"{push.by} may not ask any more"
             headers = _headers(house, push, name, body)
             request = Request(
                 url=push.url,

@@ -8,8 +8,7 @@ from holdfast.core.ids import TaskId
 from holdfast.core.message import Returned
 from holdfast.core.view import Summary, summary
 
-from . import tasks
-from .answering import check_words
+from .answering import question_for
 from .house import House
 
 
@@ -23,11 +22,10 @@ async def relay(
     """
     if not text.strip():
         raise Invalid("the message is empty", code="empty_message")
-    for question in await tasks.asked(house, task_id):
-        if question.free_text:
-            await check_words(house, task_id, by)
-            answer = SettleCall(call_id=question.call, outcome=Returned(text=text), sources=sources)
-            return summary(await house.recorder.tell(task_id, answer))
+    if call := await question_for(house, task_id, by):
+        said = Returned(text=text)
+        answer = SettleCall(call_id=call, outcome=said, sources=sources, by=by)
+        return summary(await house.recorder.tell(task_id, answer))
     hint = "begin a task with it, in the same context"
     message = "the task has asked nothing that can be answered in words"
     raise Refused(message, code="nothing_asked", hint=hint)

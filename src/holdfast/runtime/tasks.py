@@ -18,14 +18,14 @@ from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import DENY
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
-from holdfast.core.message import File, ModelSaid, ToolCall
+from holdfast.core.message import File, ModelSaid, PersonSaid, ToolCall
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Question, Summary, questions, summary
 from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query, Recorded
 from holdfast.ports.model import Delta
 
-from .answering import answered, check_leave, check_words
+from .answering import answered, check_leave, question_for
 from .house import House
 
 MAX_PROMPT = 1_000_000
@@ -45,6 +45,7 @@ async def submit(house: House, request: Request) -> Summary:
     used for another request.
     """
     request = house.secrets.clean(_checked(house, request))
+    await _renew(house, request)
     if request.agent.shape is not None:
         await house.models.check_shape(request.agent.shape)
     task_id = TaskId(house.clock.new_id("task"))
@@ -54,6 +55,13 @@ async def submit(house: House, request: Request) -> Summary:
         if conflict.code != "duplicate_key":
             raise
     return await _already(house, request)
+
+
+async def _renew(house: House, request: Request) -> None:
+    """What a request shows may have been put long ago, for another one."""
+    said = [entry.files for entry in request.history if isinstance(entry, PersonSaid)]
+    if names := {file.digest for files in (request.files, *said) for file in files}:
+        await house.blobs.renew(names)
 
 
 async def resolve(house: House, text: str) -> TaskId:
@@ -147,8 +155,8 @@ async def say(house: House, task_id: TaskId, text: str, *, by: str) -> Summary:
     """Tell a task something; it answers the question in words that it asks, if any."""
     if not text.strip():
         raise Invalid("the message is empty", code="empty_message")
-    await check_words(house, task_id, by)
-    return summary(await house.recorder.tell(task_id, Say(text=text, by=by)))
+    call = await question_for(house, task_id, by)
+    return summary(await house.recorder.tell(task_id, Say(text=text, by=by, answers=call)))
 
 
 class Yes(Struct, frozen=True, kw_only=True):
@@ -208,8 +216,16 @@ async def retry(house: House, task_id: TaskId, *, by: str, limits: Limits | None
         return summary(await house.recorder.tell(task_id, Retry(by=by, limits=limits)))
     if task.status not in ENDED:
         raise Refused(f"the task is {task.status}: there is nothing to retry", code="not_ended")
-    agent = replace(task.request.agent, limits=limits or task.limits)
-    return await submit(house, replace(task.request, by=by, key="", parent=None, agent=agent))
+    request = task.request
+    again = replace(
+        request,
+        by=by,
+        key="",
+        parent=None,
+        agent=replace(request.agent, limits=limits or task.limits),
+        own_session=request.own_session and request.by == by,
+    )
+    return await submit(house, again)
 
 
 async def _over(house: House, task_id: TaskId, seen: int) -> bool:

@@ -13,7 +13,7 @@ from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.task import ENDED
 from holdfast.ports.journal import Query
 
-from . import uploads
+from . import bridging, uploads
 from .house import House
 
 DAY = 86_400_000
@@ -22,7 +22,8 @@ _BATCH = 64
 
 
 async def backup(house: House, to: Path) -> dict[str, Any]:
-    """A consistent copy of the journal in the new file `to`, while everything goes on."""
+    """A consistent copy of the journal, and of what else a restored home needs, in the new file
+    `to`, while everything goes on."""
     if not to.is_absolute():
         raise Invalid(f"the backup path {to} is not absolute", code="bad_path")
     if await anyio.Path(to).exists():
@@ -75,6 +76,7 @@ async def forget(house: House, days: int) -> int:
     await house.visits.forget(before)
     gone = await house.journal.forget(before)
     await _forget_undos(house)
+    await bridging.forget(house, before)
     return gone
 
 
@@ -96,6 +98,22 @@ async def shrink(house: House, limit: int) -> int:
     if gone:
         await _forget_undos(house)
     return gone
+
+
+async def collect(house: House) -> tuple[int, int]:
+    """Delete the blobs of which nobody speaks any more; how many, and their bytes.
+
+    What was put or asked for within a day stays, whoever speaks of it: whoever wants to may still
+    be about to. Cut off at any moment, it has deleted nothing that anybody speaks of.
+    """
+    # From here on whatever is put or renewed stays, however long the rest of this takes.
+    before = house.clock.now() - DAY
+    names = await house.blobs.stale(before)
+    for place in house.mentions:
+        if not names:
+            return 0, 0
+        names = await place.unmentioned(names)
+    return await house.blobs.drop(names, before)
 
 
 async def sessions(house: House) -> list[dict[str, Any]]:

@@ -81,6 +81,7 @@ async def what_was_packed_is_unpacked_within_bounds(ground: Ground) -> None:
 async def a_redirect_is_followed_and_told(ground: Ground) -> None:
     answer = await ground.fetch("/moved")
     assert (answer.status, answer.url) == (200, f"{ground.site}/hello")
+    assert answer.hops == (f"{ground.site}/moved",)
 
 
 async def a_redirect_is_not_followed_for_ever(ground: Ground) -> None:

@@ -42,13 +42,16 @@ class FakeEgress:
         self._rule = rule
 
     async def fetch(self, request: Request, reach: Reach) -> Answer:
+        passed: list[str] = []
         for hop in range(request.hops + 1):
             _permit(request, reach)
             self.fetched.append(Fetched(request=request, reach=reach))
             answer = self._answer(request)
             location = next((v for k, v in answer.headers.items() if k.lower() == "location"), "")
             if answer.status not in _REDIRECTS or not location or not request.hops:
-                return _kept(answer, request)
+                led = (*passed, *answer.hops)
+                return replace(_kept(answer, request), hops=led)
+            passed.append(request.url)
             if hop == request.hops:
                 raise NotAllowed(f"more than {hop} redirects", code="egress_redirects")
             request = replace(request, url=urljoin(request.url, location))

@@ -52,11 +52,12 @@ class FakeLogins:
 
 
 class FakeServers:
-    """Implements `ports.ToolServers`. `words` is what every server says of its tool;
-    those that are `broken` do not come up, with these words."""
+    """Implements `ports.ToolServers`. `words` is what every server says of its tool; those that are
+    `broken` do not come up, with these words; `changed` is called when something about them is
+    another."""
 
-    def __init__(self) -> None:
-        self.words = "Say it back."
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self.words, self.changed = "Say it back.", changed
         self.broken: dict[str, str] = {}
         self.asked: dict[str, ServerQuestion] = {}
         self.said: list[ServerRemark] = []
@@ -92,6 +93,7 @@ class FakeServers:
         if digest != (await self.inspect(name)).digest:
             raise Refused(f"{name} is not what was shown any more", code="mcp_not_seen")
         self._trusted[name] = digest
+        self.changed()
         return self._state(name)
 
     async def add(self, spec: ServerSpec) -> ServerState:
@@ -100,12 +102,14 @@ class FakeServers:
         if spec.name in self._specs:
             raise Refused(f"there is a server {spec.name} already", code="mcp_exists")
         self._specs[spec.name] = spec
+        self.changed()
         return self._state(spec.name)
 
     async def remove(self, name: str) -> None:
         self._spec(name)
         del self._specs[name]
         self._trusted.pop(name, None)
+        self.changed()
 
     def remarks(self, name: str) -> Sequence[ServerRemark]:
         self._spec(name)

@@ -11,7 +11,15 @@ from msgspec.structs import replace
 
 from holdfast.core import view
 from holdfast.core.command import Cancel, Claim, HearReply, Recover, Release, Say, Start
-from holdfast.core.error import Conflict, HoldfastError, Invalid, NotFound, Refused, Unavailable
+from holdfast.core.error import (
+    Conflict,
+    HoldfastError,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from holdfast.core.event import Nudged, Submitted, encode
 from holdfast.core.ids import GENESIS, TaskId, link
 from holdfast.core.message import Reply
@@ -181,6 +189,31 @@ async def a_key_counts_once_for_each_person(journal: Journal) -> None:
     await _at_once(10, submit)
     assert len(won) == 1
     assert [r.id for r in await journal.query(Query(by="me", key="k"))] == [name(1)]
+
+
+async def who_wants_a_session_alone_gets_it_only_if_nobody_else_is_there(journal: Journal) -> None:
+    scribe = Scribe(journal)
+    alone = {"session": "talk", "own_session": True}
+    await scribe.submit(1, by="me", **alone)
+    refused = await _fails(NotAllowed, scribe.submit, 2, by="you", **alone)
+    assert refused.code == "not_your_session"
+    assert await journal.summary(name(2)) is None
+    await scribe.submit(3, by="me", **alone)
+    await scribe.submit(4, by="you", session="talk")
+    await _fails(NotAllowed, scribe.submit, 5, by="me", **alone)
+    await scribe.submit(6, by="you", session="", own_session=True)
+    won: list[str] = []
+
+    async def begin(number: int) -> None:
+        by = f"person {number % 3}"
+        try:
+            await scribe.submit(number + 100, by=by, session="new", own_session=True)
+            won.append(by)
+        except NotAllowed as refused:
+            assert refused.code == "not_your_session"
+
+    await _at_once(12, begin)
+    assert won == won[:1] * 4
 
 
 async def what_cannot_be_stored_is_refused_at_once(journal: Journal) -> None:
@@ -435,6 +468,7 @@ CLAUSES: tuple[Clause, ...] = (
     each_task_is_claimed_by_one_of_many,
     a_stale_owner_writes_nothing,
     a_key_counts_once_for_each_person,
+    who_wants_a_session_alone_gets_it_only_if_nobody_else_is_there,
     what_cannot_be_stored_is_refused_at_once,
     a_cancelled_append_is_stored_or_not_and_harms_nobody,
     the_queue_is_ordered_by_priority_and_age,

@@ -67,6 +67,7 @@ class Fetching:
     async def _followed(self, request: Request, reach: Reach) -> Answer:
         first = _without_query(request.url)
         hop = await self._noted(partial(_first, request), request.method, first, reach)
+        passed: list[str] = []
         for left in range(request.hops, -1, -1):
             got = await self._once(hop, request, reach)
             place = got.headers.get("location")
@@ -77,7 +78,9 @@ class Fetching:
                     body=got.body,
                     url=hop.target.url,
                     cut=got.cut,
+                    hops=tuple(passed),
                 )
+            passed.append(hop.target.url)
             if left:
                 moved = partial(_next, hop, got.status, place)
                 hop = await self._noted(moved, hop.method, _without_query(place), reach)

@@ -10,7 +10,7 @@ from holdfast.core import event as e
 from holdfast.core import view
 from holdfast.core.audit.fact import Fact, encode
 from holdfast.core.audit.told import TELLING, told
-from holdfast.core.error import Conflict, HoldfastError, Invalid, Refused
+from holdfast.core.error import Conflict, HoldfastError, Invalid, NotAllowed, Refused
 from holdfast.core.gate import using
 from holdfast.core.gate.policy import Lease
 from holdfast.core.ids import GENESIS, Instant, TaskId, link
@@ -58,7 +58,8 @@ class Entry(NamedTuple):
     """One append, encoded: `rows` of (task, seq, kind, at, body, link) and one task row.
 
     `leases` are those that it brings along, `uses` how often it uses which; `notes` are what the
-    events say to the audit.
+    events say to the audit. `speaks` is whose task comes into which session, once it is `alone`
+    only if nobody else's is there.
     """
 
     task: TaskId
@@ -72,6 +73,8 @@ class Entry(NamedTuple):
     leases: tuple[Lease, ...] = ()
     uses: Mapping[str, int] = {}
     notes: tuple[Note, ...] = ()
+    speaks: tuple[str, str] | None = None
+    alone: bool = False
 
 
 def make(
@@ -111,6 +114,10 @@ def make(
     _refuse_odd(summary, at)
     row = task_row(end, summary, text, at)
     made = Entry(task, after, end, fence, summary.fence, unique, tuple(rows), row)
+    first = events[0]
+    if isinstance(first, e.Submitted) and first.request.session:
+        speaks = (str(first.request.session), first.request.by)
+        made = made._replace(speaks=speaks, alone=first.request.own_session)
     return made._replace(leases=using.given(events), uses=using.uses(events), notes=notes)
 
 
@@ -168,6 +175,16 @@ def duplicate(entry: Entry) -> Conflict:
         f"{by or 'the caller'} has already submitted a task with key {key!r}",
         code="duplicate_key",
         hint="look it up by its key, or choose another key",
+    )
+
+
+def overheard(entry: Entry) -> NotAllowed:
+    """The error for a task that would be shown what others said in its session."""
+    session = entry.speaks[0] if entry.speaks else ""
+    return NotAllowed(
+        f"the conversation {session} is somebody else's",
+        code="not_your_session",
+        hint="name another one, or none",
     )
 
 

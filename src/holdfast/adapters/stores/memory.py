@@ -74,13 +74,12 @@ class MemoryJournal:
             raise refusal
         if made.unique in self._keys:
             raise entry.duplicate(made)
+        if made.alone and _is_shared(made, self._summaries()):
+            raise entry.overheard(made)
         if made.unique is not None:
             self._keys.add(made.unique)
         stream = self._streams.setdefault(task, _Stream(summary))
-        for event, row in zip(events, made.rows, strict=True):
-            stream.events.append(
-                Recorded(seq=int(row[1] or 0), at=at, event=event, link=str(row[5]))
-            )
+        stream.events += _recorded(events, made, at)
         self._leases.count(made.leases, made.uses)
         stream.summary, stream.end = summary, made.end
         self._audit.add(made.notes)
@@ -235,6 +234,16 @@ class MemoryJournal:
 
     def _held(self) -> Iterable[_Stream]:
         return (s for s in self._streams.values() if s.summary.status in entry.HELD)
+
+
+def _is_shared(made: entry.Entry, rows: Iterable[Summary]) -> bool:
+    session, by = made.speaks or ("", "")
+    return any(row.session == session and row.by != by for row in rows)
+
+
+def _recorded(events: Sequence[Event], made: entry.Entry, at: Instant) -> Iterable[Recorded]:
+    for event, row in zip(events, made.rows, strict=True):
+        yield Recorded(seq=int(row[1] or 0), at=at, event=event, link=str(row[5]))
 
 
 def _stored(stream: _Stream) -> entry.Stored:

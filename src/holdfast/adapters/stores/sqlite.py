@@ -28,9 +28,11 @@ from holdfast.ports.journal import Cursor, Health, Query, Recorded
 from . import entry, reading, upkeep
 from .audit_sqlite import SqliteAudit
 from .batch import Rows
+from .beside import Beside
 from .connection import Connection
 from .leases_sqlite import SqliteLeases
 from .ledger_sqlite import SqlitePages
+from .mentions_sqlite import SqliteMentions
 from .migrate import MIGRATIONS, Migration
 from .opening import open_database
 from .trail import Trail, find
@@ -85,6 +87,8 @@ class SqliteJournal:
         self._threads = anyio.CapacityLimiter(len(idle))
         self._writer = Writer(writing, path, trail, self._audit.ring)
         self._closed = False
+        self.beside: Beside | None = None
+        """What a backup holds besides."""
 
     @property
     def statements(self) -> int:
@@ -147,8 +151,8 @@ class SqliteJournal:
         return await self._in_thread(upkeep.verify)
 
     async def backup(self, to: Path) -> None:
-        self._refuse_if_closed()
-        await anyio.to_thread.run_sync(upkeep.backup, self._path, to)
+        await self._writer.write(Rows())  # with what was to be written with the next commit
+        await anyio.to_thread.run_sync(upkeep.backup, self._path, to, self.beside)
 
     async def forget(self, before: Instant) -> int:
         total, last = 0, ""
@@ -180,6 +184,10 @@ class SqliteJournal:
     def leases(self) -> SqliteLeases:
         """Where leave given beforehand is kept and counted."""
         return SqliteLeases(self)
+
+    def mentions(self) -> SqliteMentions:
+        """Which blobs events speak of."""
+        return SqliteMentions(self)
 
     def audit(self) -> SqliteAudit:
         """What must be provable later: in the same file and the same commits."""

@@ -19,9 +19,10 @@ from holdfast.core.error import Broken, Refused, Unavailable
 from holdfast.core.ids import Instant, TaskId, digest
 from holdfast.ports.journal import Cursor, Health
 
-from . import audit, entry, reading
+from . import audit, beside, entry, reading
 from .audit_check import Told
-from .connection import Connection, connect_untouched, wal
+from .beside import Beside
+from .connection import Connection, connect, connect_untouched, wal
 from .migrate import MIGRATIONS, copy_to, refuse_strange, remove, version_of
 from .trail import Found, Trail
 from .trouble import trouble
@@ -168,8 +169,9 @@ def _purgeable(connection: Connection, task: TaskId) -> bool:
     return True
 
 
-def backup(path: Path, to: Path) -> None:
-    """A consistent copy of the database at `path`, in use or not, in the new file `to`."""
+def backup(path: Path, to: Path, files: Beside | None = None) -> None:
+    """A consistent copy of the database at `path`, in use or not, in the new file `to`; with what
+    lies beside it, copied after it, so that all that it speaks of is there."""
     if to.exists():
         raise Refused(f"{to} is already there", code="backup_exists", hint="choose another name")
     if not path.exists():
@@ -178,7 +180,7 @@ def backup(path: Path, to: Path) -> None:
         source = Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             source.set_busy_timeout(5_000)
-            copy_to(source, to)
+            _copy_with(source, to, files)
         finally:
             source.close()
         _sync(to.parent)
@@ -188,11 +190,29 @@ def backup(path: Path, to: Path) -> None:
         raise Unavailable(f"{to} cannot be written: {error}", code="store_io") from error
 
 
-def restore(source: Path, to: Path) -> Path | None:
+def _copy_with(source: apsw.Connection, to: Path, files: Beside | None) -> None:
+    """Whole, or not there at all."""
+    part = to.with_name(f"{to.name}.packing")
+    try:
+        copy_to(source, part)
+        if files is not None:
+            copy = connect(part)
+            try:
+                beside.pack(copy, files)
+                copy.run("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+        part.replace(to)
+    finally:
+        remove(part)
+
+
+def restore(source: Path, to: Path, files: Beside | None = None) -> Path | None:
     """Put the backup `source` in the place of the database `to`, which nobody may have open.
 
-    The backup is proved sound first. Returns where the replaced database is kept, if there was
-    one. Raises `Broken` for an unsound backup; then nothing was changed.
+    The backup is proved sound first, and to hold none but `files` besides. Returns where the
+    replaced database is kept, if there was one. Raises `Broken` for an unsound backup; then nothing
+    was changed.
     """
     if not source.is_file():
         raise Unavailable(f"there is no backup {source}", code="store_missing")
@@ -200,9 +220,11 @@ def restore(source: Path, to: Path) -> Path | None:
     try:
         try:
             _copy_sound(source, place)
+            if files is not None:
+                beside.check(source, files)
             kept = _keep(to)
-            for beside in (wal(to), to.with_name(f"{to.name}-shm")):
-                beside.unlink(missing_ok=True)
+            for left in (wal(to), to.with_name(f"{to.name}-shm")):
+                left.unlink(missing_ok=True)
             place.replace(to)
             _sync(to.parent)
         finally:
@@ -229,6 +251,12 @@ def _copy_sound(source: Path, place: Path) -> None:
         copy_to(backed_up, place)
     finally:
         backed_up.close()
+    copy = connect(place)
+    try:
+        beside.drop(copy)
+        copy.run("PRAGMA journal_mode = DELETE")
+    finally:
+        copy.close()
     copy = connect_untouched(place)
     try:
         found = verify(copy).problems

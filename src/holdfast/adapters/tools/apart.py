@@ -165,10 +165,15 @@ class KeptApart(Around):
         self, outcome: Outcome | Wait, arguments: Mapping[str, Any], job: Job
     ) -> Outcome | Wait:
         traits = self._tool.traits
-        source = source_of(traits.source, str(arguments.get(traits.target, "")))
-        if not source or not any(_is_of(source, one) for one in self._patterns()):
+        asked = source_of(traits.source, str(arguments.get(traits.target, "")))
+        if not asked or not isinstance(outcome, Returned | Failed | Unknown):
             return outcome
-        if not isinstance(outcome, Returned | Failed | Unknown) or not (said := words(outcome)):
+        # Whoever was asked may have led on to somebody else, whose words they are then.
+        *before, source = (asked, *getattr(outcome, "sources", ()))
+        heard, patterns = (*before, source), self._patterns()
+        if not any(_is_of(one, pattern) for one in heard for pattern in patterns):
+            return outcome
+        if not (said := words(outcome)):
             return outcome
         try:
             handle = await self._shelf.put(source, said, job.task)

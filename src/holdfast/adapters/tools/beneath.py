@@ -30,11 +30,14 @@ Opener = Callable[[int, str, int], int]
 
 
 class Denied(Exception):
-    """Something a tool will not or cannot do; becomes a `Failed` for the model."""
+    """Something a tool will not or cannot do; becomes a `Failed` for the model.
 
-    def __init__(self, code: str, text: str) -> None:
+    `sources`: who had a word in it, as in an outcome.
+    """
+
+    def __init__(self, code: str, text: str, sources: tuple[str, ...] = ()) -> None:
         super().__init__(text)
-        self.code = code
+        self.code, self.sources = code, sources
 
 
 class Folder:

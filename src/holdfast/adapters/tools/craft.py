@@ -91,7 +91,7 @@ class Craft(Generic[A]):
         try:
             return await self._do(self._parsed(arguments), job)
         except Denied as denied:
-            return Failed(text=str(denied), code=denied.code)
+            return Failed(text=str(denied), code=denied.code, sources=denied.sources)
         except OSError as error:
             denied = explained(error, self._target(arguments))
             return Failed(text=str(denied), code=denied.code)

@@ -69,7 +69,7 @@ def sources_of(opened: OpenCall, outcome: Outcome, sources: tuple[str, ...]) -> 
         return (PERSON,)
     if isinstance(outcome, Refused) or not call.source or getattr(outcome, "apart", False):
         return sources
-    return (call.source, *sources)
+    return tuple(dict.fromkeys((call.source, *getattr(outcome, "sources", ()), *sources)))
 
 
 def _going_on(plan: Plan, call: ToolCall, entry: ToolAnswered, said: Said) -> Plan:

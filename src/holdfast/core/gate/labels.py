@@ -14,6 +14,7 @@ never in what strangers said. So a value that is merely turned around is still n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
@@ -32,12 +33,17 @@ PERSON = "person"
 APART = "apart"
 """The source of what was read apart of another source: `apart:web:HOST`."""
 
+HOST = "web:HOST"
+"""As a tool's source: whoever is in its target. Any other tool of the web has `web`."""
+
 ALL, ADDRESSES = "*", "@"
 """As aims: every argument, and only the addresses of the web in any of them."""
 
 # Nothing, and the methods of the web that only ask.
 _ASKING = frozenset({"", "get", "head"})
 
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 _YES_OR_NO = frozenset({"True", "False"})
 
@@ -95,12 +101,15 @@ def nobodys(call: ToolCall, heard: Heard) -> tuple[str, ...]:
 
 
 def source_of(kind: str, target: str) -> str:
-    """A source by its kind and, for the web, by the host that was asked; of what was read apart,
-    by whose it is (`SOURCE#NAME`)."""
+    """A source by its kind; of a tool that asks the host in its target, by that host; of what was
+    read apart, by whose it is (`SOURCE#NAME`). A kind that ends in `:` goes on with the target, as
+    `slack:` with the channel."""
     if kind == APART:
         return f"{APART}:{target.partition('#')[0]}"
-    if kind == "web" and (host := _host(target)):
-        return f"web:{host}"
+    if kind == HOST:
+        return f"web:{host}" if (host := _host(target)) else "web"
+    if kind.endswith(":"):
+        return f"{kind}{target}" if _PLAIN.fullmatch(target) else kind[:-1]
     return kind
 
 

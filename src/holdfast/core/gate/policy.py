@@ -71,7 +71,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and _is_one(asking.principal, self.principals)
             and (not self.methods or _is_one(matter.method, self.methods))
             and (not self.hosts or (bool(matter.host) and _is_one(matter.host, self.hosts)))
-            and (not self.labels or any(_is_one(label, self.labels) for label in call.labels))
+            and (not self.labels or self._meets_labels(call.labels))
             and (not self.trust or any(_is_one(level, self.trust) for level in matter.trust))
             and (self.target == "*" or self._meets_target(matter))
             and (not self.paths or self._meets_paths(matter))
@@ -83,6 +83,10 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def concerns(self, agent: str) -> bool:
         """True unless the rule is about other agents."""
         return _is_one(agent, self.agents)
+
+    def _meets_labels(self, labels: tuple[str, ...]) -> bool:
+        found = [_is_one(label, self.labels) for label in labels]
+        return any(found) and (self.say is not Say.ALLOW or all(found))
 
     def _meets_target(self, matter: Matter) -> bool:
         if self.say is not Say.ALLOW:

@@ -49,7 +49,7 @@ def settled(task: Task, command: SettleCall, now: Instant) -> tuple[e.Event, ...
     early = {CallState.ALLOWED} if from_child else set[CallState]()
     opened = _open(task, command.call_id, *_SETTLEABLE, *early)
     events = settle(task, opened, command.outcome, command.spent, command.sources)
-    return followed(task, events, now)
+    return followed(task, _by(events, command.by), now)
 
 
 def settle(
@@ -58,7 +58,7 @@ def settle(
     outcome: Outcome,
     spent: Spent | None = None,
     sources: tuple[str, ...] = (),
-) -> tuple[e.Event, ...]:
+) -> tuple[e.CallSettled, ...]:
     """The event that gives a call its one answer, with the house's remark if it repeats itself."""
     note = ""
     if not task.checking:
@@ -79,7 +79,7 @@ def approved(task: Task, command: Approve, rules: Rules, now: Instant) -> tuple[
     opened = _open(task, command.call_id, CallState.ASKED, CallState.WAITING)
     if isinstance(opened.wait, Human):
         outcome = Returned(text=f"approved by {command.by}")
-        return followed(task, _answered(task, opened, outcome, command.by), now)
+        return followed(task, answered(task, opened, outcome, command.by), now)
     _open(task, command.call_id, CallState.ASKED)
     if command.digest != bound(task, opened):
         raise NotNow(
@@ -123,12 +123,16 @@ def refused(task: Task, command: Refuse, now: Instant) -> tuple[e.Event, ...]:
         raise NotNow(f"call {command.call_id} is not waiting for a person", code="call_not_asked")
     why = f": {command.reason}" if command.reason else ""
     outcome = Refused(reason=f"{command.by} said no{why}", rule="human")
-    return followed(task, _answered(task, opened, outcome, command.by), now)
+    return followed(task, answered(task, opened, outcome, command.by), now)
 
 
-def _answered(task: Task, opened: OpenCall, outcome: Outcome, by: str) -> tuple[e.Event, ...]:
+def answered(task: Task, opened: OpenCall, outcome: Outcome, by: str) -> tuple[e.Event, ...]:
     """What a person said is the call's answer, and whose it is stays with it."""
-    return tuple(replace(one, by=by) for one in settle(task, opened, outcome))
+    return _by(settle(task, opened, outcome), by)
+
+
+def _by(events: tuple[e.CallSettled, ...], by: str) -> tuple[e.Event, ...]:
+    return tuple(replace(one, by=by) for one in events) if by else events
 
 
 def cut_off(task: Task, reason: str) -> tuple[e.Event, ...]:

@@ -30,9 +30,9 @@ from holdfast.core.message import (
     ToolAnswered,
     ToolCall,
 )
-from holdfast.core.task import CallState, Fault, Human, JudgedCall, Task
+from holdfast.core.task import Fault, Human, JudgedCall, Task
 
-from .calls import followed, settle, stopped
+from .calls import answered, followed, settle, stopped
 
 _PROMISE = re.compile(
     r"(?:(?:ok(?:ay)?|sure|right|great|good|so|now|first|then|next)\b[\s,.!:]*)*"
@@ -97,12 +97,16 @@ def _given_up(task: Task, judged: tuple[JudgedCall, ...], now: Instant) -> tuple
 
 
 def said(task: Task, command: Say, now: Instant) -> tuple[e.Event, ...]:
-    """A message settles a question that waits for a person; otherwise the model sees it next."""
+    """A message settles the question that it answers; otherwise the model sees it next.
+
+    It answers none that its speaker was not known to be asked: one that has come meanwhile stays.
+    """
     if not command.text.strip():
         raise Invalid("the message is empty", code="empty_message")
-    for opened in task.calls.values():
-        if opened.state is CallState.WAITING and isinstance(opened.wait, Human):
-            return followed(task, settle(task, opened, Returned(text=command.text)), now)
+    opened = task.calls.get(command.answers)
+    if opened is not None and isinstance(opened.wait, Human):
+        outcome = Returned(text=command.text)
+        return followed(task, answered(task, opened, outcome, command.by), now)
     return (e.Said(text=command.text, by=command.by),)
 
 

@@ -45,7 +45,7 @@ def create_app(
     Raises `ValueError` for a route without a scope: what nobody has thought about lets nobody in.
     """
     access = access or Access()
-    sessions = Sessions(house.clock.now, access.session_seconds)
+    sessions = Sessions(house.clock.now, access.session_seconds, house.keys.ring)
     locks = Locks(token, house, sessions, access)
     door = Door(
         house=house,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import secrets
+from functools import partial
 from urllib.parse import parse_qsl
 
 import anyio
@@ -16,6 +17,7 @@ from holdfast.runtime.house import House
 
 from .access import EVERY, GRANT, Access, Grant, grant
 from .cookies import Sessions, check_csrf
+from .ending import ENDED, Line
 from .errors import TooLarge, Unauthenticated
 from .pace import Buckets, Pace, TooMany
 from .scopes import is_of_all_agents, needed
@@ -64,13 +66,21 @@ class Locks:
         """Whether whoever opened a stream may go on hearing: keys and sessions end meanwhile."""
         had = grant(scope)
         if had.csrf:
-            return self.session(Headers(scope=scope)) is not None
-        return had.key is None or self._ring.named(had.key.name, self._now()) is not None
+            now = self.session(Headers(scope=scope))
+            return now is not None and now.key == had.key
+        return had.key is None or self._ring.named(had.key.name, self._now()) == had.key
 
-    def check_still(self, scope: Scope) -> None:
-        """Raises `Unauthenticated` once their key or session has ended."""
-        if not self.still(scope):
-            raise Unauthenticated("the key or session has ended", hint="holdfast key list")
+    async def until_ended(self, scope: Scope) -> None:
+        """Returns when their key or session has ended, or may do less than it could."""
+        had = grant(scope)
+        while had.key is not None or had.csrf:
+            changed = self._ring.changed
+            if not self.still(scope):
+                return
+            session = self._sessions.found(Headers(scope=scope)) if had.csrf else None
+            ends = (had.key.expires_at if had.key else 0, session.expires_at if session else 0)
+            await self._clock.wait(changed, min(filter(None, ends), default=None))
+        await anyio.sleep_forever()
 
     def count_try(self, scope: Scope) -> None:
         """A wrong key costs; a right one never waits for those who guess. Raises `TooMany`."""
@@ -108,7 +118,12 @@ class Gate:
         pace = self._locks.paced(asker)
         _check_use(asker, scope, headers)
         taken = _capped(headers, receive, self._access.max_body)
-        await self._app(scope, taken, send if pace is None else _saying(send, pace))
+        said = send if pace is None else _saying(send, pace)
+        if asker.key is None and not asker.csrf:
+            await self._app(scope, taken, said)
+            return
+        scope[ENDED] = partial(self._locks.until_ended, scope)
+        await Line(self._locks, scope, taken, said).carry(self._app)
 
     def _known(self, scope: Scope, headers: Headers) -> Grant:
         _refuse_secrets_in(scope)

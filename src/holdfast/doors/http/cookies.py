@@ -30,8 +30,9 @@ class Session:
 class Sessions:
     """All that are open. They end with the daemon: then people log in again."""
 
-    def __init__(self, now: Callable[[], Instant], seconds: int) -> None:
-        self._now, self._seconds = now, seconds
+    def __init__(self, now: Callable[[], Instant], seconds: int, ring: Callable[[], None]) -> None:
+        """`ring` is called when one has ended."""
+        self._now, self._seconds, self._ring = now, seconds, ring
         self._open: dict[str, Session] = {}
 
     @property
@@ -44,6 +45,7 @@ class Sessions:
         self._open = {name: one for name, one in self._open.items() if now < one.expires_at}
         while len(self._open) >= _MOST:
             del self._open[next(iter(self._open))]
+            self._ring()
         value = secrets.token_urlsafe(32)
         session = Session(
             key=key, csrf=secrets.token_urlsafe(24), expires_at=now + self._seconds * 1000
@@ -57,6 +59,7 @@ class Sessions:
 
     def end(self, headers: Headers) -> None:
         self._open.pop(digest(value(headers)), None)
+        self._ring()
 
 
 def value(headers: Headers) -> str:

@@ -25,14 +25,13 @@ Frames = AsyncGenerator[bytes, None]
 class Flow:
     """`frames`, each written as it comes; a comment when nothing came for a while.
 
-    Whoever leaves, the end of their key, or the daemon when it stops, ends it. A reader that does
+    Whoever leaves, or the daemon when it stops, ends it. A reader that does
     not take what is written holds up nobody but itself: frames are made when there is room.
     """
 
     def __init__(self, door: Door, frames: Frames) -> None:
         self._frames = frames
         self._closing, self._keep_alive = door.closing, door.keep_alive
-        self._locks = door.locks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
@@ -48,8 +47,6 @@ class Flow:
                         with anyio.move_on_after(self._keep_alive):
                             frame = await out.receive()
                     except anyio.EndOfStream:
-                        break
-                    if not self._locks.still(scope):
                         break
                     await _body(send, frame, more=True)
             group.cancel_scope.cancel()

@@ -26,7 +26,7 @@ from holdfast.ports.journal import Query
 from holdfast.runtime import approvals as asked
 from holdfast.runtime import inspect, leases, mcp, tasks, upkeep
 from holdfast.runtime.advice import advice
-from holdfast.runtime.owners import check_session
+from holdfast.runtime.owners import within_own
 from holdfast.runtime.usage import resident, size
 
 from . import answers as a
@@ -43,9 +43,6 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
     new, house = ask.body, ask.house
     ask.grant.check_agent(house.agent.name)
-    if new.session and not (ask.grant.may("tasks.read") and ask.grant.may_use(EVERY)):
-        # What was said there is shown to the model, and so to whoever reads its answer.
-        await check_session(house, new.session, ask.by)
     key = ask.request.headers.get("idempotency-key", "")
     if key and new.key and key != new.key:
         raise Invalid("the Idempotency-Key header and `key` differ", code="two_keys")
@@ -65,6 +62,9 @@ async def submit(ask: Ask[b.NoQuery, b.NewTask]) -> Response:
         key=new.key or key,
         files=tuple([await tasks.attach(house, f.name, f.media_type, f.data) for f in new.files]),
     )
+    if not (ask.grant.may("tasks.read") and ask.grant.may_use(EVERY)):
+        # What was said there is shown to the model, and so to whoever reads its answer.
+        request = within_own(request)
     row = a.task_row(await tasks.submit(house, request))
     return json_answer(row, 202, {"Location": f"/api/v1/tasks/{row.id}"})
 

@@ -38,13 +38,13 @@ T = TypeVar("T")
 class EventStream:
     """One reader of one task, as an ASGI answer.
 
-    Ends with the task, the reader, the reader's key, or `closing`.
+    Ends with the task, the reader, or `closing`; and, as every answer, with the reader's key.
     """
 
     def __init__(self, door: Door, task: TaskId, *, after: int, show_thinking: str = "") -> None:
         self._house, self._task, self._after = door.house, task, after
         self._closing, self._keep_alive = door.closing, door.keep_alive
-        self._show_thinking, self._locks = show_thinking, door.locks
+        self._show_thinking = show_thinking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await begin(send)
@@ -54,7 +54,7 @@ class EventStream:
             group.start_soon(when_closing, self._closing, group.cancel_scope)
             group.start_soon(self._watch, into)
             with out:
-                await self._write(out, scope, send)
+                await self._write(out, send)
             group.cancel_scope.cancel()
         with anyio.move_on_after(_FAREWELL):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -65,7 +65,7 @@ class EventStream:
             async for item in items:
                 await into.send(item)
 
-    async def _write(self, out: MemoryObjectReceiveStream[Item], scope: Scope, send: Send) -> None:
+    async def _write(self, out: MemoryObjectReceiveStream[Item], send: Send) -> None:
         tape = _Tape(self._keep_alive)
         await body(send, b"retry: 1000\n\n")
         while True:
@@ -75,12 +75,8 @@ class EventStream:
                     item = await out.receive()
             except anyio.EndOfStream:
                 break
-            if not self._locks.still(scope):
-                return
             if chunk := tape.told(item):
                 await body(send, chunk)
-        if not self._locks.still(scope):
-            return
         row = await tasks.show(self._house, self._task)
         summary = task_row(row, await tasks.thinking(self._house, row, self._show_thinking))
         await body(send, tape.flushed() + _event("end", msgspec.json.encode(summary)))

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.core.error import NotAllowed, Refused, Unavailable
+from holdfast.core.gate.labels import HOST, source_of
 from holdfast.ports.egress import Allowed, Answer, Egress, Reach, Request
 from holdfast.ports.tools import Job
 
@@ -83,6 +84,11 @@ def host_of(url: str) -> tuple[str, int]:
     """Host and port of an address that is known to be good."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def sources(answer: Answer) -> tuple[str, ...]:
+    """Who had a word in an answer: whoever gave it, and before it all who led there."""
+    return tuple(dict.fromkeys(source_of(HOST, url) for url in (*answer.hops, answer.url)))
 
 
 def header(answer: Answer, name: str) -> str:

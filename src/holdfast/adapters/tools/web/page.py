@@ -11,12 +11,13 @@ from msgspec import Meta, Struct
 
 from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.craft import Craft
+from holdfast.core.gate.labels import HOST
 from holdfast.core.message import EffectClass, Outcome, Returned
 from holdfast.ports.egress import Answer, Request
 from holdfast.ports.tools import Job, Tool, Traits
 
 from .charset import decoded, is_text
-from .errand import AGENT, Errands, address_problem, header
+from .errand import AGENT, Errands, address_problem, header, sources
 from .markdown import to_markdown
 from .outside import cleaned, framed, removed
 
@@ -60,9 +61,9 @@ def fetch_tool(errands: Errands) -> Tool:
         read = await to_thread.run_sync(_read, answer, limiter=one_at_a_time)
         if answer.status >= _GOOD_UNTIL:
             raise _failure(answer, read, job)
-        return Returned(text=_told(answer, read, asked, job))
+        return Returned(text=_told(answer, read, asked, job), sources=sources(answer))
 
-    traits = Traits(effect=EffectClass.READS, target="url", source="web", aims=("url",))
+    traits = Traits(effect=EffectClass.READS, target="url", source=HOST, aims=("url",))
     return Craft("web_fetch", WebFetch, traits, do).vetted(lambda asked: address_problem(asked.url))
 
 
@@ -117,9 +118,8 @@ def _told(answer: Answer, read: _Read, asked: WebFetch, job: Job) -> str:
 
 def _failure(answer: Answer, read: _Read, job: Job) -> Denied:
     said = f"\n{framed(read.text[:_OF_AN_ERROR], job.task)}" if read.text else ""
-    return Denied(
-        f"http_{answer.status}", f"{answer.url} answered with status {answer.status}{said}"
-    )
+    text = f"{answer.url} answered with status {answer.status}{said}"
+    return Denied(f"http_{answer.status}", text, sources(answer))
 
 
 def _extent(start: int, end: int, whole: int) -> str:

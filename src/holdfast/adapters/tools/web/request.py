@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from holdfast.adapters.tools.craft import Craft
+from holdfast.core.gate.labels import HOST
 from holdfast.core.message import EffectClass, Outcome, Returned
 from holdfast.ports.egress import Answer, Request
 from holdfast.ports.tools import Job, Tool, Traits
 
 from .charset import decoded, is_text
-from .errand import AGENT, Errands, address_problem, header
+from .errand import AGENT, Errands, address_problem, header, sources
 from .outside import cleaned, framed, removed
 
 _MOST = 5 << 20
@@ -64,13 +65,13 @@ def http_tool(errands: Errands) -> Tool:
             most=asked.most,
         )
         answer = await errands.go(request, job, "http")
-        return Returned(text=_told(answer, job))
+        return Returned(text=_told(answer, job), sources=sources(answer))
 
     traits = Traits(
         effect=EffectClass.WRITES,
         target="url",
         secrets=("headers", "body"),
-        source="web",
+        source=HOST,
         aims=("method", "url", "headers", "body"),
     )
     return Craft("http", Http, traits, do).vetted(_problem)

@@ -19,7 +19,7 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
 from holdfast.runtime import tasks
 from holdfast.runtime.following import follow, settled
-from holdfast.runtime.owners import check_session
+from holdfast.runtime.owners import within_own
 from holdfast.runtime.relaying import relay
 
 from . import asked, card, pushing, shown
@@ -136,17 +136,14 @@ async def _taken(ask: Asking, sending: w.Sending) -> TaskId:
 
 async def _begun(ask: Asking, sending: w.Sending) -> TaskId:
     house, context = ask.house, sending.message.context_id
-    if context:
-        await check_session(house, context, ask.by)
-    else:
-        context = house.clock.new_id("context")
     nonce = "" if ask.once else house.clock.new_id("a2a")[-12:]
     if ask.once and (row := await _earlier(ask, sending.message.message_id)):
         return row.id
     sources = asked.sources_of(sending.message, ask.by, person=_person(ask))
     request = await asked.request_of(house, sending.message, by=ask.by, sources=sources)
     key = shown.key_of(sending.message.message_id, nonce)
-    request = replace(request, session=SessionId(context), key=key)
+    session = SessionId(context or house.clock.new_id("context"))
+    request = within_own(replace(request, session=session, key=key))
     return (await tasks.submit(house, request)).id
 
 

@@ -21,7 +21,7 @@ from holdfast.doors.http.route import Door
 from holdfast.runtime import lent, tasks
 from holdfast.runtime.following import follow
 from holdfast.runtime.house import House
-from holdfast.runtime.owners import check_session
+from holdfast.runtime.owners import within_own
 
 from .going import goes_on
 from .telling import Telling
@@ -43,7 +43,6 @@ async def _run(door: Door, request: HttpRequest) -> ASGIApp:
     run, asker = _parsed(await request.body()), grant(request.scope)
     asker.check_agent(door.house.agent.name)
     by = asker.by
-    await check_session(door.house, run.thread_id, by)
     if run.resume:
         asker.check("approve")
     going = await goes_on(door.house, run, by)
@@ -81,7 +80,7 @@ async def _begun(house: House, run: Run, by: str) -> TaskId:
         files=tuple(files),
         lent=tools,
     )
-    return (await tasks.submit(house, request)).id
+    return (await tasks.submit(house, within_own(request))).id
 
 
 def _last(run: Run) -> Message:

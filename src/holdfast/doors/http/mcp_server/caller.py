@@ -34,6 +34,7 @@ class Caller:
 
     def __init__(self, request: Request) -> None:
         self._app: ASGIApp = request.scope["app"]
+        self.scope = request.scope
         kept = [(n, v) for n, v in request.scope["headers"] if n.lower() not in _NOT_PASSED_ON]
         self._scope = {key: value for key, value in request.scope.items() if key not in _FRESH}
         self._headers = [pair for pair in kept if not pair[0].lower().startswith(b"mcp-")]

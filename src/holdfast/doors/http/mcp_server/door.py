@@ -10,6 +10,7 @@ import anyio
 from anyio import to_thread
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.doors.http.ending import when_ended
 from holdfast.doors.http.route import Door
 
 PATH = "/mcp"
@@ -49,6 +50,7 @@ class McpDoor:
         assert self._app is not None  # noqa: S101 - `_ready` says so
         async with anyio.create_task_group() as group:
             group.start_soon(self._when_closing, group.cancel_scope)
+            group.start_soon(when_ended, scope, group.cancel_scope)
             await self._app(scope, receive, send)
             group.cancel_scope.cancel()
 

@@ -9,6 +9,8 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 
+from holdfast.doors.http.ending import when_ended
+
 from .offer import Asked, Offer
 
 MOST = 64
@@ -44,7 +46,7 @@ class Feeds:
                 into.send_nowait(None)
 
         with anyio.CancelScope() as scope, into, changes:
-            async with self.following(asked, [uri]):
+            async with self.following(asked, [uri]), _while_known(asked, scope):
                 forget = self.bus.subscribe(hear)
                 try:
                     task_status.started(scope)
@@ -86,3 +88,12 @@ class Feeds:
             async with aclosing(changes):
                 async for _ in changes:
                     await self.bus.publish(ResourceUpdated(uri=uri))
+
+
+@asynccontextmanager
+async def _while_known(asked: Asked, telling: anyio.CancelScope) -> AsyncGenerator[None, None]:
+    """What was asked for in one request, and told outside it, ends with the key all the same."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(when_ended, asked.caller.scope, telling)
+        yield
+        group.cancel_scope.cancel()

@@ -20,6 +20,7 @@ from holdfast.runtime.house import House
 from . import prompts, resources
 from .caller import Declined
 from .following import Following
+from .lent import came_of, lent
 from .offer import Asked, Standing
 from .questions import answered, form
 from .schemas import places
@@ -49,12 +50,14 @@ class HouseOffer:
         self._tools = [row.tool for row in ROWS]
 
     def tools(self, asked: Asked) -> Sequence[types.Tool]:
-        return self._tools
+        return [*self._tools, *lent(self._house, asked.caller.wanted)]
 
     async def call(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult:
-        row = _TOOLS[name]
+        row = _TOOLS.get(name)
+        if row is None:
+            return await self._used(asked, name, arguments)
         if asked.state:
             return await self._resumed(asked, row, arguments)
         rest = dict(arguments)
@@ -77,11 +80,8 @@ class HouseOffer:
 
     def _submitted(self, asked: Asked, rest: dict[str, Any]) -> dict[str, Any]:
         """What a task is submitted with, where its host leaves it to us."""
-        key = (asked.context.params or {}).get("_meta", {}).get(_KEY)
-        usual = {
-            "workspace": asked.caller.workspace or self._usual_folder(),
-            "key": key if isinstance(key, str) else "",
-        }
+        folder = asked.caller.workspace or self._usual_folder()
+        usual = {"workspace": folder, "key": _key(asked)}
         return {**usual, **rest}
 
     def only_as_task(self, name: str) -> bool:
@@ -103,6 +103,27 @@ class HouseOffer:
 
     async def cancel(self, asked: Asked, task: str) -> None:
         await cancel(asked.caller, task)
+
+    async def _used(
+        self, asked: Asked, name: str, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """A tool of the house by itself; a question about it is put to the person there."""
+        if asked.state:
+            task = json.loads(asked.state)["task"]
+            await self._answered(asked)
+        else:
+            folder = asked.caller.workspace or self._usual_folder()
+            body = {"arguments": dict(arguments), "workspace": folder, "key": _key(asked)}
+            told = {**body, "wait_seconds": 0}
+            task = (await asked.caller.ask("POST", f"/api/v1/tools/{quote(name)}", told))["task"]
+        try:
+            found = await self._followed(asked, task, _WAIT)
+            if isinstance(found, types.InputRequiredResult) and not asked.state:
+                return found  # once: who does not decide then is not asked for ever
+        except Declined:
+            pass  # whoever may use a tool need not be allowed to look at tasks
+        use = await asked.caller.ask("GET", f"/api/v1/tool-uses/{task}")
+        return came_of(self._house.secrets.clean(use))
 
     async def resources(self, asked: Asked, cursor: str) -> types.ListResourcesResult:
         return await resources.listed(asked.caller, cursor)
@@ -172,18 +193,22 @@ class HouseOffer:
     async def _resumed(
         self, asked: Asked, row: Row, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """It comes back with a person's answers to what it was asked."""
-        state = json.loads(asked.state)
-        for question in (_question(one) for one in state["questions"]):
-            if said := asked.inputs.get(question.call):
-                told = types.ElicitResult.model_validate(said, from_attributes=True)
-                await answered(asked.caller, state["task"], question, told)
+        state = await self._answered(asked)
         found = await asked.caller.ask("GET", f"/api/v1/tasks/{state['task']}")
         left_open = {one["call"] for one in found.get("questions", ())}
         if left_open & {one["call"] for one in state["questions"]}:
             return self._result(found)  # nobody decided: asking again at once would be no use
         seconds = _seconds(arguments.get("wait_seconds", _WAIT))
         return await self._followed(asked, state["task"], seconds)
+
+    async def _answered(self, asked: Asked) -> dict[str, Any]:
+        """It comes back with a person's answers to what it was asked; gives what that was."""
+        state: dict[str, Any] = json.loads(asked.state)
+        for question in (_question(one) for one in state["questions"]):
+            if said := asked.inputs.get(question.call):
+                told = types.ElicitResult.model_validate(said, from_attributes=True)
+                await answered(asked.caller, state["task"], question, told)
+        return state
 
     async def _changes(self, task: TaskId) -> AsyncGenerator[None, None]:
         begun = self._house.clock.now()
@@ -197,6 +222,12 @@ class HouseOffer:
 
     def _result(self, found: dict[str, Any]) -> types.CallToolResult:
         return result(self._house, found)
+
+
+def _key(asked: Asked) -> str:
+    """What makes a repeated call the same one, if the host says."""
+    key = (asked.context.params or {}).get("_meta", {}).get(_KEY)
+    return key if isinstance(key, str) else ""
 
 
 def _seconds(value: Any) -> float:

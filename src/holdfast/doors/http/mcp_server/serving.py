@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -24,6 +25,8 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from holdfast.doors.http.auth import BY
+from holdfast.doors.http.ending import while_known
+from holdfast.doors.http.errors import Unauthenticated
 from holdfast.doors.http.route import Door
 
 from .caller import Caller, Declined
@@ -142,12 +145,15 @@ class _Desk:
         asked = _asked(context, params)
         if params.name not in {tool.name for tool in self._tools(context)}:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r}")
+        given = params.arguments or {}
+        work = partial(self._offer.call, asked, params.name, given)
         try:
-            made = await self.tasks.created(asked, params.name, params.arguments or {})
-            if made is not None:  # the extension's own shape, which the kit passes on as it is
+            if (made := await self.tasks.created(asked, params.name, given)) is not None:
+                # The extension's own shape, which the kit passes on as it is.
                 return cast("types.CallToolResult", made)
-            return await self._offer.call(asked, params.name, params.arguments or {})
-        except Declined as no:
+            # The kit lets a call go on whose host has left: not when it is not let in any more.
+            return await while_known(asked.caller.scope, work)
+        except (Declined, Unauthenticated) as no:
             said = types.TextContent(type="text", text=str(no))
             told = {"holdfast/error": no.code}
             return types.CallToolResult(content=[said], is_error=True, _meta=told)
@@ -201,7 +207,8 @@ class _Desk:
         async with AsyncExitStack() as stack:
             following = ground.feeds.following(_asked(context), uris)
             await _answered(stack.enter_async_context(following), context, ", ".join(uris))
-            return await ground.listen(context, params)
+            scope = cast("Request", context.request).scope
+            return await while_known(scope, partial(ground.listen, context, params))
 
     async def list_prompts(
         self, context: Context, params: types.PaginatedRequestParams | None

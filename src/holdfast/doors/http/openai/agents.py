@@ -16,7 +16,7 @@ from holdfast.runtime import attend as runtime
 from holdfast.runtime import tasks
 from holdfast.runtime.attend import Heard, Settled, Spoke
 from holdfast.runtime.house import House
-from holdfast.runtime.owners import check_session, session_of_user
+from holdfast.runtime.owners import session_of_user, within_own
 
 from .errors import NoSuchModel, TaskFailed, Wrong
 from .stream import Hear, Piece
@@ -51,8 +51,6 @@ async def submit(house: House, wanted: Wanted, by: str) -> Summary:
     if not isinstance(last, PersonSaid):
         raise Wrong("The last message must be the user's.", param="messages")
     session = session_of_user(by, wanted.user) if wanted.user else SessionId("")
-    if session:
-        await check_session(house, session, by)
     request = Request(
         prompt=last.text if last.text.strip() or not last.files else _LOOK,
         agent=_agent(house.agent, wanted),
@@ -63,7 +61,7 @@ async def submit(house: House, wanted: Wanted, by: str) -> Summary:
         files=last.files,
         history=_history(wanted.entries[:-1]),
     )
-    return await tasks.submit(house, request)
+    return await tasks.submit(house, within_own(request))
 
 
 async def follow(house: House, row: Summary, wanted: Wanted, hear: Hear) -> Answer:

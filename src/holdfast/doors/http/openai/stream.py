@@ -50,7 +50,7 @@ class Script(Protocol):
 class Flow:
     """An ASGI answer. What fails before anything was written is an ordinary error.
 
-    A reader that leaves, the end of their key, or a door that closes, breaks the work off.
+    A reader that leaves, or a door that closes, breaks the work off.
     `at_once`: it is opened before anything is heard, for a reader who must know what to come back
     to.
     """
@@ -58,7 +58,6 @@ class Flow:
     def __init__(self, work: Work, script: Script, door: Door, *, at_once: bool = False) -> None:
         self._work, self._script, self._at_once = work, script, at_once
         self._closing, self._keep_alive = door.closing, door.keep_alive
-        self._locks = door.locks
         self._pieces: list[Piece] = []
         self._bell = anyio.Event()
         self._begun = self._over = False
@@ -72,15 +71,12 @@ class Flow:
             group.start_soon(self._run)
             if self._at_once:
                 await body(send, await self._opened(send))
-            await self._write(scope, send)
+            await self._write(send)
             group.cancel_scope.cancel()
-        last, end = b"", self._end
-        if not self._begun:
-            self._locks.check_still(scope)
-            if isinstance(end, HoldfastError):
-                raise end
-        if self._locks.still(scope):
-            last = await self._opened(send) + self._gathered() + await self._last(end)
+        end = self._end
+        if isinstance(end, HoldfastError) and not self._begun:
+            raise end
+        last = await self._opened(send) + self._gathered() + await self._last(end)
         with anyio.move_on_after(_FAREWELL):
             await send({"type": "http.response.body", "body": last, "more_body": False})
 
@@ -114,9 +110,8 @@ class Flow:
         if last is None:
             self._bell.set()
 
-    async def _write(self, scope: Scope, send: Send) -> None:
-        """Until the end is known, or their key has ended. Pieces are gathered; when all is quiet a
-        comment is written."""
+    async def _write(self, send: Send) -> None:
+        """Until the end is known. Pieces are gathered; when all is quiet a comment is written."""
         while True:
             with anyio.move_on_after(self._patience()):
                 await self._bell.wait()
@@ -125,8 +120,6 @@ class Flow:
                 return
             if self._patience() > 0:
                 continue
-            if not self._locks.still(scope):
-                return
             chunk = await self._opened(send) + (self._gathered() or b": still here\n\n")
             await body(send, chunk)
             self._written = anyio.current_time()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -14,6 +13,8 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from holdfast.core.error import HoldfastError, Saturated
+from holdfast.doors.http.access import grant
+from holdfast.doors.http.ending import ended
 from holdfast.doors.http.route import Door
 
 from .asking import DENIED, INTERNAL, METHOD, PARAMS, PARSE, REQUEST, Asking, Fault
@@ -70,10 +71,12 @@ class Conversation:
         self._socket, self._door, self._methods = socket, door, methods
         self._post = Post(socket)
         self._asking = Asking(socket.scope["app"], socket.scope)
-        check = partial(door.locks.check_still, socket.scope)
-        self._feeds = Subscribing(Feeds(door, self._post), self._asking, methods, self._post, check)
+        may_use = grant(socket.scope).may_use
+        feeds = Feeds(door, self._post)
+        self._feeds = Subscribing(feeds, self._asking, methods, self._post, may_use)
         self._granted: frozenset[str] = frozenset()
         self._greeted = anyio.Event()
+        self._why = _POLICY, "say hello first"
         self._slow = anyio.Semaphore(_AT_ONCE)
 
     async def run(self) -> None:
@@ -89,11 +92,7 @@ class Conversation:
         if gone:
             return
         if not code:
-            code, reason = (
-                (_RESTART, "the daemon is stopping")
-                if self._door.closing.is_set()
-                else (_POLICY, "say hello first")
-            )
+            code, reason = self._why
         with anyio.move_on_after(_FAREWELL, shield=True):
             await self._close(code, reason)
 
@@ -102,6 +101,7 @@ class Conversation:
         async with anyio.create_task_group() as group:
             group.start_soon(self._post.deliver)
             group.start_soon(self._until_closing, group)
+            group.start_soon(self._until_ended, group)
             group.start_soon(self._until_greeted, group)
             code, reason = await self._hear(group)
             group.cancel_scope.cancel()
@@ -115,6 +115,12 @@ class Conversation:
 
     async def _until_closing(self, group: TaskGroup) -> None:
         await self._door.closing.wait()
+        self._why = _RESTART, "the daemon is stopping"
+        group.cancel_scope.cancel()
+
+    async def _until_ended(self, group: TaskGroup) -> None:
+        await ended(self._socket.scope)
+        self._why = _POLICY, "the key or session has ended"
         group.cancel_scope.cancel()
 
     async def _until_greeted(self, group: TaskGroup) -> None:
