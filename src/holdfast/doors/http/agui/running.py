@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from holdfast.core import event as e
 from holdfast.core.error import Invalid, NotFound, Refused
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.message import File
 from holdfast.core.task import Request
@@ -54,8 +55,8 @@ async def _run(door: Door, request: HttpRequest) -> ASGIApp:
 
 def _parsed(data: bytes) -> Run:
     try:
-        run = msgspec.json.decode(data, type=Run)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        run = decoded(data, Run)
+    except NotJson as error:
         raise Invalid(f"that is no run: {error}", code="invalid_run") from None
     if not _NAME.fullmatch(run.thread_id) or not _NAME.fullmatch(run.run_id):
         raise Invalid("threadId, runId: expected 1 to 200 printable characters")
