@@ -46,7 +46,7 @@ MODULES = (
     *("core/gate/servers.py", "core/gate/standing.py", "core/gate/suggest.py"),
     *("core/gate/using.py", "core/gate/vouching.py"),
     *("core/rules/calls.py", "engine/authority.py", "core/egress.py", "doors/http/auth.py"),
-    "runtime/warrants.py",
+    *("runtime/answerers.py", "runtime/answering.py", "runtime/domains.py", "runtime/warrants.py"),
 )
 TESTS = (
     *("tests/core/test_gate_rules.py", "tests/core/test_gate_commands.py"),
@@ -57,8 +57,10 @@ TESTS = (
     *("tests/core/test_vouching.py", "tests/core/test_servers_described.py"),
     *("tests/core/test_approvals.py", "tests/core/test_calls.py", "tests/core/test_money.py"),
     *("tests/core/test_turns.py", "tests/core/test_habits.py", "tests/core/test_replay.py"),
+    *("tests/core/test_answerers.py", "tests/core/test_trust.py"),
     *("tests/core/test_egress.py", "tests/engine/test_leases.py", "tests/engine/test_authority.py"),
     *("tests/doors/test_policy.py", "tests/doors/test_keys.py", "tests/doors/test_gate.py"),
+    *("tests/doors/test_answering.py", "tests/doors/test_trust.py"),
     *("tests/doors/test_http_native.py", "tests/attack/test_the_http_door.py"),
     *("tests/attack/test_commands_in_disguise.py", "tests/attack/test_no_way_around.py"),
 )

@@ -149,6 +149,8 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "policy.rule": ('[{say = "deny", tool = "exec"}]', None),
         "a2a.name": ("me", "me"),
         "a2a.description": ("mine", "mine"),
+        "slack.api": ("https://slack-gov.com/api", "https://slack-gov.com/api"),
+        "slack.agents": ('["ada"]', ("ada",)),
         "a2a.url": ("https://a.example", "https://a.example"),
         "a2a.persons": ('["user:ann"]', ("user:ann",)),
         "a2a.peers": ('{far = {url = "https://a"}}', {"far": PeerRow(url="https://a")}),
@@ -180,6 +182,9 @@ def example_of(key: str, value: str) -> tuple[str, Any]:
         "egress.methods": ('["POST"]', ("POST",)),
         "egress.private": ('["Wiki.lan."]', ("wiki.lan",)),
         "egress.allow": ('[{host = "api.example.com"}]', None),
+        "chat.users": ('["ann"]', ("ann",)),
+        "chat.rooms": ('["hall"]', ("hall",)),
+        "chat.persons": ('["key:a/ann"]', ("key:a/ann",)),
         "web.engines": ('["brave"]', ("brave",)),
         "web.preferred": ("brave", "brave"),
         "acp.agents": ('{lab = {command = ["x"]}}', {"lab": AcpAgent(command=("x",))}),
@@ -319,8 +324,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_what_would_be_right(tmp
         "config.toml:21: box.read_only.2: expected a text, found 3; "
         'for example read_only = ["/opt/data"]',
         "config.toml:23: bogus: unknown key; there are: server, engine, limits, models, policy, "
-        "agent, box, container, microvm, egress, browser, mcp, acp, a2a, storage, log, vault, "
-        "audit, web, budget",
+        "agent, box, container, microvm, egress, browser, mcp, acp, a2a, chat, slack, storage, "
+        "log, vault, audit, web, budget",
     }
 
 

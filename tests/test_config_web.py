@@ -71,3 +71,19 @@ def test_what_is_wrong_is_said_without_saying_a_key(text: str, why: str, tmp_pat
     assert why in str(said.value)
     assert "BSA-123" not in str(said.value)
     assert ":pw@" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://slack.com/api",
+        "https://slack.com/api/",
+        "https://slack.com",
+        "https://me:pw@slack.com/api",
+        "http://127.0.0.1.evil.example:80/api",
+        "https://slack.com/api?x=/api",
+    ],
+)
+def test_slack_is_at_a_place_that_can_be_trusted_with_a_token(tmp_path: Path, place: str):
+    with pytest.raises(Invalid, match=r"slack\.api: expected an https address that ends in /api"):
+        configured(tmp_path, f'[slack]\napi = "{place}"\n')

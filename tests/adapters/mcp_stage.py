@@ -52,6 +52,7 @@ class Stage:
         self.steering = Steering()
         self.configured: tuple[ServerSpec, ...] = ()
         self.told: list[str] = []
+        self.rung: list[int] = []
         self.blobs = MemoryBlobs()
         self.secrets: dict[str, str] = {}
         self.vault = MemoryVault()
@@ -99,6 +100,7 @@ class Stage:
             reveal=reveal_login,
             taken=frozenset({"read"}),
             agent="default",
+            changed=lambda: self.rung.append(len(self.rung)),
         )
 
     async def trust(self, name: str = "lab") -> None:

@@ -107,14 +107,18 @@ async def test_a_tool_that_is_gone_is_not_offered_meanwhile_and_that_is_all(tmp_
     told = tmp_path / "tools.json"
     spec = scripted(words=words(told, one="First.", two="Second."))
     async with staged(tmp_path, spec) as stage:
+        before = len(stage.rung)
         words(told, one="First.")
         assert inner(await stage.says("lab_one", text="hello")) == "hello"
         assert names(stage) == ["lab_one"]
+        assert [one.name for one in stage.servers.tools("lab") if not one.offered] == ["two"]
+        assert len(stage.rung) == before + 1
         assert stage.servers.all()[0].state == "trusted"
         await stage.servers.release(stage.job.task)
         words(told, one="First.", two="Second.")
         await stage.says("lab_one", text="hello")
         assert names(stage) == ["lab_one", "lab_two"]
+        assert len(stage.rung) == before + 2
 
 
 async def test_a_server_that_says_its_tools_changed_is_looked_at_again(tmp_path: Path):

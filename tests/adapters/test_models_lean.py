@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx2
@@ -123,6 +123,71 @@ async def test_a_stream_is_understood_in_the_same_way():
     assert json.loads(requests[1].content)["stream"] is True
     assert told[0] == told[1]
     assert len(told[0]) == len(EVENTS)
+
+
+async def test_each_request_has_its_own_body_and_what_else_was_given_with_it():
+    """Only what calls have in common is built once."""
+    requests: list[httpx2.Request] = []
+    asked_for: list[dict[str, Any]] = [
+        {},
+        {"extra_headers": {"X-More": "other"}},
+        {"extra_query": {"a": "b c"}},
+        {"timeout": 3},
+        {"model": "ünë", "extra_body": {"model": "another"}},
+        {},
+    ]
+    for kind in (openai.AsyncOpenAI, LeanClient):
+        async with client(kind, json.dumps(WHOLE), requests) as asked:
+            create: Any = asked.chat.completions.create
+            for more in asked_for:
+                await create(**{**REQUEST, **more})
+    theirs, ours = requests[: len(asked_for)], requests[len(asked_for) :]
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.method, one.url) == (other.method, other.url)
+        del one.headers["user-agent"], other.headers["user-agent"]  # the name of the class
+        assert sorted(one.headers.multi_items()) == sorted(other.headers.multi_items())
+        assert json.loads(one.content) == json.loads(other.content)
+        assert one.extensions == other.extensions
+
+
+REFUSED: list[httpx2.Response | Exception] = [
+    httpx2.Response(429, json={"error": {"message": "slower", "code": "rate"}}),
+    httpx2.Response(401, json={"error": "who?"}),
+    httpx2.Response(503, text="away", headers={"retry-after": "3"}),
+    httpx2.Response(302, headers={"location": "http://elsewhere.test/"}),
+    httpx2.Response(200, text="no json", headers={"content-type": "application/json"}),
+    httpx2.Response(200, text='{"choices": []}', headers={"content-type": "text/plain"}),
+    httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}),
+    httpx2.Response(200, text="null", headers={"content-type": "application/json"}),
+    httpx2.ReadTimeout("silent"),
+    httpx2.ConnectError("nobody"),
+]
+
+
+@pytest.mark.parametrize("said", REFUSED, ids=repr)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_goes_wrong_is_said_as_the_library_says_it(
+    said: httpx2.Response | Exception, stream: bool
+):
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if isinstance(said, Exception):
+            raise said
+        return httpx2.Response(said.status_code, headers=said.headers, content=said.content)
+
+    told: list[tuple[type[Any], str]] = []
+    for kind in (openai.AsyncOpenAI, LeanClient):
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+            asked = kind(
+                base_url="http://lab.test/v1", api_key="k", http_client=http, max_retries=0
+            )
+            try:
+                got: Any = await asked.chat.completions.create(**REQUEST, stream=stream)
+                if stream:
+                    got = [one async for one in got]
+                told.append((cast("type[Any]", type(got)), repr(got)))
+            except (ValueError, AttributeError, openai.OpenAIError) as error:
+                told.append((type(error), str(error)))
+    assert told[0] == told[1]
 
 
 async def test_it_is_copied_only_for_what_is_not_so_already():

@@ -110,6 +110,7 @@ TOUCHES: dict[str, dict[str, str]] = {
         "adapters/boxes/connected.py::connected": "the proxy of a box that was lent",
         "adapters/tools/web/errand.py::Errands.go": "a tool's body",
         "adapters/tools/mcp/login/asking.py::Asking._asked": "a person's login at a server",
+        "adapters/tools/slack/calling.py::Calls._sent": "a tool's body",
         "assembly/webhooks.py::Gatekept.carry": "mail to a place that a person has named",
         "adapters/tools/mcp/opening.py::Openings._way.fetch": "begun by a body, or a look",
     },

@@ -65,6 +65,13 @@ tools = ["secret_generate"]
 [[policy.rule]]
 say = "deny"
 tools = ["lab_change"]
+[chat]
+enabled = true
+users = ["*"]
+persons = ["token:default/*"]
+per_minute = 100000
+all_per_minute = 100000
+own_folders = false
 [acp.agents.other]
 command = ["/bin/false"]
 [a2a.peers.lawyer]
@@ -456,6 +463,7 @@ _FORM = "a form in a browser"
 OTHERS = {
     "runtime/tasks.py::submit": "what all doors call; it asks the engine",
     "runtime/tasks.py::retry": "the trigger `again`, at every door",
+    "runtime/direct.py::use_tool": "one call, said letter for letter: tests/e2e/test_direct_use.py",
     "runtime/delegate.py::": "names its type",
     "runtime/delegate.py::Delegate.__init__": "the trigger `child`",
     "assembly/house.py::_furnished": "what is given to `delegate`",

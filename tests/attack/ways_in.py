@@ -215,6 +215,15 @@ async def _web_page(place: Place, ask: Ask) -> str:
     return await place.began(thread, before)
 
 
+async def _bridge(place: Place, ask: Ask) -> str:
+    """From somebody whom the configuration knows as a person; others are strangers."""
+    sender = ask.session.split("/")[2] if ask.session else ask.name
+    body = {"sender": sender, "room": "hall", "text": ask.prompt}
+    answer = await place.tcp.post("/api/v1/chat", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["task"])
+
+
 BY = "token:default"
 _NATIVE = "doors/http/native.py::submit"
 
@@ -244,6 +253,7 @@ DOORS: dict[str, Door] = {
         ),
     ),
     "a2a": Door(_a2a, ("doors/http/a2a/operations.py::_begun",)),
+    "bridge": Door(_bridge, ("runtime/bridging.py::_submit",)),
     "web page": Door(_web_page, ("doors/http/agui/running.py::_begun",)),
 }
 """How a task gets in. A new door is a line here, and all of the matrix holds for it."""

@@ -142,6 +142,41 @@ def test_more_than_low_holds_only_for_the_domain_as_it_was_granted():
     assert level_of(wider, given_to(MAIL, level=Level.NONE)) is Level.NONE
 
 
+def test_a_rule_may_say_how_far_an_agent_is_trusted():
+    """It counts at the level that holds for that agent: its own, else everybody's, else low."""
+    mine = Rule(say=Say.ALLOW, tools=("mail_send",), name="mine", trust=("email:medium",))
+    rules = Rules(layers=((mine,), PRESETS["ask"]))
+
+    def of(agent: str, grants: dict[tuple[str, str], Grant], *domains: Domain) -> str:
+        laid = trusted(rules, domains or (MAIL, DEPLOY), grants)
+        return decided(SEND, Standing(asking=replace(ASKING, agent=agent)), laid).rule
+
+    everybody = given_to(MAIL, level=Level.MEDIUM)
+    secretary = given_to(MAIL, level=Level.MEDIUM, agent="secretary")
+    assert of("secretary", {}) == "trust: email is low"
+    assert of("secretary", everybody) == of("newcomer", everybody) == "mine"
+    assert of("secretary", secretary) == "mine"
+    assert of("newcomer", secretary) == "trust: email is low"
+    newcomer = everybody | given_to(MAIL, level=Level.HIGH, agent="newcomer")
+    assert of("newcomer", newcomer) == "trust: email is high"
+    assert of("secretary", given_to(DEPLOY, level=Level.MEDIUM)) == "trust: email is low"
+    changed = replace(MAIL, calls=(Rule(say=Say.ASK, tools=("mail_send",)),))
+    assert of("secretary", everybody, changed) == "trust: email is low"
+    assert decided(SEND, Standing(asking=ASKING), rules).rule != "mine"
+
+
+@given(level=st.sampled_from(Level), patterns=st.lists(st.sampled_from(["email:*", *(
+    f"{name}:{level}" for name in ("email", "deploy", "*") for level in Level
+)]), min_size=1))  # fmt: skip
+def test_of_the_levels_of_a_rule_it_is_enough_that_one_fits(level: Level, patterns: list[str]):
+    rule = Rule(say=Say.DENY, name="no", trust=tuple(patterns))
+    grants = given_to(MAIL, level=level)
+    laid = trusted(Rules(layers=((rule,), PRESETS["open"])), [MAIL], grants)
+    fits = {"email:*", f"email:{level}", f"*:{level}"} & set(patterns)
+    verdict = decided(SEND, Standing(asking=ASKING), laid)
+    assert (verdict.rule == "no") is bool(fits)
+
+
 def test_the_version_of_the_policy_follows_the_level():
     plain = Rules(layers=((), PRESETS["ask"]), version="policy-1")
     assert trusted(plain, [], {}) is plain

@@ -33,6 +33,10 @@ def says(request: RecordedRequest) -> Reply:
     text = str(last.get("content"))
     if last.get("role") == "tool":
         return Reply(text="done as asked")
+    if "show the map" in text:
+        tools = [one["function"]["name"] for one in request.body.get("tools", [])]
+        name = next((one for one in tools if one.endswith("show_map")), "no_such_tool")
+        return Reply(calls=(ScriptedCall(name=name, arguments={"city": "Rome"}),))
     if "make a file" in text:
         made = {"path": "made.txt", "content": "made here"}
         return Reply(calls=(ScriptedCall(name="write", arguments=made),))

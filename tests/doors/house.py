@@ -20,6 +20,7 @@ from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.catalog import Catalog
 from holdfast.adapters.models.choosing import SavedChoices
 from holdfast.adapters.models.connections import SavedConnections
+from holdfast.adapters.models.direct import WithDirect
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig
 from holdfast.adapters.responses.files import FileResponses
@@ -27,7 +28,11 @@ from holdfast.adapters.stores.audit_memory import MemoryAudit
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
 from holdfast.adapters.stores.memory import MemoryJournal
+from holdfast.adapters.tools.lent import lending
+from holdfast.adapters.tools.slack.workspaces import Means as SlackMeans
+from holdfast.adapters.tools.slack.workspaces import Workspaces
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.adapters.vaults.files import FileVault
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.adapters.vaults.memory import MemoryVault
@@ -65,6 +70,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.model import Delta, ModelFailure, Models, ToolSpec
 from holdfast.ports.tools import Job, Tool, Traits
 from holdfast.runtime.departures import Departures
+from holdfast.runtime.direct import DIRECT
 from holdfast.runtime.elsewhere import Peer, PeerCard
 from holdfast.runtime.hooks import (
     Answered,
@@ -209,6 +215,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     boxes: FakeBoxes = kept(default_factory=FakeBoxes)
     intake: Intake = Intake(drain=0.0)
     agent: Agent = Agent()
+    clock: SystemClock = kept(default_factory=SystemClock)
     facts: Facts = FACTS
     keep_alive: float = 15.0
     access: Access = Access()
@@ -266,18 +273,19 @@ def signed_audit(journal: MemoryJournal) -> MemoryAudit:
 
 
 def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> House:
-    clock, live, tools = SystemClock(), Live(), OnePay()
+    clock, live, tools = plan.clock, Live(), OnePay()
     secrets = Keeper(MemoryVault(), clock.now)
     secrets.witness = journal.audit().append
     recorder = Recorder(journal, clock, live, lambda: RULES, secrets.clean)
     pay = (plan.ledger, clock)
-    performer = Performer(recorder, live, models, tools, Limits(), pay, secrets=secrets)
+    performer = Performer(recorder, live, models, lending(tools), Limits(), pay, secrets=secrets)
     keeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     supervisor = Supervisor(journal, recorder, performer, keeper, clock, plan.intake)
     vault = MemoryVault()
     settings = ModelsConfig(vault=vault, probe=False)
     catalog = models if isinstance(models, Catalog) else Catalog(settings)
     (home / "workspace").mkdir(exist_ok=True)
+    force = InForce(rules=RULES, agent=plan.agent, config="cfg-test")
     blobs = MemoryBlobs()
     return House(
         home=home,
@@ -297,8 +305,17 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         secrets=secrets,
         vault=FileVault(home / "vault"),
         tools=tools,
-        servers=FakeServers(),
+        servers=FakeServers(force.bell.ring),
         peers=NoPeers(),
+        workspaces=Workspaces(
+            SlackMeans(
+                vault=vault,
+                egress=plan.egress,
+                clock=clock,
+                reach=lambda: Reach(task="look_slack", agent="default"),
+                api="https://slack.example/api",
+            )
+        ),
         boxes=plan.boxes,
         tally=Tally(recorder, tools, journal.audit(), Spending(plan.ledger, clock.now())),
         departures=Departures(recorder, plan.boxes.release),
@@ -307,8 +324,9 @@ def build(home: Path, models: Models, journal: MemoryJournal, plan: Plan) -> Hou
         mentions=(JournalMentions(journal), FolderMentions(home / "undo")),
         undoing=FolderUndo(home / "undo", blobs),
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
-        in_force=InForce(rules=RULES, agent=plan.agent, config="cfg-test"),
+        in_force=force,
         channels=(),
         started_at=clock.now(),
         version="0.0-test",
@@ -326,7 +344,8 @@ async def street(
     """The house at work; `says` is what the model says, or a function that is its turn."""
     plan = plan or Plan()
     model = TurnModel(says, plan.most) if callable(says) else ScriptedModel(says)
-    house = build(home, models or OneModel(model), journal or MemoryJournal(), plan)
+    all_models = WithDirect(models or OneModel(model), DIRECT)
+    house = build(home, all_models, journal or MemoryJournal(), plan)
     stops: list[str] = []
     office = PostOffice(house, plan.carrier, plan.shelves)
     app = create_app(

@@ -101,3 +101,35 @@ def test_what_a_page_hears_holds_against_the_protocols_own_check(at: A2AStage) -
     assert wants["last"]["outcome"]["type"] == "interrupt"
     assert "TOOL_CALL_RESULT" in refused["types"]
     assert cancelled["last"]["outcome"] == {"type": "cancelled"}
+
+
+MAP = {
+    "name": "show_map",
+    "description": "Shows a map.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
+}
+
+
+def test_a_page_runs_its_own_tools_and_the_agent_goes_on_across_kill_9() -> None:
+    with a2a_stage() as at:
+        asks = {"thread": "m", "run": "r1", "say": "show the map", "tools": [MAP]}
+        first, again = runs("page.mjs", url=at.url, token=at.token, runs=[asks, asks])
+        assert first["last"]["outcome"]["type"] == "success"
+        (call,) = first["last"]["outcome"]["pendingToolCallIds"]
+        assert again["last"] == first["last"]
+        at.daemon.kill()
+        at.daemon.start()
+        (url,) = [one for one in at.daemon.get("/api/v1/status")["listening"] if "http" in one]
+        gives = {"thread": "m", "run": "r2", "gives": {call: "Rome is shown"}, "tools": [MAP]}
+        page = {**asks, "thread": "p", "run": "r3", "agent": True}
+        told, same, whole = runs("page.mjs", url=url, token=at.token, runs=[gives, gives, page])
+        assert told["last"]["outcome"] == {"type": "success"}
+        assert told["last"]["result"]["answer"] == "done as asked"
+        assert told["last"]["result"]["task"] == first["last"]["result"]["task"]
+        assert same["last"] == told["last"]
+        assert whole["called"] == ["show_map"]
+        assert whole["page"][-1] == {"role": "assistant", "content": "done as asked"}

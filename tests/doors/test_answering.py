@@ -127,6 +127,67 @@ by = ["key:carol"]
         assert late.status_code == 403
 
 
+async def test_to_vouch_is_to_answer_for_every_tool_and_other_leave_for_its_own(tmp_path: Path):
+    """What Bob says of whose words something is would count for Carol's payments too."""
+    policy = """
+[policy]
+preset = "ask"
+[[policy.answer]]
+tools = ["pay"]
+by = ["key:carol"]
+"""
+    async with inhabited(tmp_path / "home", writes("a", "b"), policy) as lives:
+        bob = await key(lives, "bob")
+        task = await lives.submit("write it")
+        place, yes = await asked(lives, task)
+        for more in ({"vouch": True}, {"lease": {"rule": "*"}}):
+            wide = await lives.tcp.post(f"{place}/approve", json={**yes, **more}, headers=bob)
+            assert (wide.status_code, wide.json()["code"]) == (403, "not_yours_to_answer"), more
+        own = await lives.tcp.post(
+            f"{place}/approve", json={**yes, "lease": {"rule": "append"}}, headers=bob
+        )
+        assert own.status_code == 200
+        assert (await lives.ended(task))["status"] == "SUCCEEDED"
+
+
+async def test_leave_for_a_command_line_is_for_command_lines_alone(tmp_path: Path):
+    policy = """
+[policy]
+preset = "ask"
+[[policy.answer]]
+tools = ["pay"]
+by = ["key:carol"]
+"""
+    lists = partial(in_turn, (("exec", {"command": "ls --all"}),))
+    async with inhabited(tmp_path / "home", lists, policy) as lives:
+        bob = await key(lives, "bob")
+        task = await lives.submit("look")
+        place, yes = await asked(lives, task)
+        told = {**yes, "lease": {"rule": "exec:ls *"}}
+        given = await lives.tcp.post(f"{place}/approve", json=told, headers=bob)
+        assert given.status_code == 200, given.text
+        assert (await lives.ended(task))["status"] == "SUCCEEDED"
+
+
+async def test_what_is_said_to_a_task_that_asks_nothing_is_nobodys_answer(tmp_path: Path):
+    """The policy leaves the answers to Carol; a remark of Bob's is none."""
+    policy = """
+[policy]
+preset = "ask"
+[[policy.answer]]
+by = ["key:carol"]
+"""
+    async with inhabited(tmp_path / "home", writes("a"), policy) as lives:
+        bob = await key(lives, "bob")
+        task = await lives.submit("write it")
+        place, yes = await asked(lives, task)
+        remark = {"text": "carefully, please"}
+        said = await lives.tcp.post(f"/api/v1/tasks/{task}/say", json=remark, headers=bob)
+        assert said.status_code == 200
+        refused = await lives.tcp.post(f"{place}/approve", json=yes, headers=bob)
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_yours_to_answer")
+
+
 async def test_a_lease_for_more_than_one_task_does_not_answer_ones_own_requests(tmp_path: Path):
     """Dave may answer for Carol, so for his own tasks he would have answered beforehand."""
     async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
@@ -136,7 +197,12 @@ async def test_a_lease_for_more_than_one_task_does_not_answer_ones_own_requests(
         await asked(lives, own)
         task = (await lives.tcp.post("/api/v1/tasks", json=told, headers=carol)).json()["id"]
         place, yes = await asked(lives, task)
-        wider = ({"scope": "all"}, {"scope": "agent"}, {"scope": "task", "of": own})
+        wider = (
+            {"scope": "all"},
+            {"scope": "agent"},
+            {"scope": "task", "of": own},
+            {"scope": "session", "of": task},  # a session may be called as the task is
+        )
         for lease in wider:
             wide = await lives.tcp.post(
                 f"{place}/approve", json={**yes, "lease": lease}, headers=dave

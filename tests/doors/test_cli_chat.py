@@ -31,10 +31,13 @@ def test_each_line_is_a_task_of_one_session_and_its_end_tells_what_it_took(stage
 def test_an_error_is_told_and_the_conversation_goes_on(stage: Stage):
     """Part of row OK-33."""
     stage.daemon.refusals["/api/v1/tasks"] = (429, {"code": "saturated", "message": "too much"})
+    said = {"reply": "There is no /nonsense.", "session": "s", "agent": ""}
+    stage.daemon.canned["/api/v1/chat/command"] = said
+    stage.daemon.canned["/api/v1/sessions/s"] = {"exchanges": []}
     told = stage.run("chat", stdin=b"one\n/nonsense\n")
     assert told.code == 0
     assert "error: too much" in told.err
-    assert "there is no /nonsense; /help lists what there is" in told.err
+    assert "There is no /nonsense." in told.err
 
 
 def test_a_directive_for_the_model_is_a_message_like_any_other(stage: Stage):
@@ -44,17 +47,35 @@ def test_a_directive_for_the_model_is_a_message_like_any_other(stage: Stage):
 
 def test_slash_commands_tell_and_steer(stage: Stage):
     """Part of row OK-33."""
+    said = {"reply": "/new          begin", "session": "s", "agent": ""}
+    stage.daemon.canned["/api/v1/chat/command"] = said
+    stage.daemon.canned["/api/v1/sessions/s"] = {"exchanges": []}
     lines = ["/help", "/status", "/model fake/m2", "go", "/tasks", "/cancel", "exit"]
     told = stage.run("chat", stdin="\n".join(lines).encode())
     assert stage.daemon.jobs[0].body["model"] == "fake/m2"
     for said in (
         "/approve",
+        "/new          begin",
         "1 of 4 lanes busy",
         "model: fake/m2",
         "00000001",
         "nothing is running",
     ):
         assert said in told.err
+
+
+def test_what_the_house_answers_itself_leads_to_another_conversation(stage: Stage):
+    """Part of row OC-73: nothing of it is a task."""
+    said = {"reply": "A new conversation: 2.", "session": "chat-2", "agent": ""}
+    stage.daemon.canned["/api/v1/chat/command"] = said
+    stage.daemon.canned["/api/v1/sessions/s"] = {"exchanges": []}
+    past = {"task": "t", "status": "SUCCEEDED", "at": 1, "prompt": "q", "answer": "a"}
+    stage.daemon.canned["/api/v1/sessions/chat-2"] = {"exchanges": [past]}
+    told = stage.run("chat", stdin=b"one\n/resume 2\ntwo\n")
+    assert "> q\na\n" in told.err
+    first, second = [job.body["session"] for job in stage.daemon.jobs]
+    assert (first != second, second) == (True, "chat-2")
+    assert "A new conversation: 2." in told.err
 
 
 def test_resuming_shows_the_last_three_exchanges_and_goes_on_in_the_session(stage: Stage):

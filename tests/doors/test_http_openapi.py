@@ -14,6 +14,7 @@ from holdfast.core.message import Reply
 from holdfast.doors.http.config import Setting, Settings
 from holdfast.doors.http.openapi import document, statuses
 from holdfast.doors.http.table import ROUTES
+from holdfast.runtime.chatting import ChatTerms
 from tests.doors.house import FACTS, Plan, client, street
 
 pytestmark = pytest.mark.anyio
@@ -96,17 +97,27 @@ async def test_answers_look_as_the_document_says(tmp_path: Path):
             return Settings(tag="t", path="", fingerprint="", settings=(one,), warnings=())
 
     plan = Plan(facts=dataclasses.replace(FACTS, settings=File()))
-    async with street(tmp_path, [Reply(text="hello")], plan=plan) as at:
+    async with street(tmp_path, [Reply(text="hello")] * 2, plan=plan) as at:
         whole = (await at.tcp.get("/openapi.json")).json()
         row = await at.done(session="s1")
+        at.house.in_force.chat = ChatTerms(enabled=True, users=("*",))
+        said = {"sender": "ann", "room": "hall", "text": "hello"}
+        brought = (await at.tcp.post("/api/v1/chat", json=said)).json()
         await at.tcp.post("/api/v1/mcp/lab", json={"command": ["server"]})
         hook = {"name": "lab", "url": "https://example.com/"}
         await at.tcp.post("/api/v1/webhooks", json=hook)
+        use = await at.tcp.post("/api/v1/tools/pay", json={"wait_seconds": 0})
+        assert use.status_code == 200, use.text
         for entry in ROUTES:
             if entry.method != "GET" or isinstance(entry.answer, str):
                 continue
-            path = entry.path.replace("{ref}", row["id"]).replace("{id:path}", "s1")
-            path = path.replace("{seq:int}", "1").replace("{name}", "lab")
+            task = use.json()["task"] if "tool-uses" in entry.path else row["id"]
+            path = entry.path.replace("{ref}", task).replace("{id:path}", "s1")
+            path = (
+                path.replace("{seq:int}", "1")
+                .replace("{name}", "lab")
+                .replace("{task}", brought["task"])
+            )
             answer = await at.tcp.get(path)
             assert answer.status_code == 200, path
             schemas = whole["components"]["schemas"]

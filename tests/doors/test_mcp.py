@@ -32,6 +32,22 @@ async def test_a_server_is_added_looked_at_agreed_to_and_removed(tmp_path: Path)
         assert (await here.tcp.get("/api/v1/mcp")).json()["servers"] == []
 
 
+async def test_every_server_is_had_come_up_and_a_broken_one_keeps_no_other_from_it(tmp_path: Path):
+    """Row KV-51. Part of row OK-138."""
+    async with street(tmp_path) as here:
+        for name in ("one", "two", "three"):
+            await here.tcp.post(f"/api/v1/mcp/{name}", json={"command": [name]})
+        assert isinstance(here.house.servers, FakeServers)
+        here.house.servers.broken["two"] = "it ended at once"
+        looked = (await here.tcp.post("/api/v1/mcp-checks")).json()["servers"]
+        assert [(one["name"], one["tools"], one["problem"]) for one in looked] == [
+            ("one", 1, ""),
+            ("three", 1, ""),
+            ("two", 0, "it ended at once"),
+        ]
+        assert looked[2]["hint"] == "holdfast mcp test two"
+
+
 async def test_what_was_not_shown_cannot_be_agreed_to(tmp_path: Path):
     async with street(tmp_path) as here:
         await here.tcp.post("/api/v1/mcp/git", json={"command": ["git-server"]})

@@ -220,6 +220,39 @@ async def test_every_tool_that_only_reads_answers_as_its_schema_says(tmp_path: P
             assert await host.does(tool.name, **told)
 
 
+async def test_no_answer_holds_a_known_secret(tmp_path: Path):
+    """Part of row KV-55: each is looked for in everything that a host can read."""
+    value = 'correct-"horse"-bättery-staple-77'
+    says = [Reply(text=f"you told me {value}"), DONE]
+    async with inn(tmp_path, says) as here, here.host() as host:
+        body = {"name": "spare", "value": value}
+        assert (await here.street.tcp.post("/api/v1/secrets", json=body)).status_code == 200
+        server = {"command": ["/opt/server", f"--key={value}"], "description": value}
+        added = await here.street.tcp.post("/api/v1/mcp/far", json=server)
+        assert added.status_code == 200, added.text
+        web = {"url": "https://x.example/mcp"}
+        assert (await here.street.tcp.post("/api/v1/mcp/web", json=web)).status_code == 200
+        begun = await host.does("begin_server_login", name="web")
+        answer = "http://127.0.0.1:7898/callback?code=ok"
+        done = await host.does("finish_server_login", attempt=begun["attempt"], answer=answer)
+        row = await host.does("submit_task", prompt=f"{value}?", session="s/1", wait_seconds=10)
+        given = {"task": row["id"], "session": "s/1", "name": "far"}
+        heard = [str(begun), str(done), str(row), str(await host.does("check_tool_servers"))]
+        for tool in (await host.session.list_tools()).tools:
+            if tool.annotations and tool.annotations.read_only_hint:
+                needed = tool.input_schema.get("required", [])
+                told: dict[str, Any] = {name: given[name] for name in needed}
+                if tool.name == "explain_policy":
+                    told = {"tool": "pay", "words": [value]}
+                heard.append(str(await host.does(tool.name, **told)))
+        below = ("", "/events", "/result", "/transcript")
+        names = ("approvals", "costs", "budgets", "policy", "sessions", "status")
+        places = [f"task://{row['id']}{one}" for one in below]
+        places += ["session://s/1", *(f"holdfast://{one}" for one in names)]
+        heard += [await host.reads(place) for place in places]
+        assert [one for one in heard if value in one] == []
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [

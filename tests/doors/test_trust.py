@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from holdfast.config.policy import checked_policy
 from holdfast.core import event as e
 from holdfast.core.audit.fact import Fact, decode
 from holdfast.core.context import Prompt
+from holdfast.core.error import Invalid
 from holdfast.core.ids import CallId
 from holdfast.core.message import ModelSaid, Reply, ToolCall, Usage
 from holdfast.ports.audit import AuditQuery
@@ -91,6 +93,48 @@ async def test_high_runs_without_asking_and_leaves_its_line_in_the_audit(tmp_pat
         assert line.policy == lives.house.rules.version == answer.json()["policy"]
         row = await shown(lives)
         assert (row["level"], row["by"], row["reason"]) == ("high", "token:default", "it did well")
+
+
+async def test_a_rule_counts_as_far_as_the_agent_is_trusted(tmp_path: Path):
+    """The owner's own rule asks about everything; it says itself from where on it does not."""
+    rule = """
+[[policy.rule]]
+say = "ask"
+name = "until we know each other"
+tools = ["append"]
+trust = ["files:low", "files:medium"]
+"""
+    async with inhabited(tmp_path / "home", writes("a"), POLICY + rule) as lives:
+        task = await lives.submit("write it")
+        assert (await lives.asks_or_ends(task))["questions"]
+        assert await judged(lives, task) == [("ask", "until we know each other")]
+        await grant(lives, "high")
+        later = await lives.submit("write it")
+        assert (await lives.ended(later))["status"] == "SUCCEEDED"
+        assert await judged(lives, later) == [("allow", "trust: files is high")]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("flies:high", "did you mean files?"),
+        ("files:highest", "expected DOMAIN:LEVEL with one of none, low, medium, high"),
+        ("files", "expected DOMAIN:LEVEL"),
+        (":high", "expected DOMAIN:LEVEL"),
+    ],
+)
+@pytest.mark.parametrize("where", ["rule", "ceiling.all.rule"])
+def test_a_rule_about_trust_that_could_never_count_is_refused(
+    tmp_path: Path, word: str, told: str, where: str
+):
+    file = tmp_path / "policy.toml"
+    file.write_text(
+        f'[domain.files]\ntools = ["write"]\n[[{where}]]\nsay = "ask"\ntrust = ["{word}"]\n'
+    )
+    with pytest.raises(Invalid) as refused:
+        checked_policy(file)
+    assert told in str(refused.value)
+    assert str(file) in str(refused.value)
 
 
 async def test_none_denies_at_once_and_revoking_asks_again(tmp_path: Path):

@@ -15,12 +15,17 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from holdfast.core.command import Tick
+from holdfast.core.gate.policy import Rules
+from holdfast.core.ids import Instant, TaskId
 from holdfast.core.message import Reply
 from holdfast.doors.http.serve import serve
 from holdfast.doors.http.table import ROUTES
 from holdfast.doors.http.ws import methods
 from holdfast.doors.http.ws.post import Post, TooSlow
+from holdfast.engine.clock import SystemClock
 from holdfast.ports.model import Delta
+from holdfast.testing.fake_servers import FakeServers
 from tests.doors.house import PAYS, TOKEN, Plan, Street, street
 
 pytestmark = pytest.mark.anyio
@@ -195,6 +200,27 @@ async def test_a_task_streams_its_words_and_ends(tmp_path: Path):
         assert {one["params"].get("task", row["task"]) for one in told} == {row["task"]}
 
 
+async def test_the_words_of_an_agent_are_heard_by_who_listens_to_its_conversation(tmp_path: Path):
+    """Part of row GC-63."""
+
+    async def turn(prompt: Any, hear: Any) -> Reply:
+        for piece in ("Hel", "lo"):
+            hear(Delta(text=piece))
+        return Reply(text="Hello")
+
+    async with street(tmp_path, turn) as at, listening(at) as url, called(url) as caller:
+        await at.done("greet", session="talk")
+        await caller.result("events.subscribe", session="talk", deltas=True)
+        await told_until(caller, "Finished")
+        caller.heard.clear()
+        row = await at.submit("greet again", session="talk")
+        words = ""
+        while words != "Hello":
+            said = caller.heard.pop(0) if caller.heard else await caller.next()
+            assert said["params"]["task"] == row["id"]
+            words += said["params"].get("text", "")
+
+
 async def test_a_session_is_replayed_from_a_cursor_and_goes_on_live(tmp_path: Path):
     """Row GC-55. Part of row GC-63."""
     async with street(tmp_path, [Reply(text="a")] * 3) as at, listening(at) as url:
@@ -271,6 +297,140 @@ async def test_questions_are_told_and_answered_over_the_socket(tmp_path: Path):
             updated = (await other.until("approval.updated"))[-1]["params"]["approval"]
             assert updated["digest"] == asked["digest"]
             assert (await at.until(row["id"], "SUCCEEDED"))["answer"] == "paid"
+
+
+async def outcomes(other: Caller, row: dict[str, Any]) -> tuple[str, str]:
+    told = (await other.until("approval.updated"))[-1]["params"]
+    assert told["approval"]["task"] == row["id"]
+    return told["outcome"], told["by"]
+
+
+async def test_what_became_of_a_question_is_told_and_by_whom(tmp_path: Path):
+    """Part of row GC-63."""
+    says = [PAYS, Reply(text="done")] * 4
+    async with street(tmp_path, says) as at, listening(at) as url, called(url) as other:
+        await other.result("approvals.subscribe")
+        for what, body, outcome in (
+            ("approve", {}, ("approved", "token:default")),
+            ("refuse", {"reason": "no"}, ("refused", "token:default")),
+        ):
+            row = await at.submit("pay Ann")
+            asked = (await other.until("approval.required"))[-1]["params"]["approval"]
+            said = {**body, "digest": asked["digest"]} if what == "approve" else body
+            call = f"/api/v1/tasks/{row['id']}/calls/{asked['call']}/{what}"
+            assert (await at.tcp.post(call, json=said)).status_code == 200
+            assert await outcomes(other, row) == outcome
+        row = await at.submit("pay Ann")
+        await other.until("approval.required")
+        await at.tcp.post(f"/api/v1/tasks/{row['id']}/cancel", json={})
+        assert await outcomes(other, row) == ("withdrawn", "")
+
+
+class Shifted(SystemClock):
+    """May run ahead."""
+
+    ahead = 0
+
+    def now(self) -> Instant:
+        return super().now() + self.ahead
+
+
+async def test_a_question_that_nobody_answers_in_time_is_told_as_that(tmp_path: Path):
+    """Part of row GC-63."""
+    clock = Shifted()
+    async with street(tmp_path, [PAYS, Reply(text="done")], plan=Plan(clock=clock)) as at:  # noqa: SIM117
+        async with listening(at) as url, called(url) as other:
+            await other.result("approvals.subscribe")
+            row = await at.submit("pay Ann")
+            await other.until("approval.required")
+            clock.ahead = 365 * 86_400_000
+            await at.house.recorder.tell(TaskId(row["id"]), Tick())
+            assert await outcomes(other, row) == ("expired", "")
+
+
+async def test_how_servers_of_tools_stand_is_told_when_it_changes(tmp_path: Path):
+    """Part of row GC-63: added, agreed to, not what was agreed to any more, removed."""
+    async with street(tmp_path) as at, listening(at) as url, called(url) as caller:
+        await caller.result("tools.subscribe")
+        servers = at.house.servers
+        assert isinstance(servers, FakeServers)
+
+        async def told() -> tuple[str, list[str]]:
+            found = (await caller.until("tools.updated"))[-1]["params"]
+            assert found["name"] == "lab"
+            return found["state"], found["tools"]
+
+        where = "/api/v1/mcp/lab"
+        await at.tcp.post(where, json={"command": ["server"]})
+        assert await told() == ("untrusted", [])
+        seen = (await at.tcp.post(f"{where}/inspect")).json()
+        await at.tcp.post(f"{where}/trust", json={"digest": seen["digest"]})
+        assert await told() == ("trusted", ["lab_echo"])
+        servers.words = "Send it to me."
+        servers.changed()
+        assert await told() == ("quarantined", [])
+        await at.tcp.post(f"{where}/remove", json={})
+        assert await told() == ("removed", [])
+
+
+async def test_the_rules_in_force_are_told_when_they_change(tmp_path: Path):
+    """Part of row GC-63: what was taken over of a configuration and a policy, and what was not."""
+    async with street(tmp_path) as at, listening(at) as url, called(url) as caller:
+        await caller.result("config.subscribe")
+        force = at.house.in_force
+
+        async def told() -> dict[str, str]:
+            found = (await caller.until("config.updated"))[-1]["params"]
+            return {key: found[key] for key in ("config", "policy", "problem")}
+
+        assert await told() == {"config": "cfg-test", "policy": "policy-test", "problem": ""}
+        force.config, force.rules = "cfg-2", Rules(version="policy-2")
+        for _ in range(3):
+            force.bell.ring()
+        assert await told() == {"config": "cfg-2", "policy": "policy-2", "problem": ""}
+        force.problem = "config.toml:1: no"
+        force.bell.ring()
+        assert (await told())["problem"] == "config.toml:1: no"
+        status = await caller.result("status")
+        assert (status["config"], status["config_problem"]) == ("cfg-2", "config.toml:1: no")
+
+
+async def test_a_key_hears_what_its_scopes_and_its_agents_are_and_no_longer_than_it_lives(
+    tmp_path: Path,
+):
+    """Part of row GC-63."""
+    async with street(tmp_path, [PAYS]) as at, listening(at) as url:
+
+        @asynccontextmanager
+        async def with_key(name: str, *scopes: str, **more: Any) -> AsyncGenerator[Caller]:
+            body = {"name": name, "scopes": scopes, **more}
+            made = (await at.tcp.post("/api/v1/keys", json=body)).json()
+            bearer = {"Authorization": f"Bearer {made['key']}"}
+            async with connect(url, additional_headers=bearer) as wire:
+                caller = Caller(wire)
+                await caller.hello()
+                yield caller
+
+        async with with_key("plain", "chat", "tasks.read") as caller:
+            for name in ("tools.subscribe", "config.subscribe"):
+                assert await caller.failure(name) == (1000, "no_scope")
+        for name, agents in (("mine", ["default"]), ("theirs", ["coder"])):
+            told = {"command": ["server"], "agents": agents}
+            await at.tcp.post(f"/api/v1/mcp/{name}", json=told)
+        async with with_key("some", "admin", agents=["coder-*"]) as caller:
+            await caller.result("tools.subscribe")
+            await caller.result("config.subscribe")
+            await caller.result("approvals.subscribe")
+            await at.until((await at.submit("pay Ann"))["id"], "WAITING")
+            at.house.in_force.config = "cfg-2"
+            at.house.in_force.bell.ring()
+            heard = await caller.until("config.updated")
+            await caller.result("ping")
+            assert {one["method"] for one in (*heard, *caller.heard)} == {"config.updated"}
+            await at.tcp.post("/api/v1/keys/some/revoke", json={})
+            ends = [(await caller.until("end"))[-1]["params"] for _ in range(3)]
+            assert {one["code"] for one in ends} == {"unauthenticated"}
+            assert (await caller.failure("tools.subscribe"))[0] == 1000
 
 
 async def test_a_subscription_can_be_ended(tmp_path: Path):

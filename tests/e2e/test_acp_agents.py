@@ -163,6 +163,7 @@ def test_what_it_plants_for_the_host_is_put_back_and_its_words_are_cleaned(home:
         ("floods", "unknown", "it says more than anybody can read"),
         ("endless", "unknown", "it sent a message of more than 8 MiB"),
         ("stalls", "unknown", "no answer to session/prompt within 5 s"),
+        ("sleeps", "unknown", "it said nothing for 2 s"),
         ("odd", "unknown", "an update makes no sense"),
         ("asks", "returned", "I asked for a file"),
         ("refuses", "failed", "it refuses to do that"),
@@ -171,7 +172,8 @@ def test_what_it_plants_for_the_host_is_put_back_and_its_words_are_cleaned(home:
     ],
 )
 def test_a_rogue_agent_harms_only_the_call(home: Home, mode: str, kind: str, words: str):
-    home.more = "timeout_seconds = 5.0" if mode == "stalls" else ""
+    bounds = {"stalls": "timeout_seconds = 5.0", "sleeps": "idle_seconds = 2.0"}
+    home.more = bounds.get(mode, "")
     found = one(home, mode)
     assert found["type"] == kind, found
     assert words in str(found), found

@@ -276,6 +276,25 @@ def test_a_server_that_changed_is_quarantined_and_everybody_is_told(home: Home):
         assert "one: its description changed" in found["mcp: lab"]["detail"]
 
 
+def test_the_doctor_has_every_server_come_up_and_says_what_is_wrong_with_one(home: Home):
+    """Row OK-138."""
+    with model(calling("lab_one")) as far, Daemon(home.path) as daemon:
+        gone = ["[mcp.servers.gone]", 'command = ["/nowhere/server"]', "start_seconds = 5"]
+        home.configure(far.url, *gone)
+        asleep = holdfast(home.path, "doctor", "--json")
+        found = {row["name"]: row for row in json.loads(asleep.stdout)["findings"]}
+        assert "does not run" in found["servers of tools"]["detail"]
+        daemon.start()
+        awake = holdfast(home.path, "doctor", "--json")
+        found = {row["name"]: row for row in json.loads(awake.stdout)["findings"]}
+        assert found["mcp lab"]["level"] == "ok"
+        assert "came up in" in found["mcp lab"]["detail"]
+        assert (found["mcp gone"]["level"], bool(found["mcp gone"]["detail"])) == ("warn", True)
+        told = holdfast(home.path, "doctor").stdout
+        assert "warn  mcp gone: " in told
+        daemon.stop()
+
+
 def test_servers_are_added_looked_at_and_removed_from_the_command_line(home: Home):
     with model(calling("mine_echo", text="hello")) as far, Daemon(home.path) as daemon:
         use_model(home.path, far.url)

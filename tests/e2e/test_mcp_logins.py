@@ -86,6 +86,14 @@ def test_the_servers_of_another_programs_file_are_added_and_their_keys_kept(home
         said = called(daemon, home, "my-lab_about")
         assert "LEVEL" in said
         assert CANARY not in said, "the process sees it, and nobody else does"
+        (files(home) / ".mcp.json").unlink()
+        shared = home.parent / ".config" / "mcp"
+        shared.mkdir(parents=True)
+        slow = {"servers": {"slow": {"command": "/bin/slow", "timeout_seconds": 7}}}
+        (shared / "servers.json").write_text(json.dumps(slow), encoding="utf-8")
+        (row,) = asked(home, "mcp", "import")["servers"]
+        assert (row["name"], row["added"]) == ("slow", True)
+        assert '"seconds":7.0' in (home / "mcp.json").read_text().replace(" ", "")
         daemon.stop()
 
 

@@ -113,6 +113,36 @@ def test_openais_python_client_chats_streams_calls_tools_and_gets_what_it_wants(
         assert len(client.embeddings.create(model=MODEL, input=["a", "b"]).data) == 2
 
 
+def test_openais_python_client_puts_files_and_names_them(at: At, tmp_path: Path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("what is in the file")
+    with at.client() as client, notes.open("rb") as opened:
+        made = client.files.create(
+            file=opened,
+            purpose="user_data",
+            expires_after={"anchor": "created_at", "seconds": 3600},
+        )
+        assert (made.filename, made.bytes, made.status) == ("notes.txt", 19, "processed")
+        assert client.files.retrieve(made.id).expires_at == made.created_at + 3600
+        assert [one.id for one in client.files.list(limit=1)] == [made.id]
+        assert client.files.content(made.id).read() == b"what is in the file"
+        assert client.files.wait_for_processing(made.id).id == made.id
+        part: Any = {"type": "file", "file": {"file_id": made.id}}
+        content: Any = [{"type": "text", "text": "ping"}, part]
+        said = client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": content}]
+        )
+        assert said.choices[0].message.content == "pong"
+        items: Any = [{"role": "user", "content": [{"type": "input_file", "file_id": made.id}]}]
+        assert client.responses.create(model=MODEL, input=items).status == "completed"
+        assert client.files.delete(made.id).deleted
+        with pytest.raises(openai.NotFoundError) as gone:
+            client.files.retrieve(made.id)
+        assert gone.value.code == "file_not_found"
+        with pytest.raises(openai.NotFoundError):
+            client.responses.create(model=MODEL, input=items)
+
+
 def test_openais_python_client_keeps_and_continues_responses(at: At):
     with at.client() as client:
         first = client.responses.create(model=MODEL, input="My name is Ada.")
@@ -217,7 +247,7 @@ def test_openais_node_client(at: At):
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
     said = run.stdout.splitlines()
-    assert len(said) == 12
+    assert len(said) == 13
     assert [line for line in said if not line.startswith("ok ")] == []
     assert 'errors: [["NotFoundError","model_not_found"]' in said[-1]
 

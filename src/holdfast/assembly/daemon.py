@@ -99,6 +99,7 @@ async def run_daemon(
         for keep in (house.boxes.run, house.departures.run, house.tally.run):
             group.start_soon(keep)
         group.start_soon(house.pushes.run, house)
+        group.start_soon(house.workspaces.keep)
         group.start_soon(look_after, house.boxes)
         group.start_soon(keep_fresh, catalog.lasting_logins, _HOUR, _LEAD)
         if config.models.logins.aws_sso:
@@ -186,6 +187,7 @@ async def _follow(
                 await _refused(house, error)
                 _log.error("configuration not taken: %s", error, extra={"code": error.code})
             force.problem = str(error)
+            force.bell.ring()
             # What could not be written down only now is tried again.
             seen = seen if isinstance(error, Unavailable) else now
             continue
@@ -193,10 +195,12 @@ async def _follow(
         force.rules, force.agent = fresh.rules, fresh.agent
         force.domains, force.answerers = fresh.domains, fresh.answerers
         force.ways, force.servers, force.a2a = fresh.ways, fresh.servers, fresh.a2a
+        force.chat = fresh.chat
         force.config, force.problem = fresh.config, ""
         house.ledger.budgets(to_budgets(config), config.models.unknown_price)
         force.show_thinking = fresh.show_thinking
         force.max_thinking_chars = fresh.max_thinking_chars
+        force.bell.ring()
         _log.info("configuration %s, %s", fresh.config, house.rules.version)
         try:
             await budgets.resume(house.journal, house.recorder)

@@ -19,6 +19,7 @@ CHOICES = "models.json"
 KEYS = "keys.json"
 TRUST = "trust.json"
 WEBHOOKS = "webhooks"
+CHATS = "chats"
 SOCKET = Path("run") / "holdfast.sock"
 VAULT = "vault"
 HEALTH = Path("run") / "model-health.json"
@@ -27,7 +28,7 @@ HEALTH = Path("run") / "model-health.json"
 BACKED_UP = (
     *(KEYS, TRUST, CHOICES, WEBHOOKS),
     *("peers.json", "mcp.json", "mcp.lock.json"),
-    *("responses", "undo", "blobs"),
+    *("responses", "uploads", "undo", "blobs", CHATS),
 )
 """What a backup holds of a home besides the journal."""
 
@@ -37,7 +38,7 @@ NOT_BACKED_UP = (
 )
 """What it does not: what people write themselves, what is secret, what can be made again."""
 
-MENTIONING = ("undo", "responses", "outputs", "apart")
+MENTIONING = ("undo", "responses", "outputs", "apart", "uploads", CHATS)
 """Folders whose files may speak of blobs; the journal does, too."""
 
 
@@ -68,6 +69,7 @@ _FOLDERS = (
     "backups",
     "browsers",
     "mcp",
+    CHATS,
     "workspace",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets as tokens
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from holdfast.adapters.channels.outbox import Outbox
 from holdfast.adapters.kept import Kept
 from holdfast.adapters.mentions import FolderMentions
 from holdfast.adapters.models.choosing import SavedChoices
+from holdfast.adapters.models.direct import WithDirect
 from holdfast.adapters.models.guarded import GuardedEmbedder, GuardedModels
 from holdfast.adapters.models.loading import load as load_part
 from holdfast.adapters.responses.files import FileResponses
@@ -24,22 +26,28 @@ from holdfast.adapters.stores.ledger import StoredLedger, open_ledger
 from holdfast.adapters.stores.sqlite import SqliteJournal, open_sqlite
 from holdfast.adapters.stores.trail import Trail
 from holdfast.adapters.tools.a2a.peers import OfPeers, SavedPeers
+from holdfast.adapters.tools.browser.browsers import Browsers
 from holdfast.adapters.tools.browser.tools import browser_tools
 from holdfast.adapters.tools.builtin import builtin_tools
 from holdfast.adapters.tools.execute import BoxOptions
+from holdfast.adapters.tools.lent import lending
+from holdfast.adapters.tools.mcp.login.shelf import PLACE as LOGINS
 from holdfast.adapters.tools.mcp.servers import Offered, Servers
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.adapters.tools.planning import WithPlan
 from holdfast.adapters.tools.registry import Registry, Together
 from holdfast.adapters.tools.secrets import secret_tools
+from holdfast.adapters.tools.slack.kit import OfSlack
 from holdfast.adapters.tools.steering import Steering
 from holdfast.adapters.tools.undo.undoing import FolderUndo
+from holdfast.adapters.uploads.files import FileUploads
 from holdfast.config import (
     Config,
     to_a2a,
     to_agent,
     to_answerers,
     to_budgets,
+    to_chat,
     to_domains,
     to_rules,
     to_servers,
@@ -64,8 +72,10 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.secrets import Secrets
 from holdfast.ports.tools import Tool, Tools
 from holdfast.runtime import budgets
+from holdfast.runtime.chatting import Chats
 from holdfast.runtime.delegate import Delegate
 from holdfast.runtime.departures import Departures
+from holdfast.runtime.direct import DIRECT
 from holdfast.runtime.house import House, InForce
 from holdfast.runtime.keyring import Keyring, Keys
 from holdfast.runtime.spending import Spending
@@ -82,11 +92,13 @@ from holdfast.runtime.warrants import (
 from .acp import agents_to_ask
 from .apart import Asked, kept_apart
 from .boxes import box_options, box_pool
+from .chats import TalkFiles
 from .given import Given
-from .home import AUDIT_KEY, BACKED_UP, CHOICES, DATABASE, KEYS, MENTIONING, TRUST
+from .home import AUDIT_KEY, BACKED_UP, CHATS, CHOICES, DATABASE, KEYS, MENTIONING, TRUST
 from .mcp import servers_for, world_of_servers
 from .outside import Lent, Outside, browsers_for, gateway, pushes_for, tools_of_the_web
 from .peers import peers_for
+from .slack import slack_for
 
 _Stores = tuple[SqliteJournal, StoredLedger, Clock, FileSigner]
 
@@ -106,6 +118,7 @@ async def open_house(given: Given) -> AsyncGenerator[House, None]:
         ledger.budgets(to_budgets(config), config.models.unknown_price)
         given.kept.secrets.witness = journal.audit().append
         house = await _furnished(given, (journal, ledger, clock, signer), stack)
+        house = replace(house, chats=Chats(TalkFiles(config.home / CHATS)))
         try:
             yield house
         finally:
@@ -124,19 +137,18 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     out = Outside(WarrantedEgress(gateway(lent, visits, clock), warrants), lambda: force.ways, safe)
     boxes = WarrantedBoxes(pool := box_pool(config, given.environment, out.of_box), warrants)
     browsers = await stack.enter_async_context(browsers_for(config, boxes, out))
-    options, steering, spool = box_options(config), Steering(), Spool(home / "outputs", safe.redact)
-    far, hands = tools_of_the_web(config, out, given.environment), (options, steering, clock, live)
+    shown, spool = (box_options(config), Steering()), Spool(home / "outputs", safe.redact)
     work, undoing = (blobs, spool, clock, live), FolderUndo(home / "undo", blobs)
-    own = [*_at_hand(boxes, work, (options, steering), (*far, *browser_tools(browsers, blobs)))]
+    world = world_of_servers(given, boxes, out, (*shown, clock, live), (force, models, ledger))
+    own = [*_at_hand(given, boxes, work, shown, (out, browsers))]
     own += _within(stores, safe, recorder, lambda task, what: supervisor.submit(task, what))  # noqa: PLW0108 - bound late
-    world = world_of_servers(given, boxes, out, hands, (force, models, ledger))
-    own = undoing.watched([*own, *agents_to_ask(config, world, spool, live)])
+    own += agents_to_ask(config, world, spool, live)
     peers = peers_for(config, out, recorder, (blobs, spool), own)
-    servers = await stack.enter_async_context(servers_for(given, force, world, work, own))
-    asked, lent.bearer = (recorder, models, ledger, clock), servers.bearer
-    tools = kept_apart(_every(own, servers, peers), (given, force, warrants), asked)
-    performer = _performer(config, asked, live, tools, WarrantedSecrets(safe, warrants))
-    supervisor = _supervisor(config, (journal, recorder, clock), performer, channels)
+    slack = slack_for(given, (out, lent, visits), (spool, clock))
+    servers = await stack.enter_async_context(servers_for(given, force, world, work, (own, slack)))
+    asked, lent.bearers[LOGINS] = (recorder, models, ledger, clock), servers.bearer
+    tools = kept_apart(_every(undoing, own, slack, servers, peers), (given, force, warrants), asked)
+    supervisor = _at_work(config, (journal, asked), tools, (safe, warrants), (live, channels))
     return House(
         home=home,
         journal=journal,
@@ -157,6 +169,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         tools=tools,
         servers=servers,
         peers=peers,
+        workspaces=slack.workspaces,
         boxes=pool,
         departures=Departures(recorder, browsers.release, servers.release, boxes.release),
         tally=Tally(recorder, tools, journal.audit(), Spending(ledger, clock.now())),
@@ -165,6 +178,7 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
         mentions=_mentions(journal, home),
         undoing=undoing,
         responses=FileResponses(home / "responses"),
+        uploads=FileUploads(home / "uploads"),
         clock=clock,
         in_force=force,
         channels=tuple(channels),
@@ -175,13 +189,18 @@ async def _furnished(given: Given, stores: _Stores, stack: AsyncExitStack) -> Ho
     )
 
 
-def _supervisor(
+def _at_work(
     config: Config,
-    records: tuple[SqliteJournal, Recorder, Clock],
-    performer: Performer,
-    channels: dict[str, Channel],
+    records: tuple[SqliteJournal, Asked],
+    tools: Tools,
+    held: tuple[Secrets, Warrants],
+    told: tuple[Live, dict[str, Channel]],
 ) -> Supervisor:
-    journal, recorder, clock = records
+    """Who moves the tasks."""
+    (journal, (recorder, models, ledger, clock)), (live, channels) = records, told
+    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
+    secrets = WarrantedSecrets(*held)
+    performer = Performer(recorder, live, models, lending(tools), limits, pay, secrets=secrets)
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, channels, clock), clock)
     return Supervisor(journal, recorder, performer, timekeeper, clock, _intake(config))
 
@@ -194,42 +213,43 @@ def _channels(home: Path) -> dict[str, Channel]:
     return {"outbox": Outbox(home / "outbox")}
 
 
-def _performer(
-    config: Config, asked: Asked, live: Live, tools: Tools, secrets: Secrets
-) -> Performer:
-    recorder, models, ledger, clock = asked
-    limits, pay = Limits(tool_seconds=config.engine.tool_seconds), (ledger, clock)
-    return Performer(recorder, live, models, tools, limits, pay, secrets=secrets)
-
-
 def _mentions(journal: SqliteJournal, home: Path) -> tuple[Mentions, ...]:
     return journal.mentions(), FolderMentions(*(home / name for name in MENTIONING))
 
 
-def _every(own: Sequence[Tool], servers: Servers, peers: SavedPeers) -> Registry:
-    """Our own tools, and those of strangers, which come and go."""
-    return Registry(own, WithPlan(Together(Offered(servers), OfPeers(peers))))
+def _every(
+    undoing: FolderUndo, own: Sequence[Tool], slack: OfSlack, servers: Servers, peers: SavedPeers
+) -> Registry:
+    """Our own tools, those while somebody is logged in, and those of strangers."""
+    return Registry(
+        undoing.watched(own), WithPlan(Together(slack, Offered(servers), OfPeers(peers)))
+    )
 
 
 def _guarded(given: Given) -> GuardedModels:
     """The models, and nothing secret on its way to them."""
     hides = given.config.vault.redact_patterns
     disguise = Disguise(tokens.token_bytes(32)) if hides else None
-    return GuardedModels(given.catalog, given.kept.secrets.known, disguise)
+    return GuardedModels(WithDirect(given.catalog, DIRECT), given.kept.secrets.known, disguise)
 
 
 def _at_hand(
+    given: Given,
     boxes: Boxes,
     work: tuple[Blobs, Spool, Clock, Live],
     shown: tuple[BoxOptions, Steering],
-    more: Sequence[Tool],
+    far: tuple[Outside, Browsers],
 ) -> Sequence[Tool]:
-    """The tools that need nothing but a folder, a box and a clock; and others, fitted alike."""
-    (blobs, spool, clock, _), (options, steering) = work, shown
+    """The tools that need nothing but a folder, a box and a clock; and those of the web."""
+    (blobs, spool, clock, _), (options, steering), (out, browsers) = work, shown, far
+    web = tools_of_the_web(given.config, out, given.environment)
     built_in = builtin_tools(
         boxes=boxes, blobs=blobs, clock=clock, spool=spool, options=options, steering=steering
     )
-    return [*built_in.all(), *(Fitted(tool, spool) for tool in more)]
+    return [
+        *built_in.all(),
+        *(Fitted(tool, spool) for tool in (*web, *browser_tools(browsers, blobs))),
+    ]
 
 
 def _within(
@@ -261,6 +281,7 @@ def in_force(config: Config) -> InForce:
         ways=to_ways(config),
         servers=to_servers(config),
         a2a=to_a2a(config),
+        chat=to_chat(config),
         config=config.fingerprint(),
         files=(config.path, config.home / POLICY),
         show_thinking=config.agent.show_thinking,

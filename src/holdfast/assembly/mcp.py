@@ -13,6 +13,7 @@ from holdfast.adapters.tools.mcp.opening import World
 from holdfast.adapters.tools.mcp.questions import Questions
 from holdfast.adapters.tools.mcp.servers import Household, Servers, open_servers
 from holdfast.adapters.tools.output import Spool
+from holdfast.adapters.tools.slack.kit import OfSlack
 from holdfast.adapters.tools.steering import Steering
 from holdfast.core.agent import Style
 from holdfast.core.context import Prompt
@@ -40,10 +41,10 @@ Work = tuple[Blobs, Spool, Clock, Live]
 
 @asynccontextmanager
 async def servers_for(
-    given: Given, force: InForce, world: World, work: Work, own: Sequence[Tool]
+    given: Given, force: InForce, world: World, work: Work, ours: tuple[Sequence[Tool], OfSlack]
 ) -> AsyncGenerator[Servers]:
-    """All servers of a house, until it closes. None gets the name of a tool that is our `own`."""
-    blobs, spool, clock, live = work
+    """All servers of a house, until it closes. None gets the name of a tool that is ours."""
+    (blobs, spool, clock, live), (own, slack) = work, ours
     config, kept = given.config, given.kept
 
     async def reveal(name: str, server: str) -> str:
@@ -59,8 +60,9 @@ async def servers_for(
         configured=lambda: force.servers,
         vault=kept.house,
         reveal=reveal,
-        taken=frozenset({PLAN, *(tool.spec.name for tool in own)}),
+        taken=frozenset({PLAN, *(tool.spec.name for tool in (*own, *slack.every))}),
         agent=config.agent.name,
+        changed=force.bell.ring,
     )
     async with open_servers(household) as servers:
         yield servers

@@ -12,7 +12,6 @@ from holdfast.adapters.boxes.connected import connected
 from holdfast.adapters.egress.gateway import Gateway
 from holdfast.adapters.tools.browser.browsers import Browsers, World, open_browsers
 from holdfast.adapters.tools.browser.options import BrowserOptions
-from holdfast.adapters.tools.mcp.login.shelf import PLACE as LOGINS
 from holdfast.adapters.tools.web import EngineSettings, WebSettings, web_tools
 from holdfast.adapters.vaults.keeper import Keeper
 from holdfast.config import Config
@@ -31,6 +30,9 @@ Now = Callable[[], Ways]
 """What may be reached by the configuration that is in force now."""
 
 
+Bearer = Callable[[str, Reach], Awaitable[str]]
+"""The token that counts now of the login of that name, for who is on the way."""
+
 _MINUTE = 60_000
 
 
@@ -41,18 +43,18 @@ def gateway(lent: Lent, visits: Visits, clock: Clock) -> Gateway:
 
 class Lent:
     """Secrets for headers. One question to a server of tools, or to an agent elsewhere, is several
-    requests: what a task puts in for one counts as one use a minute. `bearer` gives the tokens of
-    logins to servers."""
+    requests: what a task puts in for one counts as one use a minute. `bearers` give the tokens of
+    logins, by how the names of those begin."""
 
     def __init__(self, safe: Keeper, clock: Clock) -> None:
         self._safe, self._clock = safe, clock
         self._lent: dict[tuple[str, str, str], tuple[str, Instant]] = {}
-        self.bearer: Callable[[str, Reach], Awaitable[str]] | None = None
+        self.bearers: dict[str, Bearer] = {}
 
     async def secret(self, name: str, reach: Reach) -> str:
-        server = name.removeprefix(LOGINS)
-        if server != name and self.bearer is not None:
-            return await self.bearer(server, reach)
+        for begins, bearer in self.bearers.items():
+            if name.startswith(begins):
+                return await bearer(name.removeprefix(begins), reach)
         now, key = self._clock.now(), (name, reach.task, reach.tool)
         value, until = self._lent.get(key, ("", 0))
         if now < until:

@@ -1,6 +1,14 @@
 """The configuration, parsed once into frozen values; the only place that reads the environment."""
 
-from .parts import to_a2a, to_agent, to_box_limits, to_budgets, to_limits, to_servers
+from .parts import (
+    to_a2a,
+    to_agent,
+    to_box_limits,
+    to_budgets,
+    to_chat,
+    to_limits,
+    to_servers,
+)
 from .policy import checked_policy, policy_in, to_answerers, to_domains, to_rules
 from .reach import to_ways
 from .read import Config, Setting, home_folder, load
@@ -22,6 +30,7 @@ __all__ = [
     "to_answerers",
     "to_box_limits",
     "to_budgets",
+    "to_chat",
     "to_domains",
     "to_limits",
     "to_rules",

@@ -12,6 +12,7 @@ from holdfast.core.error import Invalid
 from holdfast.core.mcp import ServerSpec
 from holdfast.ports.box import BoxLimits
 from holdfast.ports.ledger import Budget
+from holdfast.runtime.chatting import ChatTerms
 from holdfast.runtime.hospitality import Hospitality
 
 from .read import Config
@@ -108,6 +109,11 @@ def to_servers(config: Settings) -> tuple[ServerSpec, ...]:
 def to_a2a(config: Settings) -> Hospitality:
     """What other agents find here."""
     return Hospitality(**config.a2a.model_dump(exclude={"peers"}))
+
+
+def to_chat(config: Settings) -> ChatTerms:
+    """Who may speak through bridges."""
+    return ChatTerms(**config.chat.model_dump())
 
 
 def to_box_limits(config: Settings) -> BoxLimits:

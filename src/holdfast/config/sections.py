@@ -19,12 +19,14 @@ from .sections_acp import Acp
 from .sections_audit import Audit
 from .sections_box import Box
 from .sections_browser import Browser
+from .sections_chat import Chat
 from .sections_container import Container
 from .sections_egress import Egress
 from .sections_mcp import Mcp
 from .sections_microvm import MicroVM
 from .sections_policy import Policy
 from .sections_server import Server
+from .sections_slack import Slack
 from .sections_vault import Vault
 from .sections_web import Web
 
@@ -419,6 +421,8 @@ class Settings(Section):
     mcp: Mcp = Mcp.model_construct()
     acp: Acp = Acp.model_construct()
     a2a: A2A = A2A.model_construct()
+    chat: Chat = Chat.model_construct()
+    slack: Slack = Slack.model_construct()
     storage: Storage = Storage.model_construct()
     log: Log = Log.model_construct()
     vault: Vault = Vault.model_construct()

@@ -46,6 +46,9 @@ class AcpAgent(Section):
         examples=[["/opt/gemini"]],
     )
     timeout_seconds: float = number(900.0, 1, 24 * _HOUR, "s", "The longest one answer may take.")
+    idle_seconds: float = number(
+        300.0, 1, 24 * _HOUR, "s", "After this long without a word during an answer it is ended."
+    )
     start_seconds: float = number(60.0, 0.1, _HOUR, "s", "The longest it may take to come up.")
 
     def spec(self, name: str) -> ServerSpec:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from holdfast.core.error import Invalid
 from holdfast.core.gate.hours import is_within
 from holdfast.core.message import EffectClass
+from holdfast.runtime.domains import Level
 
 from .section import Section, number, word
 
@@ -125,6 +126,9 @@ class RuleRow(Conditions):
         "that; to ask or deny, one that is more, or is no number, is enough.",
         examples=[{"amount": 100}],
     )
+    trust: tuple[str, ...] = _several(
+        "How far the agent is trusted: patterns for DOMAIN:LEVEL.", "email:high"
+    )
     tool: str = word("*", "One pattern for the tool's name.", "exec")
     effect: str = word("*", "A pattern for `reads`, `repeatable` or `writes`.", "writes")
     target: str = word("*", "A pattern for the path or command line as text.", "git *")
@@ -138,6 +142,17 @@ class RuleRow(Conditions):
     @classmethod
     def _labels_are_not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _not_empty(value)
+
+    @field_validator("trust")
+    @classmethod
+    def _are_levels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            domain, _, level = one.partition(":")
+            if not domain or not any(fnmatchcase(known, level) for known in Level):
+                raise ValueError(
+                    f"expected DOMAIN:LEVEL with one of {', '.join(Level)}, not {one!r}"
+                )
+        return value
 
     @field_validator("expires")
     @classmethod
@@ -245,16 +260,16 @@ class Policy(Section):
         "dates and choices out of it with `read_apart`.",
         examples=[["web:*", "mcp:mail"]],
     )
+    domain: dict[str, DomainTable] = Field(
+        default={},
+        description="Kinds of work, for levels of trust: `[policy.domain.NAME]`.",
+    )
     rule: tuple[RuleRow, ...] = Field(
         default=(), strict=False, description="Your rules, strongest first: `[[policy.rule]]`."
     )
     ceiling: dict[str, CeilingTable] = Field(
         default={},
         description="The most that an agent may do: `[policy.ceiling.NAME]`; NAME is a pattern.",
-    )
-    domain: dict[str, DomainTable] = Field(
-        default={},
-        description="Kinds of work, for levels of trust: `[policy.domain.NAME]`.",
     )
     group: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(
         default={},
@@ -279,6 +294,23 @@ class Policy(Section):
             raise ValueError(f"expected names of letters, digits, - and _, not {odd[0]!r}")
         return value
 
+    @field_validator("rule")
+    @classmethod
+    def _know_their_domains(
+        cls, value: tuple[RuleRow, ...], told: ValidationInfo
+    ) -> tuple[RuleRow, ...]:
+        _check_trust(value, told)
+        return value
+
+    @field_validator("ceiling")
+    @classmethod
+    def _know_domains(
+        cls, value: dict[str, CeilingTable], told: ValidationInfo
+    ) -> dict[str, CeilingTable]:
+        for table in value.values():
+            _check_trust(table.rule, told)
+        return value
+
     @field_validator("group")
     @classmethod
     def _have_members(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -299,6 +331,11 @@ class Policy(Section):
         return value
 
 
+def _check_trust(rules: tuple[RuleRow, ...], told: ValidationInfo) -> None:
+    named = [level.partition(":")[0] for rule in rules for level in rule.trust]
+    _check_known("domain", [one for one in named if _NAME.fullmatch(one)], told)
+
+
 def _check_known(kind: str, named: list[str], told: ValidationInfo) -> None:
     """A name that is misspelt would leave an answer to everybody, or to nobody."""
     if kind not in told.data:
@@ -307,5 +344,6 @@ def _check_known(kind: str, named: list[str], told: ValidationInfo) -> None:
     for name in named:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            meant = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+            there = f"there are: {', '.join(known)}" if known else "there is none"
+            meant = f"did you mean {close[0]}?" if close else there
             raise ValueError(f"expected a {kind} that there is, not {name!r}; {meant}")

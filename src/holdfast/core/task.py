@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
@@ -38,6 +39,14 @@ class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     call: CallId
 
 
+class Lent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool of whoever submits: they run it themselves, and tell the task what it gave."""
+
+    name: str
+    description: str = ""
+    schema: dict[str, Any] = {}
+
+
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What someone wants done, complete: nothing else decides how the task begins.
 
@@ -46,7 +55,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `by` is the authenticated principal. `sources`: what came from outside and may be behind the
     prompt, which is a person's own only if there are none; `said` is what people said above it.
     `history` is the conversation before the prompt, in place of the session's. `own_session`: the
-    session is `by`'s alone, and the task is not taken in where others have begun tasks.
+    session is `by`'s alone, and the task is not taken in where others have begun tasks. `lent` are
+    tools that the submitter runs.
     """
 
     prompt: str
@@ -66,6 +76,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     said: tuple[str, ...] = ()
     history: tuple[Entry, ...] = ()
     own_session: bool = False
+    lent: tuple[Lent, ...] = ()
 
 
 class Human(Struct, frozen=True, kw_only=True, tag="human"):

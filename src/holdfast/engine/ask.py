@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -53,7 +53,12 @@ class Asker:
     """Shows a model the task and brings back what is to be told to it."""
 
     def __init__(
-        self, recorder: Recorder, live: Live, models: Models, tools: Tools, pay: Pay
+        self,
+        recorder: Recorder,
+        live: Live,
+        models: Models,
+        tools: Callable[[Task], Tools],
+        pay: Pay,
     ) -> None:
         self._recorder, self._live, self._models, self._tools = recorder, live, models, tools
         self._pay = pay
@@ -105,7 +110,7 @@ class Asker:
         agent = task.request.agent
         return [
             tool
-            for tool in self._tools.all()
+            for tool in self._tools(task).all()
             if tool.spec.name != TOP_UP
             and (not agent.tools or tool.spec.name in agent.tools)
             and any(fnmatchcase(agent.name, pattern) for pattern in tool.traits.agents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -47,7 +48,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Performer:
     """Does what a task is owed. Tells the recorder only with the fencing number it was given.
 
-    Without `secrets` no call that names one is run.
+    `tools` are those of a task. Without `secrets` no call that names one is run.
     """
 
     def __init__(  # noqa: PLR0913 - one part each
@@ -55,7 +56,7 @@ class Performer:
         recorder: Recorder,
         live: Live,
         models: Models,
-        tools: Tools,
+        tools: Callable[[Task], Tools],
         limits: Limits,
         pay: Pay,
         *,
@@ -129,7 +130,7 @@ class Performer:
 
     async def _run(self, stream: Stream, opened: OpenCall, fence: int | None) -> None:
         call, job = opened.call, _job(stream.task, opened.call)
-        tool = self._tools.get(call.tool)
+        tool = self._tools(stream.task).get(call.tool)
         if tool is None:
             await self._recorder.tell(stream.id, StartCall(call_id=call.id), fence=fence)
             gone = Failed(text=f"the tool {call.tool} is no longer there", code="no_such_tool")
@@ -192,7 +193,7 @@ class Performer:
 
     async def _check(self, stream: Stream, opened: OpenCall, fence: int | None) -> None:
         call, job = opened.call, _job(stream.task, opened.call)
-        tool = self._tools.get(call.tool)
+        tool = self._tools(stream.task).get(call.tool)
         found: Outcome | None
         try:
             gone = Unknown(reason=f"the tool {call.tool} is no longer there to check")

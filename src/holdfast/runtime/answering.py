@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from holdfast.core.command import Approve, Refuse
 from holdfast.core.error import NotAllowed, NotFound
-from holdfast.core.gate.matter import Matter
 from holdfast.core.gate.policy import Say, parse_rule
 from holdfast.core.gate.standing import standing_of
 from holdfast.core.ids import CallId, TaskId
@@ -101,4 +100,4 @@ def _of_others(house: House, tools: tuple[str, ...], by: str, requester: str) ->
 
 def _over(house: House, task: Task, opened: OpenCall) -> list[Answerers]:
     asking = standing_of(task, house.clock.now()).asking
-    return over(house.in_force.answerers, Matter(opened.call, asking, house.rules.zone))
+    return over(house.in_force.answerers, house.rules.matter(opened.call, asking))

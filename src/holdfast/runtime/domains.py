@@ -93,8 +93,21 @@ def trusted(rules: Rules, domains: Sequence[Domain], grants: Grants) -> Rules:
     if not domains:
         return rules
     layers = tuple(filter(None, layers_of(domains, grants)))
-    version = "policy-" + digest([rules.version, layers])[:16]
-    return replace(rules, layers=(*rules.layers[:-1], *layers, rules.layers[-1]), version=version)
+    told = {
+        agent: _levels(domains, grants, agent) for agent in (EVERYBODY, *_with_their_own(grants))
+    }
+    version = "policy-" + digest([rules.version, layers, told])[:16]
+    laid = (*rules.layers[:-1], *layers, rules.layers[-1])
+    return replace(rules, layers=laid, trust=told, version=version)
+
+
+def _levels(domains: Sequence[Domain], grants: Grants, agent: str) -> tuple[str, ...]:
+    """As rules name them."""
+    return tuple(f"{one.name}:{level_of(one, grants, agent)}" for one in domains)
+
+
+def _with_their_own(grants: Grants) -> list[str]:
+    return sorted({agent for _, agent in grants if agent != EVERYBODY})
 
 
 def layers_of(domains: Sequence[Domain], grants: Grants) -> tuple[tuple[Rule, ...], ...]:
@@ -102,10 +115,9 @@ def layers_of(domains: Sequence[Domain], grants: Grants) -> tuple[tuple[Rule, ..
 
     The first has everything that counts for such an agent: nothing below it is looked at there.
     """
-    agents = sorted({agent for _, agent in grants if agent != EVERYBODY})
     own = [
         replace(rule, agents=(_exactly(agent),))
-        for agent in agents
+        for agent in _with_their_own(grants)
         for domain in domains
         for calls in domain.calls
         if calls.concerns(agent)

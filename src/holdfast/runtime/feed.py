@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from holdfast.core.event import Retried, Submitted
+from holdfast.core.error import Refused
+from holdfast.core.event import CallApproved, CallSettled, Retried, Submitted
 from holdfast.core.ids import SessionId, TaskId
+from holdfast.core.message import Refused as RefusedCall
+from holdfast.core.message import Returned
 from holdfast.core.view import Question, Summary
 from holdfast.engine.live import ALL, Happened
 from holdfast.ports.journal import Query
+from holdfast.ports.mcp import ServerState
 from holdfast.ports.model import Delta
 
 from . import tasks
@@ -27,11 +33,35 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 class Open(Struct, frozen=True, kw_only=True):
-    """A question of a task; `answered` when it is none any more."""
+    """A question of a task; `outcome` when it is none any more, and `by` whom, if by somebody.
+
+    approved, refused and answered (in words) are what people do; it has expired when nobody did,
+    and was withdrawn where its task ended or went on without.
+    """
 
     row: Summary
     question: Question
-    answered: bool = False
+    outcome: Literal["", "approved", "refused", "answered", "expired", "withdrawn"] = ""
+    by: str = ""
+
+
+class Server(Struct, frozen=True, kw_only=True):
+    """How a server of tools is, and which of its tools agents have now."""
+
+    name: str
+    state: Literal["trusted", "untrusted", "quarantined", "removed"]
+    tools: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    problem: str = ""
+    changes: tuple[str, ...] = ()
+
+
+class Ruling(Struct, frozen=True, kw_only=True):
+    """Which configuration and policy are in force; `problem`: why what is in the file is not."""
+
+    config: str
+    policy: str
+    problem: str = ""
 
 
 async def of_session(
@@ -68,14 +98,77 @@ async def of_questions(house: House) -> AsyncGenerator[Open]:
             there = {(row.id, one.digest): Open(row=row, question=one) for row, one in _each(rows)}
             for key in [key for key in known if key not in there]:
                 gone = known.pop(key)
-                row = await house.journal.summary(gone.row.id) or gone.row
-                yield Open(row=row, question=gone.question, answered=True)
+                yield await _closed(house, gone)
             for key, found in there.items():
                 if key not in known:
                     known[key] = found
                     yield found
             await bell.take()
             bell.gap = False
+
+
+async def of_servers(house: House) -> AsyncGenerator[Server]:
+    """How each server of tools is; then each that is another, or has other tools."""
+    known: dict[str, Server] = {}
+    while True:
+        rung = house.in_force.bell.next()
+        there = {one.name: _server(house, one) for one in house.servers.all()}
+        gone = [Server(name=name, state="removed") for name in known if name not in there]
+        gone = [replace(one, agents=known[one.name].agents) for one in gone]
+        changed = [one for name, one in there.items() if known.get(name) != one]
+        known = there
+        for one in (*gone, *changed):
+            yield one
+        await rung.wait()
+
+
+async def of_ruling(house: House) -> AsyncGenerator[Ruling]:
+    """What is in force; then what is each time that it is another."""
+    known: Ruling | None = None
+    while True:
+        rung, force = house.in_force.bell.next(), house.in_force
+        now = Ruling(config=force.config, policy=house.rules.version, problem=force.problem)
+        if now != known:
+            known = now
+            yield now
+        await rung.wait()
+
+
+def _server(house: House, state: ServerState) -> Server:
+    """As it is for agents: running or not is its own affair."""
+    trusted = state.state == "trusted"
+    rows = house.servers.tools(state.name) if trusted else ()
+    return Server(
+        name=state.name,
+        state=state.state,
+        tools=tuple(one.tool for one in rows if one.offered),
+        agents=state.agents,
+        problem=state.problem,
+        changes=state.changes,
+    )
+
+
+async def _closed(house: House, gone: Open) -> Open:
+    """What became of a question, by the task's own events."""
+    row = await house.journal.summary(gone.row.id) or gone.row
+    closed = replace(gone, row=row, outcome="withdrawn")
+    try:
+        events = [one.event for one in await house.journal.read(row.id)]
+    except Refused:  # purged
+        return closed
+    for event in reversed(events):
+        match event:
+            case CallApproved(call_id=gone.question.call, by=by):
+                return replace(closed, outcome="approved", by=by)
+            case CallSettled(call_id=gone.question.call, outcome=Returned(), by=by):
+                return replace(closed, outcome="answered", by=by)
+            case CallSettled(call_id=gone.question.call, outcome=RefusedCall(rule=rule), by=by):
+                if rule == "approval expired":
+                    return replace(closed, outcome="expired")
+                return replace(closed, outcome="refused" if by else "withdrawn", by=by)
+            case _:
+                pass
+    return closed
 
 
 async def _from(house: House, session: SessionId, task: TaskId) -> Sequence[Summary]:

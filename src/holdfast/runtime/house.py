@@ -33,12 +33,16 @@ from holdfast.ports.tools import Tools
 from holdfast.ports.vault import Sealing
 
 from .answerers import Answerers
+from .bell import Bell
+from .chatting import Chats, ChatTerms
+from .connected import Workspaces
 from .departures import Departures
 from .domains import Domain
 from .elsewhere import Peers
 from .hospitality import Hospitality
 from .keyring import Keyring
 from .push import Pushing
+from .shelf import Uploads
 from .tally import Tally
 from .trusting import Trust
 from .undoing import Undoing
@@ -49,7 +53,8 @@ class InForce:
     """What a new configuration replaces while the daemon runs: for tasks that begin from then on.
 
     `problem` says why the file as it is now was not taken; then the last good one stays. `files`
-    are those of the configuration and of the policy.
+    are those of the configuration and of the policy. `bell` rings when something of this has
+    changed, or what servers offer, or how far agents are trusted, or a key.
     """
 
     rules: Rules
@@ -59,11 +64,13 @@ class InForce:
     ways: Ways = field(default_factory=Ways)
     servers: tuple[ServerSpec, ...] = ()
     a2a: Hospitality = field(default_factory=Hospitality)
+    chat: ChatTerms = field(default_factory=ChatTerms)
     config: str = ""
     files: tuple[Path, ...] = ()
     problem: str = ""
     show_thinking: str = "never"
     max_thinking_chars: int = 4_000
+    bell: Bell = field(default_factory=Bell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +96,7 @@ class House:
     tools: Tools
     servers: ToolServers
     peers: Peers
+    workspaces: Workspaces
     boxes: Boxes
     departures: Departures
     tally: Tally
@@ -97,12 +105,14 @@ class House:
     mentions: Sequence[Mentions]
     undoing: Undoing
     responses: Responses
+    uploads: Uploads
     clock: Clock
     in_force: InForce
     channels: tuple[str, ...]
     started_at: Instant
     version: str
     keys: Keyring = field(default_factory=Keyring)
+    chats: Chats = field(default_factory=Chats)
     trust: Trust = field(default_factory=Trust)
 
     @property

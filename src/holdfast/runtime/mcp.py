@@ -6,7 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.core.error import Unavailable
+import anyio
+from msgspec import Struct
+
+from holdfast.core.error import HoldfastError, Unavailable
 from holdfast.core.mcp import ServerSpec
 from holdfast.ports.mcp import (
     Inspection,
@@ -20,6 +23,7 @@ from holdfast.ports.mcp import (
 from .house import House
 
 _log = logging.getLogger("holdfast.mcp")
+_AT_ONCE, _PATIENCE = 4, 30
 
 
 def servers(house: House) -> Sequence[ServerState]:
@@ -42,6 +46,45 @@ async def add(house: House, spec: ServerSpec, *, by: str) -> ServerState:
 async def inspect(house: House, name: str) -> Inspection:
     """Connect to a server and see what it offers; one that has changed is quarantined by that."""
     return await house.servers.inspect(name)
+
+
+class Looked(Struct, frozen=True, kw_only=True):
+    """How a server came up just now; `problem` says why it did not, `hint` what to do."""
+
+    name: str
+    milliseconds: int = 0
+    tools: int = 0
+    trusted: bool = False
+    problem: str = ""
+    hint: str = ""
+
+
+async def look_at_all(house: House) -> list[Looked]:
+    """Have every server come up, a few at once; one that does not keeps no other from it."""
+    found: dict[str, Looked] = {}
+    few = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def look(name: str) -> None:
+        async with few:
+            found[name] = await _looked(house, name)
+
+    async with anyio.create_task_group() as group:
+        for one in servers(house):
+            group.start_soon(look, one.name)
+    return [found[name] for name in sorted(found)]
+
+
+async def _looked(house: House, name: str) -> Looked:
+    try:
+        with anyio.fail_after(_PATIENCE):
+            seen = await inspect(house, name)
+    except TimeoutError:
+        problem = f"it did not say what it offers within {_PATIENCE} s"
+        return Looked(name=name, problem=problem, hint=f"holdfast mcp log {name}")
+    except HoldfastError as error:
+        return Looked(name=name, problem=str(error), hint=error.hint)
+    took, count = seen.milliseconds, len(seen.tools)
+    return Looked(name=name, milliseconds=took, tools=count, trusted=seen.trusted)
 
 
 async def trust(house: House, name: str, digest: str, *, by: str) -> ServerState:

@@ -13,6 +13,7 @@ SCOPES: dict[str, str] = {
     "approve": "answer the questions of tasks, give leases, undo what tasks did",
     "models": "list models, ask one directly, make vectors",
     "chat": "the doors that others speak: OpenAI's /v1, AG-UI and /ws",
+    "relay": "bring what people say in other chats, and take the answers back: for bridges",
     "agents": "the doors for other agents: MCP and A2A",
     "status": "see how the daemon is, its boxes, budgets, costs and what went out",
     "policy": "see and explain the policy, and how far agents are trusted",

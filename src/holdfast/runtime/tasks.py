@@ -14,7 +14,7 @@ from holdfast.core.command import Approve, Cancel, Refuse, Retry, Say
 from holdfast.core.error import Conflict, Invalid, NotAllowed, NotFound, Refused
 from holdfast.core.gate.book import matching
 from holdfast.core.gate.hearing import hearing
-from holdfast.core.gate.matter import Asking, Matter
+from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import DENY
 from holdfast.core.gate.presets import PRESETS
 from holdfast.core.ids import CallId, TaskId
@@ -286,7 +286,7 @@ def _check_checks(house: House, request: Request) -> None:
     for command in request.checks:
         call = ToolCall(id=CallId(""), tool="exec", arguments={}, target=command)
         asking = Asking(agent=agent, principal=by, at=house.clock.now())
-        matter = Matter(call, asking, house.rules.zone)
+        matter = house.rules.matter(call, asking)
         layers = (*house.rules.layers[:-1], *house.rules.limits_of(agent))
         for rule in (rule for layer in layers for rule in matching(layer, matter)):
             if rule.say is DENY:

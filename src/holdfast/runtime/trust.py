@@ -164,3 +164,4 @@ async def _changed(house: House, said: Grant, *, to: Grant | None, after: Level)
         await house.audit.append(replace(fact, before=str(was)))
 
     await house.trust.change(said.domain, said.agent, to, witness)
+    house.in_force.bell.ring()

@@ -13,6 +13,7 @@ from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.task import ENDED
 from holdfast.ports.journal import Query
 
+from . import bridging, uploads
 from .house import House
 
 DAY = 86_400_000
@@ -63,17 +64,19 @@ async def purge(
 
 
 async def forget(house: House, days: int) -> int:
-    """Delete tasks that ended more than `days` days ago, visits and kept answers.
+    """Delete tasks that ended more than `days` days ago, visits, kept answers and files of clients.
 
-    0 keeps all but the answers, which are never kept for long.
+    0 keeps all but the answers, which are never kept for long, and files that have expired.
     """
     before = house.clock.now() - days * DAY if days else 0
     await house.responses.tidy(before)
+    await uploads.tidy(house, before)
     if not days:
         return 0
     await house.visits.forget(before)
     gone = await house.journal.forget(before)
     await _forget_undos(house)
+    await bridging.forget(house, before)
     return gone
 
 

@@ -304,7 +304,7 @@ async def _engine(
     tools = WorldTools(fuse, world)
     models: Any = ScriptedTurns(story.script, fuse, world)
     ledger = StoredLedger(MemoryPages(), clock.now)
-    performer = Performer(recorder, live, models, tools, Limits(), (ledger, clock))
+    performer = Performer(recorder, live, models, lambda _: tools, Limits(), (ledger, clock))
     timekeeper = Timekeeper(journal, recorder, Finisher(recorder, {}, clock), clock)
     intake = Intake(lanes=8, drain=0.0)
     supervisor = Supervisor(journal, recorder, performer, timekeeper, clock, intake)

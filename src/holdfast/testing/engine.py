@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from holdfast.adapters.models.paying import asked
 from holdfast.adapters.stores.ledger import StoredLedger
 from holdfast.adapters.stores.ledger_memory import MemoryPages
+from holdfast.adapters.tools.lent import lending
 from holdfast.core.agent import Agent, Shape
 from holdfast.core.budget import Reservation
 from holdfast.core.context import Prompt
@@ -279,7 +280,8 @@ async def engine(  # noqa: PLR0913 - each is a part that a test may choose
     pay = (ledger, clock)
     warrants = Warrants(lambda task: recorder.stream(task).task)
     held, safe = WarrantedTools(box, warrants), secrets and WarrantedSecrets(secrets, warrants)
-    performer = Performer(recorder, live, obedient, held, limits or Limits(), pay, secrets=safe)
+    given = limits or Limits()
+    performer = Performer(recorder, live, obedient, lending(held), given, pay, secrets=safe)
     finisher = Finisher(recorder, channels or {}, clock)
     keeper = Timekeeper(journal, recorder, finisher, clock)
     supervisor = Supervisor(

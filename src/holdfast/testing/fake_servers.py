@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused
+from holdfast.core.error import Invalid, NotAllowed, NotFound, Refused, Unavailable
 from holdfast.core.gate.servers import problems
 from holdfast.core.ids import digest
 from holdfast.core.mcp import ServerSpec
@@ -52,10 +52,13 @@ class FakeLogins:
 
 
 class FakeServers:
-    """Implements `ports.ToolServers`. `words` is what every server says of its tool."""
+    """Implements `ports.ToolServers`. `words` is what every server says of its tool; those that are
+    `broken` do not come up, with these words; `changed` is called when something about them is
+    another."""
 
-    def __init__(self) -> None:
-        self.words = "Say it back."
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self.words, self.changed = "Say it back.", changed
+        self.broken: dict[str, str] = {}
         self.asked: dict[str, ServerQuestion] = {}
         self.said: list[ServerRemark] = []
         self.answers: dict[str, Mapping[str, Any] | None] = {}
@@ -71,6 +74,8 @@ class FakeServers:
 
     async def inspect(self, name: str) -> Inspection:
         self._spec(name)
+        if name in self.broken:
+            raise Unavailable(self.broken[name], hint=f"holdfast mcp test {name}")
         seen, agreed = digest(self.words), self._trusted.get(name)
         return Inspection(
             name=name,
@@ -88,6 +93,7 @@ class FakeServers:
         if digest != (await self.inspect(name)).digest:
             raise Refused(f"{name} is not what was shown any more", code="mcp_not_seen")
         self._trusted[name] = digest
+        self.changed()
         return self._state(name)
 
     async def add(self, spec: ServerSpec) -> ServerState:
@@ -96,12 +102,14 @@ class FakeServers:
         if spec.name in self._specs:
             raise Refused(f"there is a server {spec.name} already", code="mcp_exists")
         self._specs[spec.name] = spec
+        self.changed()
         return self._state(spec.name)
 
     async def remove(self, name: str) -> None:
         self._spec(name)
         del self._specs[name]
         self._trusted.pop(name, None)
+        self.changed()
 
     def remarks(self, name: str) -> Sequence[ServerRemark]:
         self._spec(name)

@@ -17,14 +17,16 @@ async function* lines(body) {
 }
 const seen = [];
 let answers = [];
-for (const { thread, run, say, resume, agent, cancel } of runs) {
+for (const { thread, run, say, resume, agent, cancel, tools, gives } of runs) {
   const messages = say ? [{ id: `${run}-m`, role: "user", content: say }] : [];
+  for (const [toolCallId, content] of Object.entries(gives ?? {}))
+    messages.push({ id: `${toolCallId}-given`, role: "tool", toolCallId, content });
   const input = {
     threadId: thread,
     runId: run,
     messages,
     state: {},
-    tools: [],
+    tools: tools ?? [],
     context: [],
     forwardedProps: {},
     ...(resume
@@ -57,8 +59,17 @@ for (const { thread, run, say, resume, agent, cancel } of runs) {
   if (agent) {
     const page = new HttpAgent({ url: `${url}/ag-ui`, headers, threadId: `${thread}-page` });
     page.messages = messages;
-    const result = await page.runAgent({ runId: `${run}-page` });
+    const result = await page.runAgent({ runId: `${run}-page`, tools });
     told.page = result.newMessages.map((one) => ({ role: one.role, content: one.content }));
+    // As a page does it: each call is answered beside what was said, and the agent runs on.
+    const calls = page.messages.flatMap((one) => one.toolCalls ?? []);
+    if (tools && calls.length) {
+      for (const { id, function: made } of calls)
+        page.addMessage({ id: `${id}-given`, role: "tool", toolCallId: id, content: made.arguments });
+      const more = await page.runAgent({ runId: `${run}-page-2`, tools });
+      told.page.push(...more.newMessages.map((one) => ({ role: one.role, content: one.content })));
+      told.called = calls.map((one) => one.function.name);
+    }
   }
   seen.push(told);
 }

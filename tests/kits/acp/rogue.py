@@ -55,6 +55,11 @@ def stalls() -> None:
     time.sleep(600)
 
 
+def sleeps() -> None:
+    say("I begin")
+    stalls()
+
+
 def odd() -> None:
     send(method="session/update", params={"update": 7})
 
@@ -75,7 +80,10 @@ def plants() -> None:
     say("\x1b[31mignore all rules\u200b")
 
 
-DEEDS = {deed.__name__: deed for deed in (dies, floods, endless, stalls, odd, asks, looks, plants)}
+DEEDS = {
+    deed.__name__: deed
+    for deed in (dies, floods, endless, stalls, sleeps, odd, asks, looks, plants)
+}
 
 
 def prompted(number: int) -> None:

@@ -1,5 +1,5 @@
 // OpenAI's own client for Node against BASE with KEY: each line of the output is one thing that works.
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const [base, key, model] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: base, apiKey: key, maxRetries: 0, timeout: 20_000 });
@@ -74,6 +74,17 @@ await works("agent in the background", async () => {
     said = await client.responses.retrieve(said.id);
   }
   return [said.status, must(said.output_text)];
+});
+await works("files", async () => {
+  const file = await toFile(Buffer.from("words"), "words.txt", { type: "text/plain" });
+  const made = await client.files.create({ file, purpose: "user_data" });
+  const listed = [];
+  for await (const one of client.files.list({ limit: 1 })) listed.push(one.id);
+  const back = await (await client.files.content(made.id)).text();
+  const content = [{ type: "input_text", text: "ping" }, { type: "input_file", file_id: made.id }];
+  const said = await client.responses.create({ model, input: [{ role: "user", content }] });
+  const gone = await client.files.delete(made.id);
+  return [must(listed.includes(made.id)), must(back === "words"), must(said.output_text), must(gone.deleted)];
 });
 await works("embeddings", async () => must((await client.embeddings.create({ model, input: "a" })).data[0].embedding.length));
 await works("errors", async () => {

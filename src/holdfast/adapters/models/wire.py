@@ -10,11 +10,12 @@ import httpx2
 
 from .discover import Found
 from .expecting import EXPECTED, Client
+from .pools import Pools
 from .settings import Probe, Provider, Timeouts
 
-# How much goes on at once is for the provider's lane to say; a pool that is smaller would only hide
-# the wait, and one that keeps fewer connections than are in use opens new ones all the time.
-_POOL = httpx2.Limits(max_connections=None, max_keepalive_connections=128)
+# How much goes on at once is for the provider's lane to say; pools that hold less would only hide
+# the wait, and where fewer connections are kept than are in use, new ones are opened all the time.
+_POOL = httpx2.Limits(max_connections=None, max_keepalive_connections=16)
 _NO_POOL = httpx2.Limits(max_connections=8, max_keepalive_connections=0)
 _LONGEST_LIST = 4_000_000
 
@@ -39,12 +40,16 @@ def new_client(
         silence = {"read": expected.silence} if expected else {}
         request.extensions = {**request.extensions, "timeout": {**wanted, **silence}}
 
+    trust = httpx2.create_ssl_context()
+    pools = Pools(lambda: httpx2.AsyncHTTPTransport(verify=trust, limits=_POOL)) if pool else None
     hosts = ("127.0.0.1", "localhost", "[::1]")
     return Client(
         auth=auth,
+        verify=trust,
         timeout=httpx2.Timeout(**wanted),
         limits=_POOL if pool else _NO_POOL,
-        mounts={f"all://{host}": None for host in hosts},
+        # What is for everybody ("all://") stands behind the proxies of the environment.
+        mounts={"all://": pools} | {f"all://{host}": pools for host in hosts},
         event_hooks={"request": [set_timeouts]},
     )
 

@@ -100,7 +100,7 @@ def _decided(call: ToolCall, standing: Standing, rules: Rules, taken: Mapping[st
     def until(rule: Rule) -> Instant:
         return asking.at + (rule.expires or rules.approval_seconds) * 1000
 
-    matter = Matter(call, asking, rules.zone)
+    matter = rules.matter(call, asking)
     layers = [matching(one, matter) for one in layers_for(leave, standing.grants, rules)]
     verdict = _weighed(layers, call, unattended=leave.unattended, until=until)
     if not isinstance(verdict, Allow):
@@ -200,7 +200,7 @@ def explained(call: ToolCall, standing: Standing, rules: Rules) -> Explanation:
 
 def _matches(call: ToolCall, standing: Standing, rules: Rules, verdict: Verdict) -> list[Match]:
     leave, asking = standing.leave, standing.asking
-    matter = Matter(call, asking, rules.zone)
+    matter = rules.matter(call, asking)
     layers = layers_for(leave, standing.grants, rules)
     own = [f"policy {place + 1}" if place else "policy" for place in range(len(layers) - 3)]
     names = ["the task's own", "granted in the task", *own, "preset"]

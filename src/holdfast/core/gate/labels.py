@@ -14,6 +14,7 @@ never in what strangers said. So a value that is merely turned around is still n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
@@ -41,6 +42,8 @@ ALL, ADDRESSES = "*", "@"
 # Nothing, and the methods of the web that only ask.
 _ASKING = frozenset({"", "get", "head"})
 
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 _YES_OR_NO = frozenset({"True", "False"})
 
@@ -99,11 +102,14 @@ def nobodys(call: ToolCall, heard: Heard) -> tuple[str, ...]:
 
 def source_of(kind: str, target: str) -> str:
     """A source by its kind; of a tool that asks the host in its target, by that host; of what was
-    read apart, by whose it is (`SOURCE#NAME`)."""
+    read apart, by whose it is (`SOURCE#NAME`). A kind that ends in `:` goes on with the target, as
+    `slack:` with the channel."""
     if kind == APART:
         return f"{APART}:{target.partition('#')[0]}"
     if kind == HOST:
         return f"web:{host}" if (host := _host(target)) else "web"
+    if kind.endswith(":"):
+        return f"{kind}{target}" if _PLAIN.fullmatch(target) else kind[:-1]
     return kind
 
 

@@ -30,8 +30,15 @@ class Asking(Struct, frozen=True, kw_only=True):
 class Matter:
     """A call as rules see it."""
 
-    def __init__(self, call: ToolCall, asking: Asking | None = None, zone: Zone = ()) -> None:
+    def __init__(
+        self,
+        call: ToolCall,
+        asking: Asking | None = None,
+        zone: Zone = (),
+        trust: tuple[str, ...] = (),
+    ) -> None:
         self.call, self.asking, self.zone = call, asking or Asking(), zone
+        self.trust = trust
 
     @cached_property
     def touched(self) -> tuple[str, ...]:

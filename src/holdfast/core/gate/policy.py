@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -9,6 +10,7 @@ from msgspec import Struct
 
 from holdfast.core.error import Invalid
 from holdfast.core.ids import Instant
+from holdfast.core.message import ToolCall
 
 from .commands import fits, is_chained
 from .hours import Zone, is_within
@@ -34,7 +36,8 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `tool`, `effect` and `target` are single patterns; `target` sees a path or a command line as
     text, and never allows one with signs of chaining in it. `most` bounds numbers in arguments: to
     allow, each must be there and at most that; to ask or to deny, it is enough that one is more, or
-    no number. `expires`: seconds for an answer.
+    no number. `trust`: how far the agent is trusted, as `email:high`. `expires`: seconds for an
+    answer.
     """
 
     say: Say
@@ -54,6 +57,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hours: str = ""
     labels: tuple[str, ...] = ()
     most: tuple[tuple[str, float], ...] = ()
+    trust: tuple[str, ...] = ()
     expires: int = 0
 
     def matches(self, matter: Matter) -> bool:
@@ -68,6 +72,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and (not self.methods or _is_one(matter.method, self.methods))
             and (not self.hosts or (bool(matter.host) and _is_one(matter.host, self.hosts)))
             and (not self.labels or self._meets_labels(call.labels))
+            and (not self.trust or any(_is_one(level, self.trust) for level in matter.trust))
             and (self.target == "*" or self._meets_target(matter))
             and (not self.paths or self._meets_paths(matter))
             and (not self.command or self._meets_command(matter))
@@ -211,8 +216,9 @@ class Ceiling(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Rules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The policy in force: layers, strongest first; the preset is the last one.
 
-    `zone` tells the hour. `reports`: what labels would ask or deny is only written down; `apart`:
-    patterns of the sources whose answers no agent sees. A try keeps the rules that it began with;
+    `zone` tells the hour; `trust` the levels of an agent, as `email:high`, under "" everybody's.
+    `reports`: what labels would ask or deny is only written down; `apart`: patterns of the sources
+    whose answers no agent sees. A try keeps the rules that it began with;
     `newer` are those that have come since: what they forbid is forbidden at once, what they allow
     begins with the next try.
     """
@@ -223,9 +229,14 @@ class Rules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ceilings: tuple[Ceiling, ...] = ()
     leases: tuple[Lease, ...] = ()
     zone: Zone = ()
+    trust: Mapping[str, tuple[str, ...]] = {}
     reports: bool = False
     apart: tuple[str, ...] = ()
     newer: Rules | None = None
+
+    def matter(self, call: ToolCall, asking: Asking) -> Matter:
+        trust = self.trust.get(asking.agent, self.trust.get("", ()))
+        return Matter(call, asking, self.zone, trust)
 
     def limits_of(self, agent: str) -> tuple[tuple[Rule, ...], ...]:
         """The layers of every ceiling over an agent."""

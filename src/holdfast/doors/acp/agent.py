@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from anyio.abc import TaskGroup
 from msgspec import Raw, Struct
 
 from . import lines
+from .commands import available
 from .daemon import Daemon
-from .lines import METHOD, NOT_FOUND, PARAMS, REQUEST, Fault, Lines, shaped
+from .lines import METHOD, NOT_FOUND, PARAMS, REQUEST, Fault, Lines, Then, shaped
 from .prompts import Block
 from .servers import Server, introduced
 from .session import Session
@@ -24,10 +26,21 @@ Json = dict[str, Any]
 VERSION = 1
 _MODELS_PATIENCE = 5.0
 _LISTED = 500
+_PURGED = "[purged]"
+"""What the house says in place of what was purged."""
+
+
+class _Forms(Struct, frozen=True):
+    form: Json | None = None
+
+
+class _Able(Struct, frozen=True):
+    elicitation: _Forms | None = None
 
 
 class _Hello(Struct, frozen=True, rename="camel"):
     protocol_version: int
+    client_capabilities: _Able = _Able()
 
 
 class _Begin(Struct, frozen=True, rename="camel"):
@@ -58,6 +71,7 @@ class _Option(Struct, frozen=True, rename="camel"):
 
 class _Listing(Struct, frozen=True):
     cwd: str | None = None
+    cursor: str | None = None
 
 
 class Agent:
@@ -79,7 +93,9 @@ class Agent:
         return await do(self, params)
 
     async def initialize(self, params: Raw) -> Json:
-        shaped(params, _Hello)
+        hello = shaped(params, _Hello)
+        able = hello.client_capabilities.elicitation
+        self._lines.forms = able is not None and able.form is not None
         self._greeted = True
         return {
             "protocolVersion": VERSION,
@@ -87,7 +103,7 @@ class Agent:
                 "loadSession": True,
                 "promptCapabilities": {"image": True, "audio": True, "embeddedContext": True},
                 "mcpCapabilities": {"http": True, "sse": False},
-                "sessionCapabilities": {"list": {}, "resume": {}, "close": {}},
+                "sessionCapabilities": {"list": {}, "resume": {}, "close": {}, "delete": {}},
             },
             "authMethods": [],
             "agentInfo": {"name": "holdfast", "title": "Holdfast", "version": self._version},
@@ -96,27 +112,35 @@ class Agent:
     async def authenticate(self, params: Raw) -> Json:
         raise Fault(PARAMS, "there is nothing to log in to: your own user's daemon is asked")
 
-    async def new(self, params: Raw) -> Json:
+    async def new(self, params: Raw) -> Then:
         name = f"acp-{secrets.token_hex(8)}"
         session = await self._opened(name, shaped(params, _Begin))
-        return {"sessionId": name, **_choices(session.settings)}
+        return _opening(session, {"sessionId": name})
 
-    async def load(self, params: Raw) -> Json:
+    async def load(self, params: Raw) -> Then:
         asked = shaped(params, _Begin)
         session = await self._opened(asked.session_id, asked)
         await session.replay()
-        return _choices(session.settings)
+        return _opening(session)
 
-    async def resume(self, params: Raw) -> Json:
+    async def resume(self, params: Raw) -> Then:
         asked = shaped(params, _Begin)
         session = await self._opened(asked.session_id, asked)
         await session.resume()
-        return _choices(session.settings)
+        return _opening(session)
 
     async def close(self, params: Raw) -> Json:
         name = shaped(params, _Named).session_id
         await self._session(name).cancel()
         self._sessions.pop(name, None)
+        return {}
+
+    async def delete(self, params: Raw) -> Json:
+        name = shaped(params, _Named).session_id
+        if name in self._sessions:
+            await self._sessions[name].cancel()
+            self._sessions.pop(name).leave()
+        await Session(name, "", (self._daemon, self._lines), self._group).forget()
         return {}
 
     async def prompt(self, params: Raw) -> Json:
@@ -144,17 +168,22 @@ class Agent:
         return {"configOptions": session.settings.options()}
 
     async def listed(self, params: Raw) -> Json:
-        """Sessions of the last tasks, newest first."""
-        wanted = shaped(params, _Listing).cwd
+        """Sessions by their last tasks, newest first; a page is of so many tasks."""
+        asked = shaped(params, _Listing)
+        wanted, before = asked.cwd, {"before": asked.cursor} if asked.cursor else {}
         found: dict[str, Json] = {}
-        for row in (await self._daemon.get("/api/v1/tasks", limit=_LISTED))["tasks"]:
+        rows = (await self._daemon.get("/api/v1/tasks", limit=_LISTED, **before))["tasks"]
+        for row in rows:
             name, folder = row.get("session"), row.get("workspace")
+            if row.get("title") == _PURGED:
+                continue
             if name and folder and name not in found and wanted in (None, folder):
                 at = datetime.fromtimestamp(row["updated_at"] / 1000, UTC)
                 title = row.get("title", "")
                 told = {"sessionId": name, "cwd": folder, "title": title}
                 found[name] = {**told, "updatedAt": at.isoformat()}
-        return {"sessions": list(found.values())}
+        more = {"nextCursor": rows[-1]["id"]} if len(rows) == _LISTED else {}
+        return {"sessions": list(found.values()), **more}
 
     async def _opened(self, name: str, asked: _Begin) -> Session:
         if not await anyio.Path(asked.cwd).is_dir() or not Path(asked.cwd).is_absolute():
@@ -193,8 +222,11 @@ async def serve(daemon: Daemon, version: str) -> None:
         group.cancel_scope.cancel()
 
 
-def _choices(settings: Settings) -> Json:
-    return {"modes": settings.modes(), "configOptions": settings.options()}
+def _opening(session: Session, more: Json | None = None) -> Then:
+    """What can be chosen; then, once the session is known, which commands there are."""
+    settings = session.settings
+    told = {**(more or {}), "modes": settings.modes(), "configOptions": settings.options()}
+    return Then(told, partial(session.tell, available()))
 
 
 _METHODS: dict[str, Callable[[Agent, Raw], Awaitable[Any]]] = {
@@ -205,6 +237,7 @@ _METHODS: dict[str, Callable[[Agent, Raw], Awaitable[Any]]] = {
     "session/resume": Agent.resume,
     "session/list": Agent.listed,
     "session/close": Agent.close,
+    "session/delete": Agent.delete,
     "session/prompt": Agent.prompt,
     "session/cancel": Agent.cancel,
     "session/set_mode": Agent.set_mode,

@@ -26,6 +26,13 @@ _FAREWELL = 1.0
 T = TypeVar("T")
 
 
+class Then(Struct, frozen=True):
+    """An answer, and what is told once the other side has it."""
+
+    result: Any
+    then: Callable[[], Awaitable[None]]
+
+
 class Fault(Exception):
     """Why a request failed, as the other side is told it."""
 
@@ -54,6 +61,8 @@ class Lines:
     def __init__(self, reading: int = 0, writing: int = 1) -> None:
         self._reading, self._writing = reading, writing
         self._numbers = itertools.count(1)
+        self.forms = False
+        """The other side can put a form to its person."""
         self._asked: dict[int, tuple[anyio.Event, list[Message]]] = {}
         self._lock = anyio.Lock()
         self._answering, self._idle = 0, anyio.Event()
@@ -100,8 +109,11 @@ class Lines:
     async def _answer(self, answer: Answer, message: Message) -> None:
         try:
             said = await answer(message.method or "", message.params)
+            result, then = (said.result, said.then) if isinstance(said, Then) else (said, None)
             if message.id is not None:
-                await self._send({"id": message.id, "result": said})
+                await self._send({"id": message.id, "result": result})
+            if then is not None:
+                await then()
         except Fault as fault:
             if message.id is not None:
                 await self._fail(message.id, fault)

@@ -8,7 +8,7 @@ from typing import Any
 
 from anyio.abc import TaskGroup
 
-from . import calls
+from . import calls, commands
 from .daemon import Daemon, Item
 from .lines import INTERNAL, NOT_FOUND, REQUEST, Fault, Lines
 from .prompts import Block, words_and_files
@@ -46,6 +46,10 @@ class Session:
             for note in self.notes:
                 await self._thought(note)
             self.notes = ()
+            answer = await commands.ran(self._daemon, self.name, words) if not files else None
+            if answer is not None:
+                await self._said(answer)
+                return "end_turn"
             turn = await self._continued(words) if not files else None
             turn = turn or await self._begun(words, files)
             if self._canceled:
@@ -67,6 +71,11 @@ class Session:
 
     async def tell(self, update: Json) -> None:
         await self._lines.tell("session/update", {"sessionId": self.name, "update": update})
+
+    async def forget(self) -> None:
+        """Make all that was said here unreadable for good. Raises `Fault` while it is at work."""
+        body = {"session": self.name, "reason": "deleted in the editor"}
+        await self._daemon.post("/api/v1/purge", body)
 
     async def replay(self) -> None:
         """Show all that was said before, and go on with what is still at work."""
@@ -111,6 +120,7 @@ class Session:
         }
         row = await self._daemon.post("/api/v1/tasks", body)
         telling = Telling(row["id"], self.folder, calls.looking(self.folder))
+        await self.tell({"sessionUpdate": "session_info_update", "title": row.get("title", "")})
         return self._watch(Turn(self.name, row["id"], self._reach, telling, self.tell), 0)
 
     def _watch(self, turn: Turn, after: int) -> Turn:
@@ -136,6 +146,10 @@ class Session:
             if not page["events"]:
                 return last
             last = int(page["last"])
+
+    async def _said(self, text: str) -> None:
+        content = {"type": "text", "text": text}
+        await self.tell({"sessionUpdate": "agent_message_chunk", "content": content})
 
     async def _thought(self, text: str) -> None:
         content = {"type": "text", "text": f"{text}\n\n"}

@@ -34,6 +34,18 @@ class _Answered(Struct, frozen=True):
     outcome: _Chosen
 
 
+class _Filled(Struct, frozen=True):
+    action: str
+    content: dict[str, Any] = {}
+
+
+_WORDS = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "title": "Your answer"}},
+    "required": ["answer"],
+}
+
+
 class Turn:
     """The task of one prompt. `run` watches it to its end; `rest` waits for an answer to a prompt.
 
@@ -119,11 +131,12 @@ class Turn:
         row = await self._daemon.get(f"/api/v1/tasks/{self.task}")
         for question in row.get("questions", ()):
             call = str(question["call"])
-            if question.get("free_text"):
+            if question.get("free_text") and not self._lines.forms:
                 self._resting.set()  # the next prompt is the answer
             elif call not in self._open:
                 self._open[call] = anyio.CancelScope()
-                group.start_soon(self._ask, question)
+                words = question.get("free_text")
+                group.start_soon(self._ask_words if words else self._ask, question)
 
     async def _ask(self, question: Json) -> None:
         """What is chosen counts only for exactly what was shown: the digest says what that was."""
@@ -140,6 +153,32 @@ class Turn:
                 await self._update({"sessionUpdate": "agent_thought_chunk", "content": content})
                 return
             await self._tell(question, answer.outcome)
+
+    async def _ask_words(self, question: Json) -> None:
+        """In a form; whoever closes it answers with the next prompt."""
+        call = str(question["call"])
+        with self._open[call]:
+            params = {
+                "mode": "form",
+                "sessionId": self._session,
+                "toolCallId": self.telling.number(call),
+                "message": str(question.get("question") or "The agent asks you something."),
+                "requestedSchema": _WORDS,
+            }
+            try:
+                said = await self._lines.ask("elicitation/create", params, _Filled)
+                answer = said.content.get("answer") if said.action == "accept" else ""
+                if isinstance(answer, str) and answer.strip():
+                    with anyio.CancelScope(shield=True):
+                        body = {"text": answer}
+                        await self._daemon.post(
+                            f"/api/v1/tasks/{self.task}/say", body, repeatable=False
+                        )
+                    return
+            except Fault as fault:
+                content = {"type": "text", "text": f"{fault}\n\n"}
+                await self._update({"sessionUpdate": "agent_thought_chunk", "content": content})
+            self._resting.set()
 
     async def _tell(self, question: Json, chosen: _Chosen) -> None:
         target = f"/api/v1/tasks/{self.task}/calls/{question['call']}"

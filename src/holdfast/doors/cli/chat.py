@@ -58,7 +58,7 @@ class Talk:
         self._show_thinking = showing(desk, given)
         self._session = self._resumed(given.one("resume")) or given.one("session")
         self._fresh = not self._session
-        self._session = self._session or f"chat-{os.urandom(4).hex()}"
+        self._session, self._agent = self._session or f"chat-{os.urandom(4).hex()}", ""
         self._tasks = self._tokens = 0
         self._money = 0.0
         if self._screen.in_is_terminal:
@@ -69,8 +69,11 @@ class Talk:
         found = self._desk.daemon.get("/api/v1/status")
         model = self._terms.get("model") or found.get("model") or "no model"
         self._screen.note(f"holdfast {VERSION} | {model} | session {self._session} | /help")
-        if self._fresh:
-            return
+        if not self._fresh:
+            self._recall()
+
+    def _recall(self) -> None:
+        """The end of what was said before."""
         past = self._past()
         if len(past) > _SHOWN:
             self._screen.note(f"({len(past) - _SHOWN} earlier exchanges)", color="faint")
@@ -117,11 +120,20 @@ class Talk:
 
     def command(self, text: str) -> None:
         word, _, rest = text.partition(" ")
-        action = _COMMANDS.get(word)
-        if action is None:
-            self._screen.note(f"there is no {word}; /help lists what there is")
-        else:
+        if (action := _COMMANDS.get(word)) is not None:
             action[1](self, rest.strip())
+        else:
+            self._ask(text)
+
+    def _ask(self, text: str) -> None:
+        """A command that the house answers; it may lead to another conversation."""
+        body = {"text": text, "session": self._session, "agent": self._agent}
+        told = self._desk.daemon.post("/api/v1/chat/command", body)
+        before, self._session = self._session, text_of(told, "session")
+        self._agent = text_of(told, "agent")
+        self._screen.note(plain(text_of(told, "reply")))
+        if before != self._session:
+            self._recall()
 
     def part(self) -> None:
         tasks = f"{self._tasks} task{'' if self._tasks == 1 else 's'}"
@@ -130,7 +142,9 @@ class Talk:
 
     def help(self, _rest: str) -> None:
         for word, (what, _) in _COMMANDS.items():
-            self._screen.note(f"{word:<14}{what}")
+            if word != "/help":  # the house's own list ends with it
+                self._screen.note(f"{word:<14}{what}")
+        self._ask("/help")
         self._screen.note(f"{'/quit':<14}end, as Ctrl-D does; everything is kept")
 
     def status(self, _rest: str) -> None:

@@ -46,6 +46,7 @@ def init(desk: Desk, given: Given) -> int:
 def doctor(desk: Desk, given: Given) -> int:
     fix = ["--fix"] if given.has("fix") else []
     found = rows_of(told("--home", desk.home, "doctor", *fix), "findings")
+    found += _servers(desk, any(str(row.get("name")).startswith("mcp") for row in found))
     failed = any(row.get("level") == "fail" for row in found)
     if given.has("json"):
         desk.screen.json({"ok": not failed, "findings": found})
@@ -56,6 +57,25 @@ def doctor(desk: Desk, given: Given) -> int:
         if row.get("hint"):
             desk.screen.tell(f"      {row['hint']}")
     return FAILED if failed else OK
+
+
+def _servers(desk: Desk, there: bool) -> list[Json]:
+    """How each server of tools comes up: the daemon has its box, its way out and its keys."""
+    if not there:
+        return []
+    if not desk.daemon.awake():
+        detail = "not tried: the daemon has what they need, and does not run"
+        hint = "holdfast serve start && holdfast doctor"
+        return [{"name": "servers of tools", "level": "ok", "detail": detail, "hint": hint}]
+    return [_server(one) for one in rows_of(desk.daemon.post("/api/v1/mcp-checks"), "servers")]
+
+
+def _server(one: Json) -> Json:
+    name, problem = f"mcp {one['name']}", str(one.get("problem") or "")
+    if problem:
+        return {"name": name, "level": "warn", "detail": problem, "hint": one.get("hint") or ""}
+    detail = f"came up in {one.get('milliseconds')} ms, {one.get('tools')} tools"
+    return {"name": name, "level": "ok", "detail": detail, "hint": ""}
 
 
 def backup(desk: Desk, given: Given) -> int:

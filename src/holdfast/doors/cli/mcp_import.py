@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import cast
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .desk import Desk, Given
     from .wire import Json
 
-_USUAL = ".mcp.json"
+_USUAL, _SHARED = ".mcp.json", "mcp/servers.json"
 _LARGEST = 4 << 20
 _KEY = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -25,7 +26,7 @@ _ODD = re.compile(r"[^a-z0-9_-]+")
 
 def mcp_import(desk: Desk, given: Given) -> int:
     """Add each server of a file. Nothing of them is offered before somebody agrees to it."""
-    path = given.word() or _USUAL
+    path = given.word() or _usual()
     told = _servers(path)
     wanted = given.many("only")
     for name in wanted:
@@ -40,6 +41,13 @@ def mcp_import(desk: Desk, given: Given) -> int:
     elif not results:
         desk.screen.note(f"{path} has no servers")
     return FAILED if any(one["problem"] for one in results) else OK
+
+
+def _usual() -> str:
+    """The file of this folder, or else the one that programs share."""
+    base = variable("XDG_CONFIG_HOME") or f"{variable('HOME') or ''}/.config"
+    shared = f"{base}/{_SHARED}"
+    return shared if not os.path.exists(_USUAL) and os.path.exists(shared) else _USUAL  # noqa: PTH110
 
 
 def _added(desk: Desk, given: Given, alias: str, server: Json) -> Json:
@@ -75,7 +83,7 @@ def _servers(path: str) -> dict[str, Json]:
         raise Stop(f"there is no file {path}", hint=hint, name="usage") from None
     except (ValueError, RecursionError) as error:
         raise Stop(f"{path} is no JSON: {error}", name="usage") from None
-    for key in ("mcpServers", "servers"):
+    for key in ("mcpServers", "servers", "mcp_servers"):
         if found := _object(_object(told).get(key)):
             return {name: _object(one) for name, one in found.items()}
     hint = 'expected {"mcpServers": {"name": {"command": "…", "args": […]}}}'
@@ -89,7 +97,8 @@ def _described(name: str, server: Json) -> tuple[Json, dict[str, str]]:
     body: Json = {"tools": _texts(server, "enabledTools") or ["*"]}
     if isinstance(text := server.get("description"), str):
         body["description"] = text[:500]
-    if isinstance(seconds := server.get("toolTimeout", server.get("timeout")), int | float):
+    told = (server.get(key) for key in ("toolTimeout", "timeout_seconds", "timeout"))
+    if isinstance(seconds := next((one for one in told if one is not None), None), int | float):
         body["timeout_seconds"] = min(max(float(seconds), 0.1), 3_600.0)
     if url:
         if kind == "ws":

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import select
-import socket
-import sys
 import time
-import webbrowser
 from contextlib import closing
 
 from .client import quote
+from .landing import Landing
 from .out import line
 from .reading import count_of, rows_of, text_of, texts_of
 from .stop import OK, REFUSED, Stop
@@ -20,25 +17,21 @@ if TYPE_CHECKING:
     from .wire import Json
 
 _HEAD = ("SERVER", "LOGIN", "ISSUER", "SCOPES", "UNTIL", "NOTE")
-_LONGEST = 1 << 16
-_GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_THERE = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-    b"Referrer-Policy: no-referrer\r\nCache-Control: no-store\r\n\r\n"
-    b"That is all: go back to the terminal. You may close this page.\n"
-)
 
 
 def mcp_login(desk: Desk, given: Given) -> int:
     name = given.word()
-    with closing(_listener(given)) as ears:
-        host, port = ears.getsockname()[:2]
-        body: Json = {"redirect": f"http://{host}:{port}/callback"}
+    with closing(Landing(given.count("port") or 0)) as landing:
+        body: Json = {"redirect": landing.address}
         begun = desk.daemon.post(f"/api/v1/mcp/{quote(name)}/login", body)
         if text_of(begun, "state") == "in":
             return _made(desk, given, begun)
-        _invite(desk, given, begun)
-        answer = _answer(desk, given, begun, ears)
+        _introduce(desk, begun)
+        landing.only_for(text_of(begun, "redirect"))
+        landing.invite(desk, given, begun, "url")
+        if not (answer := landing.answer(desk, given)):
+            hint = f"holdfast mcp login {name}"
+            raise Stop("nobody finished the login", hint=hint, code=REFUSED)
     attempt = quote(text_of(begun, "attempt"))
     made = desk.daemon.post(f"/api/v1/mcp-logins/{attempt}", {"answer": answer})
     return _made(desk, given, made)
@@ -69,65 +62,11 @@ def mcp_status(desk: Desk, given: Given) -> int:
     return OK
 
 
-def _listener(given: Given) -> socket.socket:
-    """Where the browser will end, if it is on this machine."""
-    try:
-        return socket.create_server(("127.0.0.1", given.count("port") or 0))
-    except OSError as error:
-        raise Stop(f"--port {given.one('port')}: {error.strerror}", name="usage") from error
-
-
-def _invite(desk: Desk, given: Given, begun: Json) -> None:
-    url, scopes = line(text_of(begun, "url")), texts_of(begun, "scopes")
+def _introduce(desk: Desk, begun: Json) -> None:
+    """Who will ask the person, and for what."""
+    scopes = texts_of(begun, "scopes")
     wanted = f", for {line(' '.join(scopes))}" if scopes else ""
     desk.screen.note(f"its logins are issued by {line(text_of(begun, 'issuer'))}{wanted}")
-    opened = False
-    if desk.screen.attended and not given.has("no-browser"):
-        opened = url.startswith(("http://", "https://")) and webbrowser.open(url)
-    desk.screen.note("a browser was opened; or open this:" if opened else "open this, and log in:")
-    desk.screen.note(url)
-
-
-def _answer(desk: Desk, given: Given, begun: Json, ears: socket.socket) -> str:
-    """What the browser brings to us, or a person pastes: the address that it ended at."""
-    ours = f":{ears.getsockname()[1]}/" in text_of(begun, "redirect")
-    typed = desk.screen.attended or not ours or given.has("paste")
-    if typed:
-        desk.screen.ask("(or paste the address that it ends at) " if ours else "then paste it: ")
-    until = time.monotonic() + 900
-    while (left := until - time.monotonic()) > 0:
-        sources = [ears] if ours else []
-        ready = select.select([*sources, *([sys.stdin] if typed else [])], [], [], left)[0]
-        if sys.stdin in ready:
-            if answer := sys.stdin.readline(_LONGEST).strip():
-                return answer
-            if not ours:
-                break
-            typed = False
-        elif ready and (answer := _brought(ears)):
-            desk.screen.note("")
-            return answer
-    raise Stop("nobody finished the login", hint=f"holdfast mcp login {given.word()}", code=REFUSED)
-
-
-def _brought(ears: socket.socket) -> str:
-    """What one visitor asks for, if it is the end of a login; others are sent away."""
-    visitor, _ = ears.accept()
-    with visitor:
-        visitor.settimeout(5)
-        head = b""
-        try:
-            while b"\r\n\r\n" not in head and len(head) < _LONGEST:
-                if not (piece := visitor.recv(4096)):
-                    break
-                head += piece
-            words = head.partition(b"\r\n")[0].split(b" ")
-            good = len(words) == 3 and words[:1] == [b"GET"] and words[1].startswith(b"/callback?")
-            visitor.sendall(_THERE if good else _GONE)
-        except OSError:
-            return ""
-    host, port = ears.getsockname()[:2]
-    return f"http://{host}:{port}{words[1].decode('ascii', 'replace')}" if good else ""
 
 
 def _made(desk: Desk, given: Given, made: Json) -> int:

@@ -11,6 +11,8 @@ from .table_peers import PEERS
 from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
+from .table_slack import SLACK
+from .table_tools import TOOLS
 from .table_trust import TRUST
 from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
@@ -493,9 +495,7 @@ _HOUSE = (
         arguments=(("[TO]", "the file to write (default: in the home's backups folder)"),),
         takes=(0, 1),
         examples=(("holdfast backup /mnt/usb/holdfast.bak", "prints where it went"),),
-        more="While the daemon works. Keys (their hashes), trust, webhooks, kept answers and the "
-        "files that tasks show are in it; what you wrote (config.toml, policy.toml) and what is "
-        "secret (vault, token, audit.key, tls) are not.",
+        more="The files of configuration, and what is secret (vault, token, tls), are not in it.",
     ),
     Command(
         "restore",
@@ -504,8 +504,7 @@ _HOUSE = (
         arguments=(("FROM", "a file that `backup` wrote"),),
         takes=(1, 1),
         examples=(("holdfast serve stop && holdfast restore holdfast.bak", "back to that day"),),
-        more="Of the files besides the history those are put back that are missing: what was taken "
-        "back since, such as a key, stays so. The history that was there is kept beside it.",
+        more="The history that was there is kept. A key or trust taken back since stays so.",
     ),
     Command(
         "purge",
@@ -570,6 +569,8 @@ GROUPS = (
     ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
+    ("Tools", TOOLS),
+    ("Slack", SLACK),
     ("Editors", EDITORS),
     ("Keys", KEYS),
     ("Webhooks", WEBHOOKS),
@@ -588,8 +589,10 @@ DEFAULTS = {
     "policy": "policy show",
     "trust": "trust show",
     "secret": "secret list",
+    "slack": "slack status",
     "vault": "vault status",
     "task": "task list",
+    "tool": "tool list",
     "webhook": "webhook list",
     "session": "session list",
     "model": "model list",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .command import CHECKING, Command, Option
 
 _SERVED = (
-    Option("--tools", "PATTERN", "offer only these tools: a shell pattern", repeats=True),
+    Option("--tools", "PATTERN", "offer these tools: a shell pattern", repeats=True),
     Option("--workspace", "DIR", "where tasks work that name no folder themselves"),
 )
 _NAME = ("NAME", "the server's name, like git")
@@ -96,7 +96,12 @@ MCP = (
         "mcp import",
         "Add the servers of another program's file.",
         "mcp_import:mcp_import",
-        arguments=(("[FILE]", "like ~/.cursor/mcp.json (default: .mcp.json here)"),),
+        arguments=(
+            (
+                "[FILE]",
+                ".mcp.json here, or else ~/.config/mcp/servers.json",
+            ),
+        ),
         takes=(0, 1),
         options=(
             Option("--only", "NAME", "this one of them", repeats=True),
@@ -210,7 +215,8 @@ MCP = (
                 "tasks only: nobody approves from there",
             ),
         ),
-        more="Over HTTP it is at /mcp of the daemon. See docs/guides/mcp-server.md.",
+        more="Over HTTP it is at /mcp of the daemon. A pattern that names none of its own tools"
+        " names those of your agents, like 'slack_*'. See docs/guides/mcp-server.md.",
     ),
     Command(
         "mcp config",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol
 
 import anyio.to_thread
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field
 from starlette.responses import Response
 
@@ -41,13 +42,15 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """The configuration. `tag` is the ETag of the file."""
+    """The configuration. `tag` is the ETag of the file, `fingerprint` stands for all that it says,
+    `policy` for the rules in force."""
 
     tag: str
     path: str
     fingerprint: str
     settings: tuple[Setting, ...]
     warnings: tuple[str, ...]
+    policy: str = ""
 
 
 class File(Protocol):
@@ -78,7 +81,7 @@ def _file(ask: Ask[Any, Any]) -> File:
 
 
 async def config_show(ask: Ask[NoQuery, Nothing]) -> Response:
-    return _told(await anyio.to_thread.run_sync(_file(ask).read))
+    return _told(ask, await anyio.to_thread.run_sync(_file(ask).read))
 
 
 async def config_change(ask: Ask[NoQuery, ToChange]) -> Response:
@@ -90,7 +93,7 @@ async def config_change(ask: Ask[NoQuery, ToChange]) -> Response:
     change = partial(_file(ask).change, changes, tag, only_try=ask.body.dry_run)
     after = await anyio.to_thread.run_sync(change)
     if ask.body.dry_run:
-        return _told(after)
+        return _told(ask, after)
     told = Fact(
         kind="config.changed",
         at=house.clock.now(),
@@ -100,11 +103,12 @@ async def config_change(ask: Ask[NoQuery, ToChange]) -> Response:
         after=after.tag,
     )
     await house.audit.append(told)
-    return _told(after)
+    return _told(ask, after)
 
 
-def _told(found: Settings) -> Response:
-    return json_answer(found, 200, {"ETag": f'"{found.tag}"'})
+def _told(ask: Ask[Any, Any], found: Settings) -> Response:
+    shown = replace(found, policy=ask.house.rules.version)
+    return json_answer(shown, 200, {"ETag": f'"{found.tag}"'})
 
 
 CONFIG_ROUTES: tuple[Entry, ...] = (

@@ -182,6 +182,12 @@ class ServerTools(Struct, frozen=True, kw_only=True):
     tools: tuple[ServerTool, ...]
 
 
+class ServersLooked(Struct, frozen=True, kw_only=True):
+    """How each server came up just now."""
+
+    servers: tuple[mcp.Looked, ...]
+
+
 class Removed(Struct, frozen=True, kw_only=True):
     """It is gone."""
 
@@ -202,6 +208,10 @@ async def server_add(ask: Ask[NoQuery, NewServer]) -> ServerState:
 
 async def server_inspect(ask: Ask[NoQuery, Nothing]) -> Inspection:
     return await mcp.inspect(ask.house, ask.path("name"))
+
+
+async def server_look(ask: Ask[NoQuery, Nothing]) -> ServersLooked:
+    return ServersLooked(servers=tuple(await mcp.look_at_all(ask.house)))
 
 
 async def server_trust(ask: Ask[NoQuery, ToTrust]) -> ServerState:
@@ -349,6 +359,13 @@ MCP_ROUTES: tuple[Entry, ...] = (
         remark_list,
         "What a server said lately without being asked.",
         ServerRemarks,
+    ),
+    Entry(
+        "POST",
+        "/api/v1/mcp-checks",
+        server_look,
+        "Have every server come up, and see which do.",
+        ServersLooked,
     ),
     Entry(
         "GET",

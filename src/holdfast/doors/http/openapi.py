@@ -25,13 +25,16 @@ _ABOUT = {
     "call": "The call's id, as in the question.",
     "id": "The session's id.",
     "name": "Its name.",
+    "alias": "What the Slack workspace is called here.",
     "seq": "The record's number.",
+    "task": "The task, as it was named when the message was taken.",
     "attempt": "The login, as `login` named it.",
     "question": "The question, as it is listed.",
 }
 _AGAIN = ("Idempotency-Key", "Repeating a request with it is safe.")
 _HEADERS = {
     ("POST", "/api/v1/tasks"): _AGAIN,
+    ("POST", "/api/v1/chat"): _AGAIN,
     ("PATCH", "/api/v1/config"): ("If-Match", "The ETag of what was read."),
     ("GET", "/api/v1/tasks/{ref}/events"): ("Last-Event-ID", "Go on after this event."),
 }
@@ -109,6 +112,9 @@ def _responses(entry: Entry) -> Iterable[tuple[str, Json]]:
     if entry.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     yield str(entry.status), {"description": entry.summary, "content": content}
+    for status, kind in entry.also:
+        shape = {"application/json": {"schema": {"$ref": _REF + kind.__name__}}}
+        yield str(status), {"description": HTTPStatus(status).phrase, "content": shape}
     failure = {PROBLEM: {"schema": {"$ref": _REF + Problem.__name__}}}
     for status in sorted(statuses(entry)):
         yield str(status), {"description": HTTPStatus(status).phrase, "content": failure}
@@ -132,6 +138,7 @@ def _schemas(routes: Sequence[Entry]) -> Mapping[str, Any]:
     ]
     _, bodies = models_json_schema(asked, ref_template=f"{_REF}{{model}}")
     kinds = [entry.answer for entry in routes if not isinstance(entry.answer, str)]
+    kinds += [kind for entry in routes for _, kind in entry.also]
     _, answers = msgspec.json.schema_components([*kinds, Problem], ref_template=f"{_REF}{{name}}")
     queries = {entry.query.__name__ for entry in routes}
     mine = {name: s for name, s in bodies["$defs"].items() if name not in queries}

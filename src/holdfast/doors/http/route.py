@@ -126,6 +126,7 @@ class Entry:
 
     `answer` is a Struct, or the media type of what is none. Who may use it: `scopes.py`. `again`:
     an Idempotency-Key makes repeating it safe; False where the function sees to that, or must not.
+    `also` are other good answers by their status.
     """
 
     method: str
@@ -139,6 +140,7 @@ class Entry:
     errors: tuple[int, ...] = ()
     streams: bool = False
     again: bool = True
+    also: tuple[tuple[int, type[msgspec.Struct]], ...] = ()
 
     @property
     def writes(self) -> bool:

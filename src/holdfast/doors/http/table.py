@@ -19,6 +19,7 @@ from .asking import ask_model, choose_model, embed, list_models, refresh_models
 from .audit import AUDIT_ROUTES
 from .boxes import BoxList, box_list
 from .certificate import CERTIFICATE_ROUTES
+from .chat import CHAT_ROUTES
 from .config import CONFIG_ROUTES
 from .keys import KEY_ROUTES
 from .mcp import MCP_ROUTES
@@ -28,6 +29,8 @@ from .peers import PEER_ROUTES
 from .policy import POLICY_ROUTES
 from .route import Ask, Entry
 from .secrets import SECRET_ROUTES
+from .slack import SLACK_ROUTES
+from .tools import TOOL_ROUTES
 from .trust import TRUST_ROUTES
 from .undo import UNDO_ROUTES
 from .webhooks import WEBHOOK_ROUTES
@@ -244,11 +247,14 @@ ROUTES: tuple[Entry, ...] = (
         errors=(409, 429, 502, 503, 504),
         streams=True,
     ),
+    *CHAT_ROUTES,
     *UNDO_ROUTES,
     *SECRET_ROUTES,
     *POLICY_ROUTES,
     *MCP_ROUTES,
     *PEER_ROUTES,
+    *SLACK_ROUTES,
+    *TOOL_ROUTES,
     *AUDIT_ROUTES,
     *TRUST_ROUTES,
     *KEY_ROUTES,

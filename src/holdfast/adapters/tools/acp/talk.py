@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,14 +49,15 @@ class Talk:
             self._over = self._over or "the conversation was ended"
             self._ring()
 
-    async def ask(self, method: str, params: Mapping[str, Any], seconds: float) -> Raw:
-        """Raises `Gone`, `Silent`, `Said`, `Odd`."""
+    async def ask(
+        self, method: str, params: Mapping[str, Any], seconds: float, idle: float = math.inf
+    ) -> Raw:
+        """Raises `Gone`, `Silent` (also after `idle` seconds without any word), `Said`, `Odd`."""
         number = next(self._numbers)
         try:
             with anyio.fail_after(seconds):
                 await self._send(messages.request(number, method, params))
-                while number not in self._answers and not self._over:
-                    await self._arrived.wait()
+                await self._answered(number, idle)
         except TimeoutError:
             raise Silent(f"no answer to {method} within {seconds:g} s") from None
         answer = self._answers.pop(number, None)
@@ -66,6 +68,13 @@ class Talk:
         if not bytes(answer.result):
             raise Odd(f"the answer to {method} has no result")
         return answer.result
+
+    async def _answered(self, number: int, idle: float) -> None:
+        while number not in self._answers and not self._over:
+            with anyio.move_on_after(idle) as patience:
+                await self._arrived.wait()
+            if patience.cancelled_caught:
+                raise Silent(f"it said nothing for {idle:g} s")
 
     async def tell(self, method: str, params: Mapping[str, Any]) -> None:
         with anyio.move_on_after(_FAREWELL, shield=True):
@@ -81,11 +90,12 @@ class Talk:
         self._count += 1
         if self._count > _MOST:
             raise Odd("it says more than anybody can read")
+        if not message.method and isinstance(message.id, int):
+            self._answers[message.id] = message
+        self._ring()
         if not message.method:
-            if isinstance(message.id, int):
-                self._answers[message.id] = message
-                self._ring()
-        elif message.id is not None:
+            return
+        if message.id is not None:
             await self._send(self._reply(message))
         elif message.method == "session/update":
             self._hear(message.params)

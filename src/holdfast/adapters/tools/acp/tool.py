@@ -146,7 +146,7 @@ class AskAgent:
         asked.set()
         words = {"sessionId": session, "prompt": [{"type": "text", "text": prompt}]}
         try:
-            answer = await talk.ask("session/prompt", words, spec.seconds)
+            answer = await talk.ask("session/prompt", words, spec.seconds, spec.idle_seconds)
         except Trouble:
             await talk.tell("session/cancel", {"sessionId": session})
             raise

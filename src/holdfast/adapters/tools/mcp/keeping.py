@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from .standing import ADDED, LOCKFILE, Books
 
 
 class Keeping:
-    """The books of one home, one change at a time."""
+    """The books of one home, one change at a time; `changed` is called after each."""
 
-    def __init__(self, home: Path) -> None:
-        self._home, self._writing = home, anyio.Lock()
+    def __init__(self, home: Path, changed: Callable[[], None]) -> None:
+        self._home, self._writing, self._changed = home, anyio.Lock(), changed
         self.books = standing.books(home)
 
     async def enter(self, name: str, entry: Entry | None) -> None:
@@ -31,12 +31,14 @@ class Keeping:
             fresh = kept.lock.having(name, entry)
             await to_thread.run_sync(partial(lock.write, self._home / LOCKFILE, fresh))
             self.books = replace(kept, lock=fresh)
+        self._changed()
 
     async def save(self, servers: Mapping[str, ServerSpec]) -> None:
         async with self._writing:
             kept = self._sound()
             await to_thread.run_sync(partial(saved.write, self._home / ADDED, servers))
             self.books = replace(kept, added=servers)
+        self._changed()
 
     def _sound(self) -> Books:
         """What is damaged is not overwritten, but read again: somebody may have mended it."""

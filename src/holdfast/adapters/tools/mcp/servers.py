@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,7 +54,8 @@ class Household(Struct, frozen=True, kw_only=True):
     """What servers and their tools get from the house.
 
     `taken` are names of tools that no server gets; `agent` is for whom one is looked at; `reveal`
-    gives a secret of a login that the configuration names, for a server.
+    gives a secret of a login that the configuration names, for a server. `changed` is called when
+    what they offer, or how they stand, has changed.
     """
 
     home: Path
@@ -68,6 +69,7 @@ class Household(Struct, frozen=True, kw_only=True):
     reveal: Callable[[str, str], Awaitable[str]]
     taken: frozenset[str]
     agent: str
+    changed: Callable[[], None]
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
@@ -95,7 +97,7 @@ class Servers:
 
     def __init__(self, household: Household, group: TaskGroup) -> None:
         self._house = household
-        self._kept = Keeping(household.home)
+        self._kept = Keeping(household.home, household.changed)
         self.logins = Logins(_for_logins(household, self._spec, self._everyone))
         self.bearer = self.logins.used.bearer
         self._sessions = Sessions(household.world, self._check, self.logins.used, group)
@@ -150,7 +152,7 @@ class Servers:
     def tools(self, name: str) -> Sequence[ToolRow]:
         spec = self._spec(name)
         entry = self._kept.books.lock.servers.get(name)
-        return [row for row, _ in self._rows(spec, entry.offers if entry else ())]
+        return _shown(self._rows(spec, entry.offers if entry else ()), self._absent.get(name, ()))
 
     async def inspect(self, name: str) -> Inspection:
         spec, began = self._spec(name), time.monotonic()
@@ -273,9 +275,9 @@ class Servers:
             await self._kept.enter(spec.name, replace(entry, quarantine=out))
             _log.warning("the server %s is quarantined: %s", spec.name, "; ".join(changes)[:2_000])
             return f"it is not what was agreed to any more: holdfast mcp trust {spec.name}"
-        names = {offer.name for offer in offers}
-        absent = frozenset(old.name for old in entry.offers if old.name not in names)
-        self._absent = {**self._absent, spec.name: absent}
+        if (absent := _missing(entry.offers, offers)) != self._absent.get(spec.name, frozenset()):
+            self._absent = {**self._absent, spec.name: absent}
+            self._house.changed()
         return ""
 
     def _everyone(self) -> Sequence[ServerSpec]:
@@ -290,6 +292,15 @@ class Servers:
 
     def _state(self, name: str) -> ServerState:
         return next(one for one in self.all() if one.name == name)
+
+
+def _missing(agreed: Sequence[Offer], now: Sequence[Offer]) -> frozenset[str]:
+    return frozenset({old.name for old in agreed} - {one.name for one in now})
+
+
+def _shown(found: Sequence[tuple[ToolRow, Offer]], absent: Collection[str]) -> list[ToolRow]:
+    """What is not there just now is not offered."""
+    return [replace(row, offered=row.offered and row.name not in absent) for row, _ in found]
 
 
 class Offered:

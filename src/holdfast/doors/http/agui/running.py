@@ -5,29 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, cast
 
 import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from holdfast.core import event as e
-from holdfast.core.error import Invalid, NotFound, Refused
+from holdfast.core.error import Invalid
 from holdfast.core.foreign import NotJson, decoded
-from holdfast.core.ids import CallId, SessionId, TaskId
+from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.message import File
 from holdfast.core.task import Request
 from holdfast.doors.http.access import grant
 from holdfast.doors.http.flow import Flow, data_frame
 from holdfast.doors.http.route import Door
-from holdfast.runtime import tasks
+from holdfast.runtime import lent, tasks
 from holdfast.runtime.following import follow
 from holdfast.runtime.house import House
 from holdfast.runtime.owners import within_own
 
+from .going import goes_on
 from .telling import Telling
-from .words import Message, Resume, Run, files_of, text_of
+from .words import Message, Run, files_of, own_state, text_of
 
 PATH = "/ag-ui"
 _NAME = re.compile(r"[\x21-\x7e]{1,200}")
@@ -47,9 +46,8 @@ async def _run(door: Door, request: HttpRequest) -> ASGIApp:
     by = asker.by
     if run.resume:
         asker.check("approve")
-        task, after = await _resumed(door.house, run.resume, by)
-    else:
-        task, after = await _begun(door.house, run, by), 1
+    going = await goes_on(door.house, run, by)
+    task, after = going or (await _begun(door.house, run, by), 1)
     return Flow(door, _frames(door.house, run, task, after))
 
 
@@ -64,8 +62,12 @@ def _parsed(data: bytes) -> Run:
 
 
 async def _begun(house: House, run: Run, by: str) -> TaskId:
-    message = _last(run)
+    message, key = _last(run), f"ag-ui:{run.thread_id}:{run.run_id}"
     context = [f"{one.description}: {one.value}" for one in run.context]
+    if state := own_state(run.state):
+        context.append(f"The state of the page: {msgspec.json.encode(state).decode()}")
+    tools = lent.lend(house, [one.lent() for one in run.tools])
+    await lent.abandon(house, SessionId(run.thread_id), by=by, but=key)
     files: list[File] = [
         await tasks.attach(house, one.name, one.media_type, one.data) for one in files_of(message)
     ]
@@ -75,8 +77,9 @@ async def _begun(house: House, run: Run, by: str) -> TaskId:
         by=by,
         session=SessionId(run.thread_id),
         workspace=str(house.home / "workspace"),
-        key=f"ag-ui:{run.thread_id}:{run.run_id}",
+        key=key,
         files=tuple(files),
+        lent=tools,
     )
     return (await tasks.submit(house, within_own(request))).id
 
@@ -89,58 +92,6 @@ def _last(run: Run) -> Message:
             except msgspec.ValidationError as error:
                 raise Invalid(f"the last message: {error}", code="invalid_run") from None
     raise Invalid("messages: there is none of a user", code="invalid_run")
-
-
-async def _resumed(house: House, answers: tuple[Resume, ...], by: str) -> tuple[TaskId, int]:
-    """The task that goes on, and after how many events. An answer that it has already is one."""
-    task, after = TaskId(""), 0
-    for answer in answers:
-        named, _, rest = answer.interrupt_id.partition("/")
-        digest, _, call = rest.partition("/")
-        await _check_mine(house, TaskId(named), by)
-        if task and named != task:
-            raise Invalid("resume: the answers are to more than one task", code="invalid_run")
-        task = TaskId(named)
-        events = await house.journal.read(task)
-        there = next((one.seq for one in events if _answers(one.event, call)), 0)
-        if not after:
-            after = there - 1 if there else len(events)
-        if not there:
-            await _answered(house, task, (call, digest), answer, by)
-    return task, after
-
-
-async def _check_mine(house: House, task: TaskId, by: str) -> None:
-    row = await house.journal.summary(task)
-    if row is None or row.by != by:
-        raise NotFound(f"there is no task {task[:100]}", code="task_not_found")
-
-
-def _answers(event: e.Event, call: str) -> bool:
-    settled = isinstance(event, e.CallApproved | e.CallSettled)
-    return settled and event.call_id == call
-
-
-async def _answered(
-    house: House, task: TaskId, which: tuple[str, str], answer: Resume, by: str
-) -> None:
-    call, digest = which
-    asked = {one.call: one for one in await tasks.asked(house, task)}
-    payload: Any = answer.payload
-    told = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
-    question = asked.get(CallId(call))
-    if question is None:
-        raise Refused(f"the call {call[:100]} does not wait for anybody", code="call_not_asked")
-    if answer.status == "cancelled":
-        await tasks.refuse(house, task, call, by=by, reason="the page took it back")
-    elif question.free_text:
-        text = payload if isinstance(payload, str) else str(told.get("text", ""))
-        await tasks.say(house, task, text, by=by)
-    elif told.get("approved") is True:
-        yes = tasks.Yes(call=CallId(call), digest=digest, by=by)
-        await tasks.approve(house, task, yes)
-    else:
-        await tasks.refuse(house, task, call, by=by, reason=str(told.get("reason", "")))
 
 
 async def _frames(house: House, run: Run, task: TaskId, after: int) -> AsyncGenerator[bytes, None]:

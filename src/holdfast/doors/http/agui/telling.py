@@ -12,9 +12,11 @@ from holdfast.core.message import ModelSaid, words
 from holdfast.core.task import JudgedCall, Status, Task
 from holdfast.core.view import Question, questions
 from holdfast.ports.model import Delta
+from holdfast.runtime import lent
 from holdfast.runtime.following import Moment, awaits
 
-from .words import Run
+from .going import call_name
+from .words import Run, own_state
 
 Event = dict[str, Any]
 _SIMPLE_YES = {
@@ -40,10 +42,13 @@ class Telling:
         self._thinks = ""
         self._messages: list[Event] = [dict(one) for one in run.messages]
         self._calls = {call for turn in _turns(first.task) for call in _ids(turn)}
+        self._lent = {tool.name for tool in first.task.request.lent}
+        state = own_state(run.state)
+        self._state: Event = state if isinstance(state, dict) else {}
 
     def begin(self, task: Task) -> Iterator[Event]:
         yield self._of("RUN_STARTED")
-        yield {"type": "STATE_SNAPSHOT", "snapshot": _state(task)}
+        yield {"type": "STATE_SNAPSHOT", "snapshot": {**self._state, **_state(task)}}
 
     def of(self, moment: Moment) -> Iterator[Event]:
         """What a moment means; nothing for what does not show."""
@@ -55,8 +60,9 @@ class Telling:
                 yield from self._replied(said, judged)
             case e.TopUpRequested(judged=judged) | e.ChecksDue(judged=judged):
                 yield from self._proposed(judged, "")
-            case e.CallSettled(call_id=call, outcome=outcome):
-                yield from self._settled(moment.task, call, words(outcome))
+            case e.CallSettled(call_id=call, outcome=outcome, sources=sources):
+                if sources != (lent.SOURCE,):  # what the page said itself it has
+                    yield from self._settled(call, words(outcome))
             case _:
                 pass
         if moment.task.status is not self._status:
@@ -75,12 +81,7 @@ class Telling:
             message = fault.message if fault else "the task failed"
             yield {"type": "RUN_ERROR", "message": message, "code": fault.code if fault else ""}
             return
-        outcome: Event = {"type": "success"}
-        if task.status is Status.CANCELED:
-            outcome = {"type": "cancelled"}
-        elif not task.ended:
-            asked = [interrupt(task, one) for one in questions(task)]
-            outcome = {"type": "interrupt", "interrupts": asked}
+        outcome = _outcome(task)
         result = {"task": task.id, "answer": task.answer or ""}
         yield self._of("RUN_FINISHED") | {"outcome": outcome, "result": result}
 
@@ -157,16 +158,16 @@ class Telling:
         for one in judged:
             call = one.call
             self._calls.add(call.id)
-            begun: Event = {
-                "type": "TOOL_CALL_START",
-                "toolCallId": call.id,
-                "toolCallName": call.tool,
-            }
+            name, tool = call_name(self._task, call.id), self._named(call.tool)
+            begun: Event = {"type": "TOOL_CALL_START", "toolCallId": name, "toolCallName": tool}
             yield begun | ({"parentMessageId": parent} if parent else {})
             said = msgspec.json.encode(call.arguments).decode()
-            yield {"type": "TOOL_CALL_ARGS", "toolCallId": call.id, "delta": said}
-            yield {"type": "TOOL_CALL_END", "toolCallId": call.id}
-            self._remember(parent, call.id, call.tool, said)
+            yield {"type": "TOOL_CALL_ARGS", "toolCallId": name, "delta": said}
+            yield {"type": "TOOL_CALL_END", "toolCallId": name}
+            self._remember(parent, name, tool, said)
+
+    def _named(self, tool: str) -> str:
+        return lent.plain(tool) if tool in self._lent else tool
 
     def _remember(self, parent: str, call: str, tool: str, said: str) -> None:
         made = {"id": call, "type": "function", "function": {"name": tool, "arguments": said}}
@@ -176,18 +177,32 @@ class Telling:
                 return
         self._messages.append({"id": f"{call}.call", "role": "assistant", "toolCalls": [made]})
 
-    def _settled(self, task: Task, call: str, said: str) -> Iterator[Event]:
+    def _settled(self, call: str, said: str) -> Iterator[Event]:
         if call not in self._calls:
             return
-        message = f"{task.id}.{call}.result"
-        self._messages.append({"id": message, "role": "tool", "toolCallId": call, "content": said})
+        name = call_name(self._task, call)
+        message = f"{name}.result"
+        self._messages.append({"id": message, "role": "tool", "toolCallId": name, "content": said})
         yield {
             "type": "TOOL_CALL_RESULT",
             "messageId": message,
-            "toolCallId": call,
+            "toolCallId": name,
             "content": said,
             "role": "tool",
         }
+
+
+def _outcome(task: Task) -> Event:
+    """What a run leads to; a run that leaves only calls for the page is done."""
+    if task.status is Status.CANCELED:
+        return {"type": "cancelled"}
+    if task.ended:
+        return {"type": "success"}
+    owed = lent.owed(task)
+    asked = [interrupt(task, one) for one in questions(task) if one.call not in owed]
+    if asked:
+        return {"type": "interrupt", "interrupts": asked}
+    return {"type": "success", "pendingToolCallIds": [call_name(task.id, one) for one in owed]}
 
 
 def interrupt(task: Task, asked: Question) -> Event:
@@ -196,7 +211,7 @@ def interrupt(task: Task, asked: Question) -> Event:
         "id": f"{task.id}/{asked.digest}/{asked.call}",
         "reason": "input_required" if asked.free_text else "approval_required",
         "message": asked.question,
-        "toolCallId": asked.call,
+        "toolCallId": call_name(task.id, asked.call),
         "responseSchema": _WORDS if asked.free_text else _SIMPLE_YES,
         "metadata": {"tool": asked.tool, "target": asked.target, "labels": list(asked.labels)},
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec import Struct
 
 from holdfast.core.error import Invalid
+from holdfast.core.task import Lent
 from holdfast.doors.http.readable import READABLE, is_read
 
 
@@ -38,6 +39,8 @@ class Message(Word, frozen=True, kw_only=True):
     id: str = ""
     role: str = ""
     content: str | tuple[Part, ...] | None = None
+    tool_call_id: str = ""
+    error: str | None = None
 
 
 class Context(Word, frozen=True, kw_only=True):
@@ -45,6 +48,17 @@ class Context(Word, frozen=True, kw_only=True):
 
     description: str = ""
     value: str = ""
+
+
+class Tool(Word, frozen=True, kw_only=True):
+    """A tool that the page runs itself; its parameters are a JSON Schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+
+    def lent(self) -> Lent:
+        return Lent(name=self.name, description=self.description, schema=self.parameters or {})
 
 
 class Resume(Word, frozen=True, kw_only=True):
@@ -63,6 +77,20 @@ class Run(Word, frozen=True, kw_only=True):
     messages: tuple[dict[str, Any], ...] = ()
     context: tuple[Context, ...] = ()
     resume: tuple[Resume, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    state: Any = None
+
+
+OURS = ("task", "status", "agent")
+"""What the house adds to the state of a page."""
+
+
+def own_state(state: Any) -> Any:
+    """The state as the page made it."""
+    if not isinstance(state, dict):
+        return state
+    fields = cast("dict[str, Any]", state)
+    return {name: value for name, value in fields.items() if name not in OURS}
 
 
 class Given(Struct, frozen=True, kw_only=True):

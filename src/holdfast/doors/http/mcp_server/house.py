@@ -20,6 +20,7 @@ from holdfast.runtime.house import House
 from . import prompts, resources
 from .caller import Declined
 from .following import Following
+from .lent import came_of, lent
 from .offer import Asked
 from .questions import answered, form
 from .schemas import places
@@ -48,29 +49,54 @@ class HouseOffer:
         self._tools = [row.tool for row in ROWS]
 
     def tools(self, asked: Asked) -> Sequence[types.Tool]:
-        return self._tools
+        return [*self._tools, *lent(self._house, asked.caller.wanted)]
 
     async def call(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult:
-        row = _TOOLS[name]
+        row = _TOOLS.get(name)
+        if row is None:
+            return await self._used(asked, name, arguments)
         if asked.state:
             return await self._resumed(asked, row, arguments)
         rest = dict(arguments)
         seconds = _seconds(rest.pop("wait_seconds", None)) if row.waits else 0
         if row.name == "submit_task":
             rest.setdefault("workspace", asked.caller.workspace or self._usual_folder())
-            key = (asked.context.params or {}).get("_meta", {}).get(_KEY)
-            rest.setdefault("key", key if isinstance(key, str) else "")
+            rest.setdefault("key", _key(asked))
         found = await asked.caller.ask(row.method, *_request(row, rest))
         if not row.waits:
-            return _result(found)
+            return self._result(found)
         if row.name == "wait_for_task" and "wait_seconds" not in arguments:
             seconds = _WAIT
         try:
-            return await self._followed(asked, found["id"], seconds) if seconds else _result(found)
+            return (
+                await self._followed(asked, found["id"], seconds)
+                if seconds
+                else self._result(found)
+            )
         except Declined:
-            return _result(found)  # whoever may submit need not be allowed to look
+            return self._result(found)  # whoever may submit need not be allowed to look
+
+    async def _used(
+        self, asked: Asked, name: str, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """A tool of the house by itself; a question about it is put to the person there."""
+        if asked.state:
+            task = json.loads(asked.state)["task"]
+            await self._answered(asked)
+        else:
+            folder = asked.caller.workspace or self._usual_folder()
+            body = {"arguments": dict(arguments), "workspace": folder, "key": _key(asked)}
+            told = {**body, "wait_seconds": 0}
+            task = (await asked.caller.ask("POST", f"/api/v1/tools/{quote(name)}", told))["task"]
+        try:
+            found = await self._followed(asked, task, _WAIT)
+            if isinstance(found, types.InputRequiredResult) and not asked.state:
+                return found  # once: who does not decide then is not asked for ever
+        except Declined:
+            pass  # whoever may use a tool need not be allowed to look at tasks
+        return came_of(await asked.caller.ask("GET", f"/api/v1/tool-uses/{task}"))
 
     async def resources(self, asked: Asked, cursor: str) -> types.ListResourcesResult:
         return await resources.listed(asked.caller, cursor)
@@ -79,7 +105,11 @@ class HouseOffer:
         return resources.TEMPLATES
 
     async def read(self, asked: Asked, uri: str) -> types.ReadResourceResult:
-        return await resources.read(asked.caller, uri)
+        found = await resources.read(asked.caller, uri)
+        for one in found.contents:
+            if isinstance(one, types.TextResourceContents):
+                one.text = self._house.secrets.redact(one.text)
+        return found
 
     async def follow(self, asked: Asked, uri: str) -> AsyncGenerator[None, None]:
         task = resources.task_of(uri)
@@ -131,23 +161,27 @@ class HouseOffer:
         found = await asked.caller.ask("GET", target)
         if asked.modern and asked.can_ask and following.questions:
             return _to_ask(task, following)
-        return _result(found)
+        return self._result(found)
 
     async def _resumed(
         self, asked: Asked, row: Row, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """It comes back with a person's answers to what it was asked."""
-        state = json.loads(asked.state)
+        state = await self._answered(asked)
+        found = await asked.caller.ask("GET", f"/api/v1/tasks/{state['task']}")
+        left_open = {one["call"] for one in found.get("questions", ())}
+        if left_open & {one["call"] for one in state["questions"]}:
+            return self._result(found)  # nobody decided: asking again at once would be no use
+        seconds = _seconds(arguments.get("wait_seconds", _WAIT))
+        return await self._followed(asked, state["task"], seconds)
+
+    async def _answered(self, asked: Asked) -> dict[str, Any]:
+        """It comes back with a person's answers to what it was asked; gives what that was."""
+        state: dict[str, Any] = json.loads(asked.state)
         for question in (_question(one) for one in state["questions"]):
             if said := asked.inputs.get(question.call):
                 told = types.ElicitResult.model_validate(said, from_attributes=True)
                 await answered(asked.caller, state["task"], question, told)
-        found = await asked.caller.ask("GET", f"/api/v1/tasks/{state['task']}")
-        left_open = {one["call"] for one in found.get("questions", ())}
-        if left_open & {one["call"] for one in state["questions"]}:
-            return _result(found)  # nobody decided: asking again at once would be no use
-        seconds = _seconds(arguments.get("wait_seconds", _WAIT))
-        return await self._followed(asked, state["task"], seconds)
+        return state
 
     async def _changes(self, task: TaskId) -> AsyncGenerator[None, None]:
         begun = self._house.clock.now()
@@ -158,6 +192,16 @@ class HouseOffer:
 
     def _usual_folder(self) -> str:
         return str(self._house.home / "workspace")
+
+    def _result(self, found: dict[str, Any]) -> types.CallToolResult:
+        """Without known secrets: it goes to a model that is not ours, whoever put them there."""
+        return _result(self._house.secrets.clean(found))
+
+
+def _key(asked: Asked) -> str:
+    """What makes a repeated call the same one, if the host says."""
+    key = (asked.context.params or {}).get("_meta", {}).get(_KEY)
+    return key if isinstance(key, str) else ""
 
 
 def _seconds(value: Any) -> float:

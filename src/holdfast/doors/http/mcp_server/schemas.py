@@ -52,6 +52,8 @@ _ABOUT = {
     "task": "Its id, or the last eight characters of it.",
     "call": "The id of the call, as the question has it.",
     "session": "The name of the conversation.",
+    "name": "The name of the server of tools.",
+    "attempt": "The attempt that begin_server_login told.",
 }
 
 

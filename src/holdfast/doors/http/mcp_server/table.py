@@ -251,5 +251,38 @@ ROWS: tuple[Row, ...] = (
         "GET",
         "/api/v1/mcp",
     ),
+    Row(
+        "check_tool_servers",
+        "Do the servers come up?",
+        "Have every server of tools come up, and see which do; changes nothing of what is agreed.",
+        "POST",
+        "/api/v1/mcp-checks",
+        _SAYS,
+    ),
+    Row(
+        "list_server_logins",
+        "Logins to servers of tools",
+        "Which servers of tools want a login, and how we are logged in. Holds no token.",
+        "GET",
+        "/api/v1/mcp-logins",
+    ),
+    Row(
+        "begin_server_login",
+        "Begin a login",
+        "Begin the login to a server of tools: a person finishes it at the url that this gives, "
+        "and gives back the address at which their browser ended.",
+        "POST",
+        "/api/v1/mcp/{name}/login",
+        _SAYS,
+    ),
+    Row(
+        "finish_server_login",
+        "Finish a login",
+        "Finish a login with the whole address at which the person's browser ended.",
+        "POST",
+        "/api/v1/mcp-logins/{attempt}",
+        _SAYS,
+        ("answer",),
+    ),
     Row("show_status", "How Holdfast is", "How the daemon is.", "GET", "/api/v1/status"),
 )

@@ -14,7 +14,7 @@ from holdfast.core.message import File
 from holdfast.doors.http.access import grant
 from holdfast.doors.http.auth import BY
 from holdfast.doors.http.route import Door, json_answer
-from holdfast.runtime import tasks
+from holdfast.runtime import tasks, uploads
 from holdfast.runtime.house import House
 
 from . import agents
@@ -48,6 +48,11 @@ class Asked:
     async def attach(self, name: str, media_type: str, data: bytes) -> File:
         return await tasks.attach(self.house, name, media_type, data)
 
+    async def uploaded(self, file_id: str) -> File:
+        """What was put at `/v1/files`, as if it came with the message. Raises `NotFound`."""
+        about, data = await uploads.fetch(self.house, file_id, self.by)
+        return await self.attach(about.name, about.media_type, data)
+
     def keyed(self, wanted: Wanted) -> Wanted:
         """The same Idempotency-Key again is the same task."""
         key = self.request.headers.get("idempotency-key", "")
@@ -65,9 +70,17 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        body: Fields = {}
-        if scope["method"] == "POST":
-            body = parsed(await request.body() or b"{}")
+        body = await self._body(request)
         said = await self._run(Asked(door=self._door, request=request, body=body))
         answer = json_answer(said, 200) if isinstance(said, Mapping) else said
         await answer(scope, receive, send)
+
+    async def _body(self, request: Request) -> Fields:
+        return parsed(await request.body() or b"{}") if request.method == "POST" else {}
+
+
+class FormEndpoint(Endpoint):
+    """The same where the function reads the body itself, for it is a form."""
+
+    async def _body(self, request: Request) -> Fields:
+        return {}

@@ -24,7 +24,7 @@ Said = dict[str, Any]
 
 
 async def complete(asked: Asked) -> Said | ASGIApp:
-    wanted = await messages.wanted(asked.body, asked.by, asked.attach)
+    wanted = await messages.wanted(asked.body, asked.by, asked)
     wanted = asked.keyed(wanted)
     asked.check_agent(wanted.model)
     work = await ready(asked.house, wanted, asked.by)

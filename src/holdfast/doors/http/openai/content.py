@@ -5,25 +5,36 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
 
+from holdfast.core.error import NotFound
 from holdfast.core.message import File
 
-from .errors import Wrong
+from .errors import NoSuchFile, Wrong
 from .fields import object_of
 
-Attach = Callable[[str, str, bytes], Awaitable[File]]
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+-]+=[^;,]*)*)(;base64)?,", re.ASCII)
 _TEXTS = {"text", "input_text", "output_text", "refusal"}
 _IMAGES = {"image_url", "input_image"}
 _FILES = {"file", "input_file"}
+_NAMING = {*_FILES, "input_image"}
 _SOUNDS = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 _MOST = 50
 
 
-async def read(content: object, where: str, attach: Attach) -> tuple[str, tuple[File, ...]]:
-    """The words of a content, and its files as kept by `attach`. Raises `Wrong`, saying where."""
+class Desk(Protocol):
+    """Where what is shown beside words is kept, and found that was put there before."""
+
+    async def attach(self, name: str, media_type: str, data: bytes) -> File: ...
+
+    async def uploaded(self, file_id: str) -> File:
+        """Raises `NotFound`."""
+        ...
+
+
+async def read(content: object, where: str, desk: Desk) -> tuple[str, tuple[File, ...]]:
+    """The words of a content, and its files as kept by `desk`. Raises `Wrong`, saying where."""
     if content is None:
         return "", ()
     if isinstance(content, str):
@@ -41,7 +52,7 @@ async def read(content: object, where: str, attach: Attach) -> tuple[str, tuple[
         if kind in _TEXTS:
             words.append(text_of(fields.get("refusal" if kind == "refusal" else "text"), at))
         else:
-            files.append(await attach(*_shown(fields, kind, at)))
+            files.append(await _file(fields, kind, at, desk))
         if len(files) > _MOST:
             raise Wrong(f"{where} shows more than {_MOST} files.", param=where)
     return "\n\n".join(words), tuple(files)
@@ -51,6 +62,19 @@ def text_of(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise Wrong(f"{where} must hold a text.", param=where)
     return value
+
+
+async def _file(part: Mapping[str, Any], kind: str, at: str, desk: Desk) -> File:
+    fields = object_of(part.get("file")) if kind == "file" else part
+    if kind not in _NAMING or fields.get("file_id") is None:
+        return await desk.attach(*_shown(part, kind, at))
+    given = [name for name in ("file_data", "image_url", "file_url") if fields.get(name)]
+    if given:
+        raise Wrong(f"{at} has 'file_id' and '{given[0]}': give one.", param=f"{at}.file_id")
+    try:
+        return await desk.uploaded(text_of(fields["file_id"], f"{at}.file_id"))
+    except NotFound as missing:
+        raise NoSuchFile(str(missing), param=f"{at}.file_id") from None
 
 
 def _shown(part: Mapping[str, Any], kind: str, at: str) -> tuple[str, str, bytes]:
@@ -75,8 +99,10 @@ def _shown(part: Mapping[str, Any], kind: str, at: str) -> tuple[str, str, bytes
 
 def _decoded(url: object, at: str, what: str) -> tuple[str, bytes]:
     if not isinstance(url, str) or not (head := _DATA.match(url)):
-        hint = "Holdfast fetches no addresses out of messages and keeps no uploads"
-        raise Wrong(f"{at}: {what} must be given as a data URL.", param=at, hint=hint)
+        hint = "no address out of a message is fetched; put the file at /v1/files and name its id"
+        raise Wrong(
+            f"{at}: {what} must be given as a data URL or by its file_id.", param=at, hint=hint
+        )
     if not head[3]:
         raise Wrong(f"{at}: the data URL must be in base64.", param=at)
     return head[1] or "text/plain", _bytes(url[head.end() :], at)

@@ -41,6 +41,16 @@ class NoSuchModel(NotFound):
     code = "model_not_found"
 
 
+class NoSuchFile(NotFound):
+    """A message names a file that is not here, or not its sender's."""
+
+    code = "file_not_found"
+
+    def __init__(self, message: str, *, param: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
 class WrongPath(NotFound):
     """Nothing is answered under this path, or not with this method."""
 

@@ -12,7 +12,7 @@ from holdfast.core.message import Entry, ModelSaid, PersonSaid, Returned, ToolAn
 from holdfast.ports.model import ToolSpec
 
 from . import fields as f
-from .content import Attach, read
+from .content import Desk, read
 from .errors import Wrong
 from .messages import SIGNED, signature, whole
 from .wanted import Wanted
@@ -51,7 +51,7 @@ def given(body: f.Fields) -> Items:
     return items
 
 
-async def wanted(body: f.Fields, items: Items, by: str, attach: Attach) -> Wanted:
+async def wanted(body: f.Fields, items: Items, by: str, desk: Desk) -> Wanted:
     """What a response asks for, `items` being the whole conversation. Raises `Wrong`."""
     f.check(body, _KNOWN, _REFUSED)
     if body.get("truncation") not in (None, "disabled"):
@@ -59,7 +59,7 @@ async def wanted(body: f.Fields, items: Items, by: str, attach: Attach) -> Wante
         raise Wrong(what, param="truncation", code="unsupported_parameter")
     model = f.model(body)
     tools = tuple(_tool(one, at) for at, one in enumerate(f.listed(body.get("tools"), "tools")))
-    system, entries = await _conversation(items, by, attach)
+    system, entries = await _conversation(items, by, desk)
     effort = f.text(f.object_of(body.get("reasoning")), "effort")
     most = f.whole(body, "max_output_tokens", 1, 10_000_000)
     odds = _ODDS in f.texts(body, "include") or bool(body.get("top_logprobs"))
@@ -84,18 +84,18 @@ def _tool(one: f.Fields, place: int) -> ToolSpec:
     return f.tool(one, f"tools[{place}]")
 
 
-async def _conversation(items: Items, by: str, attach: Attach) -> tuple[str, tuple[Entry, ...]]:
+async def _conversation(items: Items, by: str, desk: Desk) -> tuple[str, tuple[Entry, ...]]:
     system: list[str] = []
     entries: list[Entry] = []
     for place, item in enumerate(items):
         at = f"input[{place}]"
         match f.text(item, "type") or "message":
             case "message":
-                await _message(item, at, (system, entries, by), attach)
+                await _message(item, at, (system, entries, by), desk)
             case "function_call":
                 _add_call(entries, _call(item, at))
             case "function_call_output":
-                entries.append(await _output(item, at, entries, attach))
+                entries.append(await _output(item, at, entries, desk))
             case kind if kind in _PASSED_OVER:
                 continue
             case other:
@@ -105,10 +105,10 @@ async def _conversation(items: Items, by: str, attach: Attach) -> tuple[str, tup
 
 
 async def _message(
-    item: f.Fields, at: str, into: tuple[list[str], list[Entry], str], attach: Attach
+    item: f.Fields, at: str, into: tuple[list[str], list[Entry], str], desk: Desk
 ) -> None:
     system, entries, by = into
-    words, files = await read(item.get("content"), f"{at}.content", attach)
+    words, files = await read(item.get("content"), f"{at}.content", desk)
     match item.get("role"):
         case "system" | "developer":
             system.append(words)
@@ -142,11 +142,11 @@ def _call(item: f.Fields, at: str) -> ToolCall:
     return call
 
 
-async def _output(item: f.Fields, at: str, entries: list[Entry], attach: Attach) -> ToolAnswered:
+async def _output(item: f.Fields, at: str, entries: list[Entry], desk: Desk) -> ToolAnswered:
     call = f.text(item, "call_id")
     said = (entry for entry in entries if isinstance(entry, ModelSaid))
     names = {one.id: one.tool for entry in said for one in entry.calls}
-    words, files = await read(item.get("output"), f"{at}.output", attach)
+    words, files = await read(item.get("output"), f"{at}.output", desk)
     if files:
         raise Wrong(f"'{at}.output' must be text.", param=f"{at}.output")
     tool = names.get(CallId(call), "")

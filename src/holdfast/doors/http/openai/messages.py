@@ -9,7 +9,7 @@ from holdfast.core.ids import CallId
 from holdfast.core.message import Entry, ModelSaid, PersonSaid, Returned, ToolAnswered, ToolCall
 
 from . import fields as f
-from .content import Attach, read
+from .content import Desk, read
 from .errors import Wrong
 from .wanted import Wanted
 
@@ -41,7 +41,7 @@ def stream_usage(body: f.Fields) -> bool:
     return f.object_of(body.get("stream_options")).get("include_usage") is True
 
 
-async def wanted(body: f.Fields, by: str, attach: Attach) -> Wanted:
+async def wanted(body: f.Fields, by: str, desk: Desk) -> Wanted:
     """What a chat asks for. Raises `Wrong`."""
     f.check(body, _KNOWN, _REFUSED)
     odds = f.flag(body, "logprobs", False)
@@ -57,7 +57,7 @@ async def wanted(body: f.Fields, by: str, attach: Attach) -> Wanted:
     if not 0 < len(messages) <= _MOST_MESSAGES:
         what = f"'messages' must be a list of 1 to {_MOST_MESSAGES} messages."
         raise Wrong(what, param="messages", code="missing_parameter" if not messages else "")
-    system, entries = await conversation(messages, by, attach)
+    system, entries = await conversation(messages, by, desk)
     most = f.whole(body, "max_completion_tokens", 1, 10_000_000)
     if most is None:
         most = f.whole(body, "max_tokens", 1, 10_000_000)
@@ -85,7 +85,7 @@ def _tool(one: f.Fields, place: int) -> Any:
 
 
 async def conversation(
-    messages: Sequence[f.Fields], by: str, attach: Attach
+    messages: Sequence[f.Fields], by: str, desk: Desk
 ) -> tuple[str, tuple[Entry, ...]]:
     """What the model is told before all else, and the turns."""
     system: list[str] = []
@@ -93,7 +93,7 @@ async def conversation(
     names: dict[str, str] = {}
     for place, message in enumerate(messages):
         at = f"messages[{place}]"
-        words, files = await read(message.get("content"), f"{at}.content", attach)
+        words, files = await read(message.get("content"), f"{at}.content", desk)
         match message.get("role"):
             case "system" | "developer":
                 system.append(words)

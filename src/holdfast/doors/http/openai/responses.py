@@ -37,7 +37,7 @@ async def create(asked: Asked) -> Said | ASGIApp:
     own = items.given(body)
     previous = fields.text(body, "previous_response_id")
     said = [*await kept.before(house, previous, asked.by), *own] if previous else own
-    wanted = asked.keyed(await items.wanted(body, said, asked.by, asked.attach))
+    wanted = asked.keyed(await items.wanted(body, said, asked.by, asked))
     asked.check_agent(wanted.model)
     name, begun = house.clock.new_id("resp"), house.clock.now() // 1000
     page = Page(name, begun, wanted.model, items.echoed(body, wanted))

@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from holdfast.doors.http.route import Door
 
-from . import responses
-from .asked import Asked, Endpoint, Run
+from . import responses, uploads
+from .asked import Asked, Endpoint, FormEndpoint, Run
 from .chat import complete
 from .embeddings import embed
 from .errors import WrongPath
@@ -28,11 +28,16 @@ TABLE: tuple[tuple[str, str, Run], ...] = (
     ("DELETE", "/v1/responses/{id}", responses.forget),
     ("POST", "/v1/responses/{id}/cancel", responses.cancel),
     ("GET", "/v1/responses/{id}/input_items", responses.show_input),
+    ("GET", "/v1/files", uploads.listed),
+    ("GET", "/v1/files/{id}", uploads.show),
+    ("GET", "/v1/files/{id}/content", uploads.content),
+    ("DELETE", "/v1/files/{id}", uploads.forget),
 )
 
 
 def routes(door: Door) -> list[Route]:
     made = [Route(path, Endpoint(door, run), methods=[method]) for method, path, run in TABLE]
+    made.append(Route("/v1/files", FormEndpoint(door, uploads.create), methods=["POST"]))
     return [*made, Route("/v1/{rest:path}", Endpoint(door, _nothing(made)), methods=[*_METHODS])]
 
 

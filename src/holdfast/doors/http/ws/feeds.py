@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from fnmatch import fnmatchcase
 from typing import Any
 
 import anyio
@@ -18,7 +19,8 @@ from holdfast.engine.live import Happened
 from holdfast.ports.journal import Query
 from holdfast.ports.model import Delta
 from holdfast.runtime import approvals, feed, tasks
-from holdfast.runtime.feed import Open, Seen
+from holdfast.runtime.conversing import agents
+from holdfast.runtime.feed import Open, Ruling, Seen, Server
 
 from .asking import DENIED, PARAMS, Fault
 from .post import Post
@@ -77,10 +79,30 @@ class Feeds:
 
     async def ask(self, name: str, one: Open) -> None:
         """One notification about a question."""
-        method = "approval.updated" if one.answered else "approval.required"
         why = await approvals.why(self._house, one.row.id, one.question.call)
-        question = open_question(one.row, one.question, why)
-        await self._post.notify(method, subscription=name, approval=question)
+        told: dict[str, Any] = {"approval": open_question(one.row, one.question, why)}
+        if one.outcome:
+            told |= {"outcome": one.outcome, "by": one.by}
+        method = "approval.updated" if one.outcome else "approval.required"
+        await self._post.notify(method, subscription=name, **told)
+
+    async def news(self, name: str, one: Server | Ruling) -> None:
+        """One notification about the house itself."""
+        method = "tools.updated" if isinstance(one, Server) else "config.updated"
+        await self._post.notify(method, subscription=name, **asdict(one))
+
+    def servers(self) -> AsyncGenerator[Server]:
+        return feed.of_servers(self._house)
+
+    def ruling(self) -> AsyncGenerator[Ruling]:
+        return feed.of_ruling(self._house)
+
+    def is_for(self, one: Server | Ruling, may_use: Callable[[str], bool]) -> bool:
+        """A key that is for some agents hears of the servers that these may use."""
+        if isinstance(one, Ruling):
+            return True
+        names = [name for name in agents(self._house) if may_use(name)]
+        return any(fnmatchcase(name, pattern) for name in names for pattern in one.agents)
 
     def questions(self) -> AsyncGenerator[Open]:
         return feed.of_questions(self._house)

@@ -60,7 +60,7 @@ def _method(entry: Entry) -> Method:
         path=entry.path,
         pieces=tuple(_PARAMETER.findall(entry.path)),
         query=frozenset(entry.query.model_fields),
-        slow=words[0] in _SLOW or entry.streams,
+        slow=words[0] in _SLOW or entry.streams or "wait" in entry.query.model_fields,
     )
 
 

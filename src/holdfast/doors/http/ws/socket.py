@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from holdfast.core.error import HoldfastError, Saturated
 from holdfast.core.foreign import NotJson, decoded
+from holdfast.doors.http.access import grant
 from holdfast.doors.http.ending import ended
 from holdfast.doors.http.route import Door
 
@@ -71,7 +72,9 @@ class Conversation:
         self._socket, self._door, self._methods = socket, door, methods
         self._post = Post(socket)
         self._asking = Asking(socket.scope["app"], socket.scope)
-        self._feeds = Subscribing(Feeds(door, self._post), self._asking, methods, self._post)
+        may_use = grant(socket.scope).may_use
+        feeds = Feeds(door, self._post)
+        self._feeds = Subscribing(feeds, self._asking, methods, self._post, may_use)
         self._granted: frozenset[str] = frozenset()
         self._greeted = anyio.Event()
         self._why = _POLICY, "say hello first"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, ClassVar
 
@@ -12,12 +12,14 @@ from anyio.abc import TaskGroup
 from msgspec import Raw
 
 from holdfast.core.error import HoldfastError
-from holdfast.runtime.feed import Seen
+from holdfast.runtime.feed import Ruling, Seen, Server
 
 from .asking import PARAMS, Asking, Fault
 from .feeds import Feeds, Wanted
 from .names import Method
 from .post import Post
+
+News = Server | Ruling
 
 
 class Subscribing:
@@ -26,6 +28,8 @@ class Subscribing:
     NAMES: ClassVar[dict[str, str]] = {
         "events.subscribe": "read",
         "approvals.subscribe": "read",
+        "tools.subscribe": "read",
+        "config.subscribe": "read",
         "unsubscribe": "read",
         "tasks.stream": "mutate",
     }
@@ -36,7 +40,9 @@ class Subscribing:
         asking: Asking,
         methods: Mapping[str, Method],
         post: Post,
+        may_use: Callable[[str], bool],
     ) -> None:
+        self._may_use = may_use
         self._feeds, self._asking, self._methods, self._post = feeds, asking, methods, post
 
     def has(self, name: str) -> bool:
@@ -52,6 +58,12 @@ class Subscribing:
                 number, scope = self._feeds.begin()
                 group.start_soon(self._questions, number, scope)
                 return {"subscription": number}
+            case "tools.subscribe":
+                await self._see("mcp.list")
+                return self._begun(self._feeds.servers(), group)
+            case "config.subscribe":
+                await self._see("status")
+                return self._begun(self._feeds.ruling(), group)
             case "unsubscribe":
                 return {"ended": self._feeds.end(str(params.get("subscription")))}
             case _:
@@ -92,6 +104,19 @@ class Subscribing:
             async for one in found:
                 if await self._may_see(one.row.id):
                     await self._feeds.ask(number, one)
+
+    def _begun(self, items: AsyncGenerator[News], group: TaskGroup) -> dict[str, Any]:
+        number, scope = self._feeds.begin()
+        group.start_soon(self._newly, number, scope, items)
+        return {"subscription": number}
+
+    async def _newly(
+        self, number: str, scope: anyio.CancelScope, items: AsyncGenerator[News]
+    ) -> None:
+        async with self._until_the_end(number, scope), aclosing(items):
+            async for one in items:
+                if self._feeds.is_for(one, self._may_use):
+                    await self._feeds.news(number, one)
 
     @asynccontextmanager
     async def _until_the_end(self, number: str, scope: anyio.CancelScope) -> AsyncGenerator[None]:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from msgspec import Struct
@@ -90,7 +91,17 @@ def method_of(issuer: Issuer, *, secret: str, key: str) -> str:
 
 
 def begun(issuer: Issuer, client: Client, wish: Wish) -> Begun:
-    """An authorization request with PKCE (S256), a state, and the server it is for (RFC 8707)."""
+    """An authorization request for a server (RFC 8707)."""
+    asked = {"resource": wish.resource}
+    if wish.scopes:
+        asked["scope"] = " ".join(wish.scopes)
+    if "offline_access" in wish.scopes:
+        asked["prompt"] = "consent"
+    return begun_for(issuer, client, asked)
+
+
+def begun_for(issuer: Issuer, client: Client, more: Mapping[str, str]) -> Begun:
+    """An authorization request with PKCE (S256), a state, and what is asked for besides."""
     verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(32)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
     asked = {
@@ -100,12 +111,8 @@ def begun(issuer: Issuer, client: Client, wish: Wish) -> Begun:
         "state": state,
         "code_challenge": challenge.rstrip(b"=").decode(),
         "code_challenge_method": "S256",
-        "resource": wish.resource,
+        **more,
     }
-    if wish.scopes:
-        asked["scope"] = " ".join(wish.scopes)
-    if "offline_access" in wish.scopes:
-        asked["prompt"] = "consent"
     place_of(issuer.authorize)
     mark = "&" if urlsplit(issuer.authorize).query else "?"
     return Begun(url=f"{issuer.authorize}{mark}{urlencode(asked)}", state=state, verifier=verifier)
@@ -183,6 +190,7 @@ async def revoked(asking: Asking, issuer: Issuer, client: Client, token: str) ->
 
 
 def _granted(told: Json, asked: Mapping[str, str], now: Instant) -> Granted:
+    told = _theirs(told)
     access, kind = text(told, "access_token"), text(told, "token_type")
     if not access or any(not "!" <= one <= "~" for one in access):
         raise NoLogin("the issuer's answer holds no token")
@@ -199,6 +207,17 @@ def _granted(told: Json, asked: Mapping[str, str], now: Instant) -> Granted:
         expires_at=now + round(life * 1000) if life else 0,
         scopes=tuple(text(told, "scope").split()),
     )
+
+
+def _theirs(told: Json) -> Json:
+    """Slack says what is a person's below `authed_user`, calls it a token of the kind `user`, and
+    puts commas between scopes."""
+    found = told.get("authed_user")
+    theirs: Json = cast("Json", found) if isinstance(found, dict) else {}
+    told = theirs if theirs.get("access_token") else told
+    if text(told, "token_type") != "user":
+        return told
+    return {**told, "token_type": "bearer", "scope": text(told, "scope").replace(",", " ")}
 
 
 def _preferred(issuer: Issuer, *, proves: bool) -> str:

@@ -1,0 +1,1 @@
+"""Where the files are that clients have put here, to name them later."""
