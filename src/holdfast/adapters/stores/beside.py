@@ -32,7 +32,7 @@ class Beside(NamedTuple):
 class PutBack(NamedTuple):
     """How many files were put back, and which were there already with other words in them."""
 
-    count: int = 0
+    files: int = 0
     stayed: tuple[str, ...] = ()
 
 
