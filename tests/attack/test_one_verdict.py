@@ -480,6 +480,8 @@ OTHERS = {
     "doors/cli/listing.py::task_list": _READS,
     "doors/cli/live.py::_tasks": _READS,
     "doors/acp/agent.py::Agent.listed": _READS,
+    "doors/acp/commands.py::_tasks": _READS,
+    "doors/acp/commands.py::_last": _READS,
     "doors/acp/session.py::Session.replay": _READS,
     "doors/acp/session.py::Session.resume": _READS,
     "doors/http/mcp_server/resources.py::": _READS,

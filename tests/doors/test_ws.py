@@ -428,9 +428,10 @@ async def test_a_key_hears_what_its_scopes_and_its_agents_are_and_no_longer_than
             await caller.result("ping")
             assert {one["method"] for one in (*heard, *caller.heard)} == {"config.updated"}
             await at.tcp.post("/api/v1/keys/some/revoke", json={})
-            ends = [(await caller.until("end"))[-1]["params"] for _ in range(3)]
-            assert {one["code"] for one in ends} == {"unauthenticated"}
-            assert (await caller.failure("tools.subscribe"))[0] == 1000
+            with pytest.raises(ConnectionClosed) as closed:
+                await caller.until("nothing")
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, caller.heard) == (1008, [])
 
 
 async def test_a_subscription_can_be_ended(tmp_path: Path):

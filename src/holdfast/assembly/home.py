@@ -26,7 +26,7 @@ HEALTH = Path("run") / "model-health.json"
 
 
 BACKED_UP = (
-    *(KEYS, TRUST, CHOICES, WEBHOOKS),
+    *(KEYS, TRUST, CHOICES, WEBHOOKS, CHATS),
     *("peers.json", "mcp.json", "mcp.lock.json"),
     *("responses", "uploads", "undo", "blobs", CHATS),
 )

@@ -27,6 +27,7 @@ from . import tasks
 from .chatting import KIND, Speaker, Talk
 from .conversing import Party, agent_of, begun, command, is_command
 from .house import House
+from .owners import within_own
 from .relaying import relay
 
 _log = logging.getLogger("holdfast.chat")
@@ -218,7 +219,7 @@ async def _submit(house: House, word: Word, session: SessionId, agent: Agent) ->
         key=word.once,
         sources=_sources(house, speaker),
     )
-    return await tasks.submit(house, request)
+    return await tasks.submit(house, within_own(request))
 
 
 def _sources(house: House, speaker: Speaker) -> tuple[str, ...]:

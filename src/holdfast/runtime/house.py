@@ -54,7 +54,7 @@ class InForce:
 
     `problem` says why the file as it is now was not taken; then the last good one stays. `files`
     are those of the configuration and of the policy. `bell` rings when something of this has
-    changed, or what servers offer, or how far agents are trusted, or a key.
+    changed, or what servers offer, or how far agents are trusted.
     """
 
     rules: Rules

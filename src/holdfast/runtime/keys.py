@@ -85,7 +85,6 @@ async def revoke(house: House, name: str, *, by: str) -> Key:
         return key
     await _say(house, key, by, after="revoked")
     gone = await house.keys.put(replace(key, revoked_at=house.clock.now()))
-    house.in_force.bell.ring()
     _log.info("the key %s was revoked by %s", name, by)
     return gone
 

@@ -142,7 +142,6 @@ async def login(ask: Ask[NoQuery, ToLogIn]) -> Response:
 async def logout(ask: Ask[NoQuery, Nothing]) -> Response:
     door = ask.door
     door.sessions.end(ask.request.headers)
-    ask.house.in_force.bell.ring()
     secure = door.access.scheme(ask.request.scope) == "https"
     cookie = set_cookie("", 0, secure=secure)
     return json_answer(LoggedOut(by=ask.by), 200, {"Set-Cookie": cookie})
