@@ -28,7 +28,7 @@ HEALTH = Path("run") / "model-health.json"
 BACKED_UP = (
     *(KEYS, TRUST, CHOICES, WEBHOOKS, CHATS),
     *("peers.json", "mcp.json", "mcp.lock.json"),
-    *("responses", "uploads", "undo", "blobs", CHATS),
+    *("responses", "uploads", "undo", "blobs"),
 )
 """What a backup holds of a home besides the journal."""
 

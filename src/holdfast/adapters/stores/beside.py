@@ -93,7 +93,7 @@ def unpack(source: Path, beside: Beside) -> PutBack:
 
 
 def _files(beside: Beside) -> Iterator[Path]:
-    for name in beside.names:
+    for name in dict.fromkeys(beside.names):
         top = beside.home / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             unfinished = path.name.startswith(".")
