@@ -13,7 +13,6 @@ from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
 from .table_slack import SLACK
-from .table_tools import TOOLS
 from .table_trust import TRUST
 from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
@@ -482,6 +481,34 @@ _HOUSE = (
     ),
 )
 
+_TOOLS = (
+    Command(
+        "tool list",
+        "List the tools that agents have, or show one with what it takes.",
+        "tools:tool_list",
+        arguments=(("[NAME]", "one of them"),),
+        takes=(0, 1),
+        examples=(("holdfast tool list slack_post_as_me", "what it takes"),),
+    ),
+    Command(
+        "tool use",
+        "Use one tool by yourself: judged and written down like an agent's call.",
+        "tools:tool_use",
+        arguments=(("NAME", "which tool"), ("[KEY=VALUE…]", "what it takes; JSON, or plain text")),
+        takes=(1, None),
+        options=(
+            Option("-C --workspace", "DIR", "the folder it works in (default: the current one)"),
+            Option("--key", "KEY", "the same key again is the same use, not a second one"),
+            Option("--wait", "SECONDS", "how long to wait for its end (60)", kind="number"),
+        ),
+        examples=(
+            ("holdfast tool use list path=src", "what an agent would see"),
+            ("holdfast tool use slack_dm_self text='ship it'", "asks you first, as your rules say"),
+        ),
+        more="It is a task with one call: `task show`, `approvals` and the audit have it.",
+    ),
+)
+
 GROUPS = (
     ("Work", _TASKS),
     ("Models", MODELS),
@@ -490,7 +517,7 @@ GROUPS = (
     ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
-    ("Tools", TOOLS),
+    ("Tools", _TOOLS),
     ("Slack", SLACK),
     ("Editors", EDITORS),
     ("Keys", KEYS),

@@ -20,8 +20,8 @@ from holdfast.runtime.house import House
 from . import prompts, resources
 from .caller import Declined
 from .following import Following
-from .lent import came_of, lent
 from .offer import Asked
+from .own_tools import came_of, named
 from .questions import answered, form
 from .schemas import places
 from .table import MOST_SECONDS, ROWS, Row
@@ -49,7 +49,7 @@ class HouseOffer:
         self._tools = [row.tool for row in ROWS]
 
     def tools(self, asked: Asked) -> Sequence[types.Tool]:
-        return [*self._tools, *lent(self._house, asked.caller.wanted)]
+        return [*self._tools, *named(self._house, asked.caller.wanted)]
 
     async def call(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
