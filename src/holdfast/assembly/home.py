@@ -38,7 +38,7 @@ NOT_BACKED_UP = (
 )
 """What it does not: what people write themselves, what is secret, what can be made again."""
 
-MENTIONING = ("undo", "responses", "outputs", "apart")
+MENTIONING = ("undo", "responses", "outputs", "apart", "uploads", CHATS)
 """Folders whose files may speak of blobs; the journal does, too."""
 
 

@@ -17,9 +17,6 @@ Instant = int
 GENESIS = "0" * 64
 """The chain value before the first event of a stream."""
 
-ILLEGIBLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What reading JSON raises, for bytes that are none or have another shape."""
-
 _CANONICAL = msgspec.json.Encoder(order="deterministic")
 
 

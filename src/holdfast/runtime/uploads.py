@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.core.error import Broken, Invalid, NotFound
-from holdfast.core.ids import ILLEGIBLE, Instant
+from holdfast.core.foreign import NotJson, decoded
+from holdfast.core.ids import Instant
 
 from .house import House
 
@@ -95,8 +96,8 @@ async def tidy(house: House, before: Instant) -> None:
 def _read(line: bytes) -> Upload:
     """Raises `Broken`."""
     try:
-        return msgspec.json.decode(line, type=Upload)
-    except ILLEGIBLE as error:
+        return decoded(line, Upload)
+    except NotJson as error:
         what = f"what is known of a file in uploads is damaged: {line[:60]!r} ({error})"
         hint = "delete it, and put it here again"
         raise Broken(what, code="file_damaged", hint=hint) from None

@@ -415,9 +415,7 @@ _HOUSE = (
         arguments=(("[TO]", "the file to write (default: in the home's backups folder)"),),
         takes=(0, 1),
         examples=(("holdfast backup /mnt/usb/holdfast.bak", "prints where it went"),),
-        more="While the daemon works. Keys (their hashes), trust, webhooks, kept answers and the "
-        "files that tasks show are in it; what you wrote (config.toml, policy.toml) and what is "
-        "secret (vault, token, audit.key, tls) are not.",
+        more="The files of configuration, and what is secret (vault, token, tls), are not in it.",
     ),
     Command(
         "restore",
@@ -426,8 +424,7 @@ _HOUSE = (
         arguments=(("FROM", "a file that `backup` wrote"),),
         takes=(1, 1),
         examples=(("holdfast serve stop && holdfast restore holdfast.bak", "back to that day"),),
-        more="Of the files besides the history those are put back that are missing: what was taken "
-        "back since, such as a key, stays so. The history that was there is kept beside it.",
+        more="The history that was there is kept. A key or trust taken back since stays so.",
     ),
     Command(
         "purge",

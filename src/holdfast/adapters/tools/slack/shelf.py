@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.adapters.tools.mcp.login.grants import Client, Granted
-from holdfast.core.ids import ILLEGIBLE, Instant
+from holdfast.core.foreign import NotJson, decoded
+from holdfast.core.ids import Instant
 from holdfast.ports.vault import Vault
 
 _log = logging.getLogger("holdfast.slack")
@@ -115,8 +116,8 @@ class Shelf:
     def _read(self, name: str) -> Kept | None:
         """What is kept there; one that cannot be read is none, and logged."""
         try:
-            kept = msgspec.json.decode(self._vault.get(name) or "", type=Kept)
-        except ILLEGIBLE:
+            kept = decoded(self._vault.get(name) or "", Kept)
+        except NotJson:
             alias = name.removeprefix(PLACE)
             _log.warning("the login to the Slack workspace %s is damaged: log in anew", alias)
             return None
