@@ -224,7 +224,7 @@ def test_a_use_that_waits_for_a_yes_survives_kill_9_and_is_done_once():
             post = (
                 "slack_post_as_me",
                 "channel=C0GENERAL",
-                "text=1730000000.000100",
+                "text=1.10",
                 "--wait",
                 "0",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from threading import Lock
 
 import msgspec
 from msgspec import Struct
@@ -89,6 +90,7 @@ class Shelf:
     def __init__(self, vault: Vault, api: str) -> None:
         self._vault, self._api = vault, api
         self._known: dict[str, Kept] | None = None
+        self._changing = Lock()
         self.unsaved = set[str]()
 
     def all(self) -> Mapping[str, Kept]:
@@ -101,16 +103,18 @@ class Shelf:
 
     def keep(self, alias: str, kept: Kept) -> None:
         """On the disk when this returns. Raises `Unavailable`."""
-        self._known = {**self.all(), alias: kept}
-        self.unsaved.add(alias)
+        with self._changing:  # two workspaces may be renewed at once, each in a thread
+            self._known = {**self.all(), alias: kept}
+            self.unsaved.add(alias)
         self._vault.put(f"{PLACE}{alias}", msgspec.json.encode(kept).decode())
         self.unsaved.discard(alias)
 
     def drop(self, alias: str) -> bool:
         """Whether there was something."""
         gone = self._vault.delete(f"{PLACE}{alias}")
-        self.unsaved.discard(alias)
-        self._known = {name: kept for name, kept in self.all().items() if name != alias}
+        with self._changing:
+            self.unsaved.discard(alias)
+            self._known = {name: kept for name, kept in self.all().items() if name != alias}
         return gone
 
     def _read(self, name: str) -> Kept | None:
