@@ -100,6 +100,8 @@ async def test_the_same_key_is_the_same_use(tmp_path: Path):
         ("read", {}, 422, "bad_arguments"),
         ("read", {"path": 7}, 422, "bad_arguments"),
         ("slack_whoami", {}, 404, "tool_not_found"),
+        ("top_up", {"budget": "task"}, 404, "tool_not_found"),
+        ("delegate", {"prompt": "do it"}, 404, "tool_not_found"),
     ],
 )
 async def test_what_cannot_be_used_begins_no_task(

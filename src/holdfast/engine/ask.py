@@ -11,6 +11,7 @@ import anyio
 from msgspec import to_builtins
 from msgspec.structs import replace
 
+from holdfast.core.agent import Agent
 from holdfast.core.budget import Reservation
 from holdfast.core.command import (
     BeginAsk,
@@ -70,7 +71,7 @@ class Asker:
         """
         name = stream.task.request.agent.model
         shown = prompt(stream.task, self._models.find(name).window)
-        tools = self._offered(stream.task)
+        tools = offered(stream.task.request.agent, self._tools(stream.task))
         specs = tuple(t.spec for t in tools) if effect.tools and shown.tools else ()
 
         def hear(delta: Delta) -> None:
@@ -106,15 +107,16 @@ class Asker:
         back_at = _end(budget.per, clock.now())
         return RequestTopUp(budget=over.key, text=str(over), more=more, back_at=back_at)
 
-    def _offered(self, task: Task) -> Sequence[Tool]:
-        agent = task.request.agent
-        return [
-            tool
-            for tool in self._tools(task).all()
-            if tool.spec.name != TOP_UP
-            and (not agent.tools or tool.spec.name in agent.tools)
-            and any(fnmatchcase(agent.name, pattern) for pattern in tool.traits.agents)
-        ]
+
+def offered(agent: Agent, tools: Tools) -> Sequence[Tool]:
+    """Those of the tools that an agent has."""
+    return [
+        tool
+        for tool in tools.all()
+        if tool.spec.name != TOP_UP
+        and (not agent.tools or tool.spec.name in agent.tools)
+        and any(fnmatchcase(agent.name, pattern) for pattern in tool.traits.agents)
+    ]
 
 
 class TaskAccount:

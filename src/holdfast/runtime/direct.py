@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from holdfast.core.ids import TaskId
 from holdfast.core.message import Failed, Outcome, Refused, Returned, ToolAnswered, words
 from holdfast.core.task import ENDED, Request, Task
 from holdfast.core.view import Question, questions
+from holdfast.engine.ask import offered
 from holdfast.ports.tools import Tool
 
 from . import tasks
@@ -52,15 +52,9 @@ class Used(Struct, frozen=True, kw_only=True):
 
 def tools(house: House) -> Sequence[Tool]:
     """Those that the agent of this house has, by name."""
-    agent = house.agent
-    found = [
-        one
-        for one in house.tools.all()
-        if one.spec.name not in _OF_AGENTS
-        and (not agent.tools or one.spec.name in agent.tools)
-        and any(fnmatchcase(agent.name, pattern) for pattern in one.traits.agents)
-    ]
-    return sorted(found, key=lambda one: one.spec.name)
+    found = offered(house.agent, house.tools)
+    useful = (one for one in found if one.spec.name not in _OF_AGENTS)
+    return sorted(useful, key=lambda one: one.spec.name)
 
 
 async def use_tool(house: House, use: Use) -> TaskId:
