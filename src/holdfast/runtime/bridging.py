@@ -31,7 +31,7 @@ from .owners import within_own
 from .relaying import relay
 
 _log = logging.getLogger("holdfast.chat")
-_LONGEST_NAME, _LONGEST_KEY, _ASKED = 100, 200, 20
+_LONGEST_NAME, _LONGEST_KEY = 100, 200
 
 
 class TooOften(Saturated):
@@ -187,7 +187,7 @@ def _agent(house: House, word: Word, talk: Talk) -> Agent:
 
 async def _asking(house: House, session: SessionId) -> TaskId | None:
     """The task of the conversation that waits for words."""
-    for row in await house.journal.query(Query(session=session, asked=True, limit=_ASKED)):
+    for row in await house.journal.query(Query(session=session, asked=True, limit=1)):
         if any(one.free_text for one in row.questions):
             return row.id
     return None
