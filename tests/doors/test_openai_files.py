@@ -195,6 +195,22 @@ async def test_a_file_expires_and_upkeep_takes_it_away(tmp_path: Path) -> None:
         assert not list((tmp_path / "uploads").rglob("file_*"))
 
 
+async def test_a_damaged_file_is_its_own_trouble(tmp_path: Path) -> None:
+    async with street(tmp_path) as at:
+        spoilt, sound = (await put(at))["id"], (await put(at))["id"]
+        (path,) = (tmp_path / "uploads").rglob(spoilt)
+        path.write_bytes(b'{"id":"\xff"}\nhello')
+        path.with_name(f"file_{0:032x}").symlink_to("gone")  # as if deleted while one looks
+        listed = (await at.tcp.get(AT)).json()["data"]
+        assert [one["id"] for one in listed] == [sound]
+        later = dataclasses.replace(at.house, clock=LaterClock(at.house.clock, 2 * 86_400_000))
+        await upkeep.forget(later, 1)
+        assert [path.name for path in (tmp_path / "uploads").rglob("file_*[!0]")] == [spoilt]
+        broken = await at.tcp.get(f"{AT}/{spoilt}")
+        assert (broken.status_code, broken.json()["error"]["code"]) == (500, "file_damaged")
+        assert (await at.tcp.delete(f"{AT}/{spoilt}")).status_code == 200
+
+
 class LaterClock:
     """A clock that is ahead of another."""
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,7 +19,6 @@ from holdfast.core.view import Question, questions
 from holdfast.ports.tools import Tool
 
 from . import tasks
-from .following import settled
 from .house import House
 
 DIRECT = "direct/call"
@@ -87,10 +85,8 @@ async def use_tool(house: House, use: Use) -> TaskId:
     return (await tasks.submit(house, request)).id
 
 
-async def used(house: House, task_id: TaskId, *, seconds: float = 0) -> Used:
-    """What came of it so far; waits for its end, or for a question, for as long as this."""
-    with anyio.move_on_after(seconds):
-        await settled(house, task_id)
+async def used(house: House, task_id: TaskId) -> Used:
+    """What came of it so far. Raises `NotFound` for a task that is no use of a tool."""
     task = await house.recorder.load(task_id)
     tool, found = _tool(task), _outcome(task)
     if task.status not in ENDED:

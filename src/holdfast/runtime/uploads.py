@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
-from holdfast.core.error import Invalid, NotFound
+from holdfast.core.error import Broken, Invalid, NotFound
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import Instant
 
 from .house import House
+
+_log = logging.getLogger("holdfast.uploads")
 
 
 class Upload(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,10 +69,10 @@ async def fetch(house: House, name: str, by: str) -> tuple[Upload, bytes]:
 
 
 async def all_of(house: House, by: str) -> Sequence[Upload]:
-    """Oldest first."""
+    """Oldest first, without those that are damaged."""
     now = house.clock.now()
-    found = map(_read, await house.uploads.all(by))
-    return [one for one in found if not _is_over(one, now)]
+    found = map(_legible, await house.uploads.all(by))
+    return [one for one in found if one is not None and not _is_over(one, now)]
 
 
 async def forget(house: House, name: str, by: str) -> None:
@@ -76,18 +80,36 @@ async def forget(house: House, name: str, by: str) -> None:
 
 
 async def tidy(house: House, before: Instant) -> None:
-    """Everybody's that have expired go, and those put here before that moment."""
+    """Everybody's that have expired go, and those put here before that moment.
+
+    What is damaged stays: nobody knows how old it is.
+    """
     now = house.clock.now()
 
     def is_over(line: bytes) -> bool:
-        about = _read(line)
-        return about.created_at < before or _is_over(about, now)
+        about = _legible(line)
+        return about is not None and (about.created_at < before or _is_over(about, now))
 
     await house.uploads.tidy(is_over)
 
 
 def _read(line: bytes) -> Upload:
-    return msgspec.json.decode(line, type=Upload)
+    """Raises `Broken`."""
+    try:
+        return decoded(line, Upload)
+    except NotJson as error:
+        what = f"what is known of a file in uploads is damaged: {line[:60]!r} ({error})"
+        hint = "delete it, and put it here again"
+        raise Broken(what, code="file_damaged", hint=hint) from None
+
+
+def _legible(line: bytes) -> Upload | None:
+    """None, and a word in the log, for one that is damaged: the others do not suffer from it."""
+    try:
+        return _read(line)
+    except Broken as damaged:
+        _log.error("%s", damaged, extra={"code": damaged.code})
+        return None
 
 
 def _is_over(about: Upload, now: Instant) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import anyio
 from msgspec import Struct
 from pydantic import Field
 from starlette.responses import Response
@@ -12,12 +11,12 @@ from starlette.responses import Response
 from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.task import ENDED, Status
 from holdfast.core.view import Summary
-from holdfast.runtime import bridging, conversing, following
+from holdfast.runtime import bridging, conversing
 from holdfast.runtime.chatting import Speaker
 
 from .bodies import Body, Name, NoQuery, Nothing, Question
 from .route import Ask, Entry, json_answer
-from .sse import attended
+from .waiting import wait_for
 
 _PATH = "/api/v1/chat"
 _OWN = "chat-"
@@ -102,22 +101,9 @@ async def chat_say(ask: Ask[NoQuery, ChatWords]) -> Response:
 async def chat_answer(ask: Ask[ChatWait, Nothing]) -> ChatTask:
     house, task = ask.house, ask.path("task")
     row = await bridging.heard(house, ask.by, task)
-
-    async def waited() -> None:
-        with anyio.move_on_after(ask.query.wait):
-            async with anyio.create_task_group() as group:
-                group.start_soon(_until_closing, ask.door.closing, group.cancel_scope)
-                await following.settled(house, row.id)
-                group.cancel_scope.cancel()
-
-    if ask.query.wait and row.status not in ENDED:
-        await attended(ask.request.receive, waited)
+    if row.status not in ENDED:
+        await wait_for(ask, row.id, ask.query.wait)
     return _told(await bridging.heard(house, ask.by, task))
-
-
-async def _until_closing(closing: anyio.Event, scope: anyio.CancelScope) -> None:
-    await closing.wait()
-    scope.cancel()
 
 
 async def chat_command(ask: Ask[NoQuery, ToCommand]) -> Commanded:

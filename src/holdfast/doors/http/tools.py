@@ -9,12 +9,14 @@ from msgspec.structs import asdict
 from pydantic import Field
 
 from holdfast.core.error import Invalid
+from holdfast.core.ids import TaskId
 from holdfast.core.view import Question
 from holdfast.runtime import direct
 
 from .bodies import Body, Name, NoQuery, Nothing
 from .bodies import Question as Asked
 from .route import Ask, Entry
+from .waiting import wait_for
 
 _MOST = 3_600
 
@@ -99,11 +101,18 @@ async def tool_use(ask: Ask[NoQuery, ToolUse]) -> ToolUsed:
         key=told.key or header,
     )
     task = await direct.use_tool(ask.house, use)
-    return ToolUsed(**asdict(await direct.used(ask.house, task, seconds=told.wait_seconds)))
+    return await _waited(ask, task, told.wait_seconds)
 
 
 async def tool_used(ask: Ask[Waiting, Nothing]) -> ToolUsed:
-    found = await direct.used(ask.house, await ask.task(), seconds=ask.query.wait_seconds)
+    return await _waited(ask, await ask.task(), ask.query.wait_seconds)
+
+
+async def _waited(ask: Ask[Any, Any], task: TaskId, seconds: float) -> ToolUsed:
+    found = await direct.used(ask.house, task)
+    if found.end == "open":
+        await wait_for(ask, task, seconds)
+        found = await direct.used(ask.house, task)
     return ToolUsed(**asdict(found))
 
 
