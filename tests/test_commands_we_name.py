@@ -18,8 +18,13 @@ OUTSIDE = {"decisions", "research"}
 _DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", *(path for path in _DOCUMENTS if not OUTSIDE & set(path.parts))]
 _TOLD = re.compile(r"\bholdfast ((?:[a-z][a-z-]* ?)+)([^`;,)]*)")
-_NO_COMMANDS = ("holdfast vault entry 1 ", "holdfast vault ring 1", "holdfast model")
-"""What is sealed with an entry of the vault, and a heading."""
+_NO_COMMANDS = (
+    "holdfast vault entry 1 ",
+    "holdfast vault ring 1",
+    "holdfast model",
+    "holdfast secret list takes no shows",
+)
+"""What is sealed with an entry of the vault, a heading, and a sentence."""
 _OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 _WORDS = {words for name in COMMANDS for words in (name, name.split()[0])}
 
@@ -34,6 +39,9 @@ def _wrong(text: str) -> Iterator[str]:
                 yield f"holdfast {words}{rest}"
             continue  # a sentence, not a command
         command = COMMANDS[name]
+        more = parts[len(name.split()) :]
+        if more and not command.raw and command.takes[1] == 0:
+            yield f"holdfast {name} takes no {more[0]}"
         known = {flag for option in command.all_options for flag in option.flags}
         own = re.split(r" -- | \| | # ", f" {rest} ")[0]
         if not command.raw and (odd := set(_OPTION.findall(own)) - known):

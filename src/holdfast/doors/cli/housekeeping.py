@@ -65,7 +65,7 @@ def _servers(desk: Desk, there: bool) -> list[Json]:
         return []
     if not desk.daemon.awake():
         detail = "not tried: the daemon has what they need, and does not run"
-        hint = "holdfast serve start && holdfast doctor"
+        hint = "holdfast serve --detach && holdfast doctor"
         return [{"name": "servers of tools", "level": "ok", "detail": detail, "hint": hint}]
     return [_server(one) for one in rows_of(desk.daemon.post("/api/v1/mcp-checks"), "servers")]
 
