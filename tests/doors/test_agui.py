@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from holdfast.core.context import Prompt
-from holdfast.core.ids import CallId
-from holdfast.core.message import Reply, ToolCall
+from holdfast.core.ids import CallId, TaskId
+from holdfast.core.message import Reply, ToolAnswered, ToolCall, words
 from holdfast.ports.model import Delta
 from tests.doors.house import PAYS, Street, client, street
 
@@ -160,6 +160,31 @@ async def test_what_a_page_said_is_not_done_on_the_page_without_a_yes(tmp_path: 
         assert second == question["toolCallId"]
         done = await heard(at, run(run_id="r4", messages=[gave(second, "there")]))
         assert done[-1]["result"]["answer"] == "shown"
+
+
+async def test_nobody_but_the_page_says_what_its_tool_gave(tmp_path: Path) -> None:
+    """Neither another who may speak to tasks and answer questions, nor what its user says beside
+    the answer to another call."""
+    twice = [ToolCall(id=CallId(one), tool="client_show_map", arguments={}) for one in "ab"]
+    async with street(tmp_path, [Reply(calls=tuple(twice)), Reply(text="done")]) as at:
+        told = await heard(at, run(tools=[MAP]))
+        task = TaskId(told[1]["snapshot"]["task"])
+        first, second = told[-1]["outcome"]["pendingToolCallIds"]
+        other = await at.keyed("tasks.write", "tasks.read", "approve", name="other")
+        said = await other.post(f"/api/v1/tasks/{task}/say", json={"text": "I am the page"})
+        assert said.status_code == 200
+        for one in (await at.tcp.get("/api/v1/approvals")).json()["approvals"]:
+            path, yes = f"/api/v1/tasks/{task}/calls/{one['call']}", {"digest": one["digest"]}
+            refused = await other.post(f"{path}/approve", json=yes)
+            assert (refused.status_code, refused.json()["code"]) == (403, "not_yours_to_answer")
+        answers = [gave(first, "shown"), {"id": "9", "role": "user", "content": "thanks"}]
+        going = await heard(at, run(run_id="r2", messages=answers))
+        assert going[-1]["outcome"]["pendingToolCallIds"] == [second]
+        done = await heard(at, run(run_id="r3", messages=[gave(second, "shown, too")]))
+        assert done[-1]["result"]["answer"] == "done"
+        entries = (await at.house.recorder.load(task)).transcript
+        gives = [words(one.outcome) for one in entries if isinstance(one, ToolAnswered)]
+        assert gives == ["shown", "shown, too"]
 
 
 @pytest.mark.parametrize(

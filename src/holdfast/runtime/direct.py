@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,19 +14,18 @@ from holdfast.core.error import Invalid, NotFound
 from holdfast.core.gate.plan import PLAN
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Failed, Outcome, Refused, Returned, ToolAnswered, words
-from holdfast.core.task import ENDED, Request, Task
+from holdfast.core.task import ENDED, TOP_UP, Request, Task
 from holdfast.core.view import Question, questions
 from holdfast.ports.tools import Tool
 
 from . import tasks
-from .following import settled
 from .house import House
 
 DIRECT = "direct/call"
 """The model of such a task: it proposes exactly this call."""
 
-_OF_AGENTS = frozenset({PLAN, "delegate"})
-"""What makes sense in the middle of an agent's own work only."""
+_OF_AGENTS = frozenset({PLAN, "delegate", TOP_UP})
+"""What makes sense in the middle of an agent's own work only, or is the house's own."""
 
 End = Literal["open", "returned", "failed", "refused", "unknown"]
 
@@ -87,10 +85,8 @@ async def use_tool(house: House, use: Use) -> TaskId:
     return (await tasks.submit(house, request)).id
 
 
-async def used(house: House, task_id: TaskId, *, seconds: float = 0) -> Used:
-    """What came of it so far; waits for its end, or for a question, for as long as this."""
-    with anyio.move_on_after(seconds):
-        await settled(house, task_id)
+async def used(house: House, task_id: TaskId) -> Used:
+    """What came of it so far."""
     task = await house.recorder.load(task_id)
     tool, found = _tool(task), _outcome(task)
     if task.status not in ENDED:

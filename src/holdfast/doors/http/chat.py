@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-import anyio
 from msgspec import Struct
 from pydantic import Field
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from holdfast.runtime.chatting import Speaker
 
 from .bodies import Body, Name, NoQuery, Nothing, Question
 from .route import Ask, Entry, json_answer
-from .sse import attended
+from .sse import waited
 
 _PATH = "/api/v1/chat"
 _OWN = "chat-"
@@ -102,22 +102,10 @@ async def chat_say(ask: Ask[NoQuery, ChatWords]) -> Response:
 async def chat_answer(ask: Ask[ChatWait, Nothing]) -> ChatTask:
     house, task = ask.house, ask.path("task")
     row = await bridging.heard(house, ask.by, task)
-
-    async def waited() -> None:
-        with anyio.move_on_after(ask.query.wait):
-            async with anyio.create_task_group() as group:
-                group.start_soon(_until_closing, ask.door.closing, group.cancel_scope)
-                await following.settled(house, row.id)
-                group.cancel_scope.cancel()
-
-    if ask.query.wait and row.status not in ENDED:
-        await attended(ask.request.receive, waited)
+    if (seconds := ask.query.wait) and row.status not in ENDED:
+        until = partial(following.settled, house, row.id)
+        await waited(ask.request.receive, ask.door.closing, seconds, until)
     return _told(await bridging.heard(house, ask.by, task))
-
-
-async def _until_closing(closing: anyio.Event, scope: anyio.CancelScope) -> None:
-    await closing.wait()
-    scope.cancel()
 
 
 async def chat_command(ask: Ask[NoQuery, ToCommand]) -> Commanded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Struct
@@ -9,12 +10,15 @@ from msgspec.structs import asdict
 from pydantic import Field
 
 from holdfast.core.error import Invalid
+from holdfast.core.ids import TaskId
 from holdfast.core.view import Question
 from holdfast.runtime import direct
+from holdfast.runtime.following import settled
 
 from .bodies import Body, Name, NoQuery, Nothing
 from .bodies import Question as Asked
 from .route import Ask, Entry
+from .sse import waited
 
 _MOST = 3_600
 
@@ -98,12 +102,20 @@ async def tool_use(ask: Ask[NoQuery, ToolUse]) -> ToolUsed:
         workspace=told.workspace,
         key=told.key or header,
     )
-    task = await direct.use_tool(ask.house, use)
-    return ToolUsed(**asdict(await direct.used(ask.house, task, seconds=told.wait_seconds)))
+    return await _used(ask, await direct.use_tool(ask.house, use), told.wait_seconds)
 
 
 async def tool_used(ask: Ask[Waiting, Nothing]) -> ToolUsed:
-    found = await direct.used(ask.house, await ask.task(), seconds=ask.query.wait_seconds)
+    return await _used(ask, await ask.task(), ask.query.wait_seconds)
+
+
+async def _used(ask: Ask[Any, Any], task: TaskId, seconds: float) -> ToolUsed:
+    """A use goes on, whoever waits: waiting ends with the key, the reader or the daemon."""
+    found = await direct.used(ask.house, task)
+    if seconds and found.end == "open":
+        until = partial(settled, ask.house, task)
+        await waited(ask.request.receive, ask.door.closing, seconds, until)
+        found = await direct.used(ask.house, task)
     return ToolUsed(**asdict(found))
 
 

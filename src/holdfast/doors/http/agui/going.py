@@ -14,6 +14,7 @@ from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ModelSaid
 from holdfast.core.task import Task
 from holdfast.runtime import lent, tasks
+from holdfast.runtime.answering import is_lent
 from holdfast.runtime.house import House
 from holdfast.runtime.lent import Gave
 
@@ -117,7 +118,7 @@ async def _lent(house: House, message: Message, by: str) -> tuple[TaskId, CallId
     task = await house.recorder.load(row.id)
     made = (one for said in _turns(task) for one in said.calls)
     tool = next((one.tool for one in made if one.id == call), "")
-    return (row.id, CallId(call)) if lent.is_lent(task, tool) else None
+    return (row.id, CallId(call)) if is_lent(task, tool) else None
 
 
 def _turns(task: Task) -> list[ModelSaid]:
