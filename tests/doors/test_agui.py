@@ -165,7 +165,7 @@ async def test_what_a_page_said_is_not_done_on_the_page_without_a_yes(tmp_path: 
 async def test_nobody_but_the_page_says_what_its_tool_gave(tmp_path: Path) -> None:
     """Neither another who may speak to tasks and answer questions, nor what its user says beside
     the answer to another call."""
-    twice = [ToolCall(id=CallId(one), tool="client_show_map", arguments={}) for one in "ab"]
+    twice = [ToolCall(id=CallId(c), tool="client_show_map", arguments={"city": c}) for c in "ab"]
     async with street(tmp_path, [Reply(calls=tuple(twice)), Reply(text="done")]) as at:
         told = await heard(at, run(tools=[MAP]))
         task = TaskId(told[1]["snapshot"]["task"])

@@ -233,3 +233,18 @@ async def test_each_has_room_for_so_many_files_of_so_many_bytes(tmp_path: Path) 
     await kept.tidy(lambda _: False)
     assert not left.exists()
     await FileUploads(tmp_path / "nothing").tidy(lambda _: True)
+
+
+async def test_what_is_deleted_while_somebody_looks_is_simply_gone(tmp_path: Path) -> None:
+    """Two at once: one lists, puts or tidies, the other deletes what that was about to look at."""
+    kept = FileUploads(tmp_path / "uploads")
+    first, second, gone = (f"file_{number:032x}" for number in range(3))
+    await kept.keep(first, "me", b"{}", b"x")
+    (folder,) = (tmp_path / "uploads").iterdir()
+    (folder / gone).symlink_to("nowhere")  # listed, and not there when it is opened
+    await kept.keep(second, "me", b"{}", b"x")
+    assert await kept.all("me") == [b"{}", b"{}"]
+    with pytest.raises(NotFound):
+        await kept.about(gone, "me")
+    await kept.tidy(lambda line: line == b"{}")
+    assert await kept.all("me") == []

@@ -64,7 +64,7 @@ class FileUploads:
                 raise Unavailable(what, code="not_kept", hint="make room there") from error
 
     def _check_room(self, folder: Path, more: int) -> None:
-        sizes = [path.stat().st_size for path in _kept(folder)]
+        sizes = [size for size in map(_size, _kept(folder)) if size]
         if len(sizes) >= self._most:
             what = f"there are {len(sizes)} files of yours, and no more are kept"
             raise Refused(what, code="too_many_files", hint="delete some that you do not need")
@@ -82,13 +82,12 @@ class FileUploads:
         return about, data
 
     def _about(self, name: str, by: str) -> bytes:
-        try:
-            return _first_line(self._path(name, by))
-        except FileNotFoundError:
-            raise _nothing(name) from None
+        if line := _first_line(self._path(name, by)):
+            return line
+        raise _nothing(name)
 
     def _all(self, by: str) -> Sequence[bytes]:
-        return [_first_line(path) for path in _kept(self._of(by))]
+        return [line for line in map(_first_line, _kept(self._of(by))) if line]
 
     def _forget(self, name: str, by: str) -> None:
         try:
@@ -109,7 +108,7 @@ class FileUploads:
                 for path in folder.glob(".*"):
                     path.unlink(missing_ok=True)
             for path in _kept(folder):
-                if is_over(_first_line(path)):
+                if (line := _first_line(path)) and is_over(line):
                     path.unlink(missing_ok=True)
 
     def _of(self, by: str) -> Path:
@@ -129,9 +128,21 @@ def _kept(folder: Path) -> list[Path]:
         return []
 
 
+def _size(path: Path) -> int:
+    """0 for one that has been deleted meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _first_line(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.readline().rstrip(b"\n")
+    """Empty for one that has been deleted meanwhile."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().rstrip(b"\n")
+    except FileNotFoundError:
+        return b""
 
 
 def _nothing(name: str) -> NotFound:
