@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from holdfast.core.context import Prompt
+from holdfast.core.ids import TaskId
 from holdfast.core.message import Reply
 from holdfast.ports.egress import Answer
 from holdfast.ports.model import Delta
@@ -229,10 +230,10 @@ async def test_a_subscription_of_a_host_ends_with_its_key(tmp_path: Path):
         live = here.street.house.live
         await host.old.subscribe_resource(f"task://{task}")
         with anyio.fail_after(PATIENCE):
-            while not live.watched(task):
+            while not live.watched(TaskId(task)):
                 await anyio.sleep(0.001)
             await taken_back(here.street)
-            while live.watched(task):
+            while live.watched(TaskId(task)):
                 await anyio.sleep(0.001)
 
 

@@ -162,6 +162,14 @@ async def test_what_a_page_said_is_not_done_on_the_page_without_a_yes(tmp_path: 
         assert done[-1]["result"]["answer"] == "shown"
 
 
+async def test_a_run_brings_no_more_answers_than_a_page_has_tools(tmp_path: Path) -> None:
+    """Each is looked up in what happened so far, which takes its time."""
+    async with street(tmp_path) as at:
+        many = [gave("task_x.c1", "again")] * 101
+        answer = await at.tcp.post("/ag-ui", json=run(messages=many))
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_run")
+
+
 @pytest.mark.parametrize(
     "shown",
     [

@@ -195,6 +195,22 @@ async def test_a_file_expires_and_upkeep_takes_it_away(tmp_path: Path) -> None:
         assert not list((tmp_path / "uploads").rglob("file_*"))
 
 
+async def test_one_damaged_file_is_its_owners_trouble_alone(tmp_path: Path) -> None:
+    """Upkeep goes on, and so does the daemon; it can be deleted."""
+    async with street(tmp_path) as at:
+        broken, sound = await put(at), await put(at, b"sound")
+        (path,) = (tmp_path / "uploads").rglob(broken["id"])
+        path.write_bytes(b'{"id": "half\xff\nhello')
+        assert [one["id"] for one in (await at.tcp.get(AT)).json()["data"]] == [sound["id"]]
+        days = dataclasses.replace(at.house, clock=LaterClock(at.house.clock, 2 * 86_400_000))
+        await upkeep.forget(days, 1)
+        assert [one.name for one in (tmp_path / "uploads").rglob("file_*")] == [broken["id"]]
+        for rest in ("", "/content"):
+            answer = await at.tcp.get(f"{AT}/{broken['id']}{rest}")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (500, "file_damaged")
+        assert (await at.tcp.delete(f"{AT}/{broken['id']}")).status_code == 200
+
+
 class LaterClock:
     """A clock that is ahead of another."""
 

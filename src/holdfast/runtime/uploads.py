@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
-from holdfast.core.error import Invalid, NotFound
+from holdfast.core.error import Broken, Invalid, NotFound
 from holdfast.core.ids import Instant
 
 from .house import House
+
+_log = logging.getLogger("holdfast.uploads")
 
 
 class Upload(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,7 +70,7 @@ async def fetch(house: House, name: str, by: str) -> tuple[Upload, bytes]:
 async def all_of(house: House, by: str) -> Sequence[Upload]:
     """Oldest first."""
     now = house.clock.now()
-    found = map(_read, await house.uploads.all(by))
+    found = filter(None, map(_known, await house.uploads.all(by)))
     return [one for one in found if not _is_over(one, now)]
 
 
@@ -76,18 +79,33 @@ async def forget(house: House, name: str, by: str) -> None:
 
 
 async def tidy(house: House, before: Instant) -> None:
-    """Everybody's that have expired go, and those put here before that moment."""
+    """Everybody's that have expired go, and those put here before that moment.
+
+    One that is damaged stays, and the others' time is over all the same.
+    """
     now = house.clock.now()
 
     def is_over(line: bytes) -> bool:
-        about = _read(line)
-        return about.created_at < before or _is_over(about, now)
+        about = _known(line)
+        return about is not None and (about.created_at < before or _is_over(about, now))
 
     await house.uploads.tidy(is_over)
 
 
 def _read(line: bytes) -> Upload:
-    return msgspec.json.decode(line, type=Upload)
+    if (about := _known(line)) is None:
+        hint = "delete it, and put it here again"
+        raise Broken("what is known of the file is damaged", code="file_damaged", hint=hint)
+    return about
+
+
+def _known(line: bytes) -> Upload | None:
+    """None where it is damaged."""
+    try:
+        return msgspec.json.decode(line, type=Upload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _log.error("a file of a client is damaged: %s", error, extra={"code": "file_damaged"})
+        return None
 
 
 def _is_over(about: Upload, now: Instant) -> bool:

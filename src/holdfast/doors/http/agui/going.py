@@ -34,13 +34,15 @@ async def goes_on(house: House, run: Run, by: str) -> tuple[TaskId, int] | None:
     An answer that the task has already is one: what was lost on its way may be sent again.
     """
     going = _Going(house)
+    told, words = _last_told(run.messages)
+    if len(told) + len(run.resume) > lent.MOST:
+        raise Invalid(f"more than {lent.MOST} answers in one run", code="invalid_run")
     for answer in run.resume:
         named, _, rest = answer.interrupt_id.partition("/")
         digest, _, call = rest.partition("/")
         await _check_mine(house, TaskId(named), by)
         do = partial(_answered, house, TaskId(named), (call, digest), answer, by)
         await going.settle(TaskId(named), call, do, yes=True)
-    told, words = _last_told(run.messages)
     for message in told:
         if (found := await _lent(house, message, by)) is not None:
             gave = Gave(call=found[1], text=message.error or text_of(message))
