@@ -559,8 +559,8 @@ def test_how_the_agent_answers_is_configured(tmp_path: Path):
 def test_what_would_run_commands_unboxed_or_mean_nothing_is_no_configuration(
     tmp_path: Path, text: str, said: str
 ):
-    """Part of row OC-11: commands run in a box or not at all; kinds, addresses, providers, entries
-    of lists and modes are what they can be. Agents of chat channels: with the channels."""
+    """Row OC-11: commands run in a box or not at all; kinds, addresses, providers, entries of lists
+    and modes are what they can be. A chat has the installation's agent, so none can be left out."""
     assert said in " ".join(told(tmp_path, text))
 
 

@@ -175,7 +175,8 @@ class Life:
         self.folder, self.journal = folder, MemoryJournal()
         self.blobs = FileBlobs(home / "blobs", lambda: self.now)
         self.touched, self.told, self.count = dict[int, int](), set[int](), 0
-        self.before, self.left = 0, frozenset[str]()
+        self.before = 0
+        self.left = frozenset[str]()
 
     async def touch(self, which: int) -> None:
         await self.blobs.put(str(which).encode())
@@ -210,7 +211,7 @@ class Life:
 
     async def drop(self, _: int) -> None:
         await self.blobs.drop(self.left, self.before)
-        self.left = frozenset()
+        self.left = frozenset[str]()
 
 
 COLLECTING = """

@@ -59,3 +59,25 @@ def test_no_line_has_a_secret_and_nobody_else_can_read_it(
         told = [json.loads(line) for line in text.splitlines()]
         assert told[1]["error"].endswith("'<<SECRET_github>>'")
         assert told[1]["task"] == "<<SECRET_github>>"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_key_that_nobody_told_us_of_is_in_no_line_by_its_shape(
+    tmp_path: Path, root: logging.Logger, as_json: bool
+):
+    shapes = (
+        "sk-proj-0aB1cD2eF3gH4iJ5kL6mN7oP",
+        "ghp_" + "a1B2" * 9,
+        "AKIAABCDEFGHIJKLMNOP",
+        "xoxb-1234567890-abcdef",
+    )
+    start_logging(tmp_path, level="debug", as_json=as_json, also_stderr=False, redact=str)
+    log = logging.getLogger("holdfast.test")
+    for one in shapes:
+        log.info('the server said "no: %s"', one)
+    text = (tmp_path / "holdfast.log").read_text()
+    assert not any(one in text for one in shapes)
+    assert text.count("[***]") == len(shapes)
+    if as_json:
+        told = [json.loads(line)["message"] for line in text.splitlines()]
+        assert told == ['the server said "no: [***]"'] * len(shapes)

@@ -23,8 +23,8 @@ from holdfast.core.reach import Reach
 from holdfast.engine.clock import SystemClock
 from holdfast.ports.mcp import ServerLogin
 from holdfast.testing.fake_visits import FakeVisits
-from holdfast.testing.website import Website
-from tests.adapters.mcp_issuer import CANARY, Locked
+from holdfast.testing.website import Asked, Reply, Website
+from tests.adapters.mcp_issuer import CANARY, Locked, said
 from tests.adapters.mcp_stage import Stage, again, staged
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -312,3 +312,34 @@ def test_what_is_about_a_server_is_told_from_what_is_about_another(
     resource: str, url: str, good: bool
 ):
     assert covers(resource, url) is good
+
+
+class AsSlack(Locked):
+    """Gives tokens in Slack's form, knows nobody by itself, and says no with status 200."""
+
+    def at(self, url: str) -> None:
+        super().at(url)
+        del self.metadata["registration_endpoint"]
+        self.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+
+    def __call__(self, asked: Asked) -> Reply | None:
+        reply = super().__call__(asked)
+        if asked.path != "/token" or reply is None or not isinstance(reply.body, bytes):
+            return reply
+        told = json.loads(reply.body)
+        if "error" in told:
+            return said(200, ok=False, error=told["error"])
+        theirs = {**told, "token_type": "user", "scope": "read,write", "id": "U0ME"}
+        return said(200, ok=True, team={"id": "T0LAB"}, authed_user=theirs)
+
+
+async def test_a_server_whose_logins_are_slacks_is_logged_in_to_as_any_other(tmp_path: Path):
+    """Part of row KV-46."""
+    server = AsSlack()
+    async with locked(tmp_path, server, client_id="made-for-us") as (stage, _):
+        await ready(stage)
+        assert "your token is ***" in await stage.says("far_look")
+        (state,) = await stage.servers.logins.all()
+        assert (state.state, state.scopes) == ("in", ("read", "write"))
+        server.forget()
+        assert "your token is ***" in await stage.says("far_look"), "and renewed so"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pytest
 
+from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.error import Invalid, NotAllowed, NotFound, Unavailable
+from holdfast.core.reach import Reach
 from holdfast.testing.fake_slack import CLIENT, SECRET, FakeSlack, no, reply
 from holdfast.testing.website import Reply
 from tests.adapters.slack_stage import Stage, logged_in
@@ -272,3 +277,78 @@ async def test_a_new_app_does_not_spoil_the_login_that_is_in_use(tmp_path: Path)
         await stage.workspaces.begin("default", {"client_id": "999.1", "client_secret": "another"})
         stage.slack.end()
         assert "ada" in await stage.says("slack_whoami"), "renewed as the app that it is of"
+
+
+async def test_the_token_is_for_our_own_tools_only(tmp_path: Path):
+    async with logged_in(tmp_path) as stage:
+        for tool in ("http", "web_fetch", "mcp:slack", "exec", ""):
+            with pytest.raises(NotAllowed):
+                await stage.workspaces.token("default", Reach(task="t", agent="a", tool=tool))
+        told = await stage.workspaces.token("default", Reach(task="t", agent="a", tool="slack_x"))
+        assert told in stage.slack.tokens
+
+
+@pytest.mark.parametrize("meanwhile", ["logout", "login", "begin"])
+async def test_what_happens_while_a_token_is_renewed_waits_for_it(tmp_path: Path, meanwhile: str):
+    """A renewal that ends late brings no login back, and spoils none."""
+    async with logged_in(tmp_path) as stage:
+        asked, answer = threading.Event(), threading.Event()
+        begun = await stage.workspaces.begin("default", {})
+
+        def late(method: str) -> Reply | None:
+            if method == "oauth.v2.access" and not asked.is_set():
+                asked.set()
+                answer.wait(20)
+            return None
+
+        stage.slack.after = late
+        stage.slack.end()
+        async with anyio.create_task_group() as group:
+            group.start_soon(stage.run, "slack_whoami")
+            await anyio.to_thread.run_sync(asked.wait, 20)
+            match meanwhile:
+                case "logout":
+                    group.start_soon(partial(stage.workspaces.forget, "default", local_only=True))
+                case "login":
+                    back = stage.slack.agree(begun.authorize)
+                    group.start_soon(stage.workspaces.finish, begun.attempt, back)
+                case _:
+                    group.start_soon(stage.workspaces.begin, "default", {"client_id": CLIENT})
+            await anyio.wait_all_tasks_blocked()
+            answer.set()
+        names = stage.vault.names()
+        if meanwhile == "logout":
+            assert not names, "it is gone, and stays so"
+        else:
+            told = kept(stage)
+            assert told["access"] in stage.slack.tokens
+            assert told["refresh"] in stage.slack.refreshes
+            assert "ada" in await stage.says("slack_whoami")
+
+
+class FullVault(MemoryVault):
+    """Cannot be written to while it is full."""
+
+    full = False
+
+    def put(self, name: str, value: str) -> None:
+        if self.full:
+            raise Unavailable("the disk is full", code="vault_unwritable")
+        super().put(name, value)
+
+
+async def test_a_renewed_token_that_cannot_be_written_down_is_not_lost(tmp_path: Path):
+    """Slack gives it once: it is kept in mind, written as soon as that goes, not used before."""
+    with FakeSlack() as slack:
+        vault = FullVault()
+        stage = Stage(slack, tmp_path, vault=vault)
+        await stage.log_in()
+        slack.end()
+        vault.full = True
+        code, text = await stage.fails("slack_whoami")
+        assert (code, "the disk is full" in text) == ("vault_unwritable", True)
+        assert (await stage.fails("slack_whoami"))[0] == "vault_unwritable"
+        vault.full = False
+        assert "ada" in await stage.says("slack_whoami")
+        assert slack.count("oauth.v2.access") == 2
+        assert kept(stage)["access"] in slack.tokens

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.adapters.tools.apart import KeptApart, Shelf, Wanted, typed
+from holdfast.adapters.tools.apart import KeptApart, Question, Shelf, Wanted, read_apart, typed
 from holdfast.adapters.tools.beneath import Denied
+from holdfast.adapters.tools.output import Spool
 from holdfast.core.error import Unavailable
 from holdfast.core.gate.labels import HOST
 from holdfast.core.ids import CallId, TaskId
@@ -214,6 +215,39 @@ async def test_a_page_stays_apart_whoever_of_those_who_led_to_it_is_named(
         found = await tool.run(asked, job(tmp_path))
         assert "mallory" not in repr(found)
         assert "kept apart as web:evil.test#" in words(found)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.anyio
+async def test_what_was_cut_for_the_eyes_of_a_model_is_kept_apart_whole(tmp_path: Path):
+    """A value may stand where the agent would have seen the note that something was cut."""
+    lines = "a line\n" * 20_000
+    whole = f"{lines}the amount is 250\n{lines}"
+    text, artifact = await Spool(tmp_path / "outputs", str).fit(whole)
+    assert "250" not in text
+    shelf = shelf_in(tmp_path)
+    tool = KeptApart(
+        Stranger("web", Returned(text=text, artifact=artifact)), shelf, lambda: ("web",)
+    )
+    found = await tool.run({}, job(tmp_path))
+    assert f"({len(whole):,} characters)" in words(found)  # pyright: ignore[reportArgumentType]
+    handle = next(word for word in words(found).split() if "#" in word).rstrip(";")  # pyright: ignore[reportArgumentType]
+    assert await shelf.get(handle, TaskId("task_1")) == whole
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("room", [10, 100])
+async def test_what_a_model_had_no_room_to_read_is_said(tmp_path: Path, room: int):
+    async def ask(_job: Job, question: Question) -> tuple[str, int]:
+        shown = question[1][:room]
+        return json.dumps({"there": "mark" in shown}), len(shown)
+
+    shelf = shelf_in(tmp_path)
+    handle = await shelf.put("web", f"{'-' * 50}mark", TaskId("task_1"))
+    fields = {"there": {"type": "boolean"}}
+    found = await read_apart(shelf, ask).run({"of": handle, "fields": fields}, job(tmp_path))
+    assert isinstance(found, Returned)
+    cut = "only the first 10 of its 54 characters were read: "
+    assert found.text == (f'{cut}{{"there":false}}' if room == 10 else '{"there":true}')
 
 
 @pytest.mark.anyio

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import Raw
+from msgspec.structs import replace
 
 from holdfast.adapters.blobs.memory import MemoryBlobs
 from holdfast.adapters.tools.mcp import messages, results
@@ -22,6 +24,7 @@ from holdfast.adapters.tools.mcp.schemas import plain
 from holdfast.adapters.tools.mcp.trouble import Odd, Trouble
 from holdfast.core.error import Unavailable
 from holdfast.core.message import EffectClass, Failed, Returned
+from holdfast.ports.box import Box, BoxSpec
 from holdfast.testing.plain_boxes import PlainBoxes
 from tests.adapters.mcp_stage import inner, scripted, staged
 
@@ -82,6 +85,33 @@ async def test_an_answer_beyond_bounds_ends_the_call_and_the_house_goes_on(
         assert inner(other.text) == "still here"
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
     assert grown < 150, f"{grown} MiB for one answer"
+
+
+class SurprisingBoxes(PlainBoxes):
+    """Boxes of which nobody foresaw how they fail, once `broken`."""
+
+    broken = False
+
+    @asynccontextmanager
+    async def lend(self, owner: str, spec: BoxSpec) -> AsyncGenerator[Box]:
+        if self.broken:
+            raise KeyError("nobody thought of this")
+        async with super().lend(owner, spec) as box:
+            yield box
+
+
+async def test_what_nobody_foresaw_ends_one_conversation_and_not_the_house(tmp_path: Path):
+    boxes = SurprisingBoxes()
+    specs = scripted(effects=ALL_READ), replace(scripted(effects=ALL_READ), name="other")
+    async with staged(tmp_path, *specs, boxes=boxes) as stage:
+        assert isinstance(await stage.run("other_echo", text="hello"), Returned)
+        boxes.broken = True
+        code, text = await stage.fails("lab_echo", text="hello")
+        assert (code, "daemon's log" in text) == ("mcp_failed", True)
+        assert isinstance(await stage.run("other_echo", text="hello"), Returned)
+        boxes.broken = False
+        with anyio.fail_after(20):
+            assert isinstance(await stage.run("lab_echo", text="hello"), Returned)
 
 
 async def test_while_a_server_floods_the_house_answers_others(tmp_path: Path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.gate.commands import fits, parsed, pieces
+from holdfast.core.gate.commands import fits, is_chained, parsed, pieces
 from holdfast.core.gate.matter import Matter
 from holdfast.core.gate.policy import Rule, Say
 from holdfast.core.ids import CallId
@@ -213,6 +213,12 @@ def test_after_a_document_has_ended_the_line_goes_on():
         ("ls",),
         ("rm", "-rf", "x"),
     ]
+
+
+def test_a_line_with_a_sign_of_chaining_may_be_more_than_one_command():
+    assert not is_chained("git push origin main")
+    for sign in ";|&$`<>()\n\\":
+        assert is_chained(f"git push {sign} rm x"), sign
 
 
 def test_a_rule_that_denies_by_text_meets_what_is_chained_inside_of_quotes():

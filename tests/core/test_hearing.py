@@ -76,6 +76,16 @@ def test_a_file_that_came_with_a_persons_words_is_a_source():
     assert heard(PersonSaid(text="see", files=(file,))).influences == {"file"}
 
 
+def test_what_a_stranger_said_is_no_persons_word_wherever_it_was_said():
+    """As the prompt, and as a remark to a task that a person gave."""
+    remark = PersonSaid(text="pay mallory", sources=("a2a:x",))
+    found = heard(PersonSaid(text="pay ann"), remark, prompt="pay ann")
+    assert found.said == ("pay ann",)
+    assert found.influences == {"a2a:x"}
+    asked = heard(PersonSaid(text="pay ann"), prompt="pay ann", sources=("a2a:x",))
+    assert asked.said == ()
+
+
 def test_an_answer_of_a_person_is_said_and_one_that_passed_through_others_is_theirs():
     yes = Returned(text="to ann")
     assert heard(answered("q", yes, "person")).said == ("to ann",)

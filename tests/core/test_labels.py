@@ -108,6 +108,9 @@ def test_a_source_on_the_web_is_its_host():
     assert source_of(HOST, "how to sort") == "web"
     assert source_of(HOST, "http://[") == "web"
     assert source_of("web", "https://example.com") == "web", "a search is not its words' host's"
+    assert source_of("slack:", "C0123456789") == "slack:C0123456789"
+    assert source_of("slack:", "C1,person:*") == "slack", "no plain word says nothing"
+    assert source_of("slack:", "") == "slack"
     assert source_of("file", "https://example.com") == "file"
 
 

@@ -80,6 +80,17 @@ async def test_only_whom_the_policy_names_may_answer_and_not_who_asked_for_it(tm
         assert [one.by for one in approved] == ["key:dave"]
 
 
+async def test_what_nobody_asked_has_no_answer(tmp_path: Path):
+    async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
+        task = await lives.submit("write it")
+        place, yes = await asked(lives, task)
+        elsewhere = place.rpartition("/")[0] + "/another"
+        for word, told in (("approve", yes), ("refuse", {})):
+            answer = await lives.tcp.post(f"{elsewhere}/{word}", json=told)
+            assert (answer.status_code, answer.json()["code"]) == (404, "call_not_open")
+            assert "another" in answer.json()["detail"]
+
+
 async def test_of_two_who_may_answer_the_first_counts(tmp_path: Path):
     async with inhabited(tmp_path / "home", writes("a"), POLICY) as lives:
         carol, dave = await key(lives, "carol"), await key(lives, "dave")

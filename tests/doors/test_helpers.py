@@ -38,7 +38,7 @@ def _call(tool: str, **arguments: str) -> Reply:
 
 
 async def test_helpers_are_listed_by_their_parent_and_are_asked_for_in_words(tmp_path: Path):
-    """Part of row GC-60: a helper answers a call of its parent, so it is asked for, not put there;
+    """A helper answers a call of its parent, so it is asked for, not put there;
     see decision 39."""
     home = tmp_path / "home"
     async with inhabited(home, model) as lives:

@@ -8,9 +8,10 @@ import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.core.error import NotFound
 from holdfast.core.message import File
 from holdfast.doors.http.openai import items, messages
-from holdfast.doors.http.openai.errors import Wrong
+from holdfast.doors.http.openai.errors import NoSuchFile, Wrong
 
 KINDS = [
     "text",
@@ -19,6 +20,7 @@ KINDS = [
     "file",
     "input_file",
     "input_audio",
+    "file_id",
     "function",
     "json_schema",
     "json_object",
@@ -73,8 +75,16 @@ def bodies(known: frozenset[str]) -> Any:
     return st.dictionaries(st.sampled_from(sorted(known)), LIKELY, max_size=6)
 
 
-async def attach(name: str, media_type: str, data: bytes) -> File:
-    return File(name=name, media_type=media_type, digest="0" * 64, size=len(data))
+class Desk:
+    """Keeps whatever is shown, and has one file."""
+
+    async def attach(self, name: str, media_type: str, data: bytes) -> File:
+        return File(name=name, media_type=media_type, digest="0" * 64, size=len(data))
+
+    async def uploaded(self, file_id: str) -> File:
+        if file_id != "a":
+            raise NotFound(f"there is no {file_id}")
+        return await self.attach("a", "text/plain", b"a")
 
 
 @PATIENT
@@ -83,8 +93,8 @@ def test_any_chat_is_read_or_refused(body: Mapping[str, Any]):
     async def read() -> None:
         messages.stream_usage(body)
         told = {"model": "m", "messages": [{"role": "user", "content": "a"}], **body}
-        with suppress(Wrong):
-            await messages.wanted(told, "me", attach)
+        with suppress(Wrong, NoSuchFile):
+            await messages.wanted(told, "me", Desk())
 
     anyio.run(read)
 
@@ -94,8 +104,8 @@ def test_any_chat_is_read_or_refused(body: Mapping[str, Any]):
 def test_any_response_is_read_or_refused(body: Mapping[str, Any]):
     async def read() -> None:
         told = {"model": "m", "input": "a", **body}
-        with suppress(Wrong):
-            wanted = await items.wanted(told, items.given(told), "me", attach)
+        with suppress(Wrong, NoSuchFile):
+            wanted = await items.wanted(told, items.given(told), "me", Desk())
             items.echoed(told, wanted)
 
     anyio.run(read)

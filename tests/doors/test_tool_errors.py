@@ -18,7 +18,7 @@ KEY = "sk-proj-0aB1cD2eF3gH4iJ5kL6mN7oP"
 async def test_a_key_in_a_tools_error_is_in_no_store_and_no_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    """Part of row GC-89h: of keys that the vault knows; a shape alone is hidden from models."""
+    """Of keys that the vault knows, in whatever spelling; a shape alone is hidden from models."""
     home, script = tmp_path / "home", Script()
     async with inhabited(home, script, OPEN) as lives:
         works = Works(lives, script)

@@ -286,6 +286,45 @@ async def test_the_conformance_suite_finds_nothing_wrong(
     assert (int(found[1]) >= least, int(found[2]), int(found[3] or 0)) == (True, 0, 0)
 
 
+TASKS = (
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-mrtr-input",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-required-task-error",
+    "tasks-mrtr-composition",
+    "tasks-status-notifications",
+)
+
+
+@pytest.mark.slow
+async def test_a_call_that_becomes_a_task_is_what_the_suite_wants(home: Path):
+    """The suite's scenarios for the extension for tasks, which no revision requires."""
+    suite = (
+        installed("conformance") / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+    )
+    failed, passed = dict[str, str](), 0
+    async with serving(home) as port, bearing(port, (home / "token").read_text().strip()) as front:
+        for scenario in TASKS:
+            words = ["server", "--url", f"http://localhost:{front}/mcp", "--scenario", scenario]
+            with anyio.fail_after(120):
+                ran = await anyio.run_process(
+                    [node(), str(suite), *words, "--spec-version", "2026-07-28", "--force"],
+                    cwd=home,
+                    check=False,
+                )
+            said = ran.stdout.decode()
+            found = re.search(r"Passed: (\d+)/(\d+), (\d+) failed", said)
+            if not found or found[1] != found[2]:
+                failed[scenario] = said[-3000:]
+            passed += int(found[1]) if found else 0
+    assert failed == {}
+    assert passed == 44, "the last of them the suite itself skips"
+
+
 @asynccontextmanager
 async def serving(home: Path) -> AsyncGenerator[int]:
     """The daemon for conformance; its port."""

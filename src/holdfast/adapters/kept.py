@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.core.error import Broken, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 
 from . import private
 
@@ -32,8 +33,8 @@ class Kept(Generic[T]):
         if data is None:
             return self._empty
         try:
-            return msgspec.json.decode(data, type=type(self._empty))
-        except (msgspec.DecodeError, RecursionError) as error:
+            return decoded(data, type(self._empty))
+        except NotJson as error:
             what = f"{self._path} is damaged: {error}"
             hint = "move it away; what it held has to be made again"
             raise Broken(what, code="file_damaged", hint=hint) from None

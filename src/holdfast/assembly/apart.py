@@ -6,7 +6,7 @@ import logging
 
 from holdfast.adapters.tools.apart import Apart, Ask, Family, Question, Shelf
 from holdfast.core.agent import Shape, Style
-from holdfast.core.context import Prompt
+from holdfast.core.context import Prompt, room
 from holdfast.core.error import Unavailable
 from holdfast.core.ids import TaskId
 from holdfast.core.message import PersonSaid
@@ -52,9 +52,10 @@ def reader(recorder: Recorder, models: Models, ledger: Ledger, clock: Clock) -> 
     """Asks the model of the task's agent, without tools and without anything of the task; held
     under every budget above the task."""
 
-    async def ask(job: Job, question: Question) -> str:
+    async def ask(job: Job, question: Question) -> tuple[str, int]:
         task = recorder.stream(job.task).task
-        told, text, schema = question
+        told, whole, schema = question
+        text = whole[: room(task, models.find(task.request.agent.model).window)]
         shown = Prompt(
             system=told,
             entries=(PersonSaid(text=text),),
@@ -72,7 +73,7 @@ def reader(recorder: Recorder, models: Models, ledger: Ledger, clock: Clock) -> 
             _log.warning("nothing was read apart: %s", failure, extra={"task": job.task})
             message = f"the model that reads did not answer ({failure.code})"
             raise Unavailable(message, code=failure.code) from None
-        return reply.text
+        return reply.text, len(text)
 
     return ask
 

@@ -39,7 +39,7 @@ def restore_command(home: Path, source: Path, *, as_json: bool) -> int:
             {
                 "restored": str(source),
                 "replaced": str(kept) if kept else None,
-                "files": back.count,
+                "files": back.files,
                 "stayed": back.stayed,
                 "not_in_it": NOT_BACKED_UP,
             }
@@ -52,7 +52,7 @@ def restore_command(home: Path, source: Path, *, as_json: bool) -> int:
 
 def _told_restored(source: Path, kept: Path | None, back: beside.PutBack) -> list[str]:
     told = [f"restored {source}" + (f"; what was there is kept as {kept}" if kept else "")]
-    told.append(f"{back.count} other files were put back")
+    told.append(f"{back.files} other files were put back")
     told += [f"{name} is another one than the backup's, and stays" for name in back.stayed]
     return [*told, f"in no backup: {', '.join(NOT_BACKED_UP)}"]
 

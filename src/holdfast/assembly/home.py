@@ -28,7 +28,7 @@ HEALTH = Path("run") / "model-health.json"
 BACKED_UP = (
     *(KEYS, TRUST, CHOICES, WEBHOOKS, CHATS),
     *("peers.json", "mcp.json", "mcp.lock.json"),
-    *("responses", "uploads", "undo", "blobs", CHATS),
+    *("responses", "uploads", "undo", "blobs"),
 )
 """What a backup holds of a home besides the journal."""
 
@@ -38,7 +38,7 @@ NOT_BACKED_UP = (
 )
 """What it does not: what people write themselves, what is secret, what can be made again."""
 
-MENTIONING = ("undo", "responses", "outputs", "apart")
+MENTIONING = ("undo", "responses", "outputs", "apart", "uploads", CHATS)
 """Folders whose files may speak of blobs; the journal does, too."""
 
 

@@ -50,7 +50,7 @@ def prompt(task: Task, window: int = 0) -> Prompt:
     """
     agent = task.request.agent
     system = f"{agent.instructions}\n\n{_HOUSE_RULES}" if agent.instructions else _HOUSE_RULES
-    entries = fitted(_in_order(task.transcript), _room(task, window))
+    entries = fitted(_in_order(task.transcript), room(task, window))
     if note := _note(task):
         entries = (*entries, HouseSaid(text=note))
     tools = not final_only(task.habits)
@@ -60,7 +60,7 @@ def prompt(task: Task, window: int = 0) -> Prompt:
     )
 
 
-def _room(task: Task, window: int) -> int:
+def room(task: Task, window: int) -> int:
     """How many characters of conversation the model is shown.
 
     A token is taken for three characters, on the safe side of the usual four; of the window 20,000

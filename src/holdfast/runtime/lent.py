@@ -98,7 +98,7 @@ async def tell(house: House, task_id: TaskId, gave: Gave, *, by: str) -> None:
         raise NotFound(what, code="call_not_open")
     text = gave.text or "(nothing)"
     outcome = Failed(text=text, code="client_failed") if gave.failed else Returned(text=text)
-    settle = SettleCall(call_id=gave.call, outcome=outcome, sources=(SOURCE,))
+    settle = SettleCall(call_id=gave.call, outcome=outcome, sources=(SOURCE,), by=by)
     await house.recorder.tell(task_id, settle)
 
 

@@ -26,6 +26,7 @@ from holdfast.core.error import (
     Refused,
     Unavailable,
 )
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import TaskId
 from holdfast.core.reach import Reach
 from holdfast.ports.egress import Egress, Request
@@ -126,8 +127,8 @@ class Pushes:
             if not name.startswith(f"{_SHELF}/"):
                 continue
             try:
-                push = msgspec.json.decode(self._vault.get(name) or "", type=Push)
-            except (msgspec.DecodeError, Broken) as error:
+                push = decoded(self._vault.get(name) or "", Push)
+            except (NotJson, Broken) as error:
                 _log.warning("a push cannot be read: %s", error, extra={"entry": name})
                 continue
             self._there.setdefault(push.task, {}).setdefault(push.id, push)

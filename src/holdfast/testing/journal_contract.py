@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import anyio
 from msgspec.structs import replace
@@ -193,7 +194,7 @@ async def a_key_counts_once_for_each_person(journal: Journal) -> None:
 
 async def who_wants_a_session_alone_gets_it_only_if_nobody_else_is_there(journal: Journal) -> None:
     scribe = Scribe(journal)
-    alone = {"session": "talk", "own_session": True}
+    alone: dict[str, Any] = {"session": "talk", "own_session": True}
     await scribe.submit(1, by="me", **alone)
     refused = await _fails(NotAllowed, scribe.submit, 2, by="you", **alone)
     assert refused.code == "not_your_session"

@@ -15,6 +15,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from . import mcp_profile_rounds as rounds
+from . import mcp_profile_tasks as tasks
 from .mcp_profile_tools import TOOLS, Fixture, picture
 
 _TEXT = "This is the content of the static text resource."
@@ -57,6 +58,9 @@ class Profile:
 
     instructions = "Fixtures of the conformance suite."
 
+    def __init__(self) -> None:
+        self._tasks = tasks.Tasks()
+
     def tools(self, asked: object) -> Sequence[types.Tool]:
         return [one.tool for one in _ALL.values()]
 
@@ -64,6 +68,21 @@ class Profile:
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult:
         return await _ALL[name].run(asked, arguments)
+
+    def only_as_task(self, name: str) -> bool:
+        return self._tasks.needed(name)
+
+    async def begin(self, asked: Asked, name: str, arguments: Mapping[str, Any]) -> str | None:
+        return self._tasks.begin(asked, name, arguments)
+
+    async def standing(self, asked: object, task: str) -> tasks.Standing:
+        return self._tasks.standing(task)
+
+    async def inform(self, asked: object, task: str, inputs: Mapping[str, Any]) -> None:
+        self._tasks.inform(task, inputs)
+
+    async def cancel(self, asked: object, task: str) -> None:
+        self._tasks.cancel(task)
 
     async def resources(self, asked: object, cursor: str) -> types.ListResourcesResult:
         known = ((_STATIC, "text/plain"), (_BINARY, "image/png"), (_WATCHED, "text/plain"))
@@ -113,7 +132,7 @@ class Profile:
         return [begun + "a", begun + "b"]
 
 
-_ALL: dict[str, Fixture] = {one.tool.name: one for one in (*TOOLS, *rounds.TOOLS)}
+_ALL: dict[str, Fixture] = {one.tool.name: one for one in (*TOOLS, *rounds.TOOLS, *tasks.TOOLS)}
 
 
 def _text(asked: Asked, uri: str) -> types.TextResourceContents:

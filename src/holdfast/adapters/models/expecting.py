@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 import httpx2
-import msgspec
+
+from holdfast.core.foreign import NotJson, decoded
 
 _LONGEST_ANSWER = 64_000_000
 _LONGEST_REFUSAL = 1_000_000
@@ -139,8 +140,8 @@ def _status_within(content: bytes) -> int:
     if b'"error"' not in content:
         return 200
     try:
-        answer: object = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError):
+        answer: object = decoded(content)
+    except NotJson:
         return 200
     fields = cast("dict[str, object]", answer) if isinstance(answer, dict) else {}
     error = fields.get("error")

@@ -32,7 +32,7 @@ class Beside(NamedTuple):
 class PutBack(NamedTuple):
     """How many files were put back, and which were there already with other words in them."""
 
-    count: int = 0
+    files: int = 0
     stayed: tuple[str, ...] = ()
 
 
@@ -93,7 +93,7 @@ def unpack(source: Path, beside: Beside) -> PutBack:
 
 
 def _files(beside: Beside) -> Iterator[Path]:
-    for name in beside.names:
+    for name in dict.fromkeys(beside.names):
         top = beside.home / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             unfinished = path.name.startswith(".")

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import cast
 
 from holdfast.adapters import private
+from holdfast.core.patterns import SHAPES
 
+# Those that nothing but a secret has, and that take no quotes along: a line stays what it is.
+_SURE = [
+    SHAPES[kind]
+    for kind in ("PEM", "JWT", "AWS", "GITHUB", "ANTHROPIC", "STRIPE", "SK", "SLACK", "BEARER")
+]
 _BYTES = 10 << 20
 _FILES = 5
 _MAX = 4_000
@@ -39,14 +45,17 @@ class JsonLines(logging.Formatter):
 
 
 class Redacted(logging.Formatter):
-    """Another formatter's lines, without secrets."""
+    """Another formatter's lines, without what is known as a secret or has the shape of a key."""
 
     def __init__(self, lines: logging.Formatter, redact: Callable[[str], str]) -> None:
         super().__init__()
         self._lines, self._redact = lines, redact
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redact(self._lines.format(record))
+        line = self._redact(self._lines.format(record))
+        for shape in _SURE:
+            line = shape.sub("[***]", line)
+        return line
 
 
 class PrivateFile(RotatingFileHandler):

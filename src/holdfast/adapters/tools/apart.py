@@ -43,6 +43,7 @@ READ_APART = "read_apart"
 _NAME = re.compile(r"(?P<source>[^#\n]+)#(?P<file>[0-9a-f]{32})")
 _LARGEST = 2**53
 _TRIES = 2
+_MOST_KEPT = 8 << 20
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Choice = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -70,9 +71,9 @@ class ReadApart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Question = tuple[str, str, Mapping[str, Any]]
 """What a model is told, the text that it reads, and the JSON Schema of its answer."""
 
-Ask = Callable[[Job, Question], Awaitable[str]]
-"""Asks a model without tools, at the task's expense. Raises `Unavailable`, in words that hold
-nothing of the text."""
+Ask = Callable[[Job, Question], Awaitable[tuple[str, int]]]
+"""Asks a model without tools, at the task's expense: what it says, and how many characters of the
+text it had room to read. Raises `Unavailable`, in words that hold nothing of the text."""
 
 Family = Callable[[TaskId], Awaitable[str]]
 """The conversation of a task, or the task that helpers work for: who may read what it kept."""
@@ -173,7 +174,7 @@ class KeptApart(Around):
         heard, patterns = (*before, source), self._patterns()
         if not any(_is_of(one, pattern) for one in heard for pattern in patterns):
             return outcome
-        if not (said := words(outcome)):
+        if not (said := await to_thread.run_sync(_whole, outcome)):
             return outcome
         try:
             handle = await self._shelf.put(source, said, job.task)
@@ -182,6 +183,18 @@ class KeptApart(Around):
         except OSError as error:
             kept = f"What it said could not be kept apart: {error.strerror}."
         return _told(self.spec.name, outcome, kept)
+
+
+def _whole(outcome: Returned | Failed | Unknown) -> str:
+    """All that was said, where most of it was cut off for the eyes of a model."""
+    artifact = getattr(outcome, "artifact", "")
+    try:
+        if artifact:
+            with Path(artifact).open("rb") as file:
+                return file.read(_MOST_KEPT).decode(errors="replace")
+    except OSError:
+        return words(outcome)  # swept, or never written
+    return words(outcome)
 
 
 def _told(tool: str, outcome: Returned | Failed | Unknown, kept: str) -> Outcome:
@@ -210,14 +223,16 @@ def read_apart(shelf: Shelf, ask: Ask) -> Tool:
         text, wrong = await shelf.get(asked.of, job.task), ""
         for _ in range(_TRIES):
             try:
-                told = await ask(job, (_instructions(asked.fields), text, _schema(asked.fields)))
+                question = (_instructions(asked.fields), text, _schema(asked.fields))
+                told, seen = await ask(job, question)
                 values = typed(told, asked.fields)
             except Unavailable as failure:
                 return Failed(text=str(failure), code=failure.code)
             except ValueError as error:
                 wrong = str(error)
                 continue
-            return Returned(text=msgspec.json.encode(values).decode(), structured=True)
+            found = msgspec.json.encode(values).decode()
+            return Returned(text=f"{_cut(seen, len(text))}{found}", structured=True)
         return Failed(text=f"the model that read it did not answer in values: {wrong}", code="odd")
 
     def wrong(asked: ReadApart) -> str:
@@ -228,6 +243,13 @@ def read_apart(shelf: Shelf, ask: Ask) -> Tool:
 
     traits = Traits(effect=EffectClass.READS, target="of", source=APART)
     return Craft(READ_APART, ReadApart, traits, read).vetted(wrong)
+
+
+def _cut(seen: int, whole: int) -> str:
+    """Said before the values, where the text was longer than what a model reads."""
+    if seen >= whole:
+        return ""
+    return f"only the first {seen:,} of its {whole:,} characters were read: "
 
 
 def typed(told: str, fields: Mapping[str, Wanted]) -> dict[str, Any]:

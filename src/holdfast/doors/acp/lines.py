@@ -13,6 +13,8 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 from msgspec import Raw, Struct
 
+from holdfast.core.foreign import NotJson, decoded
+
 LARGEST = 64 << 20
 """Bytes of one message: a prompt may have several pictures in it."""
 
@@ -69,10 +71,9 @@ class Lines:
         """Until nobody is at the other end. What is asked is begun in the order of its coming."""
         async for line in self._heard():
             try:
-                message = msgspec.json.decode(line, type=Message)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                told = isinstance(error, msgspec.ValidationError)
-                await self._fail(None, Fault(REQUEST if told else PARSE, str(error)))
+                message = decoded(line, Message)
+            except NotJson as error:
+                await self._fail(None, Fault(REQUEST if error.misshapen else PARSE, str(error)))
                 continue
             if message.method is not None:
                 self._answering += 1
@@ -153,8 +154,8 @@ class Lines:
 def shaped(params: Raw, shape: type[T]) -> T:
     """Parameters as they must be. Raises `Fault`."""
     try:
-        return msgspec.json.decode(bytes(params) or b"{}", type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decoded(bytes(params) or b"{}", shape)
+    except NotJson as error:
         raise Fault(PARAMS, str(error)) from None
 
 

@@ -13,7 +13,6 @@ from .table_policy import LEASE, POLICY
 from .table_secrets import SECRETS
 from .table_serve import SERVE
 from .table_slack import SLACK
-from .table_tools import TOOLS
 from .table_trust import TRUST
 from .table_undo import UNDO
 from .table_webhooks import WEBHOOKS
@@ -416,9 +415,7 @@ _HOUSE = (
         arguments=(("[TO]", "the file to write (default: in the home's backups folder)"),),
         takes=(0, 1),
         examples=(("holdfast backup /mnt/usb/holdfast.bak", "prints where it went"),),
-        more="While the daemon works. Keys (their hashes), trust, webhooks, kept answers and the "
-        "files that tasks show are in it; what you wrote (config.toml, policy.toml) and what is "
-        "secret (vault, token, audit.key, tls) are not.",
+        more="The files of configuration, and what is secret (vault, token, tls), are not in it.",
     ),
     Command(
         "restore",
@@ -427,8 +424,7 @@ _HOUSE = (
         arguments=(("FROM", "a file that `backup` wrote"),),
         takes=(1, 1),
         examples=(("holdfast serve stop && holdfast restore holdfast.bak", "back to that day"),),
-        more="Of the files besides the history those are put back that are missing: what was taken "
-        "back since, such as a key, stays so. The history that was there is kept beside it.",
+        more="The history that was there is kept. A key or trust taken back since stays so.",
     ),
     Command(
         "purge",
@@ -485,6 +481,34 @@ _HOUSE = (
     ),
 )
 
+_TOOLS = (
+    Command(
+        "tool list",
+        "List the tools that agents have, or show one with what it takes.",
+        "tools:tool_list",
+        arguments=(("[NAME]", "one of them"),),
+        takes=(0, 1),
+        examples=(("holdfast tool list slack_post_as_me", "what it takes"),),
+    ),
+    Command(
+        "tool use",
+        "Use one tool by yourself: judged and written down like an agent's call.",
+        "tools:tool_use",
+        arguments=(("NAME", "which tool"), ("[KEY=VALUE…]", "what it takes; JSON, or plain text")),
+        takes=(1, None),
+        options=(
+            Option("-C --workspace", "DIR", "the folder it works in (default: the current one)"),
+            Option("--key", "KEY", "the same key again is the same use, not a second one"),
+            Option("--wait", "SECONDS", "how long to wait for its end (60)", kind="number"),
+        ),
+        examples=(
+            ("holdfast tool use list path=src", "what an agent would see"),
+            ("holdfast tool use slack_dm_self text='ship it'", "asks you first, as your rules say"),
+        ),
+        more="It is a task with one call: `task show`, `approvals` and the audit have it.",
+    ),
+)
+
 GROUPS = (
     ("Work", _TASKS),
     ("Models", MODELS),
@@ -493,7 +517,7 @@ GROUPS = (
     ("Trust", TRUST),
     ("Servers of tools", MCP),
     ("Agents elsewhere", PEERS),
-    ("Tools", TOOLS),
+    ("Tools", _TOOLS),
     ("Slack", SLACK),
     ("Editors", EDITORS),
     ("Keys", KEYS),

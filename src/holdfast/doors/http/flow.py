@@ -10,12 +10,8 @@ from anyio.streams.memory import MemoryObjectSendStream
 from starlette.types import Receive, Scope, Send
 
 from .route import Door
+from .sse import begin, body, when_closing, when_gone
 
-_HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-)
 _QUIET = b": still here\n\n"
 _FAREWELL = 1.0
 
@@ -34,11 +30,11 @@ class Flow:
         self._closing, self._keep_alive = door.closing, door.keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        await begin(send)
         into, out = anyio.create_memory_object_stream[bytes](1)
         async with anyio.create_task_group() as group:
-            group.start_soon(_when_gone, receive, group.cancel_scope)
-            group.start_soon(_when_closing, self._closing, group.cancel_scope)
+            group.start_soon(when_gone, receive, group.cancel_scope)
+            group.start_soon(when_closing, self._closing, group.cancel_scope)
             group.start_soon(self._fill, into)
             with out:
                 while True:
@@ -48,10 +44,10 @@ class Flow:
                             frame = await out.receive()
                     except anyio.EndOfStream:
                         break
-                    await _body(send, frame, more=True)
+                    await body(send, frame)
             group.cancel_scope.cancel()
         with anyio.move_on_after(_FAREWELL):
-            await _body(send, b"", more=False)
+            await body(send, b"", more=False)
 
     async def _fill(self, into: MemoryObjectSendStream[bytes]) -> None:
         async with into, aclosing(self._frames) as frames:
@@ -63,18 +59,3 @@ def data_frame(data: bytes, mark: int | None = None) -> bytes:
     """One event of the stream; `mark` is what a reader may name when it comes again."""
     head = b"" if mark is None else b"id: %d\n" % mark
     return head + b"data: " + data + b"\n\n"
-
-
-async def _body(send: Send, data: bytes, *, more: bool) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": more})
-
-
-async def _when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-async def _when_closing(closing: anyio.Event, scope: anyio.CancelScope) -> None:
-    await closing.wait()
-    scope.cancel()

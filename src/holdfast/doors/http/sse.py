@@ -57,7 +57,7 @@ class EventStream:
                 await self._write(out, send)
             group.cancel_scope.cancel()
         with anyio.move_on_after(_FAREWELL):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await body(send, b"", more=False)
 
     async def _watch(self, into: MemoryObjectSendStream[Item]) -> None:
         """Waits for the writer when it is behind; the watcher's own queue then drops deltas."""
@@ -117,7 +117,7 @@ class ReplyStream:
         kind, told = ("error", said(end)) if isinstance(end, HoldfastError) else ("reply", end)
         last = self._tape.flushed() + _event(kind, told)
         with anyio.move_on_after(_FAREWELL):
-            await send({"type": "http.response.body", "body": last, "more_body": False})
+            await body(send, last, more=False)
 
     async def _ask(self) -> None:
         try:
@@ -246,8 +246,8 @@ async def begin(send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
 
 
-async def body(send: Send, chunk: bytes) -> None:
-    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+async def body(send: Send, chunk: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 
 async def when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

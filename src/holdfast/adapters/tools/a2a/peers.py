@@ -15,6 +15,7 @@ from msgspec import Struct
 from holdfast.adapters import private
 from holdfast.adapters.tools.output import Fitted, Spool
 from holdfast.core.error import Broken, Invalid, NotFound, Refused, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import CallId, TaskId
 from holdfast.ports.tools import Job, Tool
 
@@ -163,8 +164,8 @@ def _read(path: Path) -> Mapping[str, PeerSpec]:
     if data is None:
         return {}
     try:
-        found = msgspec.json.decode(data, type=_Saved)
-    except (msgspec.DecodeError, RecursionError) as error:
+        found = decoded(data, _Saved)
+    except NotJson as error:
         hint = "move it away, and add the agents again"
         raise Broken(f"{path} is damaged: {error}", code="peers_damaged", hint=hint) from None
     return {spec.name: spec for spec in found.peers}

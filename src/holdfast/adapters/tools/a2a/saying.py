@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.error import NotAllowed, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.reach import Allowed, Reach
 from holdfast.ports.egress import Egress, Request
 
@@ -142,8 +143,8 @@ class Peer:
         if answer.status != 200:
             raise self._odd(f"{url} answered with {answer.status}")
         try:
-            card = msgspec.json.decode(answer.body, type=_Card)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            card = decoded(answer.body, _Card)
+        except NotJson as error:
             raise self._odd(f"{url} is no agent card: {error}") from None
         return PeerCard(
             name=self.spec.name,
@@ -186,11 +187,11 @@ class Peer:
             what = "more than is read" if answer.cut else f"HTTP {answer.status}"
             raise self._odd(f"it answered with {what}")
         try:
-            told = msgspec.json.decode(answer.body, type=_Answer)
+            told = decoded(answer.body, _Answer)
             if told.error is not None:
                 raise Refusal(told.error.code, told.error.message[:1_000])
-            return msgspec.json.decode(told.result, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return decoded(told.result, kind)
+        except NotJson as error:
             raise self._odd(f"what it answered is not the protocol: {error}") from None
 
     def _odd(self, what: str) -> Unavailable:

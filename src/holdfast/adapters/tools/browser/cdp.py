@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from msgspec import Raw, Struct
 
 from holdfast.core.error import HoldfastError
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.ports.box import Running
 
 LARGEST = 24 << 20
@@ -249,6 +250,6 @@ def _asked(number: int, method: str, params: Mapping[str, Any] | None, session: 
 
 def _shaped(data: bytes | Raw, shape: type[T], what: str) -> T:
     try:
-        return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decoded(data, shape)
+    except NotJson as error:
         raise Gone(f"the browser answers {what} with what makes no sense: {error}") from None

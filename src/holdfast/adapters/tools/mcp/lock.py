@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from holdfast.adapters import private
 from holdfast.core.error import Broken, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import Instant, digest
 from holdfast.core.mcp import ServerSpec
 from holdfast.core.message import EffectClass
@@ -71,8 +72,8 @@ def read(path: Path) -> Lock:
     if data is None:
         return Lock()
     try:
-        lock = msgspec.json.decode(data, type=Lock)
-    except (msgspec.DecodeError, RecursionError) as error:
+        lock = decoded(data, Lock)
+    except NotJson as error:
         raise _damaged(path, str(error)) from None
     if lock.version != 1:
         raise _damaged(path, f"version {lock.version} is not known")

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from holdfast.core.foreign import NotJson, decoded
+
 from .trouble import Odd, Problem
 
 LARGEST = 8 << 20
@@ -73,8 +75,8 @@ def heard(data: bytes) -> list[Message]:
 def shaped(data: bytes | Raw, shape: type[T], what: str) -> T:
     """Raises `Odd`."""
     try:
-        return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decoded(data, shape)
+    except NotJson as error:
         raise Odd(f"{what} makes no sense: {error}") from None
 
 

@@ -7,8 +7,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import anyio
-import msgspec
 from msgspec import Raw, Struct
+
+from holdfast.core.foreign import NotJson, decoded
 
 from .asked import Host
 from .messages import Message, shaped
@@ -61,8 +62,8 @@ class News:
     def _said(self, params: Raw) -> None:
         told = shaped(params, _Remark, "its remark")
         try:
-            plain = msgspec.json.decode(told.data, type=str)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            plain = decoded(told.data, str)
+        except NotJson:
             plain = bytes(told.data)[:10_000].decode(errors="replace")
         by = told.logger if told.logger and _LOGGER.fullmatch(told.logger) else ""
         level = told.level if told.level in LEVELS else "info"

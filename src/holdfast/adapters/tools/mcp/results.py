@@ -11,6 +11,7 @@ from anyio import to_thread
 from msgspec import Raw, Struct
 
 from holdfast.adapters.tools.web.outside import cleaned, framed, removed
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.message import Failed, Outcome, Returned
 from holdfast.ports.blobs import Blobs
 
@@ -128,8 +129,6 @@ def _repeats(part: _Part, values: dict[str, Any]) -> bool:
         (only,) = values.values()
         same += [only, *(cast("list[Any]", only) if isinstance(only, list) else ())]
     try:
-        return part.type == "text" and (
-            part.text in same or msgspec.json.decode(part.text or "") in same
-        )
-    except (msgspec.DecodeError, RecursionError):
+        return part.type == "text" and (part.text in same or decoded(part.text or "") in same)
+    except NotJson:
         return False

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from holdfast.adapters import private
 from holdfast.core.error import Broken, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.mcp import ServerSpec
 
 _LARGEST = 4 << 20
@@ -25,8 +26,8 @@ def read(path: Path) -> Mapping[str, ServerSpec]:
     if data is None:
         return {}
     try:
-        found = msgspec.json.decode(data, type=_Saved)
-    except (msgspec.DecodeError, RecursionError) as error:
+        found = decoded(data, _Saved)
+    except NotJson as error:
         hint = "move it away, and add the servers again"
         raise Broken(f"{path} is damaged: {error}", code="mcp_file_damaged", hint=hint) from None
     return {spec.name: spec for spec in found.servers}

@@ -25,7 +25,7 @@ from .login.use import InUse
 from .offers import Offer, offered
 from .opening import Openings, World
 from .talk import Peer
-from .trouble import Trouble
+from .trouble import UNFORESEEN, Trouble
 
 _log = logging.getLogger("holdfast.mcp")
 _PAUSE, _LONGEST_PAUSE = 0.5, 10.0
@@ -154,6 +154,11 @@ class Sessions:
                 await self._live(session, job)
         except* (HoldfastError, Trouble, Denied, OSError) as failed:
             session.trouble = session.trouble or told(session.spec.name, failed)
+        except* UNFORESEEN as failed:
+            _log.error("talking with %s failed", session.spec.name, exc_info=failed)
+            what = "something went wrong here; the daemon's log says what"
+            known = Denied("mcp_failed", f"the server {session.spec.name}: {what}")
+            session.trouble = session.trouble or known
         finally:
             if session.trouble is not None or not session.closing:
                 self._fell(session.spec.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 from msgspec import Raw, Struct
 
 
@@ -54,6 +55,14 @@ class Silent(Trouble):
     """No answer in time."""
 
     code = "mcp_timeout"
+
+
+UNFORESEEN = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
+    *(anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream),
+)
+"""What reading a server's words may raise where nobody thought of it: that one conversation ends,
+and no other."""
 
 
 class Odd(Trouble):

@@ -79,11 +79,16 @@ class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Shelf:
-    """All workspaces by alias, read from the vault once and kept in mind."""
+    """All workspaces by alias, read from the vault once and kept in mind.
+
+    `unsaved` are those whose last change could not be written: Slack gives a right once, so it is
+    not forgotten for a full disk.
+    """
 
     def __init__(self, vault: Vault, api: str) -> None:
         self._vault, self._api = vault, api
         self._known: dict[str, Kept] | None = None
+        self.unsaved = set[str]()
 
     def all(self) -> Mapping[str, Kept]:
         """Raises `Broken`, `Unavailable`."""
@@ -95,12 +100,15 @@ class Shelf:
 
     def keep(self, alias: str, kept: Kept) -> None:
         """On the disk when this returns. Raises `Unavailable`."""
-        self._vault.put(f"{PLACE}{alias}", msgspec.json.encode(kept).decode())
         self._known = {**self.all(), alias: kept}
+        self.unsaved.add(alias)
+        self._vault.put(f"{PLACE}{alias}", msgspec.json.encode(kept).decode())
+        self.unsaved.discard(alias)
 
     def drop(self, alias: str) -> bool:
         """Whether there was something."""
         gone = self._vault.delete(f"{PLACE}{alias}")
+        self.unsaved.discard(alias)
         self._known = {name: kept for name, kept in self.all().items() if name != alias}
         return gone
 

@@ -136,9 +136,11 @@ class Workspaces:
             hint = "letters in lower case, digits, - and _, like work"
             raise Invalid(f"{alias[:40]!r} is no name for a workspace", code="bad_alias", hint=hint)
         wish, now = _Wish(**told), self._means.clock.now()
-        kept = self._app(alias, wish)
-        if not kept.usable or kept.client == self._shelf.all()[alias].client:
-            await to_thread.run_sync(self._shelf.keep, alias, kept)  # else the old login needs its
+        async with self._turn(alias):
+            old = self._shelf.all().get(alias) or Kept(api=self._means.api, client="")
+            kept = _app(alias, wish, old)
+            if not kept.usable or kept.client == old.client:
+                await to_thread.run_sync(self._shelf.keep, alias, kept)  # else the old one needs it
         asked = {"user_scope": ",".join(wish.scopes or kept.scopes or SCOPES)}
         asked |= {"team": wish.team} if wish.team else {}
         begun = grants.begun_for(self._means.issuer, kept.app, asked)
@@ -178,16 +180,18 @@ class Workspaces:
             await self._revoked(kept)
             what = f"that was the workspace {kept.team} ({kept.team_id}), not {one.team}"
             raise NotAllowed(what, code="slack_other_team", hint="nothing of it was kept")
-        await self._keep(one.alias, kept)
+        async with self._turn(one.alias):
+            await self._keep(one.alias, kept)
         _log.info("logged in to the Slack workspace %s as %s", kept.team_id, one.alias)
         return _state(one.alias, kept)
 
     async def forget(self, alias: str, *, local_only: bool) -> bool:
         """Whether Slack has taken the token back."""
-        kept, revoked = self._shelf.all().get(alias), False
-        if kept is not None and kept.access and not local_only:
-            revoked = await self._revoked(kept)
-        gone = await to_thread.run_sync(self._shelf.drop, alias)
+        async with self._turn(alias):
+            kept, revoked = self._shelf.all().get(alias), False
+            if kept is not None and kept.access and not local_only:
+                revoked = await self._revoked(kept)
+            gone = await to_thread.run_sync(self._shelf.drop, alias)
         if kept is None and not gone:
             raise _unknown(alias)
         self._attempts = {key: one for key, one in self._attempts.items() if one.alias != alias}
@@ -215,6 +219,9 @@ class Workspaces:
             raise _needed(alias, f"nobody is logged in to the Slack workspace {alias}")
         if 0 < kept.due(_SOON) <= self._means.clock.now():
             kept = await self.renewed(alias, kept.access)
+        if alias in self._shelf.unsaved:  # on the disk before it is used
+            async with self._turn(alias):
+                await self._keep(alias, self._shelf.all().get(alias, kept))
         return kept.access
 
     async def renewed(self, alias: str, rejected: str) -> Kept:
@@ -222,7 +229,7 @@ class Workspaces:
 
         Raises `NotAllowed` where none is to be had.
         """
-        async with self._turns.setdefault(alias, anyio.Lock()):
+        async with self._turn(alias):
             kept = self._shelf.all().get(alias)
             if kept is None or not kept.usable:
                 raise _needed(alias, f"nobody is logged in to the Slack workspace {alias}")
@@ -244,6 +251,11 @@ class Workspaces:
                     await self._tried(alias, kept.access)
             due = (self._next(alias, kept) for alias, kept in self.usable().items())
             await self._means.clock.wait(self._changed, min(filter(None, due), default=None))
+
+    def _turn(self, alias: str) -> anyio.Lock:
+        """Nobody else changes what is kept of a workspace: a renewal under way, whose answer voids
+        the old right, comes first."""
+        return self._turns.setdefault(alias, anyio.Lock())
 
     async def _tried(self, alias: str, access: str) -> None:
         try:
@@ -286,22 +298,6 @@ class Workspaces:
         self._later.pop(alias, None)
         self._changed.set()
 
-    def _app(self, alias: str, wish: _Wish) -> Kept:
-        """What is known before a login: which app of Slack's we are. Raises `Invalid`."""
-        old = self._shelf.all().get(alias) or Kept(api=self._means.api, client="")
-        client = wish.client_id or old.client
-        if not client:
-            what = f"no Slack app is known for {alias}"
-            hint = "--client-id ID (and --client-secret-stdin); docs/guides/slack.md makes one"
-            raise Invalid(what, code="slack_no_app", hint=hint)
-        redirect = wish.redirect or old.redirect or _REDIRECT
-        if not _ENDS.fullmatch(redirect):
-            what = "a login ends on this machine, or at an https address that the app has"
-            raise Invalid(what, code="bad_redirect", hint=f"like {_REDIRECT}")
-        same = old.client in ("", client)
-        secret = wish.client_secret or (old.value if same else "")
-        return replace(old, client=client, value=secret, redirect=redirect)
-
     def _asking(self) -> Asking:
         return Asking(self._means.egress, self._means.reach(), near=self._means.near)
 
@@ -312,6 +308,22 @@ class Workspaces:
             _log.warning("Slack did not take a token back: %s", problem)
             return False
         return told.get("revoked") is True
+
+
+def _app(alias: str, wish: _Wish, old: Kept) -> Kept:
+    """Which app of Slack's we are, as far as that is known. Raises `Invalid`."""
+    client = wish.client_id or old.client
+    if not client:
+        what = f"no Slack app is known for {alias}"
+        hint = "--client-id ID (and --client-secret-stdin); docs/guides/slack.md makes one"
+        raise Invalid(what, code="slack_no_app", hint=hint)
+    redirect = wish.redirect or old.redirect or _REDIRECT
+    if not _ENDS.fullmatch(redirect):
+        what = "a login ends on this machine, or at an https address that the app has"
+        raise Invalid(what, code="bad_redirect", hint=f"like {_REDIRECT}")
+    same = old.client in ("", client)
+    secret = wish.client_secret or (old.value if same else "")
+    return replace(old, client=client, value=secret, redirect=redirect)
 
 
 async def _said(asking: Asking, kept: Kept, method: str) -> Json:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Struct
 
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.ports.egress import Request
 
 from .duckduckgo import read_page
@@ -102,8 +103,8 @@ class _PerplexityAnswer(Struct, frozen=True):
 
 def _understood(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return decoded(body, kind)
+    except NotJson as error:
         raise Unreadable("its answer cannot be read") from error
 
 

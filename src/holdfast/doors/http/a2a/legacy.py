@@ -10,6 +10,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from holdfast.core.error import HoldfastError
+from holdfast.core.foreign import NotJson, decoded
 
 from . import operations, pushing
 from . import words as w
@@ -97,8 +98,8 @@ def failed(call_id: Any, error: HoldfastError) -> bytes:
 
 def _object(params: Raw) -> Json:
     try:
-        return msgspec.json.decode(params, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decoded(params, dict[str, Any])
+    except NotJson as error:
         raise InvalidParams(f"params: {error}") from None
 
 

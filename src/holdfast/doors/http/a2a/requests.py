@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
+from holdfast.core import foreign
 from holdfast.doors.http.access import grant
 from holdfast.doors.http.route import Door
 
@@ -58,8 +59,8 @@ async def body_of(request: Request) -> bytes:
 
 def decoded(data: bytes | msgspec.Raw, kind: type[W]) -> W:
     try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidParams(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return foreign.decoded(data, kind)
+    except foreign.NotJson as error:
+        if error.misshapen:
+            raise InvalidParams(str(error)) from None
         raise ParseFault(f"the body is not JSON: {error}") from None

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from holdfast.core import task as t
 from holdfast.core.error import HoldfastError
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.gate.hearing import hearing
 from holdfast.core.ids import Instant
 from holdfast.core.message import (
@@ -120,8 +120,8 @@ def answer_part(text: str) -> Part:
     """Values where the answer is nothing but an object or a list in JSON, else text."""
     if text.lstrip()[:1] in ("{", "["):
         try:
-            found = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
+            found = decoded(text)
+        except NotJson:
             return Part(text=text)
         return Part(data=found, media_type="application/json")
     return Part(text=text)

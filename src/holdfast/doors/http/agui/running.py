@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from holdfast.core.error import Invalid
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.message import File
 from holdfast.core.task import Request
@@ -52,8 +53,8 @@ async def _run(door: Door, request: HttpRequest) -> ASGIApp:
 
 def _parsed(data: bytes) -> Run:
     try:
-        run = msgspec.json.decode(data, type=Run)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        run = decoded(data, Run)
+    except NotJson as error:
         raise Invalid(f"that is no run: {error}", code="invalid_run") from None
     if not _NAME.fullmatch(run.thread_id) or not _NAME.fullmatch(run.run_id):
         raise Invalid("threadId, runId: expected 1 to 200 printable characters")

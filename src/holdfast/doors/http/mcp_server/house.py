@@ -20,15 +20,16 @@ from holdfast.runtime.house import House
 from . import prompts, resources
 from .caller import Declined
 from .following import Following
-from .lent import came_of, lent
-from .offer import Asked
+from .offer import Asked, Standing
+from .own_tools import came_of, named
 from .questions import answered, form
 from .schemas import places
+from .standing import cancel, inform, result, standing
 from .table import MOST_SECONDS, ROWS, Row
 
 _TOOLS = {row.name: row for row in ROWS}
 _WAIT = 30
-_KEY = "holdfast/key"
+_KEY, _SUBMIT = "holdfast/key", "submit_task"
 _INSTRUCTIONS = (
     "Holdfast runs AI agents durably: a task survives restarts, each of its effects passes a "
     "policy, each cent a budget, and it is done only when its checks say so. Submit with "
@@ -49,7 +50,7 @@ class HouseOffer:
         self._tools = [row.tool for row in ROWS]
 
     def tools(self, asked: Asked) -> Sequence[types.Tool]:
-        return [*self._tools, *lent(self._house, asked.caller.wanted)]
+        return [*self._tools, *named(self._house, asked.caller.wanted)]
 
     async def call(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
@@ -61,9 +62,8 @@ class HouseOffer:
             return await self._resumed(asked, row, arguments)
         rest = dict(arguments)
         seconds = _seconds(rest.pop("wait_seconds", None)) if row.waits else 0
-        if row.name == "submit_task":
-            rest.setdefault("workspace", asked.caller.workspace or self._usual_folder())
-            rest.setdefault("key", _key(asked))
+        if row.name == _SUBMIT:
+            rest = self._submitted(asked, rest)
         found = await asked.caller.ask(row.method, *_request(row, rest))
         if not row.waits:
             return self._result(found)
@@ -77,6 +77,32 @@ class HouseOffer:
             )
         except Declined:
             return self._result(found)  # whoever may submit need not be allowed to look
+
+    def _submitted(self, asked: Asked, rest: dict[str, Any]) -> dict[str, Any]:
+        """What a task is submitted with, where its host leaves it to us."""
+        folder = asked.caller.workspace or self._usual_folder()
+        usual = {"workspace": folder, "key": _key(asked)}
+        return {**usual, **rest}
+
+    def only_as_task(self, name: str) -> bool:
+        return False
+
+    async def begin(self, asked: Asked, name: str, arguments: Mapping[str, Any]) -> str | None:
+        """Whoever says how long to wait wants the result, and no task."""
+        if name != _SUBMIT or "wait_seconds" in arguments or asked.state:
+            return None
+        rest = self._submitted(asked, dict(arguments))
+        row = _TOOLS[name]
+        return (await asked.caller.ask(row.method, *_request(row, rest)))["id"]
+
+    async def standing(self, asked: Asked, task: str) -> Standing:
+        return await standing(self._house, asked.caller, task)
+
+    async def inform(self, asked: Asked, task: str, inputs: Mapping[str, Any]) -> None:
+        await inform(asked.caller, task, inputs)
+
+    async def cancel(self, asked: Asked, task: str) -> None:
+        await cancel(asked.caller, task)
 
     async def _used(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
@@ -96,7 +122,8 @@ class HouseOffer:
                 return found  # once: who does not decide then is not asked for ever
         except Declined:
             pass  # whoever may use a tool need not be allowed to look at tasks
-        return came_of(await asked.caller.ask("GET", f"/api/v1/tool-uses/{task}"))
+        use = await asked.caller.ask("GET", f"/api/v1/tool-uses/{task}")
+        return came_of(self._house.secrets.clean(use))
 
     async def resources(self, asked: Asked, cursor: str) -> types.ListResourcesResult:
         return await resources.listed(asked.caller, cursor)
@@ -194,8 +221,7 @@ class HouseOffer:
         return str(self._house.home / "workspace")
 
     def _result(self, found: dict[str, Any]) -> types.CallToolResult:
-        """Without known secrets: it goes to a model that is not ours, whoever put them there."""
-        return _result(self._house.secrets.clean(found))
+        return result(self._house, found)
 
 
 def _key(asked: Asked) -> str:
@@ -243,12 +269,6 @@ def _word(value: Any) -> str:
             return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
         case _:
             return str(value)
-
-
-def _result(found: dict[str, Any]) -> types.CallToolResult:
-    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-    said = types.TextContent(type="text", text=text)
-    return types.CallToolResult(content=[said], structured_content=found)
 
 
 def _to_ask(task: str, following: Following) -> types.InputRequiredResult:

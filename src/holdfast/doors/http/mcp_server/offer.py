@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import mcp_types as types
 from mcp.server.connection import allowed_log_levels
 from mcp.server.context import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from msgspec import Struct
 
 from .caller import Caller
 
@@ -53,6 +54,19 @@ class Asked:
         await session.send_notification(said, related_request_id=self.context.request_id)
 
 
+class Standing(Struct, frozen=True, kw_only=True):
+    """A task as a host sees it: `result` once it is completed, `error` of one that failed, `asks`
+    what it waits for, by names that an answer repeats. Moments in milliseconds."""
+
+    id: str
+    status: Literal["working", "input_required", "completed", "failed", "cancelled"]
+    created: int
+    updated: int
+    result: types.CallToolResult | None = None
+    error: Mapping[str, Any] | None = None
+    asks: Mapping[str, types.ElicitRequest] = {}
+
+
 class Offer(Protocol):
     """Everything that is served. Raises `MCPError` for what makes no sense in the protocol."""
 
@@ -63,6 +77,22 @@ class Offer(Protocol):
     async def call(
         self, asked: Asked, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult | types.InputRequiredResult: ...
+
+    def only_as_task(self, name: str) -> bool:
+        """Whether a call of this tool is nothing but a task."""
+        ...
+
+    async def begin(self, asked: Asked, name: str, arguments: Mapping[str, Any]) -> str | None:
+        """The task that a call becomes for a host that knows tasks; None: it is answered."""
+        ...
+
+    async def standing(self, asked: Asked, task: str) -> Standing:
+        """How a task is. This and the next two raise `Declined` for one that there is not."""
+        ...
+
+    async def inform(self, asked: Asked, task: str, inputs: Mapping[str, Any]) -> None: ...
+
+    async def cancel(self, asked: Asked, task: str) -> None: ...
 
     async def resources(self, asked: Asked, cursor: str) -> types.ListResourcesResult: ...
 

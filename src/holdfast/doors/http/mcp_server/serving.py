@@ -34,6 +34,7 @@ from .feeds import MOST, Feeds
 from .house import HouseOffer
 from .offer import Asked, Offer
 from .tape import Tape
+from .tasked import Tasks
 
 _SESSIONS = 256
 _LISTENERS = 256
@@ -118,6 +119,7 @@ def _server(offer: Offer, version: str) -> Server[_Ground]:
         on_completion=desk.complete,
     )
     server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, desk.set_level)
+    desk.tasks.add_to(server)
     guard = RequestStateSecurity.ephemeral(ttl=_STATE_SECONDS)
     guard.bind_principal = lambda context: context.request.scope[BY] if context.request else None
     server.middleware.append(RequestStateBoundary(guard, default_audience="holdfast"))
@@ -129,6 +131,7 @@ class _Desk:
 
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
+        self.tasks = Tasks(offer, _asked, _answered)
 
     async def list_tools(
         self, context: Context, params: types.PaginatedRequestParams | None
@@ -142,8 +145,12 @@ class _Desk:
         asked = _asked(context, params)
         if params.name not in {tool.name for tool in self._tools(context)}:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r}")
-        work = partial(self._offer.call, asked, params.name, params.arguments or {})
+        given = params.arguments or {}
+        work = partial(self._offer.call, asked, params.name, given)
         try:
+            if (made := await self.tasks.created(asked, params.name, given)) is not None:
+                # The extension's own shape, which the kit passes on as it is.
+                return cast("types.CallToolResult", made)
             # The kit lets a call go on whose host has left: not when it is not let in any more.
             return await while_known(asked.caller.scope, work)
         except (Declined, Unauthenticated) as no:

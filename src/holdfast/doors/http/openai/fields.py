@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-import msgspec
-
 from holdfast.core.agent import Shape, Style
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.ports.model import ToolSpec
 
 from .errors import Wrong
@@ -25,8 +24,8 @@ _ANY_OBJECT = {"type": "object"}
 def parsed(data: bytes) -> Fields:
     """The body as an object. Raises `Wrong`."""
     try:
-        body: object = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        body: object = decoded(data)
+    except NotJson as error:
         raise Wrong(f"The body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise Wrong("The body must be a JSON object.", code="invalid_json")
@@ -226,8 +225,8 @@ def choice(value: object, tools: Sequence[ToolSpec]) -> str:
 def arguments(value: object, at: str) -> dict[str, Any]:
     """The arguments of an earlier call, which are JSON in a text."""
     try:
-        found: object = msgspec.json.decode(value or "{}") if isinstance(value, str) else None
-    except (msgspec.DecodeError, RecursionError):
+        found: object = decoded(value or "{}") if isinstance(value, str) else None
+    except NotJson:
         found = None
     if not isinstance(found, dict):
         raise Wrong(f"'{at}' must be a JSON object in a text.", param=at)

@@ -78,7 +78,7 @@ class Flow:
             raise end
         last = await self._opened(send) + self._gathered() + await self._last(end)
         with anyio.move_on_after(_FAREWELL):
-            await send({"type": "http.response.body", "body": last, "more_body": False})
+            await body(send, last, more=False)
 
     async def _last(self, end: Answer | HoldfastError) -> bytes:
         if isinstance(end, HoldfastError):

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from holdfast.core.error import HoldfastError, Saturated
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.doors.http.access import grant
 from holdfast.doors.http.ending import ended
 from holdfast.doors.http.route import Door
@@ -137,8 +138,8 @@ class Conversation:
             except KeyError:
                 return 1003, "only text is spoken here"
             try:
-                said: Any = msgspec.json.decode(text)
-            except (msgspec.DecodeError, RecursionError) as error:
+                said: Any = decoded(text)
+            except NotJson as error:
                 await self._post.say(_failed(None, Fault(PARSE, str(error))))
                 continue
             if not isinstance(said, list):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from holdfast.adapters.tools.mcp.trouble import Trouble
 from holdfast.core.error import HoldfastError
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.reach import Allowed, Reach
 from holdfast.ports.egress import Answer, Egress, Request
 
@@ -135,8 +136,8 @@ def _object(answer: Answer) -> Json | None:
     if answer.cut:
         return None
     try:
-        found: object = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found: object = decoded(answer.body)
+    except NotJson:
         return None
     return cast("Json", found) if isinstance(found, dict) else None
 

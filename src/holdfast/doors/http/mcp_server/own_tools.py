@@ -18,7 +18,7 @@ from .table import ROWS
 _OWN = tuple(row.name for row in ROWS)
 
 
-def lent(house: House, wanted: Sequence[str]) -> Sequence[types.Tool]:
+def named(house: House, wanted: Sequence[str]) -> Sequence[types.Tool]:
     """Those that a pattern of the host names. A pattern that names a tool of this server (`*`,
     `*_task*`) is about those: nothing that acts is offered by the way."""
     patterns = [one for one in wanted if not any(fnmatchcase(own, one) for own in _OWN)]
