@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import errno
 import json
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +195,21 @@ async def test_a_file_expires_and_upkeep_takes_it_away(tmp_path: Path) -> None:
         days = dataclasses.replace(at.house, clock=LaterClock(at.house.clock, 2 * 86_400_000))
         await upkeep.forget(days, 1)
         assert not list((tmp_path / "uploads").rglob("file_*"))
+
+
+async def test_where_there_is_no_room_on_the_way_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(tempfile.SpooledTemporaryFile[bytes]):
+        """The disk for temporary files is full."""
+
+        def write(self, _: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", Full)
+    async with street(tmp_path) as at:
+        form = {"files": {"file": ("a.txt", b"x")}, "data": {"purpose": "user_data"}}
+        assert (await wrong(at, 503, **form))["code"] == "not_kept"
 
 
 async def test_one_damaged_file_is_its_owners_trouble_alone(tmp_path: Path) -> None:
