@@ -34,7 +34,7 @@ from tests.doors.house import PAYS, Plan, Street, street
 pytestmark = pytest.mark.anyio
 HELLO = Reply(text="hello")
 V1 = {"A2A-Version": "1.0"}
-PATIENCE = 10
+PATIENCE = 30
 TAKEN = Answer(status=200, headers={}, body=b"", url="")
 
 

@@ -573,7 +573,7 @@ async def test_who_does_not_trust_its_own_authority_is_told_of():
                 await TLSStream.wrap(
                     stream, hostname=HOST, ssl_context=ssl.create_default_context()
                 )
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not world.visits.all:
                 await anyio.sleep(0.001)
         assert await world.codes() == ["egress_untrusted"]

@@ -25,7 +25,7 @@ from tests.doors.hosting import Inn, inn
 from tests.doors.house import PAYS, Plan, Street
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:resources/.*removed")]
-PATIENCE = 10
+PATIENCE = 30
 V1 = {"A2A-Version": "1.0"}
 SCOPES = ("tasks.read", "tasks.write", "chat", "agents", "models")
 SAID = {"messages": [{"role": "user", "content": "hello"}]}

@@ -60,6 +60,11 @@ def test_a_damaged_event_says_what_it_was(body: bytes):
     assert damage.value.code == "damaged_event"
 
 
+def test_an_event_whose_words_are_no_text_says_so_too():
+    with pytest.raises(Broken, match="a Said event cannot be read"):
+        e.decode("Said", b'{"text":"\xff","by":"me"}')
+
+
 def test_a_field_added_later_does_not_hide_the_rest():
     assert e.decode("Woken", b'{"at":5,"added":{"later":1}}') == e.Woken(at=5)
 

@@ -252,7 +252,7 @@ class Street:
 
     async def until(self, task: str, *statuses: str) -> dict[str, Any]:
         """The summary once the task has one of these statuses."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while (row := (await self.tcp.get(f"/api/v1/tasks/{task}")).json())[
                 "status"
             ] not in statuses:

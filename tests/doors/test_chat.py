@@ -509,16 +509,31 @@ async def test_of_whom_nothing_is_kept_any_more_nothing_is_kept(tmp_path: Path):
         assert "no conversation" in await bridge.reply("ann", "/chats")
 
 
-async def test_one_damaged_file_is_one_senders_trouble(tmp_path: Path):
+@pytest.mark.parametrize("spoilt", [b"{", b'{"session":"\xff"}'])
+async def test_one_damaged_file_is_one_senders_trouble(tmp_path: Path, spoilt: bytes):
     async with at_home(tmp_path / "home") as (lives, says):
         await says("ann", "hello")
         (file,) = (tmp_path / "home" / "chats").iterdir()
-        file.write_text("{")
+        file.write_bytes(spoilt)
         assert (await says("ben", "/new"))["reply"]
         with pytest.raises(AssertionError, match="file_damaged"):
             await says("ann", "hello?")
         await bridging.forget(lives.house, lives.house.clock.now() + 1)
         assert file.exists()
+
+
+async def test_a_wait_for_an_answer_does_not_hold_up_a_house_that_stops(tmp_path: Path):
+    async def never(prompt: Prompt, hear: Any) -> Reply:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with bridged(tmp_path, never) as bridge:
+        row = await bridge.task("ann", "hello?")
+        bridge.at.app.state.door.closing.set()
+        with anyio.fail_after(50):
+            path = f"/api/v1/chat/{row['task']}"
+            told = (await bridge.client.get(path, params={"wait": 60})).json()
+        assert told["ended"] is False
 
 
 async def test_who_speaks_for_themselves_has_the_same_commands(tmp_path: Path):

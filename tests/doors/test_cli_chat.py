@@ -45,6 +45,11 @@ def test_a_directive_for_the_model_is_a_message_like_any_other(stage: Stage):
     assert stage.daemon.jobs[0].body["prompt"] == '/tool list {"path": "."}'
 
 
+def test_a_path_is_a_message_like_any_other(stage: Stage):
+    assert stage.run("chat", stdin=b"/etc/hosts is odd\n").out == "ok\n"
+    assert stage.daemon.jobs[0].body["prompt"] == "/etc/hosts is odd"
+
+
 def test_slash_commands_tell_and_steer(stage: Stage):
     """Part of row OK-33."""
     said = {"reply": "/new          begin", "session": "s", "agent": ""}

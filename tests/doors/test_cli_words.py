@@ -13,7 +13,7 @@ import pytest
 from holdfast.doors.cli import main
 from holdfast.doors.cli.commands import reference
 from holdfast.doors.cli.out import columns, line, plain, span
-from holdfast.doors.cli.table import COMMANDS
+from holdfast.doors.cli.table import COMMANDS, DEFAULTS
 from holdfast.doors.cli.version import VERSION
 from tests.doors.cli_stage import ROOT, command, environment, staged
 
@@ -57,6 +57,16 @@ def test_every_command_explains_itself_with_an_example_and_its_exit_codes(
         assert "Examples:\n" in out
         assert "Exit codes:\n" in out
     assert told(capsys, "help", *name.split())[1] == out
+
+
+@pytest.mark.parametrize("group", sorted(DEFAULTS))
+def test_help_for_a_group_lists_all_of_it(group: str, capsys: pytest.CaptureFixture[str]):
+    """Also where the word alone is a command, as `slack` is `slack status`."""
+    code, out, _ = told(capsys, group, "--help")
+    beginning = DEFAULTS[group].split()[0]
+    for name in COMMANDS:
+        assert (f"\n  {name} " in out) == (name.split()[0] == beginning)
+    assert code == 0
 
 
 def test_the_reference_names_every_command_and_every_option():

@@ -45,7 +45,7 @@ async def begun(at: Inn, **arguments: Any) -> Json:
 
 
 async def until(at: Inn, task: str, *stages: str) -> Json:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while (found := await said(at, "tasks/get", taskId=task))["status"] not in stages:
             await anyio.sleep(0.005)
     return found

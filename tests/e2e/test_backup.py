@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.assembly.home import BACKED_UP, NOT_BACKED_UP, prepare
 from holdfast.testing.model_server import ModelServer, Reply
 
 from .at_home import answers, ask, daemon, files, holdfast, until
@@ -22,6 +23,10 @@ default = "lab/scripted"
 kind = "openai"
 base_url = "{url}/v1"
 models = ["scripted"]
+
+[chat]
+enabled = true
+users = ["*"]
 """
 PATHS = (
     *("/api/v1/tasks", "/api/v1/sessions", "/api/v1/keys", "/api/v1/trust", "/api/v1/webhooks"),
@@ -73,6 +78,8 @@ def test_a_fresh_home_has_after_a_restore_all_that_the_old_one_listed(
             ask(socket, "POST", "/api/v1/webhooks", hook)
             said = {"model": "lab/scripted", "input": "hello"}
             kept = ask(socket, "POST", "/v1/responses", said)["id"]
+            word = {"sender": "ann", "room": "lobby", "text": "/new"}
+            place = ask(socket, "POST", "/api/v1/chat", word)["session"]
             target = old.parent / "copy.bak"
             done = ask(socket, "POST", "/api/v1/backup", {"to": str(target)})
             assert done["path"] == str(target)
@@ -87,16 +94,28 @@ def test_a_fresh_home_has_after_a_restore_all_that_the_old_one_listed(
             until(lambda: answers(socket))
             after = told(new)
             again = ask(socket, "GET", f"/v1/responses/{kept}")
+            chats = ask(socket, "POST", "/api/v1/chat", {**word, "text": "/chats"})
         assert len(before["/api/v1/keys"]["keys"]) == 1
         assert len(before["/api/v1/webhooks"]["webhooks"]) == 1
         assert before["/api/v1/trust"]["domains"][0]["level"] == "high"
         for path in PATHS:
             assert after[path] == before[path], path
         assert again["id"] == kept
+        assert chats["session"] == place
         assert blobs(new) == blobs(old) != set()
         with sqlite3.connect(new / "holdfast.db") as journal:
             found = journal.execute("SELECT name FROM sqlite_schema WHERE name = 'beside'")
             assert found.fetchall() == []
+
+
+def test_every_folder_of_a_home_is_in_a_backup_or_is_said_not_to_be(tmp_path: Path) -> None:
+    """What only this machine needs is neither. A name that is there twice would be packed twice."""
+    prepare(home := tmp_path / "home")
+    passing = {"run", "logs", "cache", "backups", "mcp"}
+    found = {path.name for path in home.iterdir() if path.is_dir()}
+    assert found - passing <= {*BACKED_UP, *NOT_BACKED_UP}
+    names = (*BACKED_UP, *NOT_BACKED_UP)
+    assert sorted(set(names)) == sorted(names)
 
 
 def _over(socket: Path, task: str) -> bool:

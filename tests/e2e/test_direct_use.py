@@ -264,7 +264,13 @@ def test_a_use_that_waits_for_a_yes_survives_kill_9_and_is_done_once():
             begun = ask(socket, "POST", "/api/v1/slack/default/login", told)
             answer = {"answer": slack.agree(begun["authorize"])}
             ask(socket, "POST", f"/api/v1/slack-logins/{begun['attempt']}", answer)
-            post = ("slack_post_as_me", "channel=C0GENERAL", "text=once", "--wait", "0")
+            post = (
+                "slack_post_as_me",
+                "channel=C0GENERAL",
+                "text=1.10",
+                "--wait",
+                "0",
+            )
             used = json.loads(
                 holdfast(home, "tool", "use", *post, "-C", str(folder), "--json").stdout
             )
@@ -276,7 +282,7 @@ def test_a_use_that_waits_for_a_yes_survives_kill_9_and_is_done_once():
             daemon.start()
             assert holdfast(home, "task", "approve", task).returncode == 0
             until(lambda: ask(socket, "GET", where)["end"] == "returned")
-            assert [one["text"] for one in slack.posts] == ["once"]
+            assert [one["text"] for one in slack.posts] == ["1.10"]
             shown = holdfast(home, "slack", "status").stdout
             assert "renewed by itself" in shown
             daemon.stop()

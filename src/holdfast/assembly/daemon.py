@@ -258,7 +258,7 @@ async def _tidy(house: House, config: Config) -> None:
             if hours % 24 == 1:  # every event is read for it: not while others want to begin
                 count, gone = await upkeep.collect(house)
                 _log.info("%s files that nobody speaks of are deleted: %s bytes", count, gone)
-        except (OSError, HoldfastError) as failure:
+        except (OSError, HoldfastError) as failure:  # what is damaged stays, and is said
             _log.warning("not tidied: %s", failure)
         await anyio.sleep(_HOUR)
         hours += 1

@@ -34,7 +34,7 @@ BACKED_UP = (
 
 NOT_BACKED_UP = (
     *("config.toml", "policy.toml", VAULT, AUDIT_KEY, "token", "tls"),
-    *("outputs", "outbox", "workspace", "browsers"),
+    *("outputs", "apart", "outbox", "workspace", "browsers"),
 )
 """What it does not: what people write themselves, what is secret, what can be made again."""
 

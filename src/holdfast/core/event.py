@@ -294,5 +294,5 @@ def decode(kind: str, body: bytes) -> Event:
         )
     try:
         return decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Broken(f"a {kind} event cannot be read: {error}", code="damaged_event") from error

@@ -56,7 +56,8 @@ async def command(house: House, party: Party, talk: Talk, text: str) -> Reply:
     word, rest = (found[1].lower(), (found[2] or "").strip()) if found else ("", "")
     known = _COMMANDS.get(word)
     if known is None:
-        return Reply(text=f"There is no /{word[:_SHOWN]}; /help lists what there is.", talk=talk)
+        named = (text.split() or ["/"])[0][:_SHOWN]
+        return Reply(text=f"There is no {named}; /help lists what there is.", talk=talk)
     return await known[1](house, party, talk, rest)
 
 

@@ -86,7 +86,7 @@ async def use_tool(house: House, use: Use) -> TaskId:
 
 
 async def used(house: House, task_id: TaskId) -> Used:
-    """What came of it so far."""
+    """What came of it so far. Raises `NotFound` for a task that is no use of a tool."""
     task = await house.recorder.load(task_id)
     tool, found = _tool(task), _outcome(task)
     if task.status not in ENDED:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.core.error import Broken, Invalid, NotFound
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import Instant
 
 from .house import House
@@ -68,10 +69,10 @@ async def fetch(house: House, name: str, by: str) -> tuple[Upload, bytes]:
 
 
 async def all_of(house: House, by: str) -> Sequence[Upload]:
-    """Oldest first."""
+    """Oldest first, without those that are damaged."""
     now = house.clock.now()
-    found = filter(None, map(_known, await house.uploads.all(by)))
-    return [one for one in found if not _is_over(one, now)]
+    found = map(_legible, await house.uploads.all(by))
+    return [one for one in found if one is not None and not _is_over(one, now)]
 
 
 async def forget(house: House, name: str, by: str) -> None:
@@ -81,30 +82,33 @@ async def forget(house: House, name: str, by: str) -> None:
 async def tidy(house: House, before: Instant) -> None:
     """Everybody's that have expired go, and those put here before that moment.
 
-    One that is damaged stays, and the others' time is over all the same.
+    What is damaged stays: nobody knows how old it is.
     """
     now = house.clock.now()
 
     def is_over(line: bytes) -> bool:
-        about = _known(line)
+        about = _legible(line)
         return about is not None and (about.created_at < before or _is_over(about, now))
 
     await house.uploads.tidy(is_over)
 
 
 def _read(line: bytes) -> Upload:
-    if (about := _known(line)) is None:
-        hint = "delete it, and put it here again"
-        raise Broken("what is known of the file is damaged", code="file_damaged", hint=hint)
-    return about
-
-
-def _known(line: bytes) -> Upload | None:
-    """None where it is damaged."""
+    """Raises `Broken`."""
     try:
-        return msgspec.json.decode(line, type=Upload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        _log.error("a file of a client is damaged: %s", error, extra={"code": "file_damaged"})
+        return decoded(line, Upload)
+    except NotJson as error:
+        what = f"what is known of a file in uploads is damaged: {line[:60]!r} ({error})"
+        hint = "delete it, and put it here again"
+        raise Broken(what, code="file_damaged", hint=hint) from None
+
+
+def _legible(line: bytes) -> Upload | None:
+    """None, and a word in the log, for one that is damaged: the others do not suffer from it."""
+    try:
+        return _read(line)
+    except Broken as damaged:
+        _log.error("%s", damaged, extra={"code": damaged.code})
         return None
 
 

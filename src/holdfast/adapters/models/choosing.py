@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from holdfast.adapters import private
 from holdfast.core.error import Invalid, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.ports.choosing import Card, Choice
 
 from .catalog import Catalog
@@ -29,9 +30,9 @@ def chosen(path: Path) -> Mapping[str, str]:
     """The models that were chosen, by role. What cannot be read counts as never chosen."""
     try:
         if path.stat().st_size <= _LONGEST:
-            found = msgspec.json.decode(path.read_bytes(), type=_Chosen).roles
+            found = decoded(path.read_bytes(), _Chosen).roles
             return {role: model for role, model in found.items() if role in _ALL and model}
-    except (OSError, msgspec.DecodeError):
+    except (OSError, NotJson):
         pass
     return {}
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.adapters import private
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import Instant, digest
 from holdfast.ports.choosing import Card
 
@@ -206,8 +207,8 @@ def _read(path: Path) -> _Kept | None:
     try:
         if path.stat().st_size > _FILE:
             return None
-        return msgspec.json.decode(path.read_bytes(), type=_Kept)
-    except (OSError, msgspec.DecodeError):
+        return decoded(path.read_bytes(), _Kept)
+    except (OSError, NotJson):
         return None
 
 

@@ -49,7 +49,7 @@ class FileResponses:
         fresh = path.with_name(f".{secrets.token_hex(8)}")
         try:
             for folder in (self._folder, path.parent):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                private.make_folder(folder)
             with open(fresh, "xb", opener=private.opener) as out:
                 out.write(data)
                 out.flush()

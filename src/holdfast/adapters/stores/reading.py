@@ -154,5 +154,5 @@ def still_over(
 def _decoded(text: bytes) -> Summary:
     try:
         return _SUMMARY.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Broken(f"a summary cannot be read: {error}", code="damaged_summary") from error

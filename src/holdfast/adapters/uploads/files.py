@@ -50,7 +50,7 @@ class FileUploads:
         with self._writing:
             try:
                 for folder in (self._folder, path.parent):
-                    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    private.make_folder(folder)
                 self._check_room(path.parent, len(data))
                 with open(fresh, "xb", opener=private.opener) as out:
                     out.write(b"%b\n%b" % (about, data))
@@ -64,7 +64,7 @@ class FileUploads:
                 raise Unavailable(what, code="not_kept", hint="make room there") from error
 
     def _check_room(self, folder: Path, more: int) -> None:
-        sizes = [size for size in map(_size, _kept(folder)) if size]
+        sizes = [size for path in _kept(folder) if (size := _size(path)) is not None]
         if len(sizes) >= self._most:
             what = f"there are {len(sizes)} files of yours, and no more are kept"
             raise Refused(what, code="too_many_files", hint="delete some that you do not need")
@@ -82,12 +82,12 @@ class FileUploads:
         return about, data
 
     def _about(self, name: str, by: str) -> bytes:
-        if line := _first_line(self._path(name, by)):
-            return line
-        raise _nothing(name)
+        if (line := _first_line(self._path(name, by))) is None:
+            raise _nothing(name)
+        return line
 
     def _all(self, by: str) -> Sequence[bytes]:
-        return [line for line in map(_first_line, _kept(self._of(by))) if line]
+        return [line for path in _kept(self._of(by)) if (line := _first_line(path)) is not None]
 
     def _forget(self, name: str, by: str) -> None:
         try:
@@ -108,7 +108,8 @@ class FileUploads:
                 for path in folder.glob(".*"):
                     path.unlink(missing_ok=True)
             for path in _kept(folder):
-                if (line := _first_line(path)) and is_over(line):
+                line = _first_line(path)
+                if line is not None and is_over(line):
                     path.unlink(missing_ok=True)
 
     def _of(self, by: str) -> Path:
@@ -128,21 +129,22 @@ def _kept(folder: Path) -> list[Path]:
         return []
 
 
-def _size(path: Path) -> int:
-    """0 for one that has been deleted meanwhile."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _first_line(path: Path) -> bytes:
-    """Empty for one that has been deleted meanwhile."""
+def _first_line(path: Path) -> bytes | None:
+    """None for one that its owner deletes just now."""
     try:
         with path.open("rb") as file:
             return file.readline().rstrip(b"\n")
     except FileNotFoundError:
-        return b""
+        return None
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _nothing(name: str) -> NotFound:

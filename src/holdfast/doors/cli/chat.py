@@ -40,13 +40,18 @@ def chat(desk: Desk, given: Given) -> int:
         if not text:
             continue
         try:
-            # `/tool name {json}` is no command of ours: it tells the model what to do.
-            ours = text.startswith("/") and not text.startswith("/tool ")
-            talk.command(text) if ours else talk.message(text)
+            talk.command(text) if _is_command(text) else talk.message(text)
         except Stop as stop:
             desk.screen.error(stop.message, stop.hint)
     talk.part()
     return OK
+
+
+def _is_command(text: str) -> bool:
+    """As the house sees it: a path is none, and `/tool name {json}` tells the model what to do."""
+    word = text.split(maxsplit=1)[0]
+    plain_word = word[1:].isascii() and word[1:].isalpha()
+    return word.startswith("/") and plain_word and word.lower() != "/tool"
 
 
 class Talk:

@@ -68,7 +68,9 @@ def _run(arguments: list[str], screen: Screen, serve: list[str] | None) -> int:
     command, rest = find(arguments)
     given = parse(command, rest)
     if given.has("help") and not command.raw:
-        given, command = Given({}, command.name.split()), find(["help"])[0]
+        words = command.name.split()
+        group = words if all(word in arguments for word in words) else words[:1]
+        given, command = Given({}, group), find(["help"])[0]
     desk = _desk(given, screen, serve)
     return _function(command)(desk, given)
 

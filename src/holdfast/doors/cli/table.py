@@ -501,6 +501,7 @@ _TOOLS = (
             Option("--key", "KEY", "the same key again is the same use, not a second one"),
             Option("--wait", "SECONDS", "how long to wait for its end (60)", kind="number"),
         ),
+        exits=CHECKING,
         examples=(
             ("holdfast tool use list path=src", "what an agent would see"),
             ("holdfast tool use slack_dm_self text='ship it'", "asks you first, as your rules say"),

@@ -8,7 +8,7 @@ from .asking import workspace
 from .client import quote
 from .out import line
 from .reading import part_of, rows_of, text_of, texts_of
-from .stop import OK, REFUSED, Stop
+from .stop import FAILED, NOT_ALLOWED, OK, REFUSED, Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def tool_list(desk: Desk, given: Given) -> int:
 def tool_use(desk: Desk, given: Given) -> int:
     name, *pairs = given.words
     seconds = given.number("wait")
+    known = _fields(desk, name) if pairs else {}
     body: Json = {
-        "arguments": dict(map(_pair, pairs)),
+        "arguments": dict(_pair(word, known) for word in pairs),
         "workspace": str(workspace(given)),
         "key": given.one("key"),
         "wait_seconds": 60.0 if seconds is None else seconds,
@@ -47,21 +48,33 @@ def tool_use(desk: Desk, given: Given) -> int:
     if given.has("json"):
         desk.screen.json(used)
     elif end == "open":
-        desk.screen.note(f"task {task} waits, or works still: holdfast approvals", mark="bad")
+        desk.screen.note(f"not done yet: {task} works, or waits for a yes", mark="bad")
+        desk.screen.note("holdfast approvals")
     else:
         desk.screen.tell(text_of(used, "text"))
     if end == "returned":
         return OK
     if end != "open":
         desk.screen.note(f"{end}: holdfast task show {task}", mark="bad")
-    return REFUSED
+    return NOT_ALLOWED if end == "refused" else FAILED
 
 
-def _pair(word: str) -> tuple[str, object]:
-    """`KEY=VALUE`: what is JSON is taken as that, all else as text."""
+def _fields(desk: Desk, name: str) -> Json:
+    """What the tool takes, by name."""
+    for one in rows_of(desk.daemon.get("/api/v1/tools"), "tools"):
+        if text_of(one, "name") == name:
+            return part_of(part_of(one, "schema"), "properties")
+    return {}
+
+
+def _pair(word: str, known: Json) -> tuple[str, object]:
+    """`KEY=VALUE`: what is JSON is taken as that; all else, and what the tool takes as text, as
+    text."""
     key, equals, value = word.partition("=")
     if not (key and equals):
         raise Stop(f"{word[:80]!r} is no KEY=VALUE", hint="like path=src", name="usage")
+    if text_of(part_of(known, key), "type") == "string":
+        return key, value
     try:
         return key, json.loads(value)
     except ValueError:

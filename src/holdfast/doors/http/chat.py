@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from msgspec import Struct
@@ -12,12 +11,12 @@ from starlette.responses import Response
 from holdfast.core.ids import SessionId, TaskId
 from holdfast.core.task import ENDED, Status
 from holdfast.core.view import Summary
-from holdfast.runtime import bridging, conversing, following
+from holdfast.runtime import bridging, conversing
 from holdfast.runtime.chatting import Speaker
 
 from .bodies import Body, Name, NoQuery, Nothing, Question
 from .route import Ask, Entry, json_answer
-from .sse import waited
+from .waiting import wait_for
 
 _PATH = "/api/v1/chat"
 _OWN = "chat-"
@@ -102,9 +101,8 @@ async def chat_say(ask: Ask[NoQuery, ChatWords]) -> Response:
 async def chat_answer(ask: Ask[ChatWait, Nothing]) -> ChatTask:
     house, task = ask.house, ask.path("task")
     row = await bridging.heard(house, ask.by, task)
-    if (seconds := ask.query.wait) and row.status not in ENDED:
-        until = partial(following.settled, house, row.id)
-        await waited(ask.request.receive, ask.door.closing, seconds, until)
+    if row.status not in ENDED:
+        await wait_for(ask, row.id, ask.query.wait)
     return _told(await bridging.heard(house, ask.by, task))
 
 

@@ -165,27 +165,6 @@ async def attended(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
     raise failure
 
 
-async def waited(
-    receive: Receive, closing: anyio.Event, seconds: float, until: Callable[[], Awaitable[object]]
-) -> None:
-    """Wait until something is so: for so long at most, and while the reader stays and we run."""
-
-    async def work() -> None:
-        failures: list[HoldfastError] = []
-        with anyio.move_on_after(seconds):
-            async with anyio.create_task_group() as group:
-                group.start_soon(when_closing, closing, group.cancel_scope)
-                try:
-                    await until()
-                except HoldfastError as error:
-                    failures.append(error)
-                group.cancel_scope.cancel()
-        for failure in failures:
-            raise failure
-
-    await attended(receive, work)
-
-
 class _Tape:
     """What is written when: events at once, deltas gathered, a comment when all is quiet."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Struct
@@ -13,12 +12,11 @@ from holdfast.core.error import Invalid
 from holdfast.core.ids import TaskId
 from holdfast.core.view import Question
 from holdfast.runtime import direct
-from holdfast.runtime.following import settled
 
 from .bodies import Body, Name, NoQuery, Nothing
 from .bodies import Question as Asked
 from .route import Ask, Entry
-from .sse import waited
+from .waiting import wait_for
 
 _MOST = 3_600
 
@@ -102,19 +100,18 @@ async def tool_use(ask: Ask[NoQuery, ToolUse]) -> ToolUsed:
         workspace=told.workspace,
         key=told.key or header,
     )
-    return await _used(ask, await direct.use_tool(ask.house, use), told.wait_seconds)
+    task = await direct.use_tool(ask.house, use)
+    return await _waited(ask, task, told.wait_seconds)
 
 
 async def tool_used(ask: Ask[Waiting, Nothing]) -> ToolUsed:
-    return await _used(ask, await ask.task(), ask.query.wait_seconds)
+    return await _waited(ask, await ask.task(), ask.query.wait_seconds)
 
 
-async def _used(ask: Ask[Any, Any], task: TaskId, seconds: float) -> ToolUsed:
-    """A use goes on, whoever waits: waiting ends with the key, the reader or the daemon."""
+async def _waited(ask: Ask[Any, Any], task: TaskId, seconds: float) -> ToolUsed:
     found = await direct.used(ask.house, task)
-    if seconds and found.end == "open":
-        until = partial(settled, ask.house, task)
-        await waited(ask.request.receive, ask.door.closing, seconds, until)
+    if found.end == "open":
+        await wait_for(ask, task, seconds)
         found = await direct.used(ask.house, task)
     return ToolUsed(**asdict(found))
 

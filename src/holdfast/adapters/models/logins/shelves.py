@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.adapters import private
 from holdfast.core.error import Broken, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.ports.vault import Vault
 
 from .token import Token, account_of, expiry, issued_to
@@ -50,8 +51,8 @@ class VaultShelf:
         if told is None:
             return None
         try:
-            return msgspec.json.decode(told, type=Token)
-        except msgspec.DecodeError as error:
+            return decoded(told, Token)
+        except NotJson as error:
             raise Broken(f"the login {self._name} is damaged", code="vault_damaged") from error
 
     def save(self, token: Token) -> None:
@@ -93,8 +94,8 @@ class _FileShelf:
         if data is None:
             return None
         try:
-            return msgspec.json.decode(data, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+            return decoded(data, dict[str, Any])
+        except NotJson as error:
             raise Broken(f"{self._path} is damaged", code="login_damaged") from error
 
     def _read(self, fields: Mapping[str, Any]) -> Token | None:

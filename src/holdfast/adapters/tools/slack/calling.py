@@ -12,7 +12,6 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 import anyio
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,6 +19,7 @@ from holdfast.adapters.tools.beneath import Denied
 from holdfast.adapters.tools.mcp.login.asking import place_of
 from holdfast.adapters.tools.web.errand import header
 from holdfast.core.error import HoldfastError, NotAllowed, Refused, Unavailable
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.ports.egress import Allowed, Answer, Egress, Reach, Request
 from holdfast.ports.tools import Job
 
@@ -155,8 +155,8 @@ def _object(answer: Answer) -> Json:
     if answer.cut:
         raise InDoubt("slack_too_long", "Slack's answer is too long: ask for less")
     try:
-        found: object = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found: object = decoded(answer.body)
+    except NotJson:
         return {}
     return cast("Json", found) if isinstance(found, dict) else {}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from threading import Lock
 
 import msgspec
 from msgspec import Struct
 
 from holdfast.adapters.tools.mcp.login.grants import Client, Granted
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import Instant
 from holdfast.ports.vault import Vault
 
@@ -88,6 +90,7 @@ class Shelf:
     def __init__(self, vault: Vault, api: str) -> None:
         self._vault, self._api = vault, api
         self._known: dict[str, Kept] | None = None
+        self._changing = Lock()
         self.unsaved = set[str]()
 
     def all(self) -> Mapping[str, Kept]:
@@ -100,23 +103,25 @@ class Shelf:
 
     def keep(self, alias: str, kept: Kept) -> None:
         """On the disk when this returns. Raises `Unavailable`."""
-        self._known = {**self.all(), alias: kept}
-        self.unsaved.add(alias)
+        with self._changing:  # two workspaces may be renewed at once, each in a thread
+            self._known = {**self.all(), alias: kept}
+            self.unsaved.add(alias)
         self._vault.put(f"{PLACE}{alias}", msgspec.json.encode(kept).decode())
         self.unsaved.discard(alias)
 
     def drop(self, alias: str) -> bool:
         """Whether there was something."""
         gone = self._vault.delete(f"{PLACE}{alias}")
-        self.unsaved.discard(alias)
-        self._known = {name: kept for name, kept in self.all().items() if name != alias}
+        with self._changing:
+            self.unsaved.discard(alias)
+            self._known = {name: kept for name, kept in self.all().items() if name != alias}
         return gone
 
     def _read(self, name: str) -> Kept | None:
         """What is kept there; one that cannot be read is none, and logged."""
         try:
-            kept = msgspec.json.decode(self._vault.get(name) or "", type=Kept)
-        except msgspec.DecodeError:
+            kept = decoded(self._vault.get(name) or "", Kept)
+        except NotJson:
             alias = name.removeprefix(PLACE)
             _log.warning("the login to the Slack workspace %s is damaged: log in anew", alias)
             return None

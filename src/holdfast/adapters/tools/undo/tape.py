@@ -99,7 +99,7 @@ class Tape:
         whole = data[: data.rfind(b"\n") + 1]
         try:
             return [_DECODER.decode(line) for line in whole.splitlines()]
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             what = f"{self._path(task)} is damaged: {error}"
             hint = "move it away; what this task changed can then not be undone"
             raise Broken(what, code="undo_damaged", hint=hint) from None

@@ -19,7 +19,10 @@ _NAMED = {
     ("GET", "/api/v1/audit"): "audit.list",
 }
 _LEFT_OUT = frozenset({"/api/v1/login", "/api/v1/logout"})
-_SLOW = ("models", "connections", "logins", "mcp", "audit", "backup")
+_SLOW = (
+    *("models", "connections", "logins", "mcp", "mcp-checks", "mcp-logins", "audit", "backup"),
+    *("slack", "slack-logins"),
+)
 
 
 class Method(Struct, frozen=True, kw_only=True):
@@ -60,8 +63,13 @@ def _method(entry: Entry) -> Method:
         path=entry.path,
         pieces=tuple(_PARAMETER.findall(entry.path)),
         query=frozenset(entry.query.model_fields),
-        slow=words[0] in _SLOW or entry.streams or "wait" in entry.query.model_fields,
+        slow=words[0] in _SLOW or entry.streams or _waits(entry),
     )
+
+
+def _waits(entry: Entry) -> bool:
+    fields = (*entry.query.model_fields, *entry.body.model_fields)
+    return any(name.startswith("wait") for name in fields)
 
 
 def _name(verb: str, words: list[str]) -> str:

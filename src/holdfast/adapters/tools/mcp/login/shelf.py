@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.core.error import Broken
+from holdfast.core.foreign import NotJson, decoded
 from holdfast.core.ids import Instant
 from holdfast.ports.vault import Vault
 
@@ -100,8 +101,8 @@ class Shelf:
 
 def _read(name: str, told: str | None) -> Kept | None:
     try:
-        return None if told is None else msgspec.json.decode(told, type=Kept)
-    except msgspec.DecodeError as error:
+        return None if told is None else decoded(told, Kept)
+    except NotJson as error:
         hint = f"holdfast mcp logout {name} --local-only, and log in anew"
         what = f"the login to the server {name} is damaged"
         raise Broken(what, code="vault_damaged", hint=hint) from error
