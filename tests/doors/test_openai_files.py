@@ -203,7 +203,7 @@ async def test_where_there_is_no_room_on_the_way_it_is_said(
     class Full(tempfile.SpooledTemporaryFile[bytes]):
         """The disk for temporary files is full."""
 
-        def write(self, _: Any) -> int:
+        def write(self, s: Any) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", Full)
