@@ -156,6 +156,39 @@ async def waiting(at: Street) -> list[dict[str, Any]]:
     return (await at.tcp.get("/api/v1/tasks?status=WAITING")).json()["tasks"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/tasks", {"prompt": "after the end"}),
+        ("/api/v1/tools/pay", {"arguments": {"amount": 3}}),
+        ("/v1/chat/completions", {**PAY, "model": "agent:default"}),
+        ("/a2a/message:send", {"message": {}}),
+        ("/ag-ui", {"threadId": "t", "runId": "r", "messages": []}),
+    ],
+)
+async def test_what_is_asked_to_its_end_after_the_key_is_not_asked(
+    tmp_path: Path, path: str, body: Mapping[str, Any]
+):
+    """Whoever has a key can begin as many requests as they like, and end them when it is gone."""
+    async with a_key(tmp_path) as (here, key, _):
+        before = (await here.street.tcp.get("/api/v1/tasks")).json()["tasks"]
+        base, data = here.url.removesuffix("/mcp"), json.dumps(body).encode()
+        place = base.removeprefix("http://")
+        told = {**key, "Host": place, "Content-Type": "application/json"}
+        told |= {"Content-Length": str(len(data)), "Expect": "100-continue"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        host, _, port = place.partition(":")
+        async with await anyio.connect_tcp(host, int(port)) as wire:
+            with anyio.fail_after(PATIENCE):
+                await wire.send(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode())
+                assert b"100 Continue" in await wire.receive()  # it has been let in, and is read
+                await wire.send(data[:5])
+                await taken_back(here.street)
+                await wire.send(data[5:])
+                assert b" 401 " in (await wire.receive()).partition(b"\r\n")[0]
+        assert (await here.street.tcp.get("/api/v1/tasks")).json()["tasks"] == before
+
+
 async def test_a_key_that_takes_itself_back_is_told_so(tmp_path: Path):
     async with inn(tmp_path, NeverDone()) as here:
         admin = await here.street.keyed("admin", name="self")

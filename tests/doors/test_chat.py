@@ -319,6 +319,17 @@ async def test_the_same_message_again_is_the_same_task(tmp_path: Path):
         assert (other.status_code, other.json()["code"]) == (409, "key_reused")
 
 
+async def test_a_try_of_somebody_else_leaves_the_conversation_to_its_sender(tmp_path: Path):
+    """A person here tries a message's task again: that shuts the sender out of nothing."""
+    async with bridged(tmp_path, [Reply(text="ok")] * 3) as bridge:
+        first = await bridge.done("ann", "hello")
+        path = f"/api/v1/tasks/{first['task']}/retry"
+        again = await bridge.at.tcp.post(path, json={})
+        assert (again.status_code, again.json().get("session", "")) == (200, "")
+        later = await bridge.done("ann", "and now?")
+        assert (later["session"], later["answer"]) == (first["session"], "ok")
+
+
 CONFIG = """
 [chat]
 enabled = true
@@ -358,6 +369,37 @@ async def test_a_question_in_words_is_answered_by_who_is_asked(tmp_path: Path):
             assert (await lives.ended(row["task"]))["status"] == "SUCCEEDED"
             found = hearing(await lives.house.recorder.load(TaskId(row["task"])))
             assert any("notes.txt" in text for text in found.said) == (who == "boss")
+            assert len((await lives.tcp.get("/api/v1/tasks")).json()["tasks"]) == 1
+
+
+async def test_a_message_that_comes_again_is_no_answer_to_what_it_led_to(tmp_path: Path):
+    """Its first answer was lost on the way; meanwhile the agent has asked something."""
+    once = {"Idempotency-Key": "1"}
+    async with at_home(tmp_path, ASKS) as (lives, says):
+        row = await says("ann", "write it", **once)
+        await lives.asks_or_ends(row["task"])
+        again = await says("ann", "write it", **once)
+        assert (again["task"], again["question"]) == (row["task"], "Which file?")
+
+
+async def test_an_answer_that_is_brought_twice_at_once_is_one(tmp_path: Path):
+    once = {"Idempotency-Key": "7"}
+    for who in ("ann", "boss"):
+        async with at_home(tmp_path / who, ASKS) as (lives, says):
+            row = await says(who, "write it")
+            await lives.asks_or_ends(row["task"])
+            brought: list[Any] = []
+
+            async def bring(says: Any = says, who: str = who, to: list[Any] = brought) -> None:
+                to.append(await says(who, "notes.txt please", **once))
+
+            async with anyio.create_task_group() as group:
+                for _ in range(4):
+                    group.start_soon(bring)
+            assert {one["task"] for one in brought} == {row["task"]}
+            await lives.ended(row["task"])
+            told = repr((await lives.house.recorder.load(TaskId(row["task"]))).transcript)
+            assert told.count("notes.txt please") == 1
             assert len((await lives.tcp.get("/api/v1/tasks")).json()["tasks"]) == 1
 
 

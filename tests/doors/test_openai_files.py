@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import errno
 import json
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,21 @@ async def test_a_file_expires_and_upkeep_takes_it_away(tmp_path: Path) -> None:
         assert not list((tmp_path / "uploads").rglob("file_*"))
 
 
+async def test_where_there_is_no_room_on_the_way_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(tempfile.SpooledTemporaryFile[bytes]):
+        """The disk for temporary files is full."""
+
+        def write(self, s: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", Full)
+    async with street(tmp_path) as at:
+        form = {"files": {"file": ("a.txt", b"x")}, "data": {"purpose": "user_data"}}
+        assert (await wrong(at, 503, **form))["code"] == "not_kept"
+
+
 async def test_a_damaged_file_is_its_own_trouble(tmp_path: Path) -> None:
     async with street(tmp_path) as at:
         spoilt, sound = (await put(at))["id"], (await put(at))["id"]
@@ -249,3 +266,18 @@ async def test_each_has_room_for_so_many_files_of_so_many_bytes(tmp_path: Path) 
     await kept.tidy(lambda _: False)
     assert not left.exists()
     await FileUploads(tmp_path / "nothing").tidy(lambda _: True)
+
+
+async def test_what_is_deleted_while_somebody_looks_is_simply_gone(tmp_path: Path) -> None:
+    """Two at once: one lists, puts or tidies, the other deletes what that was about to look at."""
+    kept = FileUploads(tmp_path / "uploads")
+    first, second, gone = (f"file_{number:032x}" for number in range(3))
+    await kept.keep(first, "me", b"{}", b"x")
+    (folder,) = (tmp_path / "uploads").iterdir()
+    (folder / gone).symlink_to("nowhere")  # listed, and not there when it is opened
+    await kept.keep(second, "me", b"{}", b"x")
+    assert await kept.all("me") == [b"{}", b"{}"]
+    with pytest.raises(NotFound):
+        await kept.about(gone, "me")
+    await kept.tidy(lambda line: line == b"{}")
+    assert await kept.all("me") == []

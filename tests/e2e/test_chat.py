@@ -65,7 +65,10 @@ def test_a_conversation_outlives_its_daemon(tmp_path: Path):
         assert bridge.told(asking["task"])["question"] == "Which file?"
         daemon.kill()
         daemon.start()
-        assert bridge.says("notes.txt")["task"] == asking["task"]
+        assert bridge.says("notes.txt", key="2")["task"] == asking["task"]
+        daemon.kill()
+        daemon.start()
+        assert bridge.says("notes.txt", key="2")["task"] == asking["task"]
         assert bridge.told(asking["task"])["ended"]
         listed = bridge.says("/chats")["reply"]
         assert (listed.count("\n"), listed[0]) == (0, "*")

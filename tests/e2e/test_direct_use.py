@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import mcp_types as types
 import pytest
@@ -128,6 +129,48 @@ async def test_a_key_needs_the_scope_and_another_task_is_no_use_of_a_tool(tmp_pa
         assert row["status"] == "FAILED"
         assert "is given one call as JSON" in json.dumps(row)
         assert (await place.tcp.get(f"/api/v1/tool-uses/{row['id']}")).status_code == 404
+
+
+async def test_a_wait_for_a_use_ends_with_its_key_and_the_use_does_not(tmp_path: Path):
+    async with house(tmp_path) as place, anyio.create_task_group() as group:
+        told = {"name": "brief", "scopes": ["tasks.read", "tasks.write"]}
+        made = await place.local.post("/api/v1/keys", json=told)
+        key = {"Authorization": f"Bearer {made.json()['key']}"}
+        heard: list[httpx2.Response] = []
+
+        async def waits(method: str, path: str, body: Any = None) -> None:
+            heard.append(await place.tcp.request(method, path, json=body, headers=key))
+
+        body = {"arguments": {"seconds": 3_000}, "wait_seconds": 3_000}
+        group.start_soon(waits, "POST", "/api/v1/tools/wait", body)
+        with anyio.fail_after(60):
+            while not (rows := (await place.tcp.get("/api/v1/tasks")).json()["tasks"]):
+                await anyio.sleep(0.001)
+            (task,) = [row["id"] for row in rows]
+            await place.until(task, "WAITING")
+            path = f"/api/v1/tool-uses/{task}?wait_seconds=3000"
+            group.start_soon(waits, "GET", path)
+            assert (await place.tcp.post("/api/v1/keys/brief/revoke")).status_code == 200
+            while len(heard) < 2:
+                await anyio.sleep(0.001)
+        assert {one.status_code for one in heard} == {401}
+        assert (await place.tcp.get(f"/api/v1/tasks/{task}")).json()["status"] == "WAITING"
+
+
+async def test_a_folder_that_cannot_be_looked_at_is_refused(tmp_path: Path):
+    async with house(tmp_path) as place:
+        for folder in ("/" + "x" * 3_000, "/tmp/\0"):
+            body = {"arguments": {"path": "a.txt"}, "workspace": folder}
+            told = await place.tcp.post("/api/v1/tools/read", json=body)
+            assert (told.status_code, told.json()["code"]) == (422, "bad_workspace")
+
+
+async def test_the_houses_own_tools_are_for_nobody(tmp_path: Path):
+    async with house(tmp_path) as place:
+        names = {one["name"] for one in (await place.tcp.get("/api/v1/tools")).json()["tools"]}
+        assert not names & {"top_up", "delegate", "plan"}
+        told = await place.tcp.post("/api/v1/tools/top_up", json={"arguments": {"budget": "task"}})
+        assert told.status_code == 404
 
 
 @asynccontextmanager

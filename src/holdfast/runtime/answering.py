@@ -23,6 +23,7 @@ async def answered(house: House, task_id: TaskId, answer: Approve | Refuse) -> S
         raise NotFound(what, code="call_not_open")
     # Whatever its state: it may begin to wait for somebody before the answer is there.
     check(house, task, opened, answer.by)
+    _check_no_claim(task, opened, answer)
     _check_reach(house, task, opened, answer)
     return summary(await house.recorder.tell(task_id, answer))
 
@@ -34,10 +35,15 @@ async def question_for(house: House, task_id: TaskId, by: str) -> CallId:
     """
     task = await house.recorder.load(task_id)
     for opened in task.calls.values():
-        if isinstance(opened.wait, Human):
+        if isinstance(opened.wait, Human) and not is_lent(task, opened.call.tool):
             check(house, task, opened, by)
             return opened.call.id
     return CallId("")
+
+
+def is_lent(task: Task, tool: str) -> bool:
+    """Whether it is a tool of whoever submitted the task: they alone say what it gave."""
+    return any(one.name == tool for one in task.request.lent)
 
 
 def who(house: House, task: Task, opened: OpenCall) -> tuple[str, ...]:
@@ -56,6 +62,17 @@ def check(house: House, task: Task, opened: OpenCall, by: str) -> None:
         code="not_yours_to_answer",
         hint="policy.toml says who may: [[answer]]",
     )
+
+
+def _check_no_claim(task: Task, opened: OpenCall, answer: Approve | Refuse) -> None:
+    """A yes to a call that its client is running would say that it has been done."""
+    waits = isinstance(opened.wait, Human) and is_lent(task, opened.call.tool)
+    if waits and isinstance(answer, Approve):
+        raise NotAllowed(
+            f"{opened.call.tool} is run by {task.request.by}, who says what it gave",
+            code="not_yours_to_answer",
+            hint="refuse the call, or cancel the task, if they will not",
+        )
 
 
 def _check_reach(house: House, task: Task, opened: OpenCall, answer: Approve | Refuse) -> None:

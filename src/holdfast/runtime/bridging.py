@@ -24,14 +24,14 @@ from holdfast.core.view import Summary
 from holdfast.ports.journal import Query
 
 from . import tasks
-from .chatting import KIND, Speaker, Talk
+from .chatting import KIND, AnswerTo, Speaker, Talk
 from .conversing import Party, agent_of, begun, command, is_command
 from .house import House
 from .owners import within_own
 from .relaying import relay
 
 _log = logging.getLogger("holdfast.chat")
-_LONGEST_NAME, _LONGEST_KEY = 100, 200
+_LONGEST_NAME, _LONGEST_KEY, _NOTED = 100, 200, 50
 
 
 class TooOften(Saturated):
@@ -78,26 +78,28 @@ async def hear(house: House, word: Word) -> Taken | Answered:
     _check(house, word)
     _count(house, word.speaker)
     party = Party(prefix=f"{word.speaker.name}/", may_use=word.may_use)
-    shelf, said = house.chats.talks.of(word.speaker.mark), ""
     async with house.chats.turn:
-        talk = await anyio.to_thread.run_sync(shelf.read)
-        after = talk if talk.session else begun(house, party, talk)
+        talk = await _talk(house, word)
+        after, said = talk if talk.session else begun(house, party, talk), ""
         if to_us := is_command(word.text):
             said, after = await command(house, party, talk, word.text)
         if after != talk:
-            after = replace(after, at=house.clock.now())
-            await anyio.to_thread.run_sync(shelf.write, after)
-    if to_us:
-        return Answered(text=said, session=after.session)
-    agent, session = _agent(house, word, after), SessionId(after.session)
-    if word.key and (done := house.chats.answered(word.once)):
-        return Taken(row=await tasks.show(house, done))
-    if asking := await _asking(house, session):
-        try:
-            return Taken(row=await _answer(house, word, asking))
-        except Refused as late:
-            _log.debug("it was answered meanwhile: %s", late, extra={"task": asking})
-    return Taken(row=await _submit(house, word, session, agent))
+            await _stands(house, word, after)
+        if to_us:
+            return Answered(text=said, session=after.session)
+        agent = _agent(house, word, after)
+        answered = await _as_an_answer(house, word, after)
+    return Taken(row=answered or await _submit(house, word, SessionId(after.session), agent))
+
+
+async def _talk(house: House, word: Word) -> Talk:
+    return await anyio.to_thread.run_sync(house.chats.talks.of(word.speaker.mark).read)
+
+
+async def _stands(house: House, word: Word, talk: Talk) -> None:
+    """Where the speaker stands from now on; durable."""
+    shelf = house.chats.talks.of(word.speaker.mark)
+    await anyio.to_thread.run_sync(shelf.write, replace(talk, at=house.clock.now()))
 
 
 async def heard(house: House, by: str, task: str) -> Summary:
@@ -185,23 +187,51 @@ def _agent(house: House, word: Word, talk: Talk) -> Agent:
     return found
 
 
-async def _asking(house: House, session: SessionId) -> TaskId | None:
-    """The task of the conversation that waits for words."""
-    for row in await house.journal.query(Query(session=session, asked=True, limit=1)):
-        if any(one.free_text for one in row.questions):
-            return row.id
+async def _as_an_answer(house: House, word: Word, talk: Talk) -> Summary | None:
+    """The task whose question the message answers, or has answered before; None: it begins one.
+
+    What it is about to answer is written down first, so it answers that, and nothing else, however
+    often it comes and whatever dies in between.
+    """
+    if not word.key:
+        asked = await _asking(house, talk)
+        return await _told(house, word, asked) if asked else None
+    if await house.journal.query(Query(by=word.speaker.by, key=word.once, limit=1)):
+        return None  # the task that it has begun asks; that it comes again is no answer
+    if noted := next((one for one in talk.answers if one.key == word.key), None):
+        row = await house.journal.summary(noted.task)
+        still = row is not None and noted.call in {one.call for one in row.questions}
+        return await _told(house, word, noted) if still else row
+    if asked := await _asking(house, talk):
+        noted = replace(asked, key=word.key)
+        await _stands(house, word, replace(talk, answers=(noted, *talk.answers)[:_NOTED]))
+        return await _told(house, word, noted)
+    return None
+
+
+async def _asking(house: House, talk: Talk) -> AnswerTo | None:
+    """The question of the conversation that waits for words."""
+    wanted = Query(session=SessionId(talk.session), asked=True, limit=1)
+    for row in await house.journal.query(wanted):
+        for one in row.questions:
+            if one.free_text:
+                return AnswerTo(task=row.id, call=one.call)
+    return None
+
+
+async def _told(house: House, word: Word, question: AnswerTo) -> Summary | None:
+    try:
+        return await _answer(house, word, question.task)
+    except Refused as late:
+        _log.debug("it was answered meanwhile: %s", late, extra={"task": question.task})
     return None
 
 
 async def _answer(house: House, word: Word, task: TaskId) -> Summary:
     speaker = word.speaker
     if sources := _sources(house, speaker):
-        row = await relay(house, task, word.text, sources, by=speaker.by)
-    else:
-        row = await tasks.say(house, task, word.text, by=speaker.by)
-    if word.key:
-        house.chats.note(word.once, task)
-    return row
+        return await relay(house, task, word.text, sources, by=speaker.by)
+    return await tasks.say(house, task, word.text, by=speaker.by)
 
 
 async def _submit(house: House, word: Word, session: SessionId, agent: Agent) -> Summary:

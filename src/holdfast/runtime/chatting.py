@@ -11,12 +11,11 @@ from urllib.parse import quote
 import anyio
 from msgspec import Struct
 
-from holdfast.core.ids import Instant, TaskId
+from holdfast.core.ids import CallId, Instant, TaskId
 
 from .shelf import Memory, Shelf
 from .window import Window
 
-_REMEMBERED = 1_000
 KIND = "chat:"
 """How the names of their conversations begin, and the labels of their words."""
 
@@ -64,13 +63,23 @@ class Speaker(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.name.encode()).hexdigest()[:32]
 
 
+class AnswerTo(Struct, frozen=True, kw_only=True):
+    """Which question the message with this key answers."""
+
+    task: TaskId
+    call: CallId
+    key: str = ""
+
+
 class Talk(Struct, frozen=True, kw_only=True):
-    """Where somebody stands: in which conversation, with which agent; all of theirs, the newest
-    first. Empty: nothing has begun, or the agent is the house's own. `at`: when that changed."""
+    """Where somebody stands: in which conversation, with which agent; all of theirs, and what they
+    answered, the newest first. Empty: nothing has begun, or the agent is the house's own. `at`:
+    when that changed."""
 
     session: str = ""
     agent: str = ""
     sessions: tuple[str, ...] = ()
+    answers: tuple[AnswerTo, ...] = ()
     at: Instant = 0
 
 
@@ -99,19 +108,8 @@ class _Remembered:
 
 
 class Chats:
-    """Where each stands, kept; and what is not: how often they have spoken lately, and which
-    messages have answered a question."""
+    """Where each stands, kept; and how often they have spoken lately, which is not."""
 
     def __init__(self, talks: Talks | None = None) -> None:
         self.talks: Talks = talks or _Remembered()
         self.window, self.turn = Window(), anyio.Lock()
-        self._answers: dict[str, TaskId] = {}
-
-    def answered(self, key: str) -> TaskId | None:
-        """The task whose question the message with this key has answered."""
-        return self._answers.get(key)
-
-    def note(self, key: str, task: TaskId) -> None:
-        self._answers[key] = task
-        if len(self._answers) > _REMEMBERED:
-            del self._answers[next(iter(self._answers))]

@@ -13,7 +13,7 @@ from holdfast.core.error import Invalid, NotFound
 from holdfast.core.gate.plan import PLAN
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Failed, Outcome, Refused, Returned, ToolAnswered, words
-from holdfast.core.task import ENDED, Request, Task
+from holdfast.core.task import ENDED, TOP_UP, Request, Task
 from holdfast.core.view import Question, questions
 from holdfast.engine.ask import offered
 from holdfast.ports.tools import Tool
@@ -24,8 +24,8 @@ from .house import House
 DIRECT = "direct/call"
 """The model of such a task: it proposes exactly this call."""
 
-_OF_AGENTS = frozenset({PLAN, "delegate"})
-"""What makes sense in the middle of an agent's own work only."""
+_OF_AGENTS = frozenset({PLAN, "delegate", TOP_UP})
+"""What makes sense in the middle of an agent's own work only, or is the house's own."""
 
 End = Literal["open", "returned", "failed", "refused", "unknown"]
 

@@ -19,6 +19,7 @@ from holdfast.core.view import questions
 from holdfast.ports.journal import Query
 
 from . import tasks
+from .answering import is_lent
 from .house import House
 
 PREFIX = "client_"
@@ -62,10 +63,6 @@ def _check(tool: Lent) -> None:
 def plain(tool: str) -> str:
     """The name of a tool as its owner has it."""
     return tool.removeprefix(PREFIX)
-
-
-def is_lent(task: Task, tool: str) -> bool:
-    return any(one.name == tool for one in task.request.lent)
 
 
 def owed(task: Task) -> tuple[CallId, ...]:

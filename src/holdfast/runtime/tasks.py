@@ -17,7 +17,7 @@ from holdfast.core.gate.hearing import hearing
 from holdfast.core.gate.matter import Asking
 from holdfast.core.gate.policy import DENY
 from holdfast.core.gate.presets import PRESETS
-from holdfast.core.ids import CallId, TaskId
+from holdfast.core.ids import CallId, SessionId, TaskId
 from holdfast.core.message import File, ModelSaid, PersonSaid, ToolCall
 from holdfast.core.task import ENDED, Request, Status, Task
 from holdfast.core.view import Question, Summary, questions, summary
@@ -223,9 +223,15 @@ async def retry(house: House, task_id: TaskId, *, by: str, limits: Limits | None
         key="",
         parent=None,
         agent=replace(request.agent, limits=limits or task.limits),
-        own_session=request.own_session and request.by == by,
     )
-    return await submit(house, again)
+    return await submit(house, again if request.by == by else _of_another(again))
+
+
+def _of_another(request: Request) -> Request:
+    """What only whoever began it can lend stays theirs, and a conversation that is theirs alone: a
+    task of somebody else in it would shut them out."""
+    session = SessionId("") if request.own_session else request.session
+    return replace(request, session=session, own_session=False, lent=())
 
 
 async def _over(house: House, task_id: TaskId, seen: int) -> bool:
@@ -310,11 +316,15 @@ def _check_workspace(path: str, home: Path) -> None:
     folder, home = Path(path), home.resolve()
     if not folder.is_absolute():
         raise Invalid(f"the workspace {path!r} is not an absolute path", code="bad_workspace")
-    if not folder.is_dir():
+    try:
+        there, real = folder.is_dir(), folder.resolve()
+    except (OSError, ValueError) as error:  # a name that no folder can have
+        what = f"the workspace {path[:200]!r} is not a folder that can be looked at"
+        raise Invalid(what, code="bad_workspace") from error
+    if not there:
         raise Invalid(f"the workspace {path} is not a folder", code="bad_workspace")
     if folder == Path("/"):
         raise Invalid("the whole file system cannot be a workspace", code="bad_workspace")
-    real = folder.resolve()
     # Tools keep out of `.holdfast`; under any other name the token and the journal would be seen.
     if home.is_relative_to(real) and home != real / ".holdfast":
         hint = "work in another folder, or move the home with HOLDFAST_HOME"

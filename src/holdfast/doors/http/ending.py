@@ -34,7 +34,8 @@ class Line:
     """Between one request and its app, once the gate has let it in.
 
     An answer that was whole when the key ended, as to its own revocation, is given. One that was
-    under way ends there; who had none yet hears why.
+    under way ends there; who had none yet hears why. What had not been asked to its end by then
+    was not asked: a body that was begun with the key and goes on after it is not read.
     """
 
     def __init__(self, lasting: Lasting, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,13 +55,15 @@ class Line:
         if self._over or self._scope["type"] != "http" or self._lasting.still(self._scope):
             return
         if not self._begun:
-            raise Unauthenticated("the key or session has ended", hint="holdfast key list")
+            raise _over()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _receiving(self) -> Message:
         if not self._heard_all:
             message = await self._receive()
             http = self._scope["type"] == "http"
+            if http and not self._lasting.still(self._scope):
+                raise _over()
             self._heard_all = http and not message.get("more_body", False)
             return message
         found: list[Message] = []
@@ -86,6 +89,10 @@ class Line:
         self._begun = True
         self._over = kind == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
+
+
+def _over() -> Unauthenticated:
+    return Unauthenticated("the key or session has ended", hint="holdfast key list")
 
 
 async def ended(scope: MutableMapping[str, Any]) -> None:
@@ -115,4 +122,4 @@ async def while_known(scope: MutableMapping[str, Any], work: Callable[[], Awaita
         raise failed.exceptions[0] from None
     if done:
         return done[0]
-    raise Unauthenticated("the key or session has ended", hint="holdfast key list")
+    raise _over()

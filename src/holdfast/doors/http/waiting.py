@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from holdfast.core.error import Refused
+from holdfast.core.error import NotFound, Refused
 from holdfast.core.ids import TaskId
 from holdfast.runtime.following import settled
 
@@ -25,7 +25,7 @@ async def wait_for(ask: Ask[Any, Any], task: TaskId, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             async with anyio.create_task_group() as group:
                 group.start_soon(when_closing, ask.door.closing, group.cancel_scope)
-                with suppress(Refused):  # it was purged: whoever asks looks at it again
+                with suppress(Refused, NotFound):  # purged, forgotten: who asks looks again
                     await settled(ask.house, task)
                 group.cancel_scope.cancel()
 

@@ -14,6 +14,7 @@ from holdfast.core.ids import CallId, TaskId
 from holdfast.core.message import ModelSaid
 from holdfast.core.task import Task
 from holdfast.runtime import lent, tasks
+from holdfast.runtime.answering import is_lent
 from holdfast.runtime.house import House
 from holdfast.runtime.lent import Gave
 
@@ -33,13 +34,15 @@ async def goes_on(house: House, run: Run, by: str) -> tuple[TaskId, int] | None:
     An answer that the task has already is one: what was lost on its way may be sent again.
     """
     going = _Going(house)
+    told, words = _last_told(run.messages)
+    if len(told) + len(run.resume) > lent.MOST:
+        raise Invalid(f"more than {lent.MOST} answers in one run", code="invalid_run")
     for answer in run.resume:
         named, _, rest = answer.interrupt_id.partition("/")
         digest, _, call = rest.partition("/")
         await _check_mine(house, TaskId(named), by)
         do = partial(_answered, house, TaskId(named), (call, digest), answer, by)
         await going.settle(TaskId(named), call, do, yes=True)
-    told, words = _last_told(run.messages)
     for message in told:
         if (found := await _lent(house, message, by)) is not None:
             gave = Gave(call=found[1], text=message.error or text_of(message))
@@ -117,7 +120,7 @@ async def _lent(house: House, message: Message, by: str) -> tuple[TaskId, CallId
     task = await house.recorder.load(row.id)
     made = (one for said in _turns(task) for one in said.calls)
     tool = next((one.tool for one in made if one.id == call), "")
-    return (row.id, CallId(call)) if lent.is_lent(task, tool) else None
+    return (row.id, CallId(call)) if is_lent(task, tool) else None
 
 
 def _turns(task: Task) -> list[ModelSaid]:

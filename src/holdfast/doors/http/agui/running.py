@@ -63,16 +63,14 @@ def _parsed(data: bytes) -> Run:
 
 async def _begun(house: House, run: Run, by: str) -> TaskId:
     message, key = _last(run), f"ag-ui:{run.thread_id}:{run.run_id}"
-    context = [f"{one.description}: {one.value}" for one in run.context]
-    if state := own_state(run.state):
-        context.append(f"The state of the page: {msgspec.json.encode(state).decode()}")
+    words, shown = text_of(message), _shown(run)
     tools = lent.lend(house, [one.lent() for one in run.tools])
     await lent.abandon(house, SessionId(run.thread_id), by=by, but=key)
     files: list[File] = [
         await tasks.attach(house, one.name, one.media_type, one.data) for one in files_of(message)
     ]
     request = Request(
-        prompt="\n\n".join(filter(None, [text_of(message), *context])),
+        prompt="\n\n".join(filter(None, [words, *shown])),
         agent=house.agent,
         by=by,
         session=SessionId(run.thread_id),
@@ -80,8 +78,19 @@ async def _begun(house: House, run: Run, by: str) -> TaskId:
         key=key,
         files=tuple(files),
         lent=tools,
+        # What a page shows may be anybody's; its user has said only what they said.
+        sources=(lent.SOURCE,) if shown else (),
+        said=(words,) if shown else (),
     )
     return (await tasks.submit(house, within_own(request))).id
+
+
+def _shown(run: Run) -> list[str]:
+    """What the page lets the agent see besides the words of its user."""
+    shown = [f"{one.description}: {one.value}" for one in run.context]
+    if state := own_state(run.state):
+        shown.append(f"The state of the page: {msgspec.json.encode(state).decode()}")
+    return shown
 
 
 def _last(run: Run) -> Message:

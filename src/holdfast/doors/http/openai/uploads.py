@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from holdfast.core.error import Unavailable
 from holdfast.runtime import uploads
 from holdfast.runtime.uploads import Given, Upload
 
@@ -35,6 +36,10 @@ async def create(asked: Asked) -> Said:
             given = await _given(form)
     except HTTPException as error:
         raise Wrong(f"That is no form: {error.detail}") from None
+    except OSError as error:  # what is on its way lies in a file, too
+        what = f"the file cannot be taken in: {error.strerror}"
+        hint = "make room where temporary files are"
+        raise Unavailable(what, code="not_kept", hint=hint) from error
     return told(await uploads.put(asked.house, given, asked.by))
 
 
