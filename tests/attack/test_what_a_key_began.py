@@ -22,7 +22,7 @@ from holdfast.ports.egress import Answer
 from holdfast.ports.model import Delta
 from holdfast.testing.fake_egress import FakeEgress
 from tests.doors.hosting import Inn, inn
-from tests.doors.house import PAYS, Plan, Street
+from tests.doors.house import PAYS, TOKEN, Plan, Street
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:resources/.*removed")]
 PATIENCE = 30
@@ -255,11 +255,13 @@ async def test_a_socket_closes_with_its_key(tmp_path: Path):
         assert (closed.value.rcvd.code, "ended" in closed.value.rcvd.reason) == (1008, True)
 
 
-async def test_a_stream_of_a_browser_ends_when_its_session_does(tmp_path: Path):
+@pytest.mark.parametrize("whose", ["a key", "the house"])
+async def test_a_stream_of_a_browser_ends_when_its_session_does(tmp_path: Path, whose: str):
     async with a_key(tmp_path) as (here, key, task):
         base = here.url.removesuffix("/mcp")
         async with httpx2.AsyncClient(timeout=PATIENCE) as page:
-            said = {"key": key["Authorization"].removeprefix("Bearer ")}
+            own = key["Authorization"].removeprefix("Bearer ")
+            said = {"key": own if whose == "a key" else TOKEN}
             begun = await page.post(f"{base}/api/v1/login", json=said)
             assert begun.status_code < 300, begun.text
             csrf = {"X-CSRF-Token": begun.json()["csrf"]}

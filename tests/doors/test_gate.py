@@ -122,6 +122,15 @@ async def test_what_a_key_lacks_is_named_and_for_an_unknown_path_that_is_all(tmp
         assert (unknown["code"], "admin" in unknown["detail"]) == ("no_scope", True)
 
 
+async def test_what_shows_of_all_agents_is_for_no_key_of_some(tmp_path: Path):
+    async with street(tmp_path) as at:
+        some = await at.keyed("status", "tasks.read", name="some", agents=["crew-*"])
+        whole = await at.keyed("status", "tasks.read", name="whole")
+        for path in ("/api/v1/costs", "/api/v1/sessions", "/metrics"):
+            assert said(await some.get(path)) == (403, "other_agent"), path
+            assert (await whole.get(path)).status_code == 200, path
+
+
 async def test_a_token_of_pages_is_for_sessions_and_means_nothing_beside_a_key(tmp_path: Path):
     async with street(tmp_path, [Reply(text="hi")]) as at:
         body, headers = {"prompt": "x"}, {CSRF: "of another page"}
