@@ -12,12 +12,14 @@ import anyio
 import httpx2
 import mcp_types as types
 import pytest
+from msgspec.structs import replace
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from holdfast.core.context import Prompt
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Reply
+from holdfast.doors.http.access import Access
 from holdfast.ports.egress import Answer
 from holdfast.ports.model import Delta
 from holdfast.testing.fake_egress import FakeEgress
@@ -285,6 +287,25 @@ async def test_a_key_that_lasts_a_moment_ends_what_it_began(tmp_path: Path):
             assert answer.status_code == 200
             with anyio.fail_after(PATIENCE):
                 assert "event: end" not in "".join([one async for one in answer.aiter_text()])
+
+
+@pytest.mark.parametrize("whose", ["a key", "the house"])
+async def test_a_session_that_lasts_a_moment_ends_what_it_began(tmp_path: Path, whose: str):
+    """Nobody logs out: its time is over, though its key, if it has one, is still good."""
+    plan = replace(QUIET, access=Access(session_seconds=2))
+    async with a_key(tmp_path, plan) as (here, key, task):
+        base = here.url.removesuffix("/mcp")
+        async with httpx2.AsyncClient(timeout=PATIENCE) as page:
+            own = key["Authorization"].removeprefix("Bearer ")
+            said = {"key": own if whose == "a key" else TOKEN}
+            assert (await page.post(f"{base}/api/v1/login", json=said)).status_code < 300
+            url = f"{base}/api/v1/tasks/{task}/events?follow=true"
+            async with page.stream("GET", url) as answer:
+                assert answer.status_code == 200
+                with anyio.fail_after(PATIENCE):
+                    assert "event: end" not in "".join([one async for one in answer.aiter_text()])
+        still = await here.http.get(f"{base}/api/v1/tasks/{task}", headers=key)
+        assert still.status_code == 200
 
 
 async def test_nothing_is_pushed_for_a_key_that_has_ended(tmp_path: Path):
