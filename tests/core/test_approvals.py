@@ -40,6 +40,19 @@ def at_work(name: str, by: str, rules: Rules, *wanted: ToolCall) -> Task:
     return task
 
 
+@pytest.mark.parametrize("vouch", [False, True])
+def test_a_yes_makes_values_a_persons_own_only_where_it_says_so(vouch: bool):
+    """Exactly what nobody had said of this call, and nothing for a yes to the call alone."""
+    whom = replace(pay("p1", "mallory"), aims=("to",), arguments={"to": "mallory", "cents": 5})
+    task = at_work("task_1", "me", HOUSE_RULES, whom)
+    task = replace(task, request=replace(task.request, sources=("a2a:x",)))
+    (question,) = questions(task)
+    command = Approve(call_id=question.call, digest=question.digest, by="ann", vouch=vouch)
+    (approved, *_) = decide(task, command, rules=HOUSE_RULES, now=NOW)
+    assert isinstance(approved, e.CallApproved)
+    assert approved.vouched == (("mallory",) if vouch else ())
+
+
 WANTED = st.lists(st.sampled_from(["ann", "bob"]), min_size=1, max_size=3)
 
 

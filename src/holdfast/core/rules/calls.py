@@ -132,7 +132,7 @@ def answered(task: Task, opened: OpenCall, outcome: Outcome, by: str) -> tuple[e
 
 
 def _by(events: tuple[e.CallSettled, ...], by: str) -> tuple[e.Event, ...]:
-    return tuple(replace(one, by=by) for one in events) if by else events
+    return tuple(replace(one, by=by) for one in events)
 
 
 def cut_off(task: Task, reason: str) -> tuple[e.Event, ...]:
