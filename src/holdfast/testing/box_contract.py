@@ -143,7 +143,7 @@ async def commands_of_a_box_share_its_scratch_and_end_independently(
     kind: BoxKind, workspace: Path
 ) -> None:
     async with opened(kind, BoxSpec(workspace=workspace)) as box:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
                 group.start_soon(box.exec, ["sleep", "100"])
                 assert (await box.exec(["echo", "meanwhile"])).stdout == b"meanwhile\n"
@@ -165,7 +165,7 @@ async def one_talks_with_a_command_and_it_ends_with_the_talk(
     kind: BoxKind, workspace: Path
 ) -> None:
     async with opened(kind, BoxSpec(workspace=workspace)) as box:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with box.start(["cat"]) as talk:
                 for word in (b"one", b"two"):
                     await talk.send(word)
@@ -179,7 +179,7 @@ async def a_command_may_be_waited_for_and_killed_by_several_at_once(
     kind: BoxKind, workspace: Path
 ) -> None:
     async with opened(kind, BoxSpec(workspace=workspace)) as box:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with box.start(["cat"]) as talk, anyio.create_task_group() as group:
                 await talk.send(b"here")
                 assert await talk.receive() == b"here"
