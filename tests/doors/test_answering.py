@@ -13,6 +13,8 @@ from holdfast.core import event as e
 from holdfast.core.error import NotAllowed
 from holdfast.core.ids import TaskId
 from holdfast.core.message import Refused as RefusedCall
+from holdfast.core.task import Lent, Request
+from holdfast.runtime import tasks
 from holdfast.runtime.relaying import relay
 from tests.doors.test_trust import in_turn, writes
 from tests.whole_house import Inhabited, inhabited
@@ -255,6 +257,34 @@ by = ["key:carol"]
         path = f"/api/v1/tasks/{task}/say"
         answer = await lives.tcp.post(path, json={"text": "mine"}, headers=carol)
         assert answer.status_code == 200
+        assert (await lives.ended(task))["status"] == "SUCCEEDED"
+
+
+async def test_a_question_in_words_may_be_answered_by_a_yes(tmp_path: Path):
+    asks = partial(in_turn, (("ask_person", {"question": "Shall I?"}),))
+    async with inhabited(tmp_path / "home", asks, "[policy]\npreset = 'open'\n") as lives:
+        task = await lives.submit("do it")
+        place, yes = await asked(lives, task)
+        assert (await lives.tcp.post(f"{place}/approve", json=yes)).status_code == 200
+        assert (await lives.ended(task))["status"] == "SUCCEEDED"
+
+
+async def test_what_a_client_runs_itself_is_refused_by_others_and_claimed_by_none(tmp_path: Path):
+    shows = partial(in_turn, (("client_show", {}),))
+    async with inhabited(tmp_path / "home", shows, "[policy]\npreset = 'open'\n") as lives:
+        house = lives.house
+        request = Request(
+            prompt="show it",
+            agent=house.agent,
+            by="key:page",
+            workspace=str(house.home / "workspace"),
+            lent=(Lent(name="client_show", schema={"type": "object"}),),
+        )
+        task = str((await tasks.submit(house, request)).id)
+        place, yes = await asked(lives, task)
+        claimed = await lives.tcp.post(f"{place}/approve", json=yes)
+        assert (claimed.status_code, claimed.json()["code"]) == (403, "not_yours_to_answer")
+        assert (await lives.tcp.post(f"{place}/refuse", json={})).status_code == 200
         assert (await lives.ended(task))["status"] == "SUCCEEDED"
 
 
