@@ -7,6 +7,8 @@ taken back in the home that it is restored into.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from holdfast.core.error import Broken
 
 from .connection import Connection, connect_untouched
 
+_log = logging.getLogger("holdfast.stores")
 _TABLE = "CREATE TABLE beside (path TEXT NOT NULL PRIMARY KEY, data BLOB NOT NULL) STRICT"
 _THERE = "SELECT count(*) FROM sqlite_schema WHERE name = 'beside'"
 _LARGEST = 900_000_000
@@ -43,6 +46,9 @@ def pack(backup: Connection, beside: Beside) -> int:
         backup.run(_TABLE)
         for path in _files(beside):
             try:
+                if path.stat().st_size > _LARGEST:
+                    _log.error("not in the backup: %s is too large", path)
+                    continue
                 data = path.read_bytes()
             except FileNotFoundError:
                 continue
@@ -93,12 +99,13 @@ def unpack(source: Path, beside: Beside) -> PutBack:
 
 
 def _files(beside: Beside) -> Iterator[Path]:
+    """What is there; folders and files may go meanwhile."""
     for name in dict.fromkeys(beside.names):
         top = beside.home / name
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+        inside = (Path(at, one) for at, _, files in os.walk(top) for one in sorted(files))
+        for path in inside if top.is_dir() else [top]:
             unfinished = path.name.startswith(".")
-            plain = path.is_file() and not path.is_symlink() and not unfinished
-            if plain and path.stat().st_size <= _LARGEST:
+            if path.is_file() and not path.is_symlink() and not unfinished:
                 yield path
 
 
