@@ -164,8 +164,10 @@ async def test_of_one_folder_that_is_too_full_no_more_is_read_than_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(look, "MOST_PLACES", 20)
+    full = tmp_path / "full"
+    full.mkdir()
     for number in range(500):
-        (tmp_path / str(number)).touch()
+        (full / str(number)).touch()
     seen = 0
     whole = os.scandir
 
@@ -187,7 +189,7 @@ async def test_of_one_folder_that_is_too_full_no_more_is_read_than_is_looked_at(
 
     monkeypatch.setattr(look.os, "scandir", Counted)
     with pytest.raises(look.TooMuch):
-        look.Shadow(tmp_path.parent / "copies").look(tmp_path, tidy=True)
+        look.Shadow(tmp_path / "copies").look(full, tidy=True)
     assert seen < 30
 
 

@@ -545,12 +545,12 @@ async def test_who_speaks_for_themselves_has_the_same_commands(tmp_path: Path):
 
         async def told(text: str, session: str = "") -> Any:
             body = {"text": text, "session": session}
-            return (await tcp.post("/api/v1/chat/command", json=body)).json()
+            return (await tcp.post("/api/v1/chat-command", json=body)).json()
 
         assert (await told("/chats", "chat-1"))["reply"].startswith("* 1  ")
         assert "somebody else" not in (await told("/chats"))["reply"]
         assert (await told("/resume 1"))["session"] == "chat-1"
         assert (await told("/new", "chat-1"))["session"].startswith("chat-")
         assert (
-            await bridge.client.post("/api/v1/chat/command", json={"text": "/chats"})
+            await bridge.client.post("/api/v1/chat-command", json={"text": "/chats"})
         ).status_code == 403

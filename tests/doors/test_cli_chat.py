@@ -32,7 +32,7 @@ def test_an_error_is_told_and_the_conversation_goes_on(stage: Stage):
     """Part of row OK-33."""
     stage.daemon.refusals["/api/v1/tasks"] = (429, {"code": "saturated", "message": "too much"})
     said = {"reply": "There is no /nonsense.", "session": "s", "agent": ""}
-    stage.daemon.canned["/api/v1/chat/command"] = said
+    stage.daemon.canned["/api/v1/chat-command"] = said
     stage.daemon.canned["/api/v1/sessions/s"] = {"exchanges": []}
     told = stage.run("chat", stdin=b"one\n/nonsense\n")
     assert told.code == 0
@@ -53,7 +53,7 @@ def test_a_path_is_a_message_like_any_other(stage: Stage):
 def test_slash_commands_tell_and_steer(stage: Stage):
     """Part of row OK-33."""
     said = {"reply": "/new          begin", "session": "s", "agent": ""}
-    stage.daemon.canned["/api/v1/chat/command"] = said
+    stage.daemon.canned["/api/v1/chat-command"] = said
     stage.daemon.canned["/api/v1/sessions/s"] = {"exchanges": []}
     lines = ["/help", "/status", "/model fake/m2", "go", "/tasks", "/cancel", "exit"]
     told = stage.run("chat", stdin="\n".join(lines).encode())
@@ -72,7 +72,7 @@ def test_slash_commands_tell_and_steer(stage: Stage):
 def test_what_the_house_answers_itself_leads_to_another_conversation(stage: Stage):
     """Part of row OC-73: nothing of it is a task."""
     said = {"reply": "A new conversation: 2.", "session": "chat-2", "agent": ""}
-    stage.daemon.canned["/api/v1/chat/command"] = said
+    stage.daemon.canned["/api/v1/chat-command"] = said
     stage.daemon.canned["/api/v1/sessions/s"] = {"exchanges": []}
     past = {"task": "t", "status": "SUCCEEDED", "at": 1, "prompt": "q", "answer": "a"}
     stage.daemon.canned["/api/v1/sessions/chat-2"] = {"exchanges": [past]}

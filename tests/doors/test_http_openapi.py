@@ -56,6 +56,15 @@ async def test_every_route_of_the_app_is_in_the_document(tmp_path: Path):
         assert len(served) == len(ROUTES)
 
 
+def test_no_path_is_also_another_one_with_a_name_in_it():
+    """One that is would take that one's methods too, and `Allow` would name what nobody documents."""
+    paths = {entry.path for entry in ROUTES}
+    named = {path: re.sub(r"{\w+}", "[^/]+", path) for path in paths if "{" in path}
+    for path in paths:
+        both = [other for other, like in named.items() if other != path and re.fullmatch(like, path)]
+        assert not both, f"{path} is also {both}"
+
+
 def test_every_operation_has_a_name_of_its_own():
     names = [entry.run.__name__ for entry in ROUTES]
     assert len(names) == len(set(names))

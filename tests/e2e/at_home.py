@@ -67,28 +67,39 @@ def daemon(home: Path, *before: str, **more: str) -> Generator[subprocess.Popen[
 
 def nothing_below(place: Path) -> None:
     """No daemon has its home below a folder that is about to go. One that had is ended first."""
-    left = [pid for pid in _processes() if _is_daemon_below(pid, place)]
+    deadline = time.monotonic() + PATIENCE
+    while (left := _daemons_below(place)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # one that was killed just now may still be on its way out
     for pid in left:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     assert not left, f"daemons with a home below {place} were left running: {left}"
 
 
+def _daemons_below(place: Path) -> dict[int, str]:
+    """What they are, by their number."""
+    return {pid: told for pid in _processes() if (told := _daemon_below(pid, place))}
+
+
 def _processes() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
 
 
-def _is_daemon_below(pid: int, place: Path) -> bool:
+def _daemon_below(pid: int, place: Path) -> str:
+    """Its words, home and state if it is one."""
     below = f"{place}/".encode()
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
         homes = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended, or is somebody else's
-        return False
-    named = below in words or any(
-        one.startswith((b"HOLDFAST_HOME=", b"HOME=")) and below in one + b"/" for one in homes
-    )
-    return b"holdfast.assembly" in words and named
+        state = Path(f"/proc/{pid}/status").read_text().split("State:")[1].split("\n")[0].strip()
+    except (OSError, IndexError):  # it has ended, or is somebody else's
+        return ""
+    named = [one for one in homes if one.startswith((b"HOLDFAST_HOME=", b"HOME="))]
+    if b"holdfast.assembly" not in words:
+        return ""
+    if below not in words and not any(below in one + b"/" for one in named):
+        return ""
+    return f"{words!r}, {named!r}, {state}"
 
 
 def served(home: Path, *words: str, **more: str) -> tuple[int, str]:

@@ -34,6 +34,7 @@ pytestmark = [
 def home() -> Generator[Path]:
     with stage("mcp-more") as place:
         files(place / "home")
+        (place / "work").mkdir()
         yield place / "home"
 
 
@@ -43,9 +44,9 @@ def asked(home: Path, *words: str) -> Any:
     return json.loads(told.stdout)
 
 
-def called(daemon: Daemon, home: Path, tool: str, **arguments: Any) -> str:
+def called(daemon: Daemon, home: Path, tool: str, where: str = "files") -> str:
     """What a tool says to a task whose model calls it."""
-    task = daemon.submit(f"call {tool}", files(home))
+    task = daemon.submit(f"call {tool}", home.parent / where)
     assert ended(daemon, task)["status"] == "SUCCEEDED"
     return json.dumps(outcome(daemon, task))
 
@@ -83,7 +84,8 @@ def test_the_servers_of_another_programs_file_are_added_and_their_keys_kept(home
         for kept in (home / "mcp.json", home / "mcp.lock.json"):
             assert CANARY not in (kept.read_text() if kept.exists() else "")
         asked(home, "mcp", "trust", "my-lab", "--yes")
-        said = called(daemon, home, "my-lab_about")
+        # Not in the folder with the file: a server's end puts that back, whoever removed it.
+        said = called(daemon, home, "my-lab_about", "work")
         assert "LEVEL" in said
         assert CANARY not in said, "the process sees it, and nobody else does"
         (files(home) / ".mcp.json").unlink()

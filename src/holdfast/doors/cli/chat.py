@@ -133,7 +133,7 @@ class Talk:
     def _ask(self, text: str) -> None:
         """A command that the house answers; it may lead to another conversation."""
         body = {"text": text, "session": self._session, "agent": self._agent}
-        told = self._desk.daemon.post("/api/v1/chat/command", body)
+        told = self._desk.daemon.post("/api/v1/chat-command", body)
         before, self._session = self._session, text_of(told, "session")
         self._agent = text_of(told, "agent")
         self._screen.note(plain(text_of(told, "reply")))

@@ -153,7 +153,7 @@ CHAT_ROUTES: tuple[Entry, ...] = (
     ),
     Entry(
         "POST",
-        f"{_PATH}/command",
+        "/api/v1/chat-command",
         chat_command,
         "Answer a command like `/chats` in a conversation of one's own.",
         Commanded,

@@ -40,7 +40,7 @@ RULES = (
     Rule("/api/v1/approvals", "tasks.read", "approve"),
     Rule("/api/v1/sessions", "tasks.read", "tasks.write"),
     Rule("/api/v1/chat", "relay", "relay"),
-    Rule("/api/v1/chat/command", ADMIN, "tasks.write"),
+    Rule("/api/v1/chat-command", ADMIN, "tasks.write"),
     Rule("/api/v1/models", "models", ADMIN),
     Rule("/api/v1/models/refresh", "models", "models"),
     Rule("/api/v1/models/ask", "models", "models"),
