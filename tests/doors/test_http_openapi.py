@@ -61,7 +61,9 @@ def test_no_path_is_also_another_one_with_a_name_in_it():
     paths = {entry.path for entry in ROUTES}
     named = {path: re.sub(r"{\w+}", "[^/]+", path) for path in paths if "{" in path}
     for path in paths:
-        both = [other for other, like in named.items() if other != path and re.fullmatch(like, path)]
+        both = [
+            other for other, like in named.items() if other != path and re.fullmatch(like, path)
+        ]
         assert not both, f"{path} is also {both}"
 
 
