@@ -57,7 +57,7 @@ async def test_every_route_of_the_app_is_in_the_document(tmp_path: Path):
 
 
 def test_no_path_is_also_another_one_with_a_name_in_it():
-    """One that is would take that one's methods too, and `Allow` would name what nobody documents."""
+    """Its methods would be those of both, and `Allow` would name what is nowhere said."""
     paths = {entry.path for entry in ROUTES}
     named = {path: re.sub(r"{\w+}", "[^/]+", path) for path in paths if "{" in path}
     for path in paths:

@@ -105,9 +105,9 @@ class _Reader:
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             if not self._done:
                 self._failed = error
-        finally:
-            self._closed = True
-            self._came.set()
+        # Not when cancelled: who listens is cancelled as well, and must not hear an end before it.
+        self._closed = True
+        self._came.set()
 
     def _rest(self) -> float:
         """One connection for one call is read to its end, so that it can be used again."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from holdfast.core.context import Prompt
 from holdfast.core.message import File, PersonSaid, ToolAnswered, words
 from holdfast.ports.model import ToolSpec
+
+from .remembered import Remembered
 
 _PER_ENTRY = 16
 _PER_TOOL = 64
@@ -28,7 +32,7 @@ def tokens_of(prompt: Prompt, tools: tuple[ToolSpec, ...]) -> int:
     bytes of other scripts can be a token each; small letters make one of two at worst (random
     ones do; words need four or five), blanks one of two. English is estimated at twice its tokens.
     """
-    text = b"".join([prompt.system.encode(), *map(msgspec.json.encode, (*prompt.entries, *tools))])
+    said = b"".join([prompt.system.encode(), *map(msgspec.json.encode, prompt.entries)])
     extra = 0
     for entry in prompt.entries:
         match entry:
@@ -39,14 +43,40 @@ def tokens_of(prompt: Prompt, tools: tuple[ToolSpec, ...]) -> int:
             case _:
                 pass
     pieces = _PER_ENTRY * (len(prompt.entries) + 1) + _PER_TOOL * len(tools)
-    return most_tokens(text) + extra + pieces
+    return _most(_counted(said).and_also(_TOOLS.of(tools))) + extra + pieces
 
 
 def most_tokens(text: bytes) -> int:
     """The most tokens that any tokenizer makes of this UTF-8 text; four thirds for short words."""
-    others = len(text.translate(None, _LOWER + _SPACE))
+    return _most(_counted(text))
+
+
+class _Count(NamedTuple):
+    """What of a text counts: its bytes, those that can be a token each, the gaps between words."""
+
+    size: int
+    others: int
+    gaps: int
+
+    def and_also(self, more: _Count) -> _Count:
+        return _Count(self.size + more.size, self.others + more.others, self.gaps + more.gaps)
+
+
+def _counted(text: bytes) -> _Count:
     gaps = text.count(b" ") + text.count(b"\n") + text.count(b"\\n")
-    return max(others + (len(text) - others + 1) // 2, (gaps + 1) * 4 // 3)
+    return _Count(len(text), len(text.translate(None, _LOWER + _SPACE)), gaps)
+
+
+def _most(count: _Count) -> int:
+    size, others, gaps = count
+    return max(others + (size - others + 1) // 2, (gaps + 1) * 4 // 3)
+
+
+def _of_tools(tools: Sequence[ToolSpec]) -> _Count:
+    return _counted(b"".join(map(msgspec.json.encode, tools)))
+
+
+_TOOLS = Remembered(_of_tools)
 
 
 def _of_file(file: File) -> int:

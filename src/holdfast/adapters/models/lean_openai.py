@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import anyio
 import httpx2
+import msgspec
 import openai
 import pydantic
 from openai._base_client import make_request_options
@@ -82,7 +83,7 @@ class LeanClient(openai.AsyncOpenAI):
             "POST",
             pattern.url,
             headers=[one for one in pattern.headers.raw if one[0].lower() not in _OF_A_BODY],
-            content=openapi_dumps(body),
+            content=_dumped(body),
             extensions=dict(pattern.extensions),
         )
 
@@ -108,6 +109,14 @@ class LeanClient(openai.AsyncOpenAI):
             except pydantic.ValidationError:
                 pass
         return super()._process_response_data(data=data, cast_to=cast_to, response=response)
+
+
+def _dumped(body: object) -> bytes:
+    """As the library's own encoder has it, which is tried for what this one does not know."""
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError):
+        return openapi_dumps(body)
 
 
 def _options(extra: dict[str, Any]) -> FinalRequestOptions:

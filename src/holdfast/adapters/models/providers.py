@@ -24,6 +24,7 @@ from .counting import believed
 from .estimate import tokens_of
 from .expecting import EXPECTED, Expected
 from .failures import MISSHAPEN, diverted, explained, failure
+from .preparing import preparing_once
 from .question import Asker, Files, Question
 from .readers import readers
 from .remote import Address
@@ -45,7 +46,7 @@ class Dialect(Protocol):
 def open_exchange(
     address: Address, dialect: Dialect, http: httpx2.AsyncClient, files: Files | None = None
 ) -> OpenExchange:
-    model = dialect.open_model(address, http)
+    model = preparing_once(dialect.open_model(address, http))
     faults = (AgentRunError, UserError, httpx2.HTTPError, *dialect.FAULTS, *MISSHAPEN)
     asker = Asker(address, model, dialect.voice(address, model), files)
     return OpenExchange(address, http, model, asker, faults)
@@ -153,16 +154,18 @@ class OpenExchange:
     ) -> Reply:
         self._check_end(response, streamed=streamed)
         answer = from_response(response, self._voice)
-        usage = self._usage(
-            response, tokens_of(prompt, tools), said=len(msgspec.json.encode(answer))
-        )
+        # Where the provider counted nothing, what it can have been at most.
+        counted = believed(response.usage)
+        if counted is None:
+            given, taken = tokens_of(prompt, tools), len(msgspec.json.encode(answer))
+            counted = RequestUsage(input_tokens=given, output_tokens=math.ceil(taken / 3))
         cut = response.finish_reason == "length" or response.state == "suspended"
         finish = "length" if cut else "stop"
         return Reply(
             text=answer.text,
             thoughts=answer.thoughts,
             calls=answer.calls,
-            usage=usage,
+            usage=self._usage(response, counted),
             model=self._address.name,
             finish="calls" if answer.calls and finish == "stop" else finish,
             logprobs=odds_of(response) if prompt.style.logprobs is not None else (),
@@ -188,11 +191,7 @@ class OpenExchange:
             case _:
                 pass
 
-    def _usage(self, response: m.ModelResponse, given: int, *, said: int) -> Usage:
-        """What the provider counted; where it counted nothing, what it can have been at most."""
-        counted = believed(response.usage)
-        if counted is None:
-            counted = RequestUsage(input_tokens=given, output_tokens=math.ceil(said / 3))
+    def _usage(self, response: m.ModelResponse, counted: RequestUsage) -> Usage:
         cost, saved = self._money(counted, response.model_name)
         return Usage(
             input=counted.input_tokens,

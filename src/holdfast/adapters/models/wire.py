@@ -10,8 +10,8 @@ import httpx2
 
 from .discover import Found
 from .expecting import EXPECTED, Client
-from .pools import Pools
 from .settings import Probe, Provider, Timeouts
+from .swift import Swift
 
 # How much goes on at once is for the provider's lane to say; pools that hold less would only hide
 # the wait, and where fewer connections are kept than are in use, new ones are opened all the time.
@@ -41,7 +41,7 @@ def new_client(
         request.extensions = {**request.extensions, "timeout": {**wanted, **silence}}
 
     trust = httpx2.create_ssl_context()
-    pools = Pools(lambda: httpx2.AsyncHTTPTransport(verify=trust, limits=_POOL)) if pool else None
+    swift = Swift(trust) if pool else None
     hosts = ("127.0.0.1", "localhost", "[::1]")
     return Client(
         auth=auth,
@@ -49,7 +49,7 @@ def new_client(
         timeout=httpx2.Timeout(**wanted),
         limits=_POOL if pool else _NO_POOL,
         # What is for everybody ("all://") stands behind the proxies of the environment.
-        mounts={"all://": pools} | {f"all://{host}": pools for host in hosts},
+        mounts={"all://": swift} | {f"all://{host}": swift for host in hosts},
         event_hooks={"request": [set_timeouts]},
     )
 
