@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from holdfast.adapters.stores.memory import MemoryJournal
 from holdfast.adapters.vaults.memory import MemoryVault
+from holdfast.core.context import Prompt
 from holdfast.core.error import Unavailable
 from holdfast.core.gate.hearing import hearing
 from holdfast.core.ids import SessionId, TaskId
@@ -28,6 +29,7 @@ from holdfast.doors.http.once import Once
 from holdfast.doors.http.serve import serve
 from holdfast.ports.egress import Answer
 from holdfast.ports.journal import Query
+from holdfast.ports.model import Delta
 from holdfast.testing.fake_egress import FakeEgress
 from tests.doors.house import PAYS, Plan, Street, street
 
@@ -102,6 +104,23 @@ async def test_what_somebody_else_said_in_it_ends_a_clients_conversation(tmp_pat
         await at.done("poison", session="openai:key:bob:alice")
         refused = await bob.post("/v1/chat/completions", json=chat("alice"))
         assert code(refused) == (403, "not_your_session")
+
+
+async def test_who_speaks_in_a_conversation_later_shuts_nobody_out_and_is_not_heard(
+    tmp_path: Path,
+):
+    shown: list[str] = []
+
+    async def turn(prompt: Prompt, _: Callable[[Delta], None]) -> Reply:
+        shown.append(str(prompt.entries))
+        return HELLO
+
+    async with street(tmp_path, turn) as at, await at.keyed("chat", name="bob") as bob:
+        assert (await bob.post("/v1/chat/completions", json=chat("alice"))).status_code == 200
+        await at.done("poison", session="openai:key:bob:alice")
+        assert (await bob.post("/v1/chat/completions", json=chat("alice"))).status_code == 200
+    assert ["poison" in one for one in shown] == [False, True, False]
+    assert shown[2].count("hello") == 1, "its own words of before are there"
 
 
 async def test_who_may_not_see_a_conversation_does_not_go_on_with_it(tmp_path: Path):

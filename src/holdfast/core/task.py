@@ -55,8 +55,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `by` is the authenticated principal. `sources`: what came from outside and may be behind the
     prompt, which is a person's own only if there are none; `said` is what people said above it.
     `history` is the conversation before the prompt, in place of the session's. `own_session`: the
-    session is `by`'s alone, and the task is not taken in where others have begun tasks. `lent` are
-    tools that the submitter runs.
+    session is `by`'s alone: the task is not taken in if somebody else has begun it, and is shown
+    nothing that others said there. `lent` are tools that the submitter runs.
     """
 
     prompt: str

@@ -24,10 +24,11 @@ def is_for_others(session: str) -> bool:
 
 
 def within_own(request: Request) -> Request:
-    """The request, to be taken in only while nobody else has spoken in its session.
+    """The request, to be taken in only if nobody else has begun its session.
 
-    What was said there is shown to the model. The journal decides it, in the commit that takes the
-    task in: of two who begin a session at once, one gets it. Raises `NotAllowed`.
+    The model is shown only what its owner said there: who may see every task may speak there, too.
+    The journal decides it, in the commit that takes the task in: of two who begin a session at
+    once, one gets it. Raises `NotAllowed`.
     """
     session, by = request.session, request.by
     own = (session_of_user(by, ""), f"{KIND}{by}/")

@@ -192,7 +192,9 @@ async def a_key_counts_once_for_each_person(journal: Journal) -> None:
     assert [r.id for r in await journal.query(Query(by="me", key="k"))] == [name(1)]
 
 
-async def who_wants_a_session_alone_gets_it_only_if_nobody_else_is_there(journal: Journal) -> None:
+async def a_session_of_ones_own_is_of_who_began_it_whoever_speaks_there_later(
+    journal: Journal,
+) -> None:
     scribe = Scribe(journal)
     alone: dict[str, Any] = {"session": "talk", "own_session": True}
     await scribe.submit(1, by="me", **alone)
@@ -201,7 +203,8 @@ async def who_wants_a_session_alone_gets_it_only_if_nobody_else_is_there(journal
     assert await journal.summary(name(2)) is None
     await scribe.submit(3, by="me", **alone)
     await scribe.submit(4, by="you", session="talk")
-    await _fails(NotAllowed, scribe.submit, 5, by="me", **alone)
+    await scribe.submit(5, by="me", **alone)
+    await _fails(NotAllowed, scribe.submit, 7, by="you", **alone)
     await scribe.submit(6, by="you", session="", own_session=True)
     won: list[str] = []
 
@@ -469,7 +472,7 @@ CLAUSES: tuple[Clause, ...] = (
     each_task_is_claimed_by_one_of_many,
     a_stale_owner_writes_nothing,
     a_key_counts_once_for_each_person,
-    who_wants_a_session_alone_gets_it_only_if_nobody_else_is_there,
+    a_session_of_ones_own_is_of_who_began_it_whoever_speaks_there_later,
     what_cannot_be_stored_is_refused_at_once,
     a_cancelled_append_is_stored_or_not_and_harms_nobody,
     the_queue_is_ordered_by_priority_and_age,

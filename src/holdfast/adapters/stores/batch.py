@@ -33,11 +33,10 @@ _KEYS = """
     SELECT json_group_array(json_array("by", task.key)) FROM task
     JOIN json_each(?) AS wanted ON "by" = wanted.value ->> 0 AND task.key = wanted.value ->> 1
     WHERE task.key <> ''"""
-_OTHERS = """
-    SELECT json_group_array(json_array(wanted.value ->> 0, wanted.value ->> 1))
-    FROM json_each(?) AS wanted WHERE EXISTS (
-      SELECT 1 FROM task
-      WHERE session = wanted.value ->> 0 AND session <> '' AND "by" <> wanted.value ->> 1)"""
+_OWNERS = """
+    SELECT json_group_array(json_array(value, (
+      SELECT "by" FROM task WHERE session = value AND session <> '' ORDER BY id LIMIT 1)))
+    FROM json_each(?)"""
 _GONE = "DELETE FROM charge WHERE id IN (SELECT value FROM json_each(?))"
 _CHARGED = """ON CONFLICT (id) DO UPDATE SET
     state = excluded.state, cost = excluded.cost, input = excluded.input, output = excluded.output,
@@ -81,7 +80,7 @@ class Ends:
     def judge(self, entries: Sequence[Entry]) -> tuple[list[Result], list[Entry]]:
         """For each append its cursor or its refusal; and the appends to write, in order."""
         self._look_up(entries)
-        taken, heard = self._taken(entries), self._heard(entries)
+        taken, sessions = self._taken(entries), self._sessions(entries)
         fresh: dict[str, Stored] = {}
         results, accepted = list[Result](), list[Entry]()
         left = leases.Left(self._connection)
@@ -93,7 +92,7 @@ class Ends:
             if refusal is None and made.unique in taken:
                 refusal = entry.duplicate(made)
             if refusal is None and made.speaks is not None:
-                refusal = heard.refusal(made, made.speaks)
+                refusal = sessions.refusal(made, made.speaks)
             if refusal is not None:
                 results.append(refusal)
                 continue
@@ -117,29 +116,25 @@ class Ends:
         wanted = {made.unique for made in entries if made.unique is not None}
         return {(by, key) for by, key in self._ask(_KEYS, sorted(wanted))} if wanted else set()
 
-    def _heard(self, entries: Sequence[Entry]) -> Heard:
-        wanted = {made.speaks for made in entries if made.alone}
-        return Heard(self._ask(_OTHERS, sorted(filter(None, wanted))) if wanted else ())
+    def _sessions(self, entries: Sequence[Entry]) -> Sessions:
+        wanted = {made.speaks[0] for made in entries if made.alone and made.speaks}
+        return Sessions(self._ask(_OWNERS, sorted(wanted)) if wanted else ())
 
     def _ask(self, sql: str, wanted: Sequence[object]) -> list[list[Any]]:
         return json.loads(self._connection.value(sql, (json.dumps(wanted),)))
 
 
-class Heard:
-    """In which sessions others have spoken, while appends are judged one after the other."""
+class Sessions:
+    """Who began which session, while appends are judged one after the other."""
 
-    def __init__(self, shared: Iterable[Sequence[str]]) -> None:
-        self._shared = {(session, by) for session, by in shared}
-        self._fresh: dict[str, set[str]] = {}
+    def __init__(self, begun: Iterable[Sequence[str | None]]) -> None:
+        self._owners = {str(session): by for session, by in begun if by is not None}
 
     def refusal(self, made: Entry, speaks: tuple[str, str]) -> NotAllowed | None:
         """Why a task may not come into its session; otherwise it is there."""
         session, by = speaks
-        here = self._fresh.setdefault(session, set())
-        if made.alone and (speaks in self._shared or here - {by}):
-            return entry.overheard(made)
-        here.add(by)
-        return None
+        owner = self._owners.setdefault(session, by)
+        return entry.overheard(made) if made.alone and owner != by else None
 
 
 def write(

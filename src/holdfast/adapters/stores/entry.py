@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
     `leases` are those that it brings along, `uses` how often it uses which; `notes` are what the
     events say to the audit. `speaks` is whose task comes into which session, once it is `alone`
-    only if nobody else's is there.
+    only if nobody else has begun it.
     """
 
     task: TaskId

@@ -74,7 +74,7 @@ class MemoryJournal:
             raise refusal
         if made.unique in self._keys:
             raise entry.duplicate(made)
-        if made.alone and _is_shared(made, self._summaries()):
+        if made.alone and _is_of_another(made, self._summaries()):
             raise entry.overheard(made)
         if made.unique is not None:
             self._keys.add(made.unique)
@@ -236,9 +236,14 @@ class MemoryJournal:
         return (s for s in self._streams.values() if s.summary.status in entry.HELD)
 
 
-def _is_shared(made: entry.Entry, rows: Iterable[Summary]) -> bool:
+def _is_of_another(made: entry.Entry, rows: Iterable[Summary]) -> bool:
     session, by = made.speaks or ("", "")
-    return any(row.session == session and row.by != by for row in rows)
+    first = min((row for row in rows if row.session == session != ""), key=_id, default=None)
+    return first is not None and first.by != by
+
+
+def _id(row: Summary) -> str:
+    return row.id
 
 
 def _recorded(events: Sequence[Event], made: entry.Entry, at: Instant) -> Iterable[Recorded]:
