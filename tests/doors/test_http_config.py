@@ -13,8 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.settings import ModelsConfig
+from holdfast.adapters.vaults.memory import MemoryVault
+from holdfast.assembly.models import models_config
 from holdfast.assembly.settings import ConfigFile
-from holdfast.config import load
+from holdfast.config import Config, load
 from holdfast.config.edit import edited
 from holdfast.core.error import HoldfastError, Invalid, Refused
 from tests.doors.house import FACTS, Plan, Street, street
@@ -51,7 +55,12 @@ async def configured(home: Path, text: str = TEXT) -> AsyncGenerator[Street]:
     (home / "config.toml").write_text(text)
     (home / "config.toml").chmod(0o600)
     environment = {"HOLDFAST_HOME": str(home), "HOLDFAST_LOG_LEVEL": "warning"}
-    file = ConfigFile(load(environment=environment), environment)
+    models = Catalog(ModelsConfig(env={}, probe=False))
+
+    def check(told: Config) -> None:
+        models.check(models_config(told, environment, MemoryVault()))
+
+    file = ConfigFile(load(environment=environment), environment, check)
     plan = Plan(facts=dataclasses.replace(FACTS, settings=file))
     async with street(home, plan=plan) as at:
         yield at
@@ -103,6 +112,18 @@ async def test_a_change_keeps_everything_else_and_the_secrets(tmp_path: Path):
         assert record["fact"]["by"] == "token:default"
         assert record["fact"]["subject"].startswith("limits.steps models.providers.lab.api_key")
         assert {path.name for path in tmp_path.glob(".config*")} <= {".config.toml.lock"}
+
+
+async def test_what_would_not_be_taken_over_is_refused_and_not_written(tmp_path: Path):
+    """A provider that could be read, but that nobody could ask."""
+    async with configured(tmp_path) as at:
+        tag, _ = await read(at)
+        before = (tmp_path / "config.toml").read_text()
+        change = {"models.providers.far.models": ["a"]}
+        refused = await at.tcp.patch(PATH, json={"set": change}, headers={"If-Match": tag})
+        assert refused.status_code == 422
+        assert "far: base_url is missing" in refused.text
+        assert (tmp_path / "config.toml").read_text() == before
 
 
 async def test_null_takes_a_key_out(tmp_path: Path):

@@ -91,7 +91,9 @@ async def run_daemon(
             house,
             token=token,
             stop=done.set,
-            facts=replace(facts, office=office, settings=ConfigFile(config, environment)),
+            facts=replace(
+                facts, office=office, settings=_settings(config, environment, catalog, kept)
+            ),
             access=access(config),
         )
         app.state.mcp.offer = offer
@@ -207,6 +209,15 @@ async def _follow(
         except Unavailable as failure:
             _log.warning("not every task that waits for money was told: %s", failure)
         await _look_around(catalog, config)
+
+
+def _settings(
+    config: Config, environment: Mapping[str, str], catalog: Catalog, kept: Opened
+) -> ConfigFile:
+    def check(told: Config) -> None:
+        catalog.check(models_config(told, environment, kept.house))
+
+    return ConfigFile(config, environment, check)
 
 
 def _changed(house: House, fresh: InForce) -> Fact:

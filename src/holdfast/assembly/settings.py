@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.adapters import private
@@ -20,10 +20,15 @@ from .house import in_force
 
 
 class ConfigFile:
-    """Reads and changes it. What it says counts within two seconds, as when a person changes it."""
+    """Reads and changes it. What it says counts within two seconds, as when a person changes it.
 
-    def __init__(self, config: Config, environment: Mapping[str, str]) -> None:
-        self._path, self._environment = config.path, environment
+    `check` raises `Invalid` for what could be read, and would not be taken over then.
+    """
+
+    def __init__(
+        self, config: Config, environment: Mapping[str, str], check: Callable[[Config], None]
+    ) -> None:
+        self._path, self._environment, self._check = config.path, environment, check
 
     def read(self) -> Settings:
         """Raises `Invalid` where the file is not a configuration."""
@@ -53,6 +58,7 @@ class ConfigFile:
         try:
             config = load(environment={**self._environment, "HOLDFAST_CONFIG": str(trial)})
             in_force(config)
+            self._check(config)
         except Invalid as error:
             said = str(error).replace(str(trial), str(self._path)).replace(trial.name, "config")
             raise Invalid(said, code=error.code, hint=error.hint) from None

@@ -24,6 +24,7 @@ from holdfast.ports.box import BoxSpec, BoxStats, Capabilities, Exit, Strength
 
 from .microvm.asking import check_command, workspace_of
 from .microvm.mirror import Mirror
+from .programs import ran
 from .root import directory
 from .streams import Kept
 
@@ -309,9 +310,7 @@ class _Docker:
         """Raises `Unavailable` when it fails, in its own words."""
         try:
             with anyio.fail_after(seconds):
-                done = await anyio.run_process(
-                    [self._program, "sandbox", *words], check=False, env=self._environment
-                )
+                done = await ran([self._program, "sandbox", *words], self._environment)
         except (OSError, TimeoutError) as error:
             why = "it does not answer" if isinstance(error, TimeoutError) else str(error)
             raise Unavailable(f"there is no Docker sandbox here: {why}", hint=_HINT) from error

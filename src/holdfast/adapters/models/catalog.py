@@ -82,6 +82,10 @@ class Catalog:
         self._directory.fill(discover.configured(config, self.logins), discover.beside(config))
         self.embedder = Embeddings(self._who_embeds, self._lender, self._health, sleep)
 
+    def check(self, config: ModelsConfig) -> None:
+        """Raises `Invalid` for what `configure` would not take."""
+        discover.configured(config, logins_of(config))
+
     def configure(self, config: ModelsConfig) -> None:
         """From now on this; calls under way end as they began. Raises `Invalid`: nothing changes.
 

@@ -7,11 +7,11 @@ import pwd
 import shutil
 from typing import Literal
 
-import anyio
 import msgspec
 from anyio import fail_after
 from msgspec import Struct
 
+from holdfast.adapters.boxes.programs import ran
 from holdfast.core.error import Unavailable
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -58,13 +58,7 @@ class Engine(Struct, frozen=True, kw_only=True):
             raise Unavailable(f"{self.name} is not installed", hint=_HINTS[self.name])
         try:
             with fail_after(seconds):
-                done = await anyio.run_process(
-                    [program, *self._global(), *words],
-                    input=stdin,
-                    check=False,
-                    env=environment(),
-                    start_new_session=True,
-                )
+                done = await ran([program, *self._global(), *words], environment(), stdin)
         except TimeoutError:
             raise Unavailable(f"{self.name} {words[0]} does not end") from None
         except OSError as error:

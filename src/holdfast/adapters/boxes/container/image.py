@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 from msgspec import Struct
 
+from holdfast.adapters.boxes.programs import ran
 from holdfast.adapters.boxes.root import SYSTEM
 from holdfast.core.error import Invalid, Unavailable
 
@@ -79,9 +80,7 @@ async def _bootstrapped(suite: str, place: Path) -> bytes:
         raise Unavailable("an image is built by mmdebstrap, which is not installed", hint=hint)
     words = [program, "--variant=minbase", f"--include={_PACKAGES}", suite, str(place)]
     with anyio.move_on_after(_BUILD_SECONDS):
-        done = await anyio.run_process(
-            words, check=False, env=environment(), start_new_session=True
-        )
+        done = await ran(words, environment())
         if done.returncode == 0:
             return await anyio.Path(place).read_bytes()
         lines = done.stderr.decode(errors="replace").strip().splitlines() or [""]

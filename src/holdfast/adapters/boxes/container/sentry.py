@@ -33,6 +33,7 @@ from holdfast.adapters.boxes.filters import programs
 from holdfast.adapters.boxes.groups import Group
 from holdfast.adapters.boxes.namespaced import bounds
 from holdfast.adapters.boxes.porting import memory
+from holdfast.adapters.boxes.programs import ran
 from holdfast.adapters.boxes.root import Inside, directory, environment
 from holdfast.core.error import Broken, Invalid, Unavailable
 from holdfast.ports.box import BoxSpec, BoxStats, Exit
@@ -60,7 +61,7 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         told = [self.program, f"--root={self.root}", *words]
         try:
             with anyio.fail_after(_SECONDS):
-                done = await anyio.run_process(told, check=False, env={}, start_new_session=True)
+                done = await ran(told, {})
         except (OSError, TimeoutError) as error:
             raise Unavailable(f"gVisor does not answer: {error}") from error
         if done.returncode:
