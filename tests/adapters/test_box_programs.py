@@ -36,7 +36,7 @@ async def test_broken_off_at_any_moment_it_leaves_no_process():
     before = children()
     for turns in range(40):
         async with anyio.create_task_group() as group:
-            group.start_soon(ran, ["/bin/sleep", "60"], {})
+            group.start_soon(ran, ["/bin/sleep", "60"], dict[str, str]())
             for _ in range(turns % 20):
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()

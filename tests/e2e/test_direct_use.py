@@ -56,7 +56,7 @@ async def test_a_read_is_a_task_with_one_call_and_its_outcome_is_the_answer(tmp_
         assert judged[0].call.tool == "read"
         assert sum(isinstance(one, CallSettled) for one in events) == 1
         row = (await place.tcp.get(f"/api/v1/tasks/{used['task']}")).json()
-        assert row["status"] == "SUCCEEDED"
+        assert (row["status"], row["title"]) == ("SUCCEEDED", 'read {"path": "a.txt"}')
         assert (await place.tcp.get(f"/api/v1/tool-uses/{used['task']}")).json() == used
 
 
@@ -127,7 +127,7 @@ async def test_a_key_needs_the_scope_and_another_task_is_no_use_of_a_tool(tmp_pa
         words = await place.tcp.post("/api/v1/tasks", json={"prompt": "hi", "model": "direct/call"})
         row = await place.ended(words.json()["id"])
         assert row["status"] == "FAILED"
-        assert "is given one call as JSON" in json.dumps(row)
+        assert "is given a tool and its arguments as JSON" in json.dumps(row)
         assert (await place.tcp.get(f"/api/v1/tool-uses/{row['id']}")).status_code == 404
 
 

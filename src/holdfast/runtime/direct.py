@@ -66,9 +66,9 @@ async def use_tool(house: House, use: Use) -> TaskId:
         raise NotFound(f"there is no tool {use.tool}", code="tool_not_found", hint=hint)
     if wrong := tool.problem(use.arguments):
         raise Invalid(wrong, code="bad_arguments")
-    call = {"tool": use.tool, "arguments": dict(use.arguments)}
+    arguments = json.dumps(dict(use.arguments), ensure_ascii=False)
     request = Request(
-        prompt=json.dumps(call, ensure_ascii=False),
+        prompt=f"{use.tool} {arguments}",
         agent=replace(house.agent, model=DIRECT, shape=None),
         by=use.by,
         workspace=use.workspace or str(house.home / "workspace"),
@@ -95,11 +95,9 @@ async def used(house: House, task_id: TaskId) -> Used:
 
 def _tool(task: Task) -> str:
     """Which tool a task is the use of. Raises `NotFound`."""
-    try:
-        if task.request.agent.model == DIRECT:
-            return str(json.loads(task.request.prompt)["tool"])
-    except (ValueError, KeyError, TypeError):
-        pass
+    tool, call, _ = task.request.prompt.partition(" {")
+    if call and task.request.agent.model == DIRECT:
+        return tool
     raise NotFound("this task is no use of a tool", code="no_tool_use", hint="holdfast task show")
 
 

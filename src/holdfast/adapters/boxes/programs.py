@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import anyio
 from anyio import CancelScope
-from anyio.abc import ByteReceiveStream
+from anyio.abc import ByteReceiveStream, Process
 
 
 async def ran(
@@ -18,13 +18,16 @@ async def ran(
     Not while it starts: asyncio loses sight of a child whose start is cancelled again and again, as
     anyio does, and nobody waits for it then. Raises `OSError` for one that cannot be started.
     """
+    started: list[Process] = []
     with CancelScope(shield=True):
-        process = await anyio.open_process(
+        begun = await anyio.open_process(
             list(words),
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             env=dict(environment),
             start_new_session=True,
         )
+        started.append(begun)
+    (process,) = started
     said: dict[str, bytes] = {}
 
     async def hear(name: str, stream: ByteReceiveStream | None) -> None:
@@ -36,5 +39,6 @@ async def ran(
         if process.stdin and stdin:
             await process.stdin.send(stdin)
             await process.stdin.aclose()
-        status = await process.wait()
-    return subprocess.CompletedProcess(list(words), status, said["stdout"], said["stderr"])
+        await process.wait()
+    ended = process.returncode or 0
+    return subprocess.CompletedProcess(list(words), ended, said["stdout"], said["stderr"])

@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio.lowlevel
 import msgspec
-from msgspec import Struct
 
 from holdfast.core.agent import Shape
 from holdfast.core.budget import Reservation
@@ -35,13 +34,8 @@ from .scripted import tell
 _FREE = Usage(cost=0)
 
 
-class _Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    tool: str
-    arguments: dict[str, Any]
-
-
 class DirectModel:
-    """Implements `ports.Model`. The prompt is the call, as JSON."""
+    """Implements `ports.Model`. The prompt is the call: a tool, a blank, its arguments as JSON."""
 
     window = 0
 
@@ -69,12 +63,13 @@ class DirectModel:
             return Reply(text=words(outcomes[-1]), usage=_FREE, model=self.name)
         said = [one.text for one in prompt.entries if isinstance(one, PersonSaid)]
         try:
-            call = msgspec.json.decode(said[0] if said else "", type=_Asked)
+            tool, _, given = (said[0] if said else "").partition(" ")
+            arguments = msgspec.json.decode(given, type=dict[str, Any])
         except msgspec.DecodeError as error:
-            what = f"{self.name} is given one call as JSON, and no words: {error}"
+            what = f"{self.name} is given a tool and its arguments as JSON, and no words: {error}"
             raise ModelFailure("needs_model", what, retryable=False, paid=False) from error
         turn = sum(isinstance(one, ModelSaid) for one in prompt.entries) + 1
-        made = ToolCall(id=CallId(f"direct{turn}"), tool=call.tool, arguments=call.arguments)
+        made = ToolCall(id=CallId(f"direct{turn}"), tool=tool, arguments=arguments)
         return Reply(calls=(made,), usage=_FREE, model=self.name, finish="calls")
 
 
