@@ -435,6 +435,20 @@ def test_secrets_are_told_to_nobody(tmp_path: Path):
         assert "sk-secret" not in str(told(tmp_path, b"#", HOLDFAST_MODELS_PROVIDERS=wrong))
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("http://x:99999/v1", "expected a port from 0 to 65535"),
+        ("http://x:abc/v1", "expected a port from 0 to 65535"),
+        ("http://x /v1", "without blanks"),
+        ("http://x\\n/v1", "without blanks"),
+    ],
+)
+def test_an_address_that_nobody_could_ask_is_refused(tmp_path: Path, address: str, why: str):
+    said = told(tmp_path, f'[models.providers.x]\nbase_url = "{address}"\n')
+    assert why in str(said)
+
+
 def test_a_key_in_the_file_is_warned_of(tmp_path: Path):
     config = configured(tmp_path, KEYED)
     (tmp_path / "config.toml").chmod(0o644)

@@ -28,6 +28,8 @@ async def test_what_it_says_and_how_it_ends_comes_back():
     done = await ran(["/bin/sh", "-c", "cat; echo $A >&2; exit 3"], {"A": "b"}, b"hello")
     assert (done.stdout, done.stderr, done.returncode) == (b"hello", b"b\n", 3)
     assert (await ran(["/bin/cat"], {})).stdout == b""
+    deaf = await ran(["/bin/sh", "-c", "echo no >&2; exit 4"], {}, bytes(10_000_000))
+    assert (deaf.stderr, deaf.returncode) == (b"no\n", 4)
     with pytest.raises(FileNotFoundError):
         await ran(["/nowhere/at-all"], {})
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
+import struct
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import anyio
 import httpx2
 import pytest
 
 from holdfast.adapters.models import swift
+from holdfast.adapters.models.settings import Timeouts
 from holdfast.adapters.models.swift import Swift
+from holdfast.adapters.models.wire import new_client
 
 pytestmark = pytest.mark.anyio
 Wire = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -28,9 +34,13 @@ def anyio_backend() -> str:
 @pytest.fixture(params=["swift", "as the library has it"])
 def transport(request: pytest.FixtureRequest) -> httpx2.AsyncBaseTransport:
     trust = httpx2.create_ssl_context()
-    if request.param == "swift":
-        return Swift(trust)
-    return httpx2.AsyncHTTPTransport(verify=trust)
+    careful = httpx2.AsyncHTTPTransport(verify=trust)
+    return Swift(trust, careful) if request.param == "swift" else careful
+
+
+def only_swift() -> Swift:
+    trust = httpx2.create_ssl_context()
+    return Swift(trust, httpx2.AsyncHTTPTransport(verify=trust))
 
 
 class Place:
@@ -184,6 +194,23 @@ async def test_what_came_before_a_stream_breaks_off_is_heard(
         assert b"".join(heard) == b"hello"
 
 
+def breaking_off(*parts: bytes, reset: bool = False) -> Wire:
+    """Each part in a packet of its own, and then nothing more."""
+
+    async def wire(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        if reset:
+            there: socket.socket = writer.get_extra_info("socket")
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+    return wire
+
+
 RUDE: dict[str, tuple[Wire, type[httpx2.HTTPError]]] = {
     "hangs up at once": (once(), httpx2.RemoteProtocolError),
     "speaks no HTTP": (once(b"SSH-2.0-x\r\n\r\n"), httpx2.RemoteProtocolError),
@@ -197,6 +224,26 @@ RUDE: dict[str, tuple[Wire, type[httpx2.HTTPError]]] = {
         httpx2.RemoteProtocolError,
     ),
     "a chunk of no size": (once(CHUNKED + b"zz\r\nhello\r\n"), httpx2.RemoteProtocolError),
+    "a chunk of no size later": (
+        breaking_off(CHUNKED, b"2\r\n{}\r\n", b"zz\r\n"),
+        httpx2.RemoteProtocolError,
+    ),
+    "another answer in the middle of one": (
+        breaking_off(CHUNKED, b"2\r\n{}\r\n", b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"),
+        httpx2.RemoteProtocolError,
+    ),
+    "hangs up in the middle of a chunk": (
+        breaking_off(CHUNKED, b"9\r\n{}"),
+        httpx2.RemoteProtocolError,
+    ),
+    "a length that is reset": (
+        breaking_off(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b"{}", reset=True),
+        httpx2.TransportError,
+    ),
+    "no length, and reset": (
+        breaking_off(b"HTTP/1.1 200 OK\r\n\r\n", b"{}", reset=True),
+        httpx2.TransportError,
+    ),
 }
 
 
@@ -204,7 +251,7 @@ RUDE: dict[str, tuple[Wire, type[httpx2.HTTPError]]] = {
 async def test_a_rude_server_is_an_error_of_httpx2(how: str, transport: httpx2.AsyncBaseTransport):
     wire, error = RUDE[how]
     async with place(wire) as there, client(transport) as asking:
-        with pytest.raises(error):
+        with anyio.fail_after(3), pytest.raises(error):
             await asking.get(there.url)
 
 
@@ -246,7 +293,7 @@ async def test_a_body_that_nobody_takes_is_not_pushed_for_ever(monkeypatch: pyte
 
     monkeypatch.setattr(swift, "_SLOWEST", 1_000_000_000)
     brief = {"connect": 1.0, "read": 0.1, "write": 0.1, "pool": 0.1}
-    async with place(wire) as there, client(Swift(httpx2.create_ssl_context()), brief) as asking:
+    async with place(wire) as there, client(only_swift(), brief) as asking:
         with pytest.raises(httpx2.ReadTimeout):
             await asking.post(there.url, content=bytes(100_000_000))
 
@@ -274,3 +321,102 @@ async def test_a_line_cannot_be_put_into_a_header(transport: httpx2.AsyncBaseTra
         with pytest.raises(httpx2.LocalProtocolError):
             await asking.get(there.url, headers={"x-one": "1\r\nx-two: 2"})
         assert there.connections == 0 or (await asking.get(there.url)).status_code == 200
+
+
+ODD = {
+    "the same length twice": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}",
+    "more after its end": WHOLE + b"\r\n\r\n\r\nmore",
+    "a line of 80 kB": WHOLE.replace(b"OK\r\n", b"OK\r\nx-long: " + b"x" * 80_000 + b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("how", ODD)
+async def test_a_server_that_is_not_understood_is_asked_in_the_patient_way_from_then_on(how: str):
+    async with place(once(ODD[how])) as there, client(only_swift()) as asking:
+        try:
+            first = (await asking.get(there.url)).text
+        except httpx2.RemoteProtocolError:
+            first = "not understood"
+        assert first in {"not understood", "{}"}
+        for _ in range(2):
+            assert (await asking.get(there.url)).text == "{}"
+
+
+async def test_as_many_headers_as_anybody_sends_are_read(transport: httpx2.AsyncBaseTransport):
+    many = b"".join(b"x-%d: y\r\n" % number for number in range(200))
+    wire = saying(WHOLE.replace(b"OK\r\n", b"OK\r\n" + many))
+    async with place(wire) as there, client(transport) as asking:
+        assert len((await asking.get(there.url)).headers) > 200
+
+
+async def test_what_is_no_name_of_a_header_is_not_sent(transport: httpx2.AsyncBaseTransport):
+    async with place(saying(WHOLE)) as there, client(transport) as asking:
+        for name in ("x one", "x:", ""):
+            with pytest.raises(httpx2.LocalProtocolError):
+                await asking.get(there.url, headers={name: "1"})
+
+
+async def test_a_body_whose_client_is_closed_meanwhile_ends(transport: httpx2.AsyncBaseTransport):
+    slow = breaking_off(CHUNKED, b"2\r\n{}\r\n", *[b"1\r\nx\r\n"] * 100)
+    async with (
+        place(slow) as there,
+        client(transport) as asking,
+        asking.stream("GET", there.url) as answer,
+    ):
+        parts = answer.aiter_bytes()
+        await anext(parts)
+        await transport.aclose()
+        with anyio.fail_after(3), pytest.raises((httpx2.TransportError, httpx2.StreamError)):
+            async for _ in parts:
+                pass
+
+
+@pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": True}), ("asyncio", {"use_uvloop": False})],
+    ids=["uvloop", "asyncio"],
+)
+async def test_a_kept_connection_that_was_hung_up_while_all_was_busy_is_not_used(
+    transport: httpx2.AsyncBaseTransport, anyio_backend: object
+):
+    """A question over it would be lost, and nobody could say whether it was answered."""
+    hung_up = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        for _ in range(8):
+            there, _ = listening.accept()
+            with there:
+                while b"\r\n\r\n" not in there.recv(65_536):
+                    pass
+                there.sendall(WHOLE)
+            hung_up.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        async with client(transport) as asking:
+            for _ in range(8):
+                hung_up.clear()
+                answer = await asking.post(url, content=b"")
+                assert answer.json() == {}
+                assert hung_up.wait(5), "the loop is busy until the server has hung up"
+        thread.join(5)
+
+
+async def test_a_proxy_for_everything_is_asked_for_all_that_is_not_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await head(reader)).split(b"\r\n")[0])
+        writer.write(WHOLE)
+
+    async with place(proxy) as through, place(once(WHOLE)) as here:
+        monkeypatch.setenv("ALL_PROXY", through.url.removesuffix("/v1"))
+        async with new_client(Timeouts()) as asking:
+            assert (await asking.get("http://lab.example/v1")).json() == {}
+            assert (await asking.get(here.url)).json() == {}
+    assert asked == [b"GET http://lab.example/v1 HTTP/1.1"]
+    assert here.connections == 1

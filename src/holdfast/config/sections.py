@@ -188,6 +188,12 @@ def _web_address(value: str) -> str:
     parts = urlsplit(value)
     if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
         raise ValueError("expected an address that begins with http:// or https://")
+    if any(one.isspace() or not one.isprintable() for one in value):
+        raise ValueError("expected an address without blanks")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("expected a port from 0 to 65535") from None
     if parts.username or parts.password:
         raise ValueError("an address may not carry a password: use api_key_env")
     return value

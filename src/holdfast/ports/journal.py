@@ -74,8 +74,8 @@ class Journal(Protocol):
 
         Raises `Conflict` unless the stream ends exactly at `after` and, when `fence` is given,
         the stored summary's fencing number equals it. Raises `NotAllowed` (code
-        "not_your_session") for the first append of a request with `own_session` if the first task
-        of its session is somebody else's. Appends of many tasks share one fsync.
+        "not_your_session") for the first append of a request with `own_session` if the task that
+        came first into its session is somebody else's. Appends of many tasks share one fsync.
         """
         ...
 

@@ -202,7 +202,7 @@ async def a_session_of_ones_own_is_of_who_began_it_whoever_speaks_there_later(
     assert refused.code == "not_your_session"
     assert await journal.summary(name(2)) is None
     await scribe.submit(3, by="me", **alone)
-    await scribe.submit(4, by="you", session="talk")
+    await scribe.submit(0, by="you", session="talk")  # its number is smaller; it came later
     await scribe.submit(5, by="me", **alone)
     await _fails(NotAllowed, scribe.submit, 7, by="you", **alone)
     await scribe.submit(6, by="you", session="", own_session=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import anyio
-from anyio import CancelScope
+from anyio import BrokenResourceError, CancelScope
 from anyio.abc import ByteReceiveStream, Process
 
 
@@ -37,7 +38,8 @@ async def ran(
         group.start_soon(hear, "stdout", process.stdout)
         group.start_soon(hear, "stderr", process.stderr)
         if process.stdin and stdin:
-            await process.stdin.send(stdin)
+            with suppress(BrokenResourceError):  # it may end without having read it all
+                await process.stdin.send(stdin)
             await process.stdin.aclose()
         await process.wait()
     ended = process.returncode or 0

@@ -12,7 +12,7 @@ from holdfast.core.context import Prompt
 from holdfast.core.message import File, PersonSaid, ToolAnswered, words
 from holdfast.ports.model import ToolSpec
 
-from .remembered import Remembered
+from .remembered import Remembered, alike
 
 _PER_ENTRY = 16
 _PER_TOOL = 64
@@ -76,7 +76,7 @@ def _of_tools(tools: Sequence[ToolSpec]) -> _Count:
     return _counted(b"".join(map(msgspec.json.encode, tools)))
 
 
-_TOOLS = Remembered(_of_tools)
+_TOOLS = Remembered(_of_tools, alike)
 
 
 def _of_file(file: File) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ def preparing_once(model: Model) -> Model:
     def prepared(tools: Sequence[ToolDefinition]) -> list[ToolDefinition]:
         return whole(ModelRequestParameters(function_tools=list(tools))).function_tools
 
-    known = Remembered(prepared)
+    known = Remembered(prepared, operator.is_)
 
     def customized(model_request_parameters: ModelRequestParameters) -> ModelRequestParameters:
         tools = known.of(model_request_parameters.function_tools)

@@ -11,7 +11,6 @@ from pydantic_ai.exceptions import ModelHTTPError, UserError
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
-from pydantic_ai.tools import ToolDefinition
 
 from holdfast.core.agent import Shape, Style
 from holdfast.core.context import Prompt
@@ -20,6 +19,7 @@ from holdfast.core.message import File, PersonSaid
 from holdfast.ports.model import ToolSpec
 
 from .failures import failure
+from .remembered import Remembered, alike
 from .remote import Address
 from .translate import Voice, is_text, to_messages, to_tools, used_tools
 
@@ -60,8 +60,7 @@ class Asker:
     def __init__(self, address: Address, model: Model, voice: Voice, files: Files | None) -> None:
         self.voice = voice
         self._address, self._model, self._files = address, model, files
-        self._told: tuple[ToolSpec, ...] = ()
-        self._definitions: list[ToolDefinition] = []
+        self._definitions = Remembered(to_tools, alike)
         profile = cast("dict[str, Any]", model.profile)
         also: tuple[str, ...] = profile.get("openai_unsupported_model_settings", ())
         self._profile, self._ignored = profile, {*model.unsupported_settings, *also}
@@ -93,7 +92,7 @@ class Asker:
         self, shape: Shape | None, tools: tuple[ToolSpec, ...], settings: ModelSettings
     ) -> ModelRequestParameters:
         """With the wanted shape, where the model can be held to it beside these tools."""
-        functions = self._defined(tools)
+        functions = self._definitions.of(tools)
         if shape is None or not self._shapes:
             return ModelRequestParameters(function_tools=functions)
         wanted = OutputObjectDefinition(json_schema=shape.schema, name=shape.name)
@@ -105,11 +104,6 @@ class Asker:
         except UserError:
             return ModelRequestParameters(function_tools=functions)
         return shaped
-
-    def _defined(self, tools: tuple[ToolSpec, ...]) -> list[ToolDefinition]:
-        if tools is not self._told and tools != self._told:
-            self._told, self._definitions = tools, to_tools(tools)
-        return self._definitions if tools else []
 
     def _settings(self, style: Style) -> ModelSettings:
         """What the prompt wishes for, as far as the model knows of such wishes."""

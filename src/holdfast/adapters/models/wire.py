@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.request import getproxies
 
 import anyio
 import httpx2
@@ -41,15 +42,17 @@ def new_client(
         request.extensions = {**request.extensions, "timeout": {**wanted, **silence}}
 
     trust = httpx2.create_ssl_context()
-    swift = Swift(trust) if pool else None
-    hosts = ("127.0.0.1", "localhost", "[::1]")
+    swift = Swift(trust, httpx2.AsyncHTTPTransport(verify=trust, limits=_POOL)) if pool else None
+    direct = [f"all://{host}" for host in ("127.0.0.1", "localhost", "[::1]")]
+    if "all" not in getproxies():  # else that proxy is for what no other one is for
+        direct.append("all://")
     return Client(
         auth=auth,
         verify=trust,
         timeout=httpx2.Timeout(**wanted),
         limits=_POOL if pool else _NO_POOL,
-        # What is for everybody ("all://") stands behind the proxies of the environment.
-        mounts={"all://": swift} | {f"all://{host}": swift for host in hosts},
+        # What is for everybody ("all://") stands behind the proxies that the environment names.
+        mounts=dict.fromkeys(direct, swift),
         event_hooks={"request": [set_timeouts]},
     )
 

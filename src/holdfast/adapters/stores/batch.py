@@ -35,7 +35,8 @@ _KEYS = """
     WHERE task.key <> ''"""
 _OWNERS = """
     SELECT json_group_array(json_array(value, (
-      SELECT "by" FROM task WHERE session = value AND session <> '' ORDER BY id LIMIT 1)))
+      SELECT "by" FROM task
+      WHERE rowid = (SELECT min(rowid) FROM task WHERE session = value AND session <> ''))))
     FROM json_each(?)"""
 _GONE = "DELETE FROM charge WHERE id IN (SELECT value FROM json_each(?))"
 _CHARGED = """ON CONFLICT (id) DO UPDATE SET
@@ -125,7 +126,7 @@ class Ends:
 
 
 class Sessions:
-    """Who began which session, while appends are judged one after the other."""
+    """Whose task came first into which session, while appends are judged one after the other."""
 
     def __init__(self, begun: Iterable[Sequence[str | None]]) -> None:
         self._owners = {str(session): by for session, by in begun if by is not None}

@@ -238,12 +238,8 @@ class MemoryJournal:
 
 def _is_of_another(made: entry.Entry, rows: Iterable[Summary]) -> bool:
     session, by = made.speaks or ("", "")
-    first = min((row for row in rows if row.session == session != ""), key=_id, default=None)
-    return first is not None and first.by != by
-
-
-def _id(row: Summary) -> str:
-    return row.id
+    owners = (row.by for row in rows if row.session == session != "")
+    return next(owners, by) != by
 
 
 def _recorded(events: Sequence[Event], made: entry.Entry, at: Instant) -> Iterable[Recorded]:
