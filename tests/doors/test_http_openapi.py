@@ -56,6 +56,31 @@ async def test_every_route_of_the_app_is_in_the_document(tmp_path: Path):
         assert len(served) == len(ROUTES)
 
 
+def test_every_number_that_is_given_is_bounded():
+    """The stores hold no number of more than 64 bits, and need not be asked for one."""
+    whole = json.loads(document(ROUTES, "x"))
+    loose: list[str] = []
+
+    def look(schema: Any, where: str) -> None:
+        if isinstance(schema, list):
+            for each in cast("list[Any]", schema):
+                look(each, where)
+        elif isinstance(schema, dict):
+            told = cast("dict[str, Any]", schema)
+            if told.get("type") == "integer" and not told.keys() & {"maximum", "exclusiveMaximum"}:
+                loose.append(where)
+            if "$ref" in told:
+                look(whole["components"]["schemas"][told["$ref"].rpartition("/")[2]], told["$ref"])
+            for name, each in told.items():
+                look(each, f"{where}.{name}")
+
+    for path, methods in whole["paths"].items():
+        for method, operation in methods.items():
+            look(operation.get("parameters", []), f"{method} {path}")
+            look(operation.get("requestBody", {}), f"{method} {path}")
+    assert not loose, sorted(set(loose))
+
+
 def test_no_path_is_also_another_one_with_a_name_in_it():
     """Its methods would be those of both, and `Allow` would name what is nowhere said."""
     paths = {entry.path for entry in ROUTES}

@@ -86,16 +86,10 @@ async def run_daemon(
         tls = Tls(config, house.clock.now)
         office = _office(house, config, kept)
         group.start_soon(office.run)
-        facts = _facts(config, catalog, tls)
-        app = create_app(
-            house,
-            token=token,
-            stop=done.set,
-            facts=replace(
-                facts, office=office, settings=_settings(config, environment, catalog, kept)
-            ),
-            access=access(config),
+        facts = replace(
+            _facts(config, catalog, tls), office=office, settings=_settings(given, catalog)
         )
+        app = create_app(house, token=token, stop=done.set, facts=facts, access=access(config))
         app.state.mcp.offer = offer
         group.start_soon(partial(_tidy, house, config))
         for keep in (house.boxes.run, house.departures.run, house.tally.run):
@@ -211,13 +205,13 @@ async def _follow(
         await _look_around(catalog, config)
 
 
-def _settings(
-    config: Config, environment: Mapping[str, str], catalog: Catalog, kept: Opened
-) -> ConfigFile:
-    def check(told: Config) -> None:
-        catalog.check(models_config(told, environment, kept.house))
+def _settings(given: Given, catalog: Catalog) -> ConfigFile:
+    environment, vault = given.environment, given.kept.house
 
-    return ConfigFile(config, environment, check)
+    def check(told: Config) -> None:
+        catalog.check(models_config(told, environment, vault))
+
+    return ConfigFile(given.config, environment, check)
 
 
 def _changed(house: House, fresh: InForce) -> Fact:

@@ -368,7 +368,7 @@ class TaskQuery(Question):
 class EventQuery(Question):
     """Which events of a task."""
 
-    after: int = Field(default=0, ge=0, description="Only events with a larger `seq`.")
+    after: int = Field(default=0, ge=0, le=1 << 53, description="Only events with a larger `seq`.")
     limit: int = Field(default=500, ge=1, le=5000)
     follow: bool = Field(
         default=False, description="Stay and stream; so does `Accept: text/event-stream`."

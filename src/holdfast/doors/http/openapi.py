@@ -142,6 +142,9 @@ def _schemas(routes: Sequence[Entry]) -> Mapping[str, Any]:
     _, answers = msgspec.json.schema_components([*kinds, Problem], ref_template=f"{_REF}{{name}}")
     queries = {entry.query.__name__ for entry in routes}
     mine = {name: s for name, s in bodies["$defs"].items() if name not in queries}
+    both_ways = sorted(mine.keys() & answers.keys())
+    if twice := [name for name in both_ways if "properties" in mine[name]]:
+        raise ValueError(f"{', '.join(twice)}: one name for what is asked and what is answered")
     both = {**{name: _untitled(schema) for name, schema in mine.items()}, **answers}
     return dict(sorted(both.items()))
 

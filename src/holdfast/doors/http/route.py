@@ -29,6 +29,7 @@ from .cookies import Sessions
 from .once import Once
 from .scopes import PUBLIC, needed
 
+_BLANK = b" \t\r\n"
 _SEVERAL = "status"
 _WRITING = frozenset({"POST", "PATCH"})
 
@@ -187,7 +188,7 @@ def json_answer(said: Any, status: int, headers: Mapping[str, str] | None = None
 
 def _parsed(model: type[B], data: bytes) -> B:
     try:
-        return model.model_validate_json(data.strip() or b"{}")
+        return model.model_validate_json(data.strip(_BLANK) or b"{}")
     except ValidationError as failure:
         raise _invalid(failure, "the body") from None
 

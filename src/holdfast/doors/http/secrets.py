@@ -29,9 +29,11 @@ class NewTerms(Body):
     per_minute: int | None = Field(
         default=None, ge=0, le=600, description="Uses by one agent in a minute (5); 0: no limit."
     )
-    max_uses: int | None = Field(default=None, ge=0, description="Uses in all; 0: no limit.")
+    max_uses: int | None = Field(
+        default=None, ge=0, le=1 << 53, description="Uses in all; 0: no limit."
+    )
     expires_at: int | None = Field(
-        default=None, ge=0, description="Milliseconds since 1970; 0: never."
+        default=None, ge=0, le=1 << 53, description="Milliseconds since 1970; 0: never."
     )
     note: Annotated[str, Field(max_length=500)] | None = None
 

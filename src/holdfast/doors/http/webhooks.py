@@ -63,7 +63,7 @@ class WebhookList(Struct, frozen=True, kw_only=True):
     events: dict[str, str]
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Undelivered(Struct, frozen=True, kw_only=True):
     """One message that has not arrived."""
 
     id: str
@@ -79,8 +79,8 @@ class Messages(Struct, frozen=True, kw_only=True):
     """What has not arrived: `waiting` is tried again, `dead` only when somebody says so."""
 
     webhook: str
-    waiting: tuple[Message, ...]
-    dead: tuple[Message, ...]
+    waiting: tuple[Undelivered, ...]
+    dead: tuple[Undelivered, ...]
 
 
 class TestedWebhook(Struct, frozen=True, kw_only=True):
@@ -173,8 +173,8 @@ def _facts(hook: Webhook, mail: Mail) -> dict[str, Any]:
     }
 
 
-def _message(one: Delivery) -> Message:
-    return Message(
+def _message(one: Delivery) -> Undelivered:
+    return Undelivered(
         id=one.id,
         event=one.event,
         at=one.at,

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -31,6 +31,7 @@ from .told import Teller
 _PAGE, _MOST = 500, 10_000
 _PAGE_SIZES = range(1, 101)
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z")
+_DIGITS = 16
 _UNSAID = ("", "TASK_STATE_UNSPECIFIED")
 _STATES = frozenset({*_UNSAID, *w.State})
 _NO_PERSON = "this principal may not answer for a person"
@@ -257,8 +258,9 @@ def _token(row: Summary) -> str:
 def _from_token(token: str) -> tuple[int, str] | None:
     if not token:
         return None
-    try:
+    at = task = ""
+    with suppress(ValueError, binascii.Error):
         at, _, task = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
-        return int(at), task
-    except (ValueError, binascii.Error):
-        raise InvalidParams("pageToken: that is none of ours") from None
+    if not (at.isdecimal() and len(at) < _DIGITS):
+        raise InvalidParams("pageToken: that is none of ours")
+    return int(at), task
