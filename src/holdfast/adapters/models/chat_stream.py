@@ -27,9 +27,6 @@ from .readers import READERS
 # How long is waited for more, and how long after its first words a reply is not waited for.
 _GATHER = 0.04
 _AT_FIRST = 0.02
-# A moment that ends late says that there is more to do than can be done: then more is gathered at
-# once, which costs less: many replies that flow are then as late as one moment, not ever later.
-_MOST_GATHERED, _FOR_LATE = 0.5, 5
 # How long the connection may take to be free for the next call when a reply has ended.
 _AFTERWARDS = 0.1
 
@@ -147,15 +144,10 @@ class _Reader:
         read: Callable[[int, float | None], Awaitable[bytes]]
         read = partial(cast("Any", type(network)).read, network)
 
-        moment = _GATHER
-
         async def read_after_a_moment(max_bytes: int, timeout: float | None = None) -> bytes:
-            nonlocal moment
             flows = self._merging.flows and not self._done
-            if flows and (began := anyio.current_time()) >= self._patient_from:
-                await anyio.sleep(moment)
-                late = anyio.current_time() - began - moment
-                moment = min(_MOST_GATHERED, _GATHER + late * _FOR_LATE)
+            if flows and anyio.current_time() >= self._patient_from:
+                await anyio.sleep(_GATHER)
             return await read(max_bytes, timeout)
 
         network.read = read_after_a_moment
