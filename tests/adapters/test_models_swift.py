@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
 import ssl
@@ -12,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import httpx2
 import pytest
 
@@ -314,6 +316,18 @@ async def test_an_answer_that_is_not_read_to_its_end_ends_its_connection(
         async with asking.stream("GET", there.url) as answer:
             assert b"hello" in await anext(answer.aiter_bytes())
         await asyncio.wait_for(there.gone.wait(), 10)
+
+
+async def test_nothing_is_left_of_connections_that_are_gone():
+    swift_only = only_swift()
+    async with place(breaking_off(CHUNKED, b"2\r\n{}\r\n", b"0\r\n\r\n")) as there:
+        async with client(swift_only) as asking:
+            for _ in range(5):
+                assert (await asking.get(there.url)).json() == {}
+        with anyio.fail_after(5):
+            while swift_only._watches:  # pyright: ignore[reportPrivateUsage]  what it must not keep
+                await anyio.lowlevel.checkpoint()
+                gc.collect()
 
 
 async def test_a_line_cannot_be_put_into_a_header(transport: httpx2.AsyncBaseTransport):

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from io import BytesIO
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import aiohttp
 import httpx2
@@ -131,7 +131,7 @@ class _Watch:
     """Sees a connection end, which aiohttp does not tell every reader of an answer."""
 
     def __init__(self, protocol: ResponseHandler, closed: Future[None]) -> None:
-        self._protocol = protocol
+        self._protocol = ref(protocol)  # which is to go once its connection has
         self.content: aiohttp.StreamReader | None = None
         self.broken = False
         closed.add_done_callback(self._ended)
@@ -141,7 +141,8 @@ class _Watch:
         content = self.content
         if content is None or content.is_eof() or content.exception() is not None:
             return
-        why = self._protocol.exception()
+        protocol = self._protocol()
+        why = protocol.exception() if protocol is not None else None
         known = isinstance(why, aiohttp.ClientPayloadError | HttpProcessingError)
         content.set_exception(why if known else aiohttp.ClientPayloadError("it ended too early"))
 
