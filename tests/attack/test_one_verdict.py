@@ -96,7 +96,7 @@ ACTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "post": ("http", {"url": "http://a.example/", "method": "POST"}, "ask"),
     "post where nobody may": ("http", {"url": "http://x.evil.example/"}, "deny"),
     "post a secret": ("http", {"url": "http://a.example/", "body": "$SECRET{mine}"}, "ask"),
-    "browse": ("browser_click", {"element": "e1"}, "ask"),
+    "browse": ("browser_click", {"ref": "e1"}, "ask"),
     "make a secret": ("secret_generate", {"name": "mine"}, "deny"),
     "delegate": ("delegate", {"task": "nothing"}, "allow"),
     "ask a person": ("ask_person", {"question": "sure?"}, "allow"),
@@ -407,7 +407,11 @@ def _furnish(home: Path) -> str:
     (workspace / "notes").write_text("notes")
     shelf.mkdir()
     shutil.copy(str(tool_server.__file__), shelf / "server.py")
-    return POLICY.replace("SHELF", str(shelf))
+    return _policy(home)
+
+
+def _policy(home: Path) -> str:
+    return POLICY.replace("SHELF", str(home.parent / "shelf"))
 
 
 def said_once(found: dict[Cell, tuple[str, str]], actions: Iterable[str] = ACTIONS) -> None:
@@ -424,6 +428,24 @@ async def test_one_verdict_for_an_action_however_it_comes_about():
     """Every two of door, trigger, age, kind and verdict together, and every action."""
     with stage("verdict") as folder:
         said_once(await verdicts(folder / "home", few(ALL, ways)))
+
+
+async def test_one_verdict_for_a_tool_by_itself_and_in_a_task():
+    """`tool use` gives no words to a model, so it cannot be a door of the matrix."""
+    actions = [one for one in ACTIONS if one != "delegate"]  # nobody can use that by itself
+    with stage("verdict") as folder:
+        home = folder / "home"
+        cells = [Cell(one, "http", "direct", "first turn", "fresh") for one in actions]
+        found = await verdicts(home, cells)
+        async with _at_home(home, Mind().here, _policy(home)) as place:
+            for action in actions:
+                tool, arguments, _ = ACTIONS[action]
+                body = {"arguments": arguments}
+                used = await place.tcp.post(f"/api/v1/tools/{tool}", json=body)
+                assert used.is_success, (action, used.text)
+                cell = Cell(action, "tool use", "direct", "first turn", "fresh")
+                found[cell] = await _verdict(place, used.json()["task"], cell)
+        said_once(found, actions)
 
 
 @pytest.mark.slow
@@ -463,7 +485,7 @@ _FORM = "a form in a browser"
 OTHERS = {
     "runtime/tasks.py::submit": "what all doors call; it asks the engine",
     "runtime/tasks.py::retry": "the trigger `again`, at every door",
-    "runtime/direct.py::use_tool": "one call, said letter for letter: tests/e2e/test_direct_use.py",
+    "runtime/direct.py::use_tool": "one call, said letter for letter: a test of its own, above",
     "runtime/delegate.py::": "names its type",
     "runtime/delegate.py::Delegate.__init__": "the trigger `child`",
     "assembly/house.py::_furnished": "what is given to `delegate`",
