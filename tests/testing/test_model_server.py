@@ -757,9 +757,10 @@ async def pydantic_model(kind: str, url: str) -> AsyncGenerator[Model]:
             ) as sdk:
                 yield AnthropicModel("claude", provider=AnthropicProvider(anthropic_client=sdk))
         case _:
-            with gemini(url) as sdk:
-                async with sdk.aio:
-                    yield GoogleModel("gemini", provider=GoogleProvider(client=sdk))
+            # With a client of ours, as the house has it: else it would make one of aiohttp's.
+            async with httpx2.AsyncClient(timeout=SECONDS) as http:
+                provider = GoogleProvider(api_key="key", base_url=url, http_client=http)
+                yield GoogleModel("gemini", provider=provider)
 
 
 async def ask_pydantic(kind: str, url: str, *, streaming: bool) -> ModelResponse:
