@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from holdfast.testing.website import Asked, Reply, Website
-from tests.e2e.at_home import daemon, files, holdfast, until
+from tests.e2e.at_home import answers, daemon, files, holdfast, until
 
 
 def test_kill_9_between_the_answer_and_the_note_tells_it_again_with_the_same_id(tmp_path: Path):
@@ -18,9 +18,13 @@ def test_kill_9_between_the_answer_and_the_note_tells_it_again_with_the_same_id(
         told.append(asked)
         return Reply(status=204) if working else Reply(hold=True)
 
+    def listens() -> bool:
+        return answers(home / "run" / "holdfast.sock")
+
     with Website(rule=rule) as site:
         (files(home) / "a.txt").write_text("one\n")
         with daemon(home) as running:
+            until(listens)
             added = holdfast(
                 home, "webhook", "add", "ci", f"{site.url}/x", "--private", "--on", "task.complete"
             )
@@ -33,6 +37,7 @@ def test_kill_9_between_the_answer_and_the_note_tells_it_again_with_the_same_id(
         working = True
         with daemon(home):
             until(lambda: len(told) > 1)
+            until(listens)  # it tells before it listens; a command would start another one
             until(lambda: "set aside" not in holdfast(home, "webhook", "messages", "ci").stdout)
             listed = holdfast(home, "webhook", "list", "--json").stdout
             assert json.loads(listed)["webhooks"][0]["dead"] == 0
