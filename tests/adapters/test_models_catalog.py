@@ -10,9 +10,11 @@ import anyio
 import pytest
 
 from holdfast.adapters.models.catalog import Catalog
+from holdfast.adapters.models.connections import SavedConnections
 from holdfast.adapters.models.offline import OFFLINE
 from holdfast.adapters.models.scripted import OneModel, ScriptedModel
 from holdfast.adapters.models.settings import ModelsConfig, Probe, Provider
+from holdfast.adapters.vaults.memory import MemoryVault
 from holdfast.core.budget import Reservation
 from holdfast.core.error import Invalid
 from holdfast.core.message import Reply, Usage
@@ -299,3 +301,22 @@ def test_a_catalogue_of_one_model_has_no_other():
     assert one.find("") is one.find("scripted/script")
     with pytest.raises(Invalid, match="no model 'x/y'"):
         one.find("x/y")
+
+
+@pytest.mark.parametrize("url", ["http://h:99999/v1", "http://h:abc/v1", "http://h /v1"])
+def test_an_address_with_a_port_that_there_is_not_is_refused_wherever_it_comes_from(url: str):
+    """It was an internal error over HTTP, and ended the daemon from a file."""
+    catalog = Catalog(ModelsConfig(env={}, probe=False))
+    if " " not in url:
+        told = ModelsConfig(
+            env={}, probe=False, providers={"lab": Provider(kind="openai", base_url=url)}
+        )
+        with pytest.raises(Invalid, match="base_url is missing or not a URL"):
+            catalog.configure(told)
+    saved = SavedConnections(catalog, MemoryVault())
+
+    async def save() -> None:
+        await saved.use_server("lab", url, (), "", check=False)
+
+    with pytest.raises(Invalid, match="not the address of a server"):
+        anyio.run(save)

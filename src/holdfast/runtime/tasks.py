@@ -229,7 +229,7 @@ async def retry(house: House, task_id: TaskId, *, by: str, limits: Limits | None
 
 def _of_another(request: Request) -> Request:
     """What only whoever began it can lend stays theirs, and a conversation that is theirs alone: a
-    task of somebody else in it would shut them out."""
+    task of somebody else does not come into it."""
     session = SessionId("") if request.own_session else request.session
     return replace(request, session=session, own_session=False, lent=())
 

@@ -220,7 +220,8 @@ def _switch(vendor: Vendor) -> str:
 def _address(url: str) -> str:
     plain = url.strip().rstrip("/")
     parts = urlsplit(plain)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain.isprintable():
+    told = Provider(kind="openai", base_url=plain).host and plain.isprintable() and " " not in plain
+    if parts.scheme not in {"http", "https"} or not told:
         hint = "give its whole address, like http://127.0.0.1:8000/v1"
         raise Invalid("that is not the address of a server", code="bad_address", hint=hint)
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -97,8 +97,12 @@ class Provider:
 
     @property
     def host(self) -> str:
-        """Host and port of the server, without anything that could be a secret."""
+        """Host and port of the server, without anything that could be a secret; "" for none."""
         parts = urlsplit(self.base_url)
+        try:
+            _ = parts.port
+        except ValueError:  # one that there is not
+            return ""
         return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
 
     @property
